@@ -1,0 +1,133 @@
+"""What every command shares: help that exits 0, one-line errors, exit codes, quiet TensorFlow.
+
+Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output could not be written or failed its own
+verification, 130 Ctrl-C. Results go to stdout, everything else to stderr.
+"""
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from absl import app, flags, logging
+
+import bladerunner_ae
+from bladerunner_ae.errors import BladerunnerError
+from tfrecords.errors import RecordsError
+
+# Errors of the operating system that say "this path is no good"; any other OSError means that
+# writing or reading broke off half way.
+_BAD_PATH = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.EROFS, errno.ENAMETOOLONG, errno.ENOTEMPTY,
+}  # fmt: skip
+_INTERRUPTED = 130
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the command line, calls `main` and exits with its code. Never returns.
+
+    The docstring of `main`'s module is the command's help, so it should end with examples.
+
+    Args:
+        main: reads the flags, does the work and returns an exit code or None for 0.
+    """
+    quiet_tensorflow()
+    module = sys.modules[main.__module__]
+    arguments = sys.argv[1:]
+    if any(argument in ("-h", "-help", "--help") for argument in arguments):
+        print(_help_text(module.__doc__ or "", sys.argv[0]))
+        sys.exit(0)
+    if "--version" in arguments:
+        print(version_text())
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+
+    def guarded(argv: Sequence[str]) -> int:
+        if len(argv) > 1:
+            print(f"error: unexpected argument {argv[1]!r}; flags are written --name=value, "
+                  "see --help", file=sys.stderr)  # fmt: skip
+            return 1
+        return _call(main)
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        # absl's own runner would print the whole help text under the message.
+        print("error: " + " ".join(str(error).split()) + " (see --help)", file=sys.stderr)
+        sys.exit(1)
+
+
+def _call(main: Callable[[], int | None]) -> int:
+    try:
+        return main() or 0
+    except (BladerunnerError, RecordsError) as error:
+        return _report(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on or starts over cleanly", file=sys.stderr)
+        return _INTERRUPTED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        code = 2 if error.errno in _BAD_PATH else 3
+        return _report(f"{where}{error.strerror or error}", code)
+    except Exception as error:  # a fault of ours: still one line, the traceback on request
+        return _report(
+            f"unexpected {type(error).__name__}: {_first_line(error)} "
+            "(--verbosity=1 shows the traceback)",
+            3,
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else ""
+
+
+def _report(message: str, code: int) -> int:
+    if logging.get_verbosity() >= logging.DEBUG:
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
+    """Turns SIGTERM into an exception, so that temporary files are removed on the way out."""
+    raise SystemExit(128 + signum)
+
+
+def quiet_tensorflow() -> None:
+    """Hides the log lines of TensorFlow's native code. Must run before TensorFlow is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+def version_text() -> str:
+    """Versions of this package and of what decides its results, one line."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = [f"bladerunner_ae {bladerunner_ae.__version__}"]
+    for name in ("tensorflow", "tensorflow-cpu", "keras", "moviepy", "av", "imageio-ffmpeg"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _help_text(doc: str, program: str) -> str:
+    key_flags = flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
+    lines = [doc.strip(), "", f"Flags of {os.path.basename(program)}:"]
+    for flag in sorted(key_flags, key=lambda flag: flag.name):
+        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
+        lines += [f"  --{flag.name}", f"      {' '.join(flag.help.split())}{default}"]
+    lines += ["", "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks,",
+              "--version."]  # fmt: skip
+    return "\n".join(lines)
