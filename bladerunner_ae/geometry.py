@@ -1,0 +1,310 @@
+"""Where a film's picture lies in the record and how it gets back, in whole pixels.
+
+A film is decided upon once: which rectangle of the stored picture is kept (`crop`), how large the
+record is (`raster`) and where in the record the kept picture lies (`picture`). The same numbers,
+read backwards, put a reconstruction back to where the film had it (`Geometry.display_crop`).
+
+All sizes are (height, width). Nothing here touches pixels, and nothing is a float.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+from typing import Any
+
+from bladerunner_ae.errors import InputError, UsageError
+
+Size = tuple[int, int]
+
+FITS = ("contain", "cover", "stretch")
+
+# How many times worse a wrong shape is than a wrong number of pixels when a raster is chosen:
+# 1 % of distortion weighs as much as 4 % too many or too few pixels.
+_SHAPE_WEIGHT = 4
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A rectangle of whole pixels; `top` and `left` count from 0."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def bottom(self) -> int:
+        """The first row below the rectangle."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """The first column to the right of the rectangle."""
+        return self.left + self.width
+
+    @property
+    def size(self) -> Size:
+        """(height, width)."""
+        return self.height, self.width
+
+    def turned_back(self, rotation: int, upright: Size) -> "Rectangle":
+        """The same pixels in a picture that is still to be turned.
+
+        Args:
+            rotation: degrees clockwise (0, 90, 180, 270) that make the other picture upright.
+            upright: (height, width) of the upright picture in which this rectangle lies.
+
+        Returns:
+            The rectangle in the picture as it is before it is turned.
+        """
+        height, width = upright
+        if rotation == 90:
+            return Rectangle(width - self.right, self.top, self.width, self.height)
+        if rotation == 180:
+            return Rectangle(height - self.bottom, width - self.right, self.height, self.width)
+        if rotation == 270:
+            return Rectangle(self.left, height - self.bottom, self.width, self.height)
+        return self
+
+    def to_json(self) -> dict[str, int]:
+        """The rectangle as a JSON object."""
+        return {"top": self.top, "left": self.left, "height": self.height, "width": self.width}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the pictures of one film become records, and back.
+
+    Attributes:
+        stored: size of the upright picture in the file's own pixels: after rotation, before the
+            sample aspect.
+        sample_aspect: width of a stored pixel divided by its height.
+        display: size of the film as it is shown, in square pixels.
+        crop: what is kept of the stored picture: black bars cut off, with "cover" more.
+        raster: size of a record.
+        picture: where in the record the kept part lies; the rest of the record is black.
+        fit: how crop and raster were brought together: "contain", "cover" or "stretch".
+    """
+
+    stored: Size
+    sample_aspect: Fraction
+    display: Size
+    crop: Rectangle
+    raster: Size
+    picture: Rectangle
+    fit: str
+
+    def display_crop(self) -> Rectangle:
+        """Where the kept part lies in the picture as shown, in square pixels.
+
+        Edges inside the picture fall on even rows and columns, because the usual 4:2:0 films
+        cannot place anything on odd ones. Edges of the picture itself stay where they are.
+        """
+        top, bottom = (
+            _even_edge(edge * self.display[0], self.stored[0], self.display[0])
+            for edge in (self.crop.top, self.crop.bottom)
+        )
+        left, right = (
+            _even_edge(edge * self.display[1], self.stored[1], self.display[1])
+            for edge in (self.crop.left, self.crop.right)
+        )
+        return Rectangle(top, left, max(bottom - top, 1), max(right - left, 1))
+
+    def to_json(self) -> dict[str, Any]:
+        """The geometry as a JSON object; `from_json` is the inverse."""
+        return {
+            "stored": list(self.stored),
+            "sample_aspect": str(self.sample_aspect),
+            "display": list(self.display),
+            "crop": self.crop.to_json(),
+            "raster": list(self.raster),
+            "picture": self.picture.to_json(),
+            "fit": self.fit,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Geometry":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: `data` is not such an object.
+        """
+        return cls(
+            stored=_size(data["stored"]),
+            sample_aspect=Fraction(data["sample_aspect"]),
+            display=_size(data["display"]),
+            crop=Rectangle(**data["crop"]),
+            raster=_size(data["raster"]),
+            picture=Rectangle(**data["picture"]),
+            fit=str(data["fit"]),
+        )
+
+
+def decide_geometry(
+    stored: Size,
+    sample_aspect: Fraction = Fraction(1),
+    bars: tuple[int, int, int, int] = (0, 0, 0, 0),
+    raster: tuple[int | None, int | None] | None = None,
+    fit: str = "contain",
+    pixels: int = 36864,
+    multiple: int = 16,
+) -> Geometry:
+    """Decides once for a film how its pictures become records.
+
+    With no raster, or only one side of it, the record takes the film's own shape as nearly as
+    multiples of `multiple` allow; the picture then fills the whole record, a few per cent wider
+    or narrower than life, which `Geometry.display_crop` undoes in the end. Only with both sides
+    given can film and record differ in shape, and `fit` says what happens then.
+
+    Args:
+        stored: (height, width) of the upright picture as stored.
+        sample_aspect: width of a stored pixel divided by its height.
+        bars: black rows and columns to cut off: (top, bottom, left, right), in stored pixels.
+        raster: (height, width) of a record; None, or None for one side: chosen here.
+        fit: "contain" shows all and leaves black margins, "cover" fills the record and cuts off
+            what does not fit, "stretch" fills it and distorts.
+        pixels: how many pixels a record has, about, where it is chosen here.
+        multiple: sides that are chosen here are multiples of this.
+
+    Raises:
+        InputError: the bars leave nothing of the picture.
+        UsageError: an impossible size, multiple or fit.
+    """
+    _check_options(sample_aspect, raster, fit, pixels, multiple)
+    crop = _without_bars(stored, bars)
+    height, width = raster or (None, None)
+    given_both = height is not None and width is not None
+    shape = Fraction(crop.width, crop.height) * sample_aspect
+    size = _choose_raster(shape, height, width, pixels, multiple)
+    if fit == "cover":
+        crop = _cover(crop, Fraction(size[1], size[0]) / sample_aspect)
+    picture = Rectangle(0, 0, *size)
+    if fit == "contain" and given_both:
+        picture = _contain(size, shape)
+    return Geometry(
+        stored=stored,
+        sample_aspect=sample_aspect,
+        display=display_size(stored, sample_aspect),
+        crop=crop,
+        raster=size,
+        picture=picture,
+        fit=fit,
+    )
+
+
+def display_size(stored: Size, sample_aspect: Fraction) -> Size:
+    """Size in square pixels at which a player shows a stored picture.
+
+    The shorter side of the pixel is stretched, so that no stored row or column is lost; a side
+    that is stretched comes out even.
+    """
+    height, width = stored
+    if sample_aspect > 1:
+        width = max(2 * round(width * sample_aspect / 2), 2)
+    elif sample_aspect < 1:
+        height = max(2 * round(height / sample_aspect / 2), 2)
+    return height, width
+
+
+def _size(value: Any) -> Size:
+    height, width = value
+    return int(height), int(width)
+
+
+def _check_options(
+    sample_aspect: Fraction,
+    raster: tuple[int | None, int | None] | None,
+    fit: str,
+    pixels: int,
+    multiple: int,
+) -> None:
+    if fit not in FITS:
+        raise UsageError(f"fit {fit!r} is unknown; use one of {', '.join(FITS)}")
+    if multiple < 1 or pixels < 1 or any(side is not None and side < 1 for side in raster or ()):
+        raise UsageError(
+            f"a record of {raster or pixels} pixels in multiples of {multiple} is impossible; "
+            "height, width, pixels and multiple are whole numbers from 1"
+        )
+    if sample_aspect <= 0:
+        raise UsageError(f"sample aspect {sample_aspect} is impossible; it is a ratio above 0")
+
+
+def _without_bars(stored: Size, bars: tuple[int, int, int, int]) -> Rectangle:
+    top, bottom, left, right = bars
+    crop = Rectangle(top, left, stored[0] - top - bottom, stored[1] - left - right)
+    if min(bars) < 0 or crop.height < 2 or crop.width < 2:
+        raise InputError(
+            f"black bars {top}:{bottom}:{left}:{right} (top:bottom:left:right) leave nothing of a "
+            f"picture of {stored[0]} rows and {stored[1]} columns; give smaller ones or 'auto'"
+        )
+    return crop
+
+
+def _choose_raster(
+    shape: Fraction, height: int | None, width: int | None, pixels: int, multiple: int
+) -> Size:
+    """(height, width) of a record for a picture that is `shape` times as wide as high."""
+    if height is not None and width is not None:
+        return height, width
+    if height is not None:
+        return height, _nearest_multiple(height * shape, multiple)
+    if width is not None:
+        return _nearest_multiple(width / shape, multiple), width
+
+    def misfit(size: Size) -> Fraction:
+        distortion = _ratio(Fraction(size[1], size[0]), shape)
+        return distortion**_SHAPE_WEIGHT * _ratio(Fraction(size[0] * size[1]), Fraction(pixels))
+
+    # The best height cannot be more than a few multiples from the one that undistorted pixels
+    # would give.
+    ideal = isqrt(max(int(pixels / shape), 1)) // multiple
+    heights = [k * multiple for k in range(max(ideal - 3, 1), ideal + 5)]
+    sizes = [
+        (high, max(wide, 1) * multiple)
+        for high in heights
+        for wide in (int(high * shape) // multiple, int(high * shape) // multiple + 1)
+    ]
+    return min(sizes, key=misfit)
+
+
+def _ratio(one: Fraction, other: Fraction) -> Fraction:
+    """How many times the larger is the smaller, at least 1."""
+    return max(one / other, other / one)
+
+
+def _nearest_multiple(length: Fraction, multiple: int) -> int:
+    return max(round(length / multiple), 1) * multiple
+
+
+def _cover(crop: Rectangle, shape: Fraction) -> Rectangle:
+    """The largest part in the middle of `crop` that is `shape` times as wide as high."""
+    height, width = crop.size
+    if Fraction(width, height) > shape:
+        width = _even_part(height * shape, width)
+    else:
+        height = _even_part(width / shape, height)
+    top = crop.top + (crop.height - height) // 4 * 2
+    left = crop.left + (crop.width - width) // 4 * 2
+    return Rectangle(top, left, height, width)
+
+
+def _even_part(length: Fraction, whole: int) -> int:
+    """The even number nearest to `length`, or the whole if it is nearer."""
+    return whole if length > whole - 1 else max(2 * round(length / 2), 2)
+
+
+def _contain(raster: Size, shape: Fraction) -> Rectangle:
+    """The largest rectangle of the given shape in the middle of the raster."""
+    height, width = raster
+    if shape * height >= width:
+        height = min(max(round(width / shape), 1), height)
+    else:
+        width = min(max(round(height * shape), 1), width)
+    return Rectangle((raster[0] - height) // 2, (raster[1] - width) // 2, height, width)
+
+
+def _even_edge(numerator: int, denominator: int, end: int) -> int:
+    """The even number nearest to a fraction, or `end` where the fraction is just that."""
+    if numerator >= end * denominator:
+        return end
+    return min(2 * round(Fraction(numerator, 2 * denominator)), end)
