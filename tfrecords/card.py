@@ -1,0 +1,226 @@
+"""The card of a film: film.json, all there is to know about a folder of records.
+
+The card is written last and by rename, so its presence means that the records are complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tfrecords import storage
+from tfrecords.errors import RecordsError
+from tfrecords.framing import read_records
+
+SCHEMA_VERSION = 1
+CARD_NAME = "film.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of consecutive records.
+
+    Attributes:
+        name: file name in the folder of the card.
+        frames: how many records it holds, at least one.
+        first_frame: the film's number of its first record, from 0.
+        bytes: size of the file.
+        sha256: checksum of the file, 64 hex digits.
+    """
+
+    name: str
+    frames: int
+    first_frame: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FilmCard:
+    """What film.json says.
+
+    Attributes:
+        schema_version: of the records and of the card; this code reads up to `SCHEMA_VERSION`.
+        tool_version: version of the program that wrote the records.
+        source: the film that was read: name, sha256, bytes, mtime_ns, kind ("film" or "images").
+        film_id: first 16 hex digits of the source's SHA-256; every record carries it.
+        frames: how many frames there are, numbered from 0.
+        frame_rate: frames a second; of a film of variable rate, the average.
+        time_base: seconds in one unit of pts.
+        first_pts: presentation time of frame 0, in units of the time base.
+        last_pts: presentation time of the last frame, in units of the time base.
+        variable_rate: whether frames last differently long.
+        streams: one dictionary for each stream of the source.
+        colour: how the source codes colour.
+        geometry: how source and record pictures lie to each other.
+        height: rows of the record pictures.
+        width: columns of the record pictures.
+        encoding: format, quality and subsampling of the record pictures.
+        options: every option of the conversion that decides the bytes.
+        shot_starts: first frame of each shot, ascending from 0.
+        shards: the files, in film order.
+        notes: sentences for people, such as that the source ended early.
+    """
+
+    schema_version: int
+    tool_version: str
+    source: dict[str, Any]
+    film_id: str
+    frames: int
+    frame_rate: Fraction
+    time_base: Fraction
+    first_pts: int
+    last_pts: int
+    variable_rate: bool
+    streams: list[dict[str, Any]]
+    colour: dict[str, Any]
+    geometry: dict[str, Any]
+    height: int
+    width: int
+    encoding: dict[str, Any]
+    options: dict[str, Any]
+    shot_starts: list[int]
+    shards: list[Shard]
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the card as JSON values; fractions become text such as "24000/1001"."""
+        values = asdict(self)
+        for name in ("frame_rate", "time_base"):
+            values[name] = str(values[name])
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> FilmCard:
+        """Returns the card that `to_json` gave; unknown keys are ignored.
+
+        Raises:
+            ValueError: a key is missing or has a value of the wrong type, or the shards do not add
+                up to the film; the message says which.
+        """
+        known: dict[str, Any] = {}
+        for field in fields(cls):
+            if field.name not in values:
+                raise ValueError(f"'{field.name}' is missing")
+            value = values[field.name]
+            wanted = _json_type(str(field.type))
+            if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+                raise ValueError(f"'{field.name}' is {value!r}, not of type {wanted.__name__}")
+            known[field.name] = value
+        try:
+            for name in ("frame_rate", "time_base"):
+                known[name] = Fraction(known[name])
+            names = [field.name for field in fields(Shard)]
+            known["shards"] = [Shard(**{n: shard[n] for n in names}) for shard in known["shards"]]
+        except (KeyError, TypeError, ZeroDivisionError) as error:
+            raise ValueError(f"a shard or a fraction is malformed ({error!r})") from error
+        card = cls(**known)
+        card._check_consistency()
+        return card
+
+    def _check_consistency(self) -> None:
+        """Raises ValueError unless shards and shots cover the film without gap or overlap."""
+        next_frame = 0
+        for shard in self.shards:
+            if shard.first_frame != next_frame or shard.frames < 1:
+                raise ValueError(f"'shards': {shard.name} does not follow its predecessor")
+            next_frame += shard.frames
+        if next_frame != self.frames:
+            raise ValueError(f"'shards' hold {next_frame} frames but 'frames' is {self.frames}")
+        ascending = all(start < end for start, end in pairwise([*self.shot_starts, self.frames]))
+        if self.shot_starts[:1] != [0] or not ascending:
+            raise ValueError("'shot_starts' do not ascend from 0 to the last frame")
+
+    def shots(self) -> list[tuple[int, int]]:
+        """Returns each shot as (first frame, frame after its last), in film order."""
+        return list(pairwise([*self.shot_starts, self.frames]))
+
+
+def _json_type(annotation: str) -> type:
+    """Returns the type that a field of the card, annotated so, has in JSON."""
+    name = annotation.split("[")[0]
+    return {"int": int, "bool": bool, "str": str, "Fraction": str, "dict": dict, "list": list}[name]
+
+
+def load_card(directory: storage.AnyPath) -> FilmCard:
+    """Reads the card of a folder of records, local or remote.
+
+    Raises:
+        RecordsError: the folder is missing, has no card (the conversion did not finish), or the
+            card is damaged or written by a newer version of this program.
+    """
+    path = storage.join(directory, CARD_NAME)
+    try:
+        with storage.open_for_reading(path) as file:
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not storage.is_directory(directory):
+            raise RecordsError(
+                f"{directory}: there is no such folder; make it with tools/make_tfrecords.py"
+            ) from error
+        raise RecordsError(
+            f"{directory}: has no {CARD_NAME}, so its conversion did not finish; "
+            "run make_tfrecords again"
+        ) from error
+    try:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
+        version = values.get("schema_version")
+        # Asked first: what a newer card lacks or adds is no damage.
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise RecordsError(
+                f"{path}: has schema version {version} but this program reads up to "
+                f"{SCHEMA_VERSION}; update bladerunner_ae"
+            )
+        return FilmCard.from_json(values)
+    except ValueError as error:  # JSON and Unicode errors are ValueErrors too
+        raise RecordsError(
+            f"{path}: is damaged ({error}); run make_tfrecords again with --overwrite"
+        ) from error
+
+
+def save_card(directory: storage.AnyPath, card: FilmCard) -> None:
+    """Writes the card into a local folder, whole or not at all: a reader never sees half of it."""
+    path = Path(directory) / CARD_NAME
+    temporary = path.with_name(f".{CARD_NAME}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(card.to_json(), file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the name without the content
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
+    """Checks that every shard is there with the size that the card gives; reads no records.
+
+    Raises:
+        RecordsError: names the first shard that is missing or of another size; of one that is too
+            short also the record at which it breaks.
+    """
+    for shard in card.shards:
+        path = storage.join(directory, shard.name)
+        try:
+            size = storage.file_size(path)
+        except FileNotFoundError as error:
+            raise RecordsError(
+                f"{path}: shard is missing (frames {shard.first_frame} to "
+                f"{shard.first_frame + shard.frames - 1}); "
+                "restore it or run make_tfrecords again with --overwrite"
+            ) from error
+        if size != shard.bytes:
+            records = sum(1 for _ in read_records(path))  # names the record that is cut, if one is
+            raise RecordsError(
+                f"{path}: holds {records} records in {size} bytes but {CARD_NAME} says "
+                f"{shard.frames} in {shard.bytes}; "
+                "restore it or run make_tfrecords again with --overwrite"
+            )

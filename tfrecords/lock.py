@@ -1,0 +1,60 @@
+"""A lock between processes that disappears with its owner, however that ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from tfrecords.errors import RecordsError
+
+
+class FileLock:
+    """Holds an exclusive `flock` on a file that exists only while it is locked or was abandoned.
+
+    The kernel gives the lock up when its process dies, so a file left by a killed run never blocks
+    the next. Not for file systems without `flock`.
+    """
+
+    def __init__(self, path: Path, purpose: str) -> None:
+        """Takes the lock at once.
+
+        Args:
+            path: the lock file; its folder must exist.
+            purpose: what the lock protects, for the message.
+
+        Raises:
+            RecordsError: another live process, or another lock of this one, holds it.
+        """
+        self._path = path
+        self._descriptor = -1
+        while self._descriptor < 0:
+            self._descriptor = self._try_to_lock(purpose)
+        os.truncate(self._descriptor, 0)
+        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+
+    def _try_to_lock(self, purpose: str) -> int:
+        """Returns the locked descriptor, or -1 if the file was replaced meanwhile."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its last owner may have removed the name between our open and our lock; then we hold
+            # a lock on a file that nobody else will ever open.
+            if os.fstat(descriptor).st_nlink > 0:
+                return descriptor
+            os.close(descriptor)
+            return -1
+        except BlockingIOError:
+            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise RecordsError(
+                f"{purpose}: process {owner} is writing it; wait for it to end or stop it"
+            ) from None
+
+    def release(self) -> None:
+        """Gives the lock up and removes its file; further calls do nothing."""
+        if self._descriptor >= 0:
+            # Removed while still locked, or a successor's file could be the one removed.
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
