@@ -1,0 +1,383 @@
+"""What a film is, before any of it is converted: streams, rate, shape, colour.
+
+`probe_film` opens the file, decodes one frame and returns plain facts. It is also the place where
+everything that is not a film is turned away with one line that says why.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.film import images
+from bladerunner_ae.geometry import Size
+
+# ISO/IEC 23091-2 code points, the numbers that films carry.
+_MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020",
+             10: "bt2020"}  # fmt: skip
+_UNSPECIFIED_MATRIX = 2
+_FULL_RANGE = 2
+_TRANSFERS = {1: "bt709", 6: "bt601", 13: "srgb", 14: "bt2020", 15: "bt2020", 16: "pq", 18: "hlg"}
+_HIGH_DYNAMIC_RANGE = ("pq", "hlg")
+
+# An untagged film above these sizes is BT.709 by convention, up to them BT.601. Width counts too:
+# a film of 2.39:1 in 1280 columns has only 536 rows, and it is high definition all the same.
+_STANDARD_DEFINITION_ROWS = 576
+_HIGH_DEFINITION_COLUMNS = 1280
+
+# How many packets may pass before the first whole frame (a recording can begin in the middle).
+_PACKETS_TO_FIRST_FRAME = 2000
+
+# Demuxers of single pictures and of text art: libav would "play" such files.
+_NOT_FILMS = ("image2", "tty", "_pipe")
+
+
+@dataclass(frozen=True)
+class FilmInfo:
+    """The facts about a film. Sizes are (height, width) of the upright picture.
+
+    Attributes:
+        path: the file, or the folder of images.
+        kind: "film" or "images".
+        stored: size of the upright picture in the file's own pixels, before the sample aspect.
+        rotation: degrees clockwise (0, 90, 180, 270) that make a decoded picture upright.
+        sample_aspect: width of a pixel divided by its height, in the upright picture.
+        frame_rate: nominal frames per second; whether the frames keep to it shows only when all
+            timestamps have been read (`film.timing`).
+        rate_candidates: every rate the file claims, the most credible first.
+        time_base: seconds per unit of a timestamp.
+        frames_estimate: how many frames there are, about, or None.
+        duration: seconds that the file claims for its longest stream, or None.
+        video_stream: index of the picture's stream in the file (0 for images).
+        start_pts: timestamp at which the picture begins, in units of `time_base`.
+        film_start: seconds at which the film begins: the earliest of its streams. Players count
+            from here, so the picture begins `start_pts * time_base - film_start` after the film.
+        matrix: YCbCr matrix of the colours: "bt709", "bt601", "bt2020", "fcc", "smpte240m", or
+            "rgb" where there is none.
+        full_range: whether black is 0 and white 255, rather than 16 and 235.
+        transfer: "bt709", "srgb", "pq", "hlg" ... or "unspecified".
+        interlaced: whether the first frame consists of two fields.
+        pixel_format: libav's name for the layout of the stored pixels.
+        codec: name of the picture's codec.
+        container: libav's name of the file format.
+        streams: one JSON object for each stream of the file.
+        notes: what a person should know before converting it.
+    """
+
+    path: Path
+    kind: str
+    stored: Size
+    rotation: int
+    sample_aspect: Fraction
+    frame_rate: Fraction
+    rate_candidates: tuple[Fraction, ...]
+    time_base: Fraction
+    frames_estimate: int | None
+    duration: Fraction | None
+    video_stream: int
+    start_pts: int
+    film_start: Fraction
+    matrix: str
+    full_range: bool
+    transfer: str
+    interlaced: bool
+    pixel_format: str
+    codec: str
+    container: str
+    streams: list[dict[str, Any]]
+    notes: list[str]
+
+    @property
+    def coded(self) -> Size:
+        """(height, width) of a picture as decoded, before it is turned upright."""
+        turned = self.rotation in (90, 270)
+        return (self.stored[1], self.stored[0]) if turned else self.stored
+
+    def colour(self) -> dict[str, Any]:
+        """Colour facts as a JSON object."""
+        return {
+            "matrix": self.matrix,
+            "full_range": self.full_range,
+            "transfer": self.transfer,
+            "pixel_format": self.pixel_format,
+        }
+
+
+def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInfo:
+    """Finds out what a film is.
+
+    Args:
+        path: a film, or a folder of numbered images.
+        frame_rate: frames per second of a folder of images; films know their own.
+
+    Returns:
+        The facts; nothing stays open.
+
+    Raises:
+        InputError: there is no such file, it is empty, no film, cut off before it says anything,
+            or has no picture (sound only; cover art is not a film).
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _probe_images(path, frame_rate)
+    with open_film(path) as container:
+        stream = picture_stream(container, path)
+        frame = _first_frame(container, stream, path)
+        return _film_info(path, container, stream, frame)
+
+
+@contextmanager
+def open_film(path: Path) -> Iterator[InputContainer]:
+    """Opens a film for reading and closes it again.
+
+    Raises:
+        InputError: there is no such file, it is empty or no film.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the name")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a film file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty; copy or download the film again")
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise InputError(_why_not_opened(path, error)) from error
+    with container:
+        name = container.format.name
+        if name in _NOT_FILMS or name.endswith("_pipe"):
+            raise InputError(
+                f"{path}: is not a film ({container.format.long_name}); give a film, or a folder "
+                "of numbered images"
+            )
+        yield container
+
+
+def picture_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream with the film's picture; cover art does not count.
+
+    Raises:
+        InputError: there is none, or its codec is unknown.
+    """
+    pictures = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not pictures:
+        what = "only sound" if container.streams.audio else "no picture"
+        what += " and a cover picture" if container.streams.video else ""
+        raise InputError(f"{path}: has {what}; a film with a video stream is needed")
+    best = container.streams.best("video")
+    stream = next((one for one in pictures if best is not None and one.index == best.index), None)
+    stream = stream or pictures[0]
+    if stream.codec_context is None:
+        raise InputError(f"{path}: its picture is in a format that this decoder does not know")
+    return stream
+
+
+def frame_rotation(frame: VideoFrame) -> int:
+    """Degrees clockwise (0, 90, 180, 270) that make a decoded frame upright."""
+    # PyAV reports the display matrix counterclockwise; phones write multiples of 90 only.
+    return -round(frame.rotation / 90) * 90 % 360
+
+
+def _why_not_opened(path: Path, error: av.FFmpegError) -> str:
+    if isinstance(error, PermissionError):
+        return f"{path}: cannot be read (permission denied)"
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as problem:
+        return f"{path}: cannot be read ({problem.strerror})"
+    if head[4:8] == b"ftyp":
+        return (
+            f"{path}: is cut off or was never finished (an mp4 without its index); copy or "
+            "download it again"
+        )
+    return f"{path}: is not a film that can be read; give a film such as .mp4, .mkv, .mov or .ts"
+
+
+def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+    packets = container.demux(stream)
+    for _ in range(_PACKETS_TO_FIRST_FRAME):
+        try:
+            packet = next(packets)
+        except (StopIteration, av.FFmpegError):
+            break
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue  # damaged at its very beginning; what comes later may be whole
+        if frames:
+            assert isinstance(frames[0], VideoFrame)
+            return frames[0]
+    raise InputError(
+        f"{path}: not one frame of its picture ({stream.codec_context.name}) can be decoded; "
+        "copy or download it again"
+    )
+
+
+def _film_info(
+    path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame
+) -> FilmInfo:
+    rotation = frame_rotation(frame)
+    turned = rotation in (90, 270)
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    rates = _rates(stream)
+    matrix, matrix_note = _matrix(frame)
+    transfer = _TRANSFERS.get(frame.color_trc, "unspecified")
+    notes = [matrix_note] if matrix_note else []
+    if transfer in _HIGH_DYNAMIC_RANGE:
+        notes.append(f"high dynamic range ({transfer}) is kept as stored, so colours look flat")
+    if frame.interlaced_frame:
+        notes.append("the film is interlaced; one whole frame is made of each pair of fields")
+    if _is_mirrored(frame):
+        notes.append("the film asks to be shown mirrored; its picture is kept as stored")
+    time_base = Fraction(stream.time_base or Fraction(1, 1000))
+    start = stream.start_time if stream.start_time is not None else frame.pts or 0
+    return FilmInfo(
+        path=path,
+        kind="film",
+        stored=(frame.width, frame.height) if turned else (frame.height, frame.width),
+        rotation=rotation,
+        sample_aspect=1 / aspect if turned else aspect,
+        frame_rate=rates[0],
+        rate_candidates=rates,
+        time_base=time_base,
+        frames_estimate=_frames_estimate(container, stream, time_base, rates[0]),
+        duration=None if container.duration is None else Fraction(container.duration, av.time_base),
+        video_stream=stream.index,
+        start_pts=start,
+        film_start=_film_start(container, start * time_base),
+        matrix=matrix,
+        full_range=frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj"),
+        transfer=transfer,
+        interlaced=frame.interlaced_frame,
+        pixel_format=frame.format.name,
+        codec=stream.codec_context.name,
+        container=container.format.name,
+        streams=[_describe(one) for one in container.streams],
+        notes=notes,
+    )
+
+
+def _rates(stream: VideoStream) -> tuple[Fraction, ...]:
+    """Every plausible rate the file claims, without repeats, the most credible first.
+
+    libav's guess comes first: an average is taken from the index or from the first second, and
+    AVI and raw streams are off by a factor of two or more.
+    """
+    claims = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+    rates = [Fraction(rate) for rate in claims if rate and 0 < rate < 1000]
+    return tuple(dict.fromkeys(rates)) or (Fraction(24),)
+
+
+def _frames_estimate(
+    container: InputContainer, stream: VideoStream, time_base: Fraction, rate: Fraction
+) -> int | None:
+    if stream.duration:
+        # An edit list can hide frames that the index counts, so time goes before the count.
+        by_time = round(stream.duration * time_base * rate)
+        return min(by_time, stream.frames) if stream.frames else by_time
+    if stream.frames:
+        return stream.frames
+    if container.duration:
+        return round(Fraction(container.duration, av.time_base) * rate)
+    return None
+
+
+def _film_start(container: InputContainer, picture_start: Fraction) -> Fraction:
+    """Start of the earliest picture or sound, exact where libav's own is in microseconds."""
+    starts = [
+        stream.start_time * Fraction(stream.time_base)
+        for stream in (*container.streams.video, *container.streams.audio)
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return min([*starts, picture_start])
+
+
+def _matrix(frame: VideoFrame) -> tuple[str, str]:
+    """(matrix, note): the note is empty unless the film's own matrix is beyond us."""
+    if frame.format.is_rgb:
+        return "rgb", ""
+    tag = int(frame.colorspace)
+    high = frame.height > _STANDARD_DEFINITION_ROWS or frame.width >= _HIGH_DEFINITION_COLUMNS
+    usual = "bt709" if high else "bt601"
+    if tag in (_UNSPECIFIED_MATRIX, 0):
+        return usual, ""
+    if tag in _MATRICES:
+        return _MATRICES[tag], ""
+    return usual, f"colour matrix number {tag} is not known; {usual} is used"
+
+
+def _is_mirrored(frame: VideoFrame) -> bool:
+    """Whether the display matrix holds a reflection (its determinant is negative)."""
+    data = bytes(frame.side_data.get("DISPLAYMATRIX") or b"")
+    if not data:
+        return False
+    a, b, c, d = (
+        int.from_bytes(data[4 * i : 4 * i + 4], "little", signed=True) for i in (0, 1, 3, 4)
+    )
+    return a * d - b * c < 0
+
+
+def _describe(stream: Any) -> dict[str, Any]:
+    context = stream.codec_context
+    facts: dict[str, Any] = {
+        "index": stream.index,
+        "type": stream.type,
+        "codec": context.name if context is not None else None,
+        "time_base": str(stream.time_base),
+        "start_time": stream.start_time,
+        "duration": stream.duration,
+        "metadata": dict(stream.metadata),
+    }
+    if stream.type == "video":
+        facts |= {
+            "height": stream.height,
+            "width": stream.width,
+            "rate": str(stream.average_rate),
+            "cover_art": bool(stream.disposition & Disposition.attached_pic),
+        }
+    elif stream.type == "audio":
+        facts |= {"sample_rate": stream.sample_rate, "channels": stream.channels}
+    return facts
+
+
+def _probe_images(folder: Path, frame_rate: Fraction) -> FilmInfo:
+    sequence = images.list_images(folder)
+    count = len(sequence.paths)
+    return FilmInfo(
+        path=folder,
+        kind="images",
+        stored=sequence.size,
+        rotation=0,
+        sample_aspect=Fraction(1),
+        frame_rate=frame_rate,
+        rate_candidates=(frame_rate,),
+        time_base=1 / frame_rate,
+        frames_estimate=count,
+        duration=count / frame_rate,
+        video_stream=0,
+        start_pts=0,
+        film_start=Fraction(0),
+        matrix="rgb",
+        full_range=True,
+        transfer="srgb",
+        interlaced=False,
+        pixel_format="rgb24",
+        codec=sequence.codec,
+        container="images",
+        streams=[],
+        notes=list(sequence.notes),
+    )
