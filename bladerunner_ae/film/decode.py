@@ -4,16 +4,44 @@
 scaling in the thread that iterates, so two or more cores are kept busy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
+from math import ceil
 from types import TracebackType
 
+import av
 import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film import images
+from bladerunner_ae.film.completeness import Completeness
+from bladerunner_ae.film.prefetch import Prefetch
+from bladerunner_ae.film.probe import FilmInfo, open_film, picture_stream
+from bladerunner_ae.film.scaling import FrameScaler, RecordScaler, deinterlaced
+from bladerunner_ae.film.timing import Clock
 from bladerunner_ae.geometry import Geometry, Size
+
+TimedFrame = tuple[int, VideoFrame]
+
+# Decoded frames wait for scaling in about this much memory.
+_WAITING_BYTES = 64 * 2**20
+_MOST_WAITING = 12
+
+# A seek aims this much earlier than wanted: the first frames after a keyframe can lean on frames
+# before it, and indexes are not exact.
+_SEEK_MARGIN_SECONDS = 2
+
+# Time that jumps back by more than this has started over; by less, it is a slip.
+_RESET_SECONDS = 1
+
+# These carry no times, or only numbers of packets: read from the start, times made up.
+_UNTIMED = ("h264", "hevc", "m4v", "mpegvideo", "obu", "avi")
 
 
 @dataclass(frozen=True)
@@ -49,12 +77,13 @@ class FrameReader:
         duration: seconds to read, or None for the rest.
 
     Attributes:
-        problem: after the last frame: one line on what could not be read, or "" if all was well.
-        damaged_packets: how many pieces of the picture's stream could not be decoded.
-    """
+        problem: after the last frame: what could not be read, for the end of a sentence, or "" if
+            all was well.
+        repaired_timestamps: how many frames had no sound time of their own.
 
-    problem: str
-    damaged_packets: int
+    Raises:
+        InputError: while iterating: the film is gone, or an image of a folder cannot be read.
+    """
 
     def __init__(
         self,
@@ -66,13 +95,32 @@ class FrameReader:
         start: Fraction | None = None,
         duration: Fraction | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.problem = ""
+        self.repaired_timestamps = 0
+        self._info = info
+        self._begin, self._end = _range(info, start, duration)
+        self._scaler: FrameScaler | RecordScaler
+        if geometry is not None:
+            self._scaler = RecordScaler(info, geometry)
+        else:
+            self._scaler = FrameScaler(info, size or info.stored)
+        self._display = None if display_size is None else FrameScaler(info, display_size)
+        frame_bytes = 3 * info.stored[0] * info.stored[1]
+        ahead = min(max(_WAITING_BYTES // frame_bytes, 2), _MOST_WAITING)
+        source = self._image_frames() if info.kind == "images" else self._film_frames()
+        self._frames = Prefetch(source, ahead)
 
     def __iter__(self) -> Iterator[DecodedFrame]:
-        raise NotImplementedError
+        frames: Iterator[TimedFrame] = iter(self._frames)
+        if self._info.interlaced:
+            frames = deinterlaced(frames)
+        for index, (pts, frame) in enumerate(frames):
+            display = None if self._display is None else self._display.scale(frame)
+            yield DecodedFrame(index, pts, self._scaler.scale(frame), display)
 
     def close(self) -> None:
         """Stops the decoding threads; frames not yet taken are lost. Harmless twice."""
+        self._frames.close()
 
     def __enter__(self) -> "FrameReader":
         return self
@@ -84,3 +132,110 @@ class FrameReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _image_frames(self) -> Iterator[TimedFrame]:
+        for number, path in enumerate(images.list_images(self._info.path).paths):
+            if self._end is not None and number >= self._end:
+                return
+            if self._begin is None or number >= self._begin:
+                picture = images.read_image(path, self._info.stored)
+                frame = VideoFrame.from_ndarray(picture, "rgb24")
+                frame.time_base = self._info.time_base
+                yield number, frame
+
+    def _film_frames(self) -> Iterator[TimedFrame]:
+        frames = self._read_film(seek=True)
+        first = next(frames, None)
+        if first is not None and self._begin is not None and first[0] > self._begin:
+            # The file's index led past the place: read on from the beginning instead.
+            frames.close()
+            frames = self._read_film(seek=False)
+            first = next(frames, None)
+        for pts, frame in chain([first] if first else [], frames):
+            if self._begin is None or pts >= self._begin:
+                yield pts, frame
+
+    def _read_film(self, seek: bool) -> Generator[TimedFrame, None, None]:
+        """All frames from the film's beginning, or from shortly before `begin`, up to `end`."""
+        with open_film(self._info.path) as container:
+            stream = container.streams[self._info.video_stream]
+            if not isinstance(stream, VideoStream):  # the file was replaced since it was probed
+                stream = picture_stream(container, self._info.path)
+            stream.thread_type = "AUTO"
+            sought = seek and self._seek(container, stream)
+            complete = Completeness(container, stream, whole=not sought)
+            clock = self._clock(container)
+            for pts, frame in _frames(container, stream, clock, complete):
+                if self._end is not None and pts >= self._end:
+                    # Of an excerpt only damage counts: what comes after it was not looked at.
+                    self.problem = complete.damage()
+                    break
+                yield pts, frame
+            else:
+                self.problem = complete.problem()
+            self.repaired_timestamps = clock.repaired
+
+    def _clock(self, container: InputContainer) -> Clock:
+        step = 1 / (self._info.frame_rate * self._info.time_base)
+        reset = ceil(_RESET_SECONDS / self._info.time_base)
+        return Clock(step, self._info.start_pts, reset, container.format.name == "avi")
+
+    def _seek(self, container: InputContainer, stream: VideoStream) -> bool:
+        """Goes near the place where to begin; False if reading starts at the film's start."""
+        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
+        target = 0 if self._begin is None else self._begin - margin
+        if target <= self._info.start_pts or container.format.name in _UNTIMED:
+            return False
+        try:
+            container.seek(target, stream=stream)
+        except av.FFmpegError:
+            return False
+        return True
+
+
+def _range(
+    info: FilmInfo, start: Fraction | None, duration: Fraction | None
+) -> tuple[int | None, int | None]:
+    """First timestamp to read, and the first one not to read any more, in the time base."""
+    begin = None if start is None else ceil((info.film_start + start) / info.time_base)
+    if duration is None:
+        return begin, None
+    first = info.film_start + (start or 0)
+    return begin, ceil((first + duration) / info.time_base)
+
+
+def _frames(
+    container: InputContainer, stream: VideoStream, clock: Clock, complete: Completeness
+) -> Iterator[TimedFrame]:
+    """Every frame of the picture, in the order it is shown."""
+    # Sound is read along: it shows whether the file goes on to its promised end.
+    packets = container.demux([stream, *container.streams.audio])
+    while True:
+        try:
+            # After the file's last packet comes an empty one: the decoder then gives all it holds.
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError as error:
+            complete.broke_off = error.strerror or str(error)
+            break
+        if complete.see(packet) and packet.stream is stream:
+            for frame in _decode(stream, packet, clock, complete):
+                yield clock.frame(frame.pts), frame
+    for frame in _decode(stream, None, clock, complete):
+        yield clock.frame(frame.pts), frame
+
+
+def _decode(
+    stream: VideoStream, packet: Packet | None, clock: Clock, complete: Completeness
+) -> list[VideoFrame]:
+    """The frames that the decoder gives for a packet; None makes it give all it holds."""
+    time = None if packet is None else packet.dts if packet.pts is None else packet.pts
+    clock.packet(time)
+    try:
+        return stream.codec_context.decode(packet)
+    except av.FFmpegError:
+        # One frame that cannot be decoded does not end the film.
+        clock.drop(time)
+        complete.damaged += 1
+        return []

@@ -322,9 +322,10 @@ def _matrix(frame: VideoFrame) -> tuple[str, str]:
 
 def _is_mirrored(frame: VideoFrame) -> bool:
     """Whether the display matrix holds a reflection (its determinant is negative)."""
-    data = bytes(frame.side_data.get("DISPLAYMATRIX") or b"")
-    if not data:
+    side_data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if side_data is None:
         return False
+    data = bytes(side_data)
     a, b, c, d = (
         int.from_bytes(data[4 * i : 4 * i + 4], "little", signed=True) for i in (0, 1, 3, 4)
     )

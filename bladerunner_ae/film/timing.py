@@ -1,5 +1,6 @@
-"""Whether a film keeps to a constant rate, decided from the timestamps of all its frames."""
+"""The times of a film's frames: made sound while reading, and judged when all are known."""
 
+import heapq
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -45,3 +46,67 @@ def _largest_error(pts: Sequence[int], frames_per_unit: Fraction) -> Fraction:
         abs((value - pts[0]) * numerator - index * denominator) for index, value in enumerate(pts)
     )
     return Fraction(max(errors, default=0), numerator)
+
+
+class Clock:
+    """Gives every frame a timestamp that is later than the one before.
+
+    Most films need no help. AVI files number their packets instead of timing their frames, bare
+    streams carry no time at all, and a broadcast can start over from 0 in the middle.
+
+    Args:
+        step: units of the time base from one frame to the next, at the nominal rate.
+        first: timestamp of the first frame if the film does not say.
+        reset: units of the time base by which time must jump back to count as starting over.
+        by_packets: take the packets' times in rising order (AVI) instead of the frames' own.
+
+    Attributes:
+        repaired: how many timestamps were made up.
+    """
+
+    def __init__(self, step: Fraction, first: int, reset: int, by_packets: bool = False) -> None:
+        self._step, self._first, self._reset = step, first, reset
+        self._by_packets = by_packets
+        self._waiting: list[int] = []
+        self._previous: int | None = None
+        self._untimed = 0
+        self._shift = 0
+        self.repaired = 0
+
+    def packet(self, time: int | None) -> None:
+        """Notes the time of a packet that goes to the decoder."""
+        if self._by_packets and time is not None:
+            heapq.heappush(self._waiting, time)
+
+    def drop(self, time: int | None) -> None:
+        """Forgets a packet that the decoder refused."""
+        if self._by_packets and time in self._waiting:
+            self._waiting.remove(time)
+            heapq.heapify(self._waiting)
+
+    def frame(self, pts: int | None) -> int:
+        """The timestamp of the next frame in the order of showing.
+
+        Args:
+            pts: the frame's own timestamp, or None if it has none.
+        """
+        if self._by_packets and self._waiting:
+            pts = heapq.heappop(self._waiting)
+        time = self._after_previous(None if pts is None else pts + self._shift)
+        self._previous = time
+        return time
+
+    def _after_previous(self, time: int | None) -> int:
+        if time is None:
+            # Counted from the first untimed frame, so that no rounding adds up.
+            self._untimed += 1
+            return self._first + round((self._untimed - 1) * self._step)
+        if self._previous is None or time > self._previous:
+            self._first, self._untimed = time, 1
+            return time
+        self.repaired += 1
+        if self._previous - time < self._reset:
+            return self._previous + 1  # a slip; what follows is on time again
+        later = self._previous + max(round(self._step), 1)
+        self._shift += later - time
+        return later

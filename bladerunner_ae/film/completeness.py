@@ -1,0 +1,107 @@
+"""Whether a film was read to its end, judged by what the file itself promises.
+
+A file that was cut off often just ends: libav reports no error. Three promises give it away: the
+number of packets in an mp4's index, the duration in the header, and the fixed size of transport
+stream packets.
+"""
+
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+# Streams of a whole film may end this much before the promised duration; muxers round, and the
+# length of the last frame is often unknown.
+_TOLERANCE_SECONDS = Fraction(1, 2)
+
+_TRANSPORT_PACKET_SIZES = (188, 192, 204)
+
+
+class Completeness:
+    """Follows the packets of a film and says in the end what is missing.
+
+    Args:
+        container: the open film.
+        stream: its picture.
+        whole: whether the film is read from its very beginning (packets can be counted).
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, whole: bool) -> None:
+        self._format = container.format.name
+        self._stream, self._whole = stream, whole
+        self._bytes = container.size
+        self._promised_packets = stream.frames if self._format.startswith("mov") else 0
+        self._promised_end = _promised_end(container)
+        self._packets = 0
+        self._cut_packet = False
+        self._end = self._picture_end = Fraction(0)
+        self.damaged = 0
+        self.broke_off = ""
+
+    def see(self, packet: Packet) -> bool:
+        """Notes a packet of any stream; False if it is only the first part of one.
+
+        A part of a packet must be kept from a decoder that works in several threads: its error
+        would take the whole frames before it along.
+        """
+        time = packet.pts if packet.pts is not None else packet.dts
+        end = Fraction(0)
+        if time is not None and packet.time_base is not None:
+            end = (time + (packet.duration or 0)) * packet.time_base
+            self._end = max(self._end, end)
+        if packet.size and packet.stream is self._stream:
+            self._packets += 1
+            self._picture_end = max(self._picture_end, end)
+        # In a transport stream the mark means a bad transmission, which decoders can cope with.
+        cut = packet.is_corrupt and self._format != "mpegts"
+        self._cut_packet = self._cut_packet or cut
+        return not cut
+
+    def problem(self) -> str:
+        """What is missing after the last packet, for the end of a sentence; "" if nothing is."""
+        return "; ".join(part for part in (self.damage(), self._missing()) if part)
+
+    def damage(self) -> str:
+        """What could not be decoded of the packets seen so far, or ""."""
+        if not self.damaged:
+            return ""
+        frames = "frame is" if self.damaged == 1 else "frames are"
+        return f"{self.damaged} {frames} damaged and left out"
+
+    def _missing(self) -> str:
+        if self.broke_off:
+            return f"reading broke off ({self.broke_off})"
+        if self._whole and self._packets < self._promised_packets and self._picture_ends_early():
+            return (
+                f"the film is cut off: {self._packets} of {self._promised_packets} frames are there"
+            )
+        if self._promised_end is not None and self._promised_end - self._end > _TOLERANCE_SECONDS:
+            return (
+                f"the film is cut off: it ends at {float(self._end):.1f} of "
+                f"{float(self._promised_end):.1f} seconds"
+            )
+        transport = self._format == "mpegts"
+        if self._cut_packet or (transport and all(self._bytes % n for n in _TRANSPORT_PACKET_SIZES)):
+            return "the film is cut off in the middle of a frame"
+        return ""
+
+    def _picture_ends_early(self) -> bool:
+        """Whether the last frames of an mp4 are missing, not just some that its edit list hides."""
+        stream = self._stream
+        if not stream.duration or stream.time_base is None:
+            return True
+        promised = ((stream.start_time or 0) + stream.duration) * stream.time_base
+        one_frame = stream.duration * stream.time_base / self._promised_packets
+        return promised - self._picture_end > one_frame / 2
+
+
+def _promised_end(container: InputContainer) -> Fraction | None:
+    """Seconds at which the last stream ends according to the header, or None if it does not say.
+
+    Transport and program streams have no header: libav finds their duration in what is there.
+    """
+    if container.duration is None or container.format.name in ("mpegts", "mpeg"):
+        return None
+    return Fraction(container.duration + (container.start_time or 0), av.time_base)
