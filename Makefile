@@ -1,0 +1,68 @@
+# `make help` says what there is. Needs make and Python 3.11, 3.12 or 3.13; tools/set_up.sh puts
+# everything else into $(VENV), once.
+
+VENV ?= .venv
+OUT ?= out
+
+# What people type reaches the shell through the environment, exactly as typed: paths may hold
+# spaces, quotes, dollars and any letter.
+override VENV := $(value VENV)
+override FILM := $(value FILM)
+override OUT := $(value OUT)
+override HOLDOUT := $(value HOLDOUT)
+override PRESET := $(value PRESET)
+override STEPS := $(value STEPS)
+override PYTHON := $(value PYTHON)
+override TENSORFLOW := $(value TENSORFLOW)
+export VENV FILM OUT HOLDOUT PRESET STEPS PYTHON TENSORFLOW
+
+python = "$$VENV/bin/python"
+
+.PHONY: help set_up film test slow lint format wheel clean distclean
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+help:  ## this text
+	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [STEPS=900]'
+	@echo '    Without FILM: an open demo film. Results: OUT/<film>/autoencoded.mp4 and more.'
+	@echo 'make test [ARGS="-k geometry"]'
+	@echo
+	@awk -F ':.*  ## ' '/^[a-z_]+:.*  ## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'The first call makes the virtual environment .venv (VENV=folder for another place,'
+	@echo 'PYTHON=interpreter for another Python, TENSORFLOW=cpu or gpu to choose by hand).'
+
+set_up:  ## make the virtual environment, or find it ready
+	@sh tools/set_up.sh "$$VENV"
+
+film: set_up  ## turn a film into its autoencoded self
+	@case $$FILM in "~/"*) FILM=$$HOME/$${FILM#"~/"} ;; esac; \
+	if [ -z "$$FILM" ]; then FILM=$$($(python) tools/fetch_demo_film.py) || exit; fi; \
+	exec $(python) tools/make_film.py --film="$$FILM" --output_dir="$$OUT" \
+	    $${HOLDOUT:+--holdout="$$HOLDOUT"} $${PRESET:+--preset="$$PRESET"} \
+	    $${STEPS:+--steps="$$STEPS"}
+
+test: set_up  ## the quick tests, some minutes
+	@$(python) -m pytest -m "not slow and not gpu" $(ARGS)
+
+slow: set_up  ## the long tests; some need the network
+	@$(python) -m pytest -m "slow and not gpu" $(ARGS)
+
+lint: set_up  ## style and types
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+format: set_up  ## lay the code out, mend what ruff can mend
+	@$(python) -m ruff check --fix .
+	@$(python) -m ruff format .
+
+wheel: set_up  ## source distribution and wheel in dist/
+	@rm -rf build/lib dist && $(python) -m build
+
+clean:  ## remove what tests and builds left; films, records and results stay
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	@find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+distclean: clean  ## remove the virtual environment and the cached demo film too
+	@rm -rf "$$VENV" .cache

@@ -1,0 +1,90 @@
+#!/bin/sh
+# Makes the virtual environment that every target of the Makefile runs in, or finds it ready.
+#
+#   sh tools/set_up.sh VENV           from the checkout's top folder
+#
+# Environment: PYTHON      the interpreter to use, else the first of 3.11, 3.12, 3.13 that is there
+#              TENSORFLOW  cpu or gpu, else gpu where an NVIDIA GPU answers on Linux
+#
+# VENV/.installed is written last and says what is installed: cpu or gpu, from which checkout, from
+# which requirements. An interrupted installation leaves none, so the next call goes on with it.
+set -eu
+
+venv=$1
+stamp=$venv/.installed
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# TensorFlow has wheels for these and no other versions of Python.
+fits() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+}
+
+find_python() {
+    lame=
+    for candidate in "${PYTHON:-python3.11}" python3.12 python3.13 python3 python; do
+        if fits "$candidate"; then
+            if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
+                printf '%s\n' "$candidate"
+                return
+            fi
+            lame=${lame:-$candidate}
+        fi
+        [ -z "${PYTHON:-}" ] || break
+    done
+    if [ -n "$lame" ]; then
+        fail "$lame has no venv module; install it (Debian, Ubuntu: the package python3-venv or" \
+            "python3.11-venv), or name another Python: make PYTHON=/path/to/python3.11"
+    elif [ -n "${PYTHON:-}" ]; then
+        fail "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13"
+    fi
+    fail "no Python 3.11, 3.12 or 3.13 found; install one," \
+        "or say where it is: make PYTHON=/path/to/python3.11"
+}
+
+choose_tensorflow() {
+    if [ "$(uname -s)" = Linux ] && nvidia-smi -L >/dev/null 2>&1; then
+        echo gpu
+    else
+        echo cpu
+    fi
+}
+
+state() {
+    printf '%s\n' "$1" "$PWD"
+    cat setup.cfg setup.py pyproject.toml | cksum
+}
+
+installed=
+[ ! -f "$stamp" ] || installed=$(head -n 1 "$stamp")
+wanted=${TENSORFLOW:-${installed:-$(choose_tensorflow)}}
+case $wanted in
+    cpu | gpu) ;;
+    *) fail "TENSORFLOW=$wanted: choose cpu or gpu" ;;
+esac
+
+works=
+if [ -x "$venv/bin/python" ] && fits "$venv/bin/python"; then works=yes; fi
+if [ -n "$works" ] && [ -n "$installed" ] && [ "$(state "$wanted")" = "$(cat "$stamp")" ]; then
+    exit 0
+fi
+
+python=$(find_python) || exit 1
+echo "setting up $venv, once: downloads TensorFlow ($wanted) and what else is needed ..." >&2
+rm -f "$stamp"
+if [ -f "$venv/pyvenv.cfg" ] && { [ -z "$works" ] || [ "${installed:-$wanted}" != "$wanted" ]; }; then
+    # Its Python is gone, or it holds the other TensorFlow: two of them in one place break each other.
+    rm -rf "$venv"
+fi
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    "$python" -m venv "$venv" >&2 || fail "$python could not make the virtual environment $venv"
+fi
+"$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
+    --editable ".[$wanted,dev]" >&2 ||
+    fail "pip could not install what is needed, its last lines say why; the same command goes on"
+state "$wanted" >"$stamp.new"
+mv "$stamp.new" "$stamp"
+echo "set up $venv; the next time this is quick and needs no network" >&2
