@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from types import FrameType
+from types import FrameType, ModuleType
 
 from absl import app, flags, logging
 
@@ -25,6 +25,8 @@ _BAD_PATH = {
     errno.EROFS, errno.ENAMETOOLONG, errno.ENOTEMPTY,
 }  # fmt: skip
 _INTERRUPTED = 130
+# absl knows the long ones too, but leaves with exit code 1.
+_HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -38,8 +40,8 @@ def run(main: Callable[[], int | None]) -> None:
     quiet_tensorflow()
     module = sys.modules[main.__module__]
     arguments = sys.argv[1:]
-    if any(argument in ("-h", "-help", "--help") for argument in arguments):
-        print(_help_text(module.__doc__ or "", sys.argv[0]))
+    if _HELP.intersection(arguments):
+        print(_help_text(module, sys.argv[0]))
         sys.exit(0)
     if "--version" in arguments:
         print(version_text())
@@ -122,9 +124,10 @@ def version_text() -> str:
     return ", ".join(found)
 
 
-def _help_text(doc: str, program: str) -> str:
-    key_flags = flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
-    lines = [doc.strip(), "", f"Flags of {os.path.basename(program)}:"]
+def _help_text(module: ModuleType, program: str) -> str:
+    # Not __main__: where an installed command starts, that is the script that imports the module.
+    key_flags = flags.FLAGS.get_key_flags_for_module(module)
+    lines = [(module.__doc__ or "").strip(), "", f"Flags of {os.path.basename(program)}:"]
     for flag in sorted(key_flags, key=lambda flag: flag.name):
         default = "" if flag.default is None else f" (default: {flag.default_as_str})"
         lines += [f"  --{flag.name}", f"      {' '.join(flag.help.split())}{default}"]

@@ -45,9 +45,11 @@ class Progress:
         rate = (self._count - self._start) / max(elapsed, 1e-9)
         line = f"{self._label}: {self._count}"
         if self._total:
-            left = max(self._total - self._count, 0) / max(rate, 1e-9)
             line += f"/{self._total} {self._unit} ({100 * self._count / self._total:.0f} %)"
-            line += f", {rate:.1f}/s, {left:.0f} s left"
+            line += f", {rate:.1f}/s"
+            left = max(self._total - self._count, 0)
+            if left and rate:
+                line += f", {tqdm.format_interval(left / rate)} left"
         else:
             line += f" {self._unit}, {rate:.1f}/s"
         return line + (f", {note}" if note else "")
