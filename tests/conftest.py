@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,20 @@ from typing import Any
 import pytest
 
 from tests.synthetic_film import make_film
+
+
+def pytest_collection_finish() -> None:
+    """Divides the CPU in two, CPU:0 and CPU:1, for tests of `tf.distribute`.
+
+    That is possible only before TensorFlow's first operation, so no test module may run one while
+    it is imported. A run of tests without TensorFlow does not import it.
+    """
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        halves = [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
+        tf.config.set_logical_device_configuration(cpu, halves)
 
 
 @pytest.fixture(scope="session")

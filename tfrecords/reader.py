@@ -102,11 +102,12 @@ def training_frames(
     Args:
         directory: a folder of records, local or remote.
         batch_size: frames in a batch.
-        seed: any integer of 32 bits.
+        seed: any integer of 64 bits.
         first_batch: how many batches to leave out. The rest is what a data set from the start gives
             after that many; no picture is decoded for it.
         keep: bool [frames], which frames to train on; all if None.
-        shuffle_buffer: frames shuffled together if streamed; about 20 KB of memory each.
+        shuffle_buffer: frames shuffled together if streamed; each takes thrice its encoded size
+            of memory.
         memory_limit: bytes of records; it must stay the same for the order to stay the same.
 
     Returns:
@@ -134,12 +135,13 @@ def training_frames(
     def epoch_of_records(epoch: tf.Tensor) -> tf.data.Dataset:
         return source.epoch(_fold_in(tf.constant([seed, 0], tf.int64), epoch))
 
-    def decode(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def decode(entry: Any) -> dict[str, tf.Tensor]:
+        record = source.fetch(entry)
         image = decode_image(record["encoded"], card.height, card.width)
         return {"image": image, "index": record["index"]}
 
     epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    records = epochs.flat_map(epoch_of_records).skip(first_frame).map(source.fetch)
+    records = epochs.flat_map(epoch_of_records).skip(first_frame)
     frames = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = frames.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     options = tf.data.Options()
@@ -179,7 +181,7 @@ class _Streamed:
         self._spec = {key: example_spec()[key] for key in ("image/encoded", "frame/index")}
 
     def epoch(self, seed: tf.Tensor) -> tf.data.Dataset:
-        """Returns one epoch's records, as `fetch` wants them.
+        """Returns one epoch's records in order, as `fetch` wants them.
 
         `Dataset.shuffle` is not used, because its order also depends on TensorFlow's global seed.
         """
@@ -193,10 +195,9 @@ class _Streamed:
         kept = records.map(self._parse).filter(
             lambda record: tf.gather(self._keep, record["index"])
         )
-        return (
-            kept.batch(self._shuffle_buffer)
-            .enumerate()
-            .flat_map(lambda number, window: self._shuffled_window(_fold_in(seed, number), window))
+        windows = kept.batch(self._shuffle_buffer).enumerate().prefetch(1)
+        return windows.flat_map(
+            lambda number, window: self._shuffled_window(_fold_in(seed, number), window)
         )
 
     def fetch(self, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
