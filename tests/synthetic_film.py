@@ -48,9 +48,6 @@ FADE_FRAMES = 6
 SAMPLE_RATE = 48_000
 
 
-# --- What a film of these arguments holds ---
-
-
 def shot_starts(frames: int) -> list[int]:
     """Returns the first frame of each shot."""
     return list(range(0, frames, SHOT_FRAMES))
@@ -74,9 +71,6 @@ def frame_times(
     offset = Fraction(start_offset).limit_denominator(1000)
     ticks = ((n + n // 3) if variable_rate else n for n in range(frames))
     return [tick / Fraction(rate) + offset for tick in ticks]
-
-
-# --- Pictures ---
 
 
 def film_pictures(
@@ -120,9 +114,6 @@ def _brightness(number: int, frames: int) -> float:
     if shot % 5 == 4:
         to_end = min(to_end, SHOT_FRAMES - 1 - within)
     return min(1.0, to_end / FADE_FRAMES)
-
-
-# --- Films ---
 
 
 def make_film(
@@ -232,9 +223,6 @@ def _run_ffmpeg(command: list[str], pictures: Iterator[Picture]) -> None:
         if process.returncode != 0:
             log.seek(0)
             raise RuntimeError(log.read().decode(errors="replace").strip())
-
-
-# --- Sound ---
 
 
 def _write_sound(

@@ -119,6 +119,7 @@ def test_card_that_is_not_utf_8(film: Path) -> None:
         ({"shards": {}}, r"'shards' is \{\}, not of type list"),
         ({"shards": [{"name": "x"}]}, "malformed"),
         ({"shards": ["x"]}, "malformed"),
+        ({"shot_starts": [0, "x"]}, "malformed"),
         ({"frame_rate": "24/0"}, "malformed"),
         ({"frame_rate": "fast"}, "fast"),
         ({"frames": 91}, "'shards' hold 90 frames but 'frames' is 91"),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,26 @@ def test_card_that_does_not_describe_the_shards(tmp_path: Path) -> None:
             writer.write(frame)
         writer.commit(lambda shards: card_maker()(shards[:-1]), overwrite=False)
     assert os.listdir(tmp_path) == []
+
+
+def test_card_that_contradicts_itself_is_not_published(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="'shot_starts' do not ascend"),
+        FilmWriter(tmp_path / "film", 20, 4) as writer,
+    ):
+        for frame in small_frames(20):
+            writer.write(frame)
+        writer.commit(lambda s: replace(card_maker()(s), shot_starts=[3]), overwrite=False)
+    assert os.listdir(tmp_path) == []
+
+
+def test_returned_card_is_the_loaded_one(tmp_path: Path) -> None:
+    with FilmWriter(tmp_path / "film", 1, 1) as writer:
+        writer.write(next(iter(small_frames(1))))
+        geometry = {"raster": (72, 128)}  # JSON makes a list of it
+        card = writer.commit(lambda s: replace(card_maker()(s), geometry=geometry), False)
+    assert card.geometry == {"raster": [72, 128]}
+    assert card == load_card(tmp_path / "film")
 
 
 def test_existing_film_is_kept_unless_told_otherwise(tmp_path: Path) -> None:

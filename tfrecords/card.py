@@ -117,10 +117,10 @@ class FilmCard:
                 known[name] = Fraction(known[name])
             names = [field.name for field in fields(Shard)]
             known["shards"] = [Shard(**{n: shard[n] for n in names}) for shard in known["shards"]]
+            card = cls(**known)
+            card._check_consistency()
         except (KeyError, TypeError, ZeroDivisionError) as error:
-            raise ValueError(f"a shard or a fraction is malformed ({error!r})") from error
-        card = cls(**known)
-        card._check_consistency()
+            raise ValueError(f"a shard, a shot or a fraction is malformed ({error!r})") from error
         return card
 
     def _check_consistency(self) -> None:

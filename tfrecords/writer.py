@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from tfrecords import storage
-from tfrecords.card import CARD_NAME, FilmCard, Shard, save_card
+from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card, save_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
 from tfrecords.lock import FileLock
@@ -150,11 +150,11 @@ class FilmWriter:
                 folder only an empty one is ever replaced.
 
         Returns:
-            The card that was written.
+            The card that was written, as `load_card` returns it (JSON knows no tuples).
 
         Raises:
             RecordsError: no frame was written, the folder exists, or the disk is full or fails.
-            ValueError: the card does not describe these shards.
+            ValueError: the card does not describe these shards, or contradicts itself.
         """
         if self.frames == 0:
             raise RecordsError(f"{self.directory}: not written, because the film gave no frame")
@@ -168,9 +168,10 @@ class FilmWriter:
                 for index, (file, frames) in enumerate(zip(self._files, ranges, strict=True))
             ]
             card = make_card(shards)
-            if card.shards != shards or card.frames != self.frames:
+            if card.shards != shards:
                 raise ValueError("the card does not describe the shards that were written")
             save_card(self._partial, card)
+            card = _read_back(self._partial)
             _synchronise(self._partial)
             self._publish()
         return card
@@ -252,6 +253,14 @@ class FilmWriter:
             file.abandon()
         shutil.rmtree(self._partial, ignore_errors=True)
         self._lock.release()
+
+
+def _read_back(directory: Path) -> FilmCard:
+    """Returns the card in a folder; one that could not be read again must not be published."""
+    try:
+        return load_card(directory)
+    except RecordsError as error:
+        raise ValueError(f"the card contradicts itself: {error}") from error
 
 
 def _read_and_remove(paths: list[Path]) -> Iterator[bytes]:
