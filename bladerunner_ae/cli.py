@@ -129,7 +129,9 @@ def _help_text(module: ModuleType, program: str) -> str:
     key_flags = flags.FLAGS.get_key_flags_for_module(module)
     lines = [(module.__doc__ or "").strip(), "", f"Flags of {os.path.basename(program)}:"]
     for flag in sorted(key_flags, key=lambda flag: flag.name):
-        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
+        # absl quotes every value, numbers too.
+        default = (flag.default_as_str or "").strip("'")
+        default = f" (default: {default})" if default else ""
         lines += [f"  --{flag.name}", f"      {' '.join(flag.help.split())}{default}"]
     lines += ["", "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks,",
               "--version."]  # fmt: skip
