@@ -1,0 +1,207 @@
+"""What a run is made of, as frozen dataclasses: presets, JSON round trip, comparison.
+
+Flags become these values in `main` and nowhere else; nothing below ever sees a flag.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bladerunner_ae.errors import InputError, UsageError
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of the three networks.
+
+    Attributes:
+        height, width: the raster in pixels; each a multiple of 2 ** len(filters).
+        latent_size: numbers a frame is remembered by.
+        filters: channels of the encoder's strided convolutions, outermost first; the decoder
+            mirrors them.
+        kernel_size: of the strided and transposed convolutions. 4 divides the stride and so
+            leaves no checkerboard; 5 is the original's.
+        activation: of encoder and decoder, a Keras name.
+        normalization: "none" or "group". Never "batch": a frame's output must depend on that
+            frame alone, and a film's scenes are too unlike for one set of statistics.
+        residual_blocks: at the smallest resolution, in encoder and decoder.
+        bottleneck_channels: a 1x1 convolution to this many channels before the dense layers,
+            0 for none. Dense layers over wide maps dominate a small model's optimizer time.
+        linear_path: adds a linear autoencoder beside the convolutions, started from the
+            principal components of the film (`linear_path.py`).
+        initial_log_var: bias that the log-variance head starts from.
+        discriminator_filters: channels of the discriminator's strided convolutions.
+    """
+
+    height: int
+    width: int
+    latent_size: int = 200
+    filters: tuple[int, ...] = (80, 160, 320, 640)
+    kernel_size: int = 5
+    activation: str = "leaky_relu"
+    normalization: str = "group"
+    residual_blocks: int = 0
+    bottleneck_channels: int = 0
+    linear_path: bool = False
+    initial_log_var: float = 0.0
+    discriminator_filters: tuple[int, ...] = (80, 160, 320, 640)
+
+    def __post_init__(self) -> None:
+        divisor = 2 ** max(len(self.filters), len(self.discriminator_filters))
+        if self.height % divisor or self.width % divisor or min(self.height, self.width) < 1:
+            raise InputError(
+                f"frames of {self.height}x{self.width} do not fit {len(self.filters)} halvings: "
+                f"convert the film again with --multiple={divisor}, or give --height and --width "
+                f"as multiples of {divisor}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a run learns.
+
+    Attributes:
+        steps: optimizer steps in all.
+        batch_size: frames in one step over all replicas.
+        learning_rate: peak of the schedule (linear warm-up, then cosine decay to a hundredth).
+        warmup_steps: length of the warm-up.
+        constant_learning_rate: keep the peak after the warm-up instead of decaying.
+        beta_1, beta_2: Adam's moment decays.
+        precision: "float32" or "mixed_bfloat16".
+        seed: of weights, data order and noise.
+        checkpoint_every, sample_every, log_every: steps between checkpoints, sample pictures and
+            log lines.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float = 2e-4
+    warmup_steps: int = 0
+    constant_learning_rate: bool = False
+    beta_1: float = 0.5
+    beta_2: float = 0.999
+    precision: str = "float32"
+    seed: int = 0
+    checkpoint_every: int = 500
+    sample_every: int = 500
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if self.precision not in ("float32", "mixed_bfloat16"):
+            raise UsageError(f"--precision={self.precision}: choose float32 or mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named starting point: networks, training and the raster they are meant for.
+
+    Attributes:
+        pixels: about how many pixels a frame should have.
+        multiple: what height and width must be multiples of.
+        objective: name in `objectives.REGISTRY`.
+        model: keyword arguments of `ModelConfig` beside height and width.
+        train: keyword arguments of `TrainConfig`.
+        description: one line for people.
+    """
+
+    pixels: int
+    multiple: int
+    objective: str
+    model: Mapping[str, Any]
+    train: Mapping[str, Any]
+    description: str
+
+
+PRESETS: dict[str, Preset] = {
+    "preview": Preset(
+        pixels=72 * 128,
+        multiple=8,
+        objective="vae",
+        model={
+            "filters": (24, 48, 96),
+            "kernel_size": 4,
+            "activation": "silu",
+            "normalization": "none",
+            "residual_blocks": 1,
+            "bottleneck_channels": 32,
+            "linear_path": True,
+            "initial_log_var": -4.0,
+            "discriminator_filters": (24, 48, 96),
+        },
+        train={
+            "steps": 900,
+            "batch_size": 32,
+            "learning_rate": 1e-3,
+            "warmup_steps": 100,
+            "beta_1": 0.9,
+            "beta_2": 0.99,
+            "checkpoint_every": 150,
+            "sample_every": 150,
+        },
+        description="72x128, minutes on two CPU cores",
+    ),
+    "base": Preset(
+        pixels=144 * 256,
+        multiple=16,
+        objective="vae_gan",
+        model={},
+        train={"steps": 84_240, "batch_size": 12, "checkpoint_every": 1000, "sample_every": 1000},
+        description="144x256, the paper's widths, 75.7 M parameters, for a GPU",
+    ),
+    "large": Preset(
+        pixels=288 * 512,
+        multiple=32,
+        objective="vae_gan",
+        model={
+            "filters": (40, 80, 160, 320, 640),
+            "discriminator_filters": (40, 80, 160, 320, 640),
+        },
+        train={"steps": 84_240, "batch_size": 12, "checkpoint_every": 1000, "sample_every": 1000},
+        description="288x512, twice the raster of base, for a large GPU",
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """Returns the preset called `name`; raises `UsageError` that lists those there are."""
+    if name not in PRESETS:
+        raise UsageError(f"--preset={name}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """Returns a dataclass as plain JSON values (tuples become lists)."""
+    values = dataclasses.asdict(config)
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+
+
+def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Builds dataclass `kind` from what `to_json` gave.
+
+    Raises:
+        InputError: a field is unknown to this version or missing.
+    """
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as error:
+        raise InputError(
+            f"{kind.__name__} in config.json does not fit this version: {error}"
+        ) from None
+
+
+def differences(ours: Any, theirs: Any, ignore: tuple[str, ...] = ()) -> list[str]:
+    """Names the fields in which two values of one dataclass differ: "steps: 900 -> 300"."""
+    if type(ours) is not type(theirs):
+        return [f"{type(theirs).__name__} -> {type(ours).__name__}"]
+    fields = [field.name for field in dataclasses.fields(ours) if field.name not in ignore]
+    return [
+        f"{name}: {getattr(theirs, name)} -> {getattr(ours, name)}"
+        for name in fields
+        if getattr(theirs, name) != getattr(ours, name)
+    ]

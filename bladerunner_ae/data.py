@@ -1,0 +1,101 @@
+"""Which frames a run learns from, and the few it is watched by."""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from bladerunner_ae.errors import InputError
+from tfrecords.card import FilmCard
+from tfrecords.framing import read_records
+from tfrecords.reader import decode_image
+from tfrecords.schema import parse
+
+Shots = list[tuple[int, int]]
+
+
+def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
+    """Chooses whole shots to keep from training, never single frames: neighbours are near equal.
+
+    Shots are taken in an order drawn from `seed` while they fit; the first that overshoots is
+    taken too if that brings the sum nearer to the fraction.
+
+    Args:
+        card: of the film.
+        fraction: of its frames to hold out, 0 to below 1.
+        seed: the same film, fraction and seed give the same shots.
+
+    Returns:
+        [(first frame, frame after the last)], in film order; empty for fraction 0.
+
+    Raises:
+        InputError: the film has too few shots for any to be held out.
+    """
+    if fraction == 0:
+        return []
+    shots = card.shots()
+    wanted = fraction * card.frames
+    order = np.random.default_rng(seed).permutation(len(shots))
+    held: Shots = []
+    total = 0
+    for start, end in (shots[i] for i in order):
+        if abs(total + end - start - wanted) < abs(total - wanted):
+            held.append((start, end))
+            total += end - start
+    if not held or len(held) == len(shots):
+        raise InputError(
+            f"{card.source['name']}: its {len(shots)} shots cannot be split to hold out "
+            f"{fraction:g} of {card.frames} frames; use --holdout=0 or a longer film"
+        )
+    return sorted(held)
+
+
+def in_shots(frames: int, shots: Iterable[Sequence[int]]) -> NDArray[np.bool_]:
+    """Returns bool [frames]: whether each frame lies in one of `shots`."""
+    inside = np.zeros(frames, bool)
+    for start, end in shots:
+        inside[start:end] = True
+    return inside
+
+
+def read_images(directory: str | Path, card: FilmCard, indices: Sequence[int]) -> NDArray[np.uint8]:
+    """Reads single frames, opening only the shards that hold them.
+
+    Args:
+        directory: of the records.
+        card: of the film.
+        indices: frame numbers, in any order.
+
+    Returns:
+        uint8 [len(indices), height, width, 3], in the order of `indices`.
+
+    Raises:
+        RecordsError: a shard is damaged before or at one of the frames.
+    """
+    images = np.empty((len(indices), card.height, card.width, 3), np.uint8)
+    for shard in card.shards:
+        places = {
+            index - shard.first_frame: place
+            for place, index in enumerate(indices)
+            if 0 <= index - shard.first_frame < shard.frames
+        }
+        if places:
+            records = read_records(str(Path(directory) / shard.name))
+            for number, record in enumerate(islice(records, max(places) + 1)):
+                if number in places:
+                    encoded = parse(record).encoded
+                    images[places[number]] = decode_image(encoded, card.height, card.width).numpy()
+    return images
+
+
+def collect_images(dataset: tf.data.Dataset, count: int) -> NDArray[np.uint8]:
+    """Returns the first `count` images of a training data set, uint8 [count, H, W, 3]."""
+    found: list[NDArray[np.uint8]] = []
+    for batch in dataset:
+        found.append(batch["image"].numpy())
+        if sum(map(len, found)) >= count:
+            break
+    return np.concatenate(found)[:count]

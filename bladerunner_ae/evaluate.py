@@ -1,0 +1,164 @@
+"""Measures how well an exported autoencoder remembers a film, frame by frame.
+
+PSNR (dB) and SSIM between each record and its reconstruction, averaged over frames, apart for
+frames that training saw and shots that were held out of it; and the worst shots. Figures hold at
+the record's size. The whole result goes to --output as JSON.
+
+Examples:
+  python -m bladerunner_ae.evaluate --model=RUN/export/autoencoder --data=DATA/my_film
+  python -m bladerunner_ae.evaluate --model=RUN --data=DATA/another_film --output=another.json
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from numpy.typing import NDArray
+
+from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.progress import Progress
+from tfrecords.card import FilmCard
+
+_WORST_SHOTS = 5
+
+
+def evaluate_film(model: Path, records: Path, batch_size: int = 64) -> dict[str, Any]:
+    """Runs a film's records through an exported autoencoder.
+
+    Args:
+        model: SavedModel, the folder of its versions, or the run folder.
+        records: folder of a film's records at the model's raster.
+        batch_size: frames at once; the figures do not depend on it.
+
+    Returns:
+        {"film", "frames", "groups": {label: {"frames", "psnr", "ssim"}}, "shots": [...]}: the
+        labels are "seen" and "held out" for the film the model was trained on, "unseen film" for
+        any other.
+
+    Raises:
+        InputError: no such model, or the records have another size than it takes.
+        RecordsError: the records are missing or damaged.
+    """
+    from bladerunner_ae.autoencoder import load_autoencoder
+    from bladerunner_ae.saved_models import load_model_card
+    from tfrecords.card import check_shards, load_card
+
+    card = load_card(records)
+    check_shards(records, card)
+    autoencoder = load_autoencoder(model)
+    if autoencoder.raster != (card.height, card.width):
+        height, width = autoencoder.raster
+        raise InputError(
+            f"{records}: frames are {card.height}x{card.width} but the model takes "
+            f"{height}x{width}; convert the film with --height={height} --width={width}"
+        )
+    psnr, ssim = _measure(autoencoder, records, card, batch_size)
+    labels = frame_labels(card, load_model_card(autoencoder.path))
+    return {
+        "model": str(autoencoder.path),
+        "film": card.source["name"],
+        "frames": card.frames,
+        "groups": {
+            label: _means(psnr, ssim, labels == label) for label in sorted(set(labels.tolist()))
+        },
+        "shots": [
+            {
+                "first_frame": start,
+                "label": str(labels[start]),
+                **_means(psnr, ssim, slice(start, end)),
+            }
+            for start, end in card.shots()
+        ],
+    }
+
+
+def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.str_]:
+    """Returns for each frame "seen", "held out" or "unseen film", as str [frames]."""
+    from bladerunner_ae.data import in_shots
+
+    trained_on = model_card.get("film", {})
+    if trained_on.get("film_id") != card.film_id or trained_on.get("frames") != card.frames:
+        return np.full(card.frames, "unseen film")
+    return np.where(in_shots(card.frames, model_card["held_out"]), "held out", "seen")
+
+
+def _measure(
+    autoencoder: Any, records: Path, card: FilmCard, batch_size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    import tensorflow as tf
+
+    from bladerunner_ae import metrics
+    from tfrecords.reader import explain_data_loss, film_frames
+
+    psnr, ssim = np.zeros(card.frames, np.float32), np.zeros(card.frames, np.float32)
+    try:
+        with Progress("evaluate", card.frames) as progress:
+            for batch in film_frames(records, batch_size=batch_size):
+                images, index = batch["image"], batch["index"].numpy()
+                dreams = autoencoder.reconstruct(images.numpy())
+                psnr[index] = metrics.psnr(images, dreams).numpy()
+                ssim[index] = metrics.ssim(images, dreams).numpy()
+                progress.update(len(index))
+    except tf.errors.DataLossError:
+        raise explain_data_loss(records, card) from None
+    return psnr, ssim
+
+
+def _means(
+    psnr: NDArray[np.float32], ssim: NDArray[np.float32], chosen: Any
+) -> dict[str, float | int]:
+    return {
+        "frames": len(psnr[chosen]),
+        "psnr": round(float(psnr[chosen].mean(dtype=np.float64)), 3),
+        "ssim": round(float(ssim[chosen].mean(dtype=np.float64)), 4),
+    }
+
+
+def describe(result: Mapping[str, Any]) -> list[str]:
+    """Says the result in lines for a terminal."""
+    lines = [
+        f"{label}: PSNR {group['psnr']:.2f} dB, SSIM {group['ssim']:.3f} "
+        f"over {group['frames']} frames"
+        for label, group in result["groups"].items()
+    ]
+    worst = sorted(result["shots"], key=lambda shot: shot["psnr"])[:_WORST_SHOTS]
+    lines.append(
+        "most forgotten shots: "
+        + ", ".join(
+            f"frame {shot['first_frame']} ({shot['psnr']:.1f} dB, {shot['label']})"
+            for shot in worst
+        )
+    )
+    return lines
+
+
+def main() -> None:
+    """Reads the flags, evaluates, prints, writes JSON."""
+    from bladerunner_ae.run_folder import write_json
+
+    values = flags.FLAGS
+    result = evaluate_film(Path(values.model), Path(values.data), values.batch_size)
+    for line in describe(result):
+        print(line)
+    if values.output:
+        output = Path(values.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_json(output, result)
+
+
+def cli() -> None:
+    """Entry point: `python -m bladerunner_ae.evaluate`."""
+    flags.DEFINE_string(
+        "model", None, "SavedModel, folder of its versions, or run folder.", required=True
+    )
+    flags.DEFINE_string("data", None, "Folder of the film's records (DATA/<film>).", required=True)
+    flags.DEFINE_string("output", None, "JSON file for the result.")
+    flags.DEFINE_integer("batch_size", 64, "Frames at once.", lower_bound=1)
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()

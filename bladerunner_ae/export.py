@@ -1,0 +1,48 @@
+"""Exports a run's newest checkpoint as SavedModels.
+
+Writes RUN/export/{autoencoder,encoder,decoder}/<version>/. Training does the same at its end. Their
+signatures are listed in `saved_models.py`.
+
+Examples:
+  python -m bladerunner_ae.export --model_dir=out/my_film/run
+  saved_model_cli show --dir out/my_film/run/export/decoder/1 --all
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.errors import InputError
+
+
+def export_run(run: Path) -> list[Path]:
+    """Exports the newest checkpoint of a run folder.
+
+    Raises:
+        InputError: the folder is no run, or has no checkpoint that can be read.
+    """
+    from bladerunner_ae import training
+    from bladerunner_ae.run_folder import load_config
+
+    config = load_config(run)
+    trainer = training.build_trainer(config)
+    if training.restore(trainer, run) == 0:
+        raise InputError(f"{run}: has no checkpoint yet; train first")
+    return training.export(trainer, config, run)
+
+
+def main() -> None:
+    """Reads the flags and exports."""
+    for path in export_run(Path(flags.FLAGS.model_dir)):
+        print(path)
+
+
+def cli() -> None:
+    """Entry point: `python -m bladerunner_ae.export`."""
+    flags.DEFINE_string("model_dir", None, "Run folder to export.", required=True)
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,213 @@
+"""Encoder, decoder and discriminator as functional Keras models.
+
+In outline those of Broad & Grierson (Leonardo 50(4), 2017, doi:10.1162/LEON_a_01455): strided
+convolutions down to a small map, two dense heads (mean and log-variance), and their mirror. No
+layer uses the statistics of a batch, so what comes out for a frame depends on that frame alone.
+
+Pictures inside are float32 `[batch, height, width, 3]`, -1 (black) to 1 (white).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+from bladerunner_ae.config import ModelConfig
+
+LOG_VAR_RANGE = (-12.0, 6.0)
+_LINEAR_POOL = 2
+_GROUPS = 8
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The players. `discriminator` is None for objectives that need none."""
+
+    encoder: keras.Model
+    decoder: keras.Model
+    discriminator: keras.Model | None = None
+
+    def players(self) -> Mapping[str, keras.Model]:
+        """Returns name -> network of those that exist, always in the same order."""
+        named = {"encoder": self.encoder, "decoder": self.decoder}
+        if self.discriminator is not None:
+            named["discriminator"] = self.discriminator
+        return named
+
+
+def build_networks(
+    config: ModelConfig, *, precision: str, seed: int, discriminator: bool
+) -> Networks:
+    """Builds the networks of `config` with weights drawn from `seed`.
+
+    Args:
+        config: shapes.
+        precision: "float32" or "mixed_bfloat16" (float32 weights, bfloat16 convolutions; heads,
+            linear path and outputs stay float32).
+        seed: the same seed gives the same weights in any process.
+        discriminator: whether to build one.
+    """
+    keras.utils.set_random_seed(seed)
+    policy = keras.DTypePolicy(precision)
+    return Networks(
+        encoder=build_encoder(config, policy),
+        decoder=build_decoder(config, policy),
+        discriminator=build_discriminator(config, policy) if discriminator else None,
+    )
+
+
+def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
+    """Picture `[B, H, W, 3]` -> (mean `[B, latent]`, log_var `[B, latent]`), float32."""
+    image = keras.Input((config.height, config.width, 3), name="image")
+    x = image
+    for i, filters in enumerate(config.filters):
+        x = _convolution(config, policy, f"conv_{i}", filters)(x)
+        # The first layer sees raw colours, whose scale means something: no normalisation there.
+        x = _normalized_activation(config, policy, f"conv_{i}", normalize=i > 0)(x)
+    x = _residual_blocks(config, policy, x)
+    if config.bottleneck_channels:
+        x = layers.Conv2D(config.bottleneck_channels, 1, dtype=policy, name="narrow")(x)
+    x = layers.Flatten(dtype=policy, name="flat")(x)
+    mean = layers.Dense(config.latent_size, dtype=policy, name="mean")(x)
+    mean = layers.Activation("linear", dtype="float32", name="mean_float")(mean)
+    if config.linear_path:
+        mean = layers.Add(dtype="float32", name="mean_sum")([mean, _linear_code(config, image)])
+    log_var = layers.Dense(
+        config.latent_size,
+        dtype=policy,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
+        bias_initializer=keras.initializers.Constant(config.initial_log_var),
+        name="log_var",
+    )(x)
+    log_var = _Clip(*LOG_VAR_RANGE, dtype="float32", name="log_var_range")(log_var)
+    return keras.Model(image, (mean, log_var), name="encoder")
+
+
+def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
+    """Latent `[B, latent]` -> picture `[B, H, W, 3]`, float32.
+
+    With a linear path the output is unbounded and clipped where it becomes a picture; a tanh
+    would bend the linear part. Without one it ends in the original's tanh.
+    """
+    latent = keras.Input((config.latent_size,), name="latent")
+    divisor = 2 ** len(config.filters)
+    height, width = config.height // divisor, config.width // divisor
+    channels = config.bottleneck_channels or config.filters[-1]
+    x = layers.Dense(height * width * channels, dtype=policy, name="unflat")(latent)
+    x = layers.Reshape((height, width, channels), dtype=policy, name="map")(x)
+    if config.bottleneck_channels:
+        x = layers.Conv2D(config.filters[-1], 1, dtype=policy, name="widen")(x)
+    x = _normalized_activation(config, policy, "map", normalize=True)(x)
+    x = _residual_blocks(config, policy, x)
+    # Each transposed convolution leads to the width of the encoder's map of that size.
+    for i, filters in reversed(list(enumerate(config.filters[:-1]))):
+        x = _transposed(config, policy, f"deconv_{i + 1}", filters)(x)
+        x = _normalized_activation(config, policy, f"deconv_{i + 1}", normalize=True)(x)
+    x = _transposed(config, policy, "deconv_0", 3)(x)
+    x = layers.Activation("linear", dtype="float32", name="colours")(x)
+    if config.linear_path:
+        x = layers.Add(dtype="float32", name="sum")([x, _linear_picture(config, latent)])
+    else:
+        x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+    return keras.Model(latent, x, name="decoder")
+
+
+def build_discriminator(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
+    """Picture `[B, H, W, 3]` -> (logits `[B, 1]`, features: a list, one map a convolution).
+
+    Logits, not probabilities; positive means "from the film". The features are what the learned
+    similarity metric compares (Larsen et al. 2016, arXiv:1512.09300, eq. 7).
+    """
+    image = keras.Input((config.height, config.width, 3), name="image")
+    x = image
+    features = []
+    for i, filters in enumerate(config.discriminator_filters):
+        x = _convolution(config, policy, f"conv_{i}", filters)(x)
+        if i > 0 and config.normalization == "group":
+            x = layers.GroupNormalization(_groups(filters), dtype=policy, name=f"norm_{i}")(x)
+        x = layers.LeakyReLU(negative_slope=0.2, dtype=policy, name=f"feature_{i}")(x)
+        features.append(x)
+    x = layers.Flatten(dtype=policy, name="flat")(x)
+    logits = layers.Dense(1, dtype="float32", name="logits")(x)
+    return keras.Model(image, (logits, features), name="discriminator")
+
+
+def _convolution(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, filters: int
+) -> keras.Layer:
+    return layers.Conv2D(
+        filters, config.kernel_size, strides=2, padding="same", dtype=policy, name=name
+    )
+
+
+def _transposed(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, filters: int
+) -> keras.Layer:
+    return layers.Conv2DTranspose(
+        filters, config.kernel_size, strides=2, padding="same", dtype=policy, name=name
+    )
+
+
+def _groups(filters: int) -> int:
+    return next(groups for groups in range(_GROUPS, 0, -1) if filters % groups == 0)
+
+
+def _normalized_activation(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, *, normalize: bool
+) -> keras.Layer | keras.Sequential:
+    activation = layers.Activation(config.activation, dtype=policy, name=f"{name}_activation")
+    if config.normalization == "none" or not normalize:
+        return activation
+
+    def apply(x: Any) -> Any:
+        norm = layers.GroupNormalization(_groups(x.shape[-1]), dtype=policy, name=f"{name}_norm")
+        return activation(norm(x))
+
+    return apply
+
+
+def _residual_blocks(config: ModelConfig, policy: keras.DTypePolicy, x: Any) -> Any:
+    for i in range(config.residual_blocks):
+        y = layers.Conv2D(
+            x.shape[-1], 3, padding="same", activation=config.activation, dtype=policy,
+            name=f"residual_{i}_in",
+        )(x)  # fmt: skip
+        y = layers.Conv2D(x.shape[-1], 3, padding="same", dtype=policy, name=f"residual_{i}_out")(y)
+        x = layers.Add(dtype=policy, name=f"residual_{i}_sum")([x, y])
+    return x
+
+
+def _linear_code(config: ModelConfig, image: Any) -> Any:
+    """A linear map of the half-size picture to the latent: half of a linear autoencoder."""
+    x = layers.AveragePooling2D(_LINEAR_POOL, dtype="float32", name="linear_pool")(image)
+    x = layers.Flatten(dtype="float32", name="linear_flat")(x)
+    return layers.Dense(config.latent_size, dtype="float32", name="linear_code")(x)
+
+
+def _linear_picture(config: ModelConfig, latent: Any) -> Any:
+    """The other half: a linear map of the latent to a half-size picture, enlarged smoothly."""
+    height, width = linear_size(config)
+    x = layers.Dense(height * width * 3, dtype="float32", name="linear_picture")(latent)
+    x = layers.Reshape((height, width, 3), dtype="float32", name="linear_map")(x)
+    return layers.UpSampling2D(
+        _LINEAR_POOL, interpolation="bilinear", dtype="float32", name="linear_up"
+    )(x)
+
+
+def linear_size(config: ModelConfig) -> tuple[int, int]:
+    """(height, width) at which the linear path works."""
+    return config.height // _LINEAR_POOL, config.width // _LINEAR_POOL
+
+
+@keras.saving.register_keras_serializable("bladerunner_ae")
+class _Clip(layers.Layer):
+    """Clips to [low, high], so that no exponential of a log-variance overflows."""
+
+    def __init__(self, low: float, high: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.clip(keras.ops.cast(inputs, "float32"), self.low, self.high)

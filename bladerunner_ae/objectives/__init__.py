@@ -1,0 +1,33 @@
+"""Objectives: who learns from what. A new one is a file, a line below and a flagfile."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from bladerunner_ae.errors import UsageError
+from bladerunner_ae.objectives.base import Batch, Objective, Outcome
+from bladerunner_ae.objectives.broad2016 import Broad2016
+from bladerunner_ae.objectives.vae import Vae
+from bladerunner_ae.objectives.vae_gan import VaeGan
+
+__all__ = ["REGISTRY", "Batch", "Objective", "Outcome", "make_objective"]
+
+REGISTRY: dict[str, type[Any]] = {kind.name: kind for kind in (Vae, VaeGan, Broad2016)}
+
+
+def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Objective:
+    """Builds the objective called `name` with some of its weights changed.
+
+    Raises:
+        UsageError: there is no such objective, or it has no such weight.
+    """
+    if name not in REGISTRY:
+        raise UsageError(f"--objective={name}: choose one of {', '.join(REGISTRY)}")
+    kind = REGISTRY[name]
+    known = {field.name for field in dataclasses.fields(kind)}
+    for weight in weights or {}:
+        if weight not in known:
+            raise UsageError(
+                f"objective {name} has no weight --{weight}; it has {', '.join(sorted(known))}"
+            )
+    return kind(**(weights or {}))

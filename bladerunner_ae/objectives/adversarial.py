@@ -1,0 +1,62 @@
+"""What the objectives with a discriminator share: one pass of all three networks."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from bladerunner_ae import losses
+from bladerunner_ae.networks import Networks
+from bladerunner_ae.objectives.base import Batch, sample_posterior
+
+
+@dataclass(frozen=True)
+class AdversarialPass:
+    """Everything that Algorithm 1 of Larsen et al. computes before it forms its losses.
+
+    Attributes:
+        mean, log_var: posterior, float32 [B, latent].
+        reconstruction: Dec(z), float32 [B, H, W, 3].
+        features: distance of the reconstruction's features from the film's, float32 [B].
+        real, fake, prior: logits of the film, the reconstruction and the prior sample, [B, 1].
+    """
+
+    mean: tf.Tensor
+    log_var: tf.Tensor
+    reconstruction: tf.Tensor
+    features: tf.Tensor
+    real: tf.Tensor
+    fake: tf.Tensor
+    prior: tf.Tensor
+
+    def probabilities(self) -> dict[str, tf.Tensor]:
+        """Mean probability "from the film" that the discriminator gives each kind, [B, 1]."""
+        return {
+            "p_real": tf.sigmoid(self.real),
+            "p_reconstruction": tf.sigmoid(self.fake),
+            "p_prior": tf.sigmoid(self.prior),
+        }
+
+
+def run_players(
+    networks: Networks, batch: Batch, *, noise: float, feature_layers: tuple[int, ...] | None
+) -> AdversarialPass:
+    """Encodes, reconstructs, dreams a prior sample and lets the discriminator judge all three.
+
+    The three kinds pass through the discriminator in one batch: it has no batch statistics, so
+    they do not touch each other, and one large pass is quicker than three.
+    """
+    assert networks.discriminator is not None, "this objective needs a discriminator"
+    mean, log_var = networks.encoder(batch.images, training=True)
+    latent = sample_posterior(mean, log_var, batch.epsilon, noise)
+    reconstruction, dreamt = tf.split(
+        networks.decoder(tf.concat([latent, batch.prior], 0), training=True), 2
+    )
+    logits, features = networks.discriminator(
+        tf.concat([batch.images, reconstruction, dreamt], 0), training=True
+    )
+    real, fake, prior = tf.split(logits, 3)
+    split = [tf.split(feature, 3) for feature in features]
+    distance = losses.feature_distance(
+        [parts[0] for parts in split], [parts[1] for parts in split], feature_layers
+    )
+    return AdversarialPass(mean, log_var, reconstruction, distance, real, fake, prior)

@@ -1,0 +1,70 @@
+"""What an objective is: who learns from what, given the networks and a batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import tensorflow as tf
+
+from bladerunner_ae.networks import Networks
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One replica's share of a step.
+
+    Attributes:
+        images: float32 [B, H, W, 3], -1..1.
+        epsilon: float32 [B, latent], standard normal, for the posterior sample.
+        prior: float32 [B, latent], standard normal, samples of the prior.
+        step: scalar int64, steps taken before this one, for schedules.
+    """
+
+    images: tf.Tensor
+    epsilon: tf.Tensor
+    prior: tf.Tensor
+    step: tf.Tensor
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Per-example losses of one step.
+
+    Attributes:
+        losses: player -> float32 [B]. A player's variables follow the gradient of its own loss
+            and of no other. Players that share one tensor object share one backward pass.
+        terms: name -> float32 [B], what the losses are made of, for the logs.
+        latent: (mean, log_var), float32 [B, latent] each.
+        reconstruction: float32 [B, H, W, 3].
+    """
+
+    losses: Mapping[str, tf.Tensor]
+    terms: Mapping[str, tf.Tensor]
+    latent: tuple[tf.Tensor, tf.Tensor]
+    reconstruction: tf.Tensor
+
+
+class Objective(Protocol):
+    """A frozen dataclass whose fields are its weights; calling it gives the step's losses."""
+
+    name: ClassVar[str]
+    players: ClassVar[tuple[str, ...]]
+
+    def __call__(self, networks: Networks, batch: Batch) -> Outcome:
+        """Runs the networks on `batch`; pure, takes no gradient and changes nothing."""
+        ...
+
+
+def sample_posterior(
+    mean: tf.Tensor, log_var: tf.Tensor, epsilon: tf.Tensor, noise: float = 1.0
+) -> tf.Tensor:
+    """mean + noise * exp(log_var / 2) * epsilon (Kingma & Welling 2014, section 2.4).
+
+    Args:
+        mean, log_var, epsilon: float32 [B, latent].
+        noise: 1 is the variational autoencoder; 0 the posterior mean. The original's knob.
+
+    Returns:
+        float32 [B, latent].
+    """
+    return mean + noise * tf.exp(0.5 * log_var) * epsilon

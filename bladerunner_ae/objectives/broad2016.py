@@ -1,0 +1,65 @@
+"""What the code behind *Autoencoding Blade Runner* meant to do, with its selection repaired.
+
+| encoder learns from | decoder learns from | discriminator |
+|---|---|---|
+| KL + features | gamma * features - gan | gan |
+
+The formulas are the original's. Two of its faults made them act otherwise: the variables were
+listed before the decoder existed, so from TensorFlow 0.8 on no decoder variable was ever trained;
+and the encoder's and decoder's lists were swapped. `tests/test_original_disease.py` shows both.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bladerunner_ae import losses
+from bladerunner_ae.networks import Networks
+from bladerunner_ae.objectives.adversarial import run_players
+from bladerunner_ae.objectives.base import Batch, Outcome
+
+
+@dataclass(frozen=True)
+class Broad2016:
+    """Four feature layers of equal weight, gamma 2.5, means where the paper has sums.
+
+    encoder:        KL / latent_size + features
+    decoder:        gamma * features - gan
+    discriminator:  gan = (BCE(real, 1) + BCE(reconstruction, 0) + BCE(prior, 0)) * gan_scale
+
+    The cross-entropies are taken of logits, not of clipped probabilities, and prior samples are
+    drawn from N(0, 1), which the posterior is pulled to, not from a uniform distribution.
+
+    Attributes:
+        gamma: weight of the features in the decoder's loss.
+        gan_scale: the original divided each mean by its batch size of 12 and the sum by 6.
+        noise: standard deviation of the posterior sample in units of the posterior's own:
+            1 at first, lowered by hand in later runs, 0 when rendering.
+    """
+
+    name: ClassVar[str] = "broad2016"
+    players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
+
+    gamma: float = 2.5
+    gan_scale: float = 1.0 / 72.0
+    noise: float = 1.0
+
+    def __call__(self, networks: Networks, batch: Batch) -> Outcome:
+        run = run_players(networks, batch, noise=self.noise, feature_layers=None)
+        kl = losses.kl_divergence(run.mean, run.log_var)
+        gan = self.gan_scale * losses.discriminator_cross_entropy(run.real, run.fake, run.prior)
+        return Outcome(
+            losses={
+                "encoder": kl / run.mean.shape[-1] + run.features,
+                "decoder": self.gamma * run.features - gan,
+                "discriminator": gan,
+            },
+            terms={
+                "features": run.features,
+                "pixel": losses.squared_error(batch.images, run.reconstruction),
+                "kl": kl,
+                "gan": gan,
+                **run.probabilities(),
+            },
+            latent=(run.mean, run.log_var),
+            reconstruction=run.reconstruction,
+        )

@@ -1,0 +1,44 @@
+"""A variational autoencoder on pixels (Kingma & Welling 2014, arXiv:1312.6114).
+
+| encoder learns from | decoder learns from | discriminator |
+|---|---|---|
+| KL + pixel | KL + pixel | none |
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bladerunner_ae import losses
+from bladerunner_ae.networks import Networks
+from bladerunner_ae.objectives.base import Batch, Outcome, sample_posterior
+
+
+@dataclass(frozen=True)
+class Vae:
+    """loss = mean_pixels (x - y)^2 + kl_weight * KL / latent_size.
+
+    Attributes:
+        kl_weight: of the KL divergence averaged over latent numbers. So small a weight keeps the
+            film sharp and leaves the latents far from N(0, 1): prior samples are grey.
+        noise: standard deviation of the posterior sample in units of the posterior's own.
+    """
+
+    name: ClassVar[str] = "vae"
+    players: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+
+    kl_weight: float = 1e-5
+    noise: float = 1.0
+
+    def __call__(self, networks: Networks, batch: Batch) -> Outcome:
+        mean, log_var = networks.encoder(batch.images, training=True)
+        latent = sample_posterior(mean, log_var, batch.epsilon, self.noise)
+        reconstruction = networks.decoder(latent, training=True)
+        pixel = losses.squared_error(batch.images, reconstruction)
+        kl = losses.kl_divergence(mean, log_var)
+        loss = pixel + self.kl_weight * kl / mean.shape[-1]
+        return Outcome(
+            losses={"encoder": loss, "decoder": loss},
+            terms={"pixel": pixel, "kl": kl},
+            latent=(mean, log_var),
+            reconstruction=reconstruction,
+        )

@@ -1,0 +1,130 @@
+"""The run folder: what a run was asked to do, written before it starts, checked when it resumes."""
+
+import dataclasses
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bladerunner_ae
+from bladerunner_ae import config as configuration
+from bladerunner_ae.config import ModelConfig, TrainConfig
+from bladerunner_ae.errors import InputError
+
+CONFIG_NAME = "config.json"
+# What may change between one start and the next of the same run: how often it reports, and how
+# long it goes on.
+_FREE = ("steps", "checkpoint_every", "sample_every", "log_every")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's weights.
+
+    Attributes:
+        preset: name the rest started from.
+        objective: name in `objectives.REGISTRY`.
+        weights: the objective's weights, all of them.
+        model, train: see `config`.
+        film: {"name", "film_id", "frames"} of the records.
+        held_out: [[first frame, frame after the last]] kept from training.
+    """
+
+    preset: str
+    objective: str
+    weights: dict[str, float]
+    model: ModelConfig
+    train: TrainConfig
+    film: dict[str, Any]
+    held_out: list[list[int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["model"] = configuration.to_json(self.model)
+        values["train"] = configuration.to_json(self.train)
+        return {"tool_version": bladerunner_ae.__version__, **values}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "RunConfig":
+        """What `to_json` gave; raises `InputError` where it does not fit this version."""
+        kept = {key: value for key, value in values.items() if key != "tool_version"}
+        kept["model"] = configuration.from_json(ModelConfig, kept.get("model", {}))
+        kept["train"] = configuration.from_json(TrainConfig, kept.get("train", {}))
+        return cls(**kept)
+
+    def differences(self, other: "RunConfig") -> list[str]:
+        """In which points `other`, an earlier run, differs from this one: "seed: 0 -> 1"."""
+        found = [
+            f"{name}: {getattr(other, name)} -> {getattr(self, name)}"
+            for name in ("preset", "objective", "weights", "held_out")
+            if getattr(self, name) != getattr(other, name)
+        ]
+        found += configuration.differences(self.model, other.model)
+        found += configuration.differences(self.train, other.train, ignore=_FREE)
+        if self.film["film_id"] != other.film["film_id"]:
+            found.append(f"film: {other.film['name']} -> {self.film['name']}")
+        return found
+
+
+def load_config(run: Path) -> RunConfig:
+    """Reads RUN/config.json.
+
+    Raises:
+        InputError: the folder is no run, or its file is damaged.
+    """
+    path = run / CONFIG_NAME
+    if not path.is_file():
+        raise InputError(
+            f"{run}: not a run folder (it has no {CONFIG_NAME}); give the --model_dir of a run"
+        )
+    try:
+        return RunConfig.from_json(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}); train again with --overwrite") from None
+
+
+def open_run(run: Path, config: RunConfig, overwrite: bool) -> RunConfig:
+    """Makes the run folder, or checks that an existing one is the same run.
+
+    Args:
+        run: the folder.
+        config: what this start was asked to do.
+        overwrite: delete an earlier run and start over.
+
+    Returns:
+        `config`, as written.
+
+    Raises:
+        InputError: the folder holds another run, or something that is no run.
+    """
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{run}: is a file, not a folder; choose another --model_dir")
+    if run.is_dir() and any(run.iterdir()):
+        if (run / CONFIG_NAME).is_file() and not overwrite:
+            different = config.differences(load_config(run))
+            if different:
+                raise InputError(
+                    f"{run}: holds another run ({'; '.join(different)}); use another --model_dir, "
+                    "the same flags as before, or --overwrite to start over"
+                )
+        elif overwrite and (run / CONFIG_NAME).is_file():
+            shutil.rmtree(run)
+        else:
+            raise InputError(f"{run}: not empty and not a run; choose another --model_dir")
+    run.mkdir(parents=True, exist_ok=True)
+    write_json(run / CONFIG_NAME, config.to_json())
+    return config
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes JSON under a temporary name and renames it, so that no half file is ever read."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,150 @@
+"""What a run shows while it learns: curves, pictures, checkpoints, one status line."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from bladerunner_ae import data, metrics, pixels
+from bladerunner_ae.contact_sheet import make_contact_sheet, spread_frames
+from bladerunner_ae.progress import Progress
+from bladerunner_ae.run_folder import RunConfig
+from tfrecords.card import load_card
+
+_PROBES = 8
+
+
+class TrainingLog(keras.callbacks.Callback):
+    """Writes metrics.jsonl, log.txt, tensorboard/, samples/ and checkpoints/ of a run folder.
+
+    Args:
+        config: of the run.
+        records: folder of the film's records, for the probe frames.
+        run: run folder.
+        manager: of the run's checkpoints.
+        start: steps done before; what an interrupted run logged beyond is dropped.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        records: Path,
+        run: Path,
+        manager: tf.train.CheckpointManager,
+        start: int,
+    ) -> None:
+        super().__init__()
+        self._config, self._run, self._manager, self._start = config, run, manager, start
+        card = load_card(records)
+        self._probes = spread_frames(card.shots(), card.frames, _PROBES)
+        self._originals = data.read_images(records, card, self._probes)
+        self._held = data.in_shots(card.frames, config.held_out)[self._probes]
+        (run / "samples").mkdir(exist_ok=True)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._step = self._start
+        self._metrics = _open_truncated(self._run / "metrics.jsonl", self._start)
+        self._text = (self._run / "log.txt").open("a", encoding="utf-8")
+        self._summaries = tf.summary.create_file_writer(str(self._run / "tensorboard"))
+        train = self._config.train
+        self._progress = Progress("train", train.steps, "steps", done=self._start)
+        self._window = (time.monotonic(), self._start)
+        self._say(f"training from step {self._start} to {train.steps}")
+        if self._start == 0:
+            self._sample()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._step += 1
+        train = self._config.train
+        last = self._step == train.steps
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        self._progress.update(1, f"loss {values.get('loss/decoder', float('nan')):.4g}")
+        if self._step % train.log_every == 0 or last:
+            self._write_scalars(values)
+        if self._step % train.sample_every == 0 or last:
+            self._sample()
+        if self._step % train.checkpoint_every == 0 or last:
+            self._manager.save(checkpoint_number=self._step)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._say(f"finished step {self._step}")
+        self.close()
+
+    def close(self) -> None:
+        """Closes files; also after an interruption."""
+        self._progress.__exit__(None, None, None)
+        self._metrics.close()
+        self._text.close()
+        self._summaries.close()
+
+    def _write_scalars(self, values: dict[str, float]) -> None:
+        now, (then, step) = time.monotonic(), self._window
+        self._window = (now, self._step)
+        rate = (self._step - step) * self._config.train.batch_size / max(now - then, 1e-9)
+        optimizer = self.model.optimizer_of("decoder")
+        values = {
+            **values,
+            "learning_rate": float(optimizer.learning_rate),
+            "frames_per_second": rate,
+        }
+        self._record(values)
+
+    def _record(self, values: dict[str, float]) -> None:
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        self._metrics.write(json.dumps({"step": self._step, **rounded}) + "\n")
+        self._metrics.flush()
+        with self._summaries.as_default(step=self._step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+            self._summaries.flush()
+
+    def _sample(self) -> None:
+        """Reconstructs the probe frames: a picture, and their PSNR and SSIM by seen and held."""
+        networks = self.model.networks
+        mean, _ = networks.encoder(pixels.to_float(self._originals), training=False)
+        dreams = pixels.to_pixels(networks.decoder(mean, training=False))
+        psnr = metrics.psnr(self._originals, dreams).numpy()
+        ssim = metrics.ssim(self._originals, dreams).numpy()
+        values: dict[str, float] = {}
+        for label, chosen in (("seen", ~self._held), ("held_out", self._held)):
+            if chosen.any():
+                values[f"probe/psnr_{label}"] = float(psnr[chosen].mean())
+                values[f"probe/ssim_{label}"] = float(ssim[chosen].mean())
+        self._record(values)
+        self._say(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        labels = ["held out" if held else "seen" for held in self._held]
+        captions = [
+            f"frame {index}, {label}" for index, label in zip(self._probes, labels, strict=True)
+        ]
+        sheet = make_contact_sheet(
+            list(zip(self._originals, dreams.numpy(), captions, strict=True)), columns=2
+        )
+        sheet.save(self._run / "samples" / f"step-{self._step:07d}.png")
+        with self._summaries.as_default(step=self._step):
+            tf.summary.image("original_and_dream", np.asarray(sheet.convert("RGB"))[None])
+
+    def _say(self, text: str) -> None:
+        line = f"step {self._step}: {text}" if text else ""
+        self._text.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
+        self._text.flush()
+
+
+def _open_truncated(path: Path, step: int) -> TextIO:
+    """Opens a log for appending after dropping lines beyond `step`, or half written ones."""
+    kept = []
+    if path.exists():
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step and step > 0:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                print(f"{path}: dropped a half-written line", file=sys.stderr)
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text("".join(line + "\n" for line in kept), "utf-8")
+    temporary.replace(path)
+    return path.open("a", encoding="utf-8")
