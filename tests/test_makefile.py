@@ -34,7 +34,9 @@ for argument in CALL "$@"; do printf '%s\\n' "$argument" >>calls.txt; done
 case "$*" in
     *fetch_demo_film.py*) echo "the demo.mp4" ;;
     *make_film.py*) exit "${{TOOL_EXIT_CODE:-0}}" ;;
-    *"pip install"*) exit "${{PIP_EXIT_CODE:-0}}" ;;
+    *"pip install"*)
+        [ -z "${{KILLED:-}}" ] || kill -9 "$PPID"
+        exit "${{PIP_EXIT_CODE:-0}}" ;;
 esac
 """
 
@@ -128,6 +130,18 @@ def test_set_up_goes_on_after_a_failed_installation(checkout: Checkout) -> None:
     again = checkout.make("film", "FILM=a.mp4")
     assert again.returncode == 0, again.stderr
     assert [call[0] for call in checkout.calls()] == ["-m", "tools/make_film.py"]
+
+
+def test_set_up_starts_over_after_a_kill(checkout: Checkout) -> None:
+    """pip that is killed may leave half a package that it later takes for a whole one."""
+    checkout.make("set_up", KILLED="yes")
+    half_a_package = checkout.folder / ".venv" / "half"
+    half_a_package.touch()
+    assert checkout.make("set_up").returncode == 0
+    assert len(checkout.calls()) == 2
+    assert not half_a_package.exists()
+    checkout.make("set_up")
+    assert checkout.calls() == []
 
 
 def test_set_up_installs_for_the_gpu_that_answers(checkout: Checkout) -> None:

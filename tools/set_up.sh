@@ -7,7 +7,8 @@
 #              TENSORFLOW  cpu or gpu, else gpu where an NVIDIA GPU answers on Linux
 #
 # VENV/.installed is written last and says what is installed: cpu or gpu, from which checkout, from
-# which requirements. An interrupted installation leaves none, so the next call goes on with it.
+# which requirements. VENV/.installing stays behind where pip was killed: half a package may then
+# look like a whole one to pip, so the next call starts over (pip's own cache keeps the downloads).
 set -eu
 
 venv=$1
@@ -75,16 +76,24 @@ fi
 python=$(find_python) || exit 1
 echo "setting up $venv, once: downloads TensorFlow ($wanted) and what else is needed ..." >&2
 rm -f "$stamp"
-if [ -f "$venv/pyvenv.cfg" ] && { [ -z "$works" ] || [ "${installed:-$wanted}" != "$wanted" ]; }; then
+if [ -f "$venv/.installing" ] ||
+    { [ -f "$venv/pyvenv.cfg" ] && { [ -z "$works" ] || [ "${installed:-$wanted}" != "$wanted" ]; }; }
+then
     # Its Python is gone, or it holds the other TensorFlow: two of them in one place break each other.
     rm -rf "$venv"
 fi
+ours=$installed
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     "$python" -m venv "$venv" >&2 || fail "$python could not make the virtual environment $venv"
+    ours=yes
 fi
+[ -z "$ours" ] || touch "$venv/.installing"
 "$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
-    --editable ".[$wanted,dev]" >&2 ||
+    --editable ".[$wanted,dev]" >&2 || {
+    rm -f "$venv/.installing"
     fail "pip could not install what is needed, its last lines say why; the same command goes on"
+}
 state "$wanted" >"$stamp.new"
 mv "$stamp.new" "$stamp"
+rm -f "$venv/.installing"
 echo "set up $venv; the next time this is quick and needs no network" >&2
