@@ -23,6 +23,7 @@ from bladerunner_ae.progress import Progress
 from tfrecords.card import FilmCard
 
 _WORST_SHOTS = 5
+_SHEET_FRAMES = 18
 
 
 def evaluate_film(model: Path, records: Path, batch_size: int = 64) -> dict[str, Any]:
@@ -117,6 +118,33 @@ def _means(
     }
 
 
+def write_contact_sheet(model: Path, records: Path, output: Path) -> None:
+    """Writes a PNG of frames across the film, each beside the model's dream of it.
+
+    Args:
+        model, records: as for `evaluate_film`, which has checked them.
+        output: the PNG; replaced if it is there.
+    """
+    from bladerunner_ae.autoencoder import load_autoencoder
+    from bladerunner_ae.contact_sheet import make_contact_sheet, spread_frames
+    from bladerunner_ae.data import read_images
+    from bladerunner_ae.saved_models import load_model_card
+    from tfrecords.card import load_card
+
+    card = load_card(records)
+    chosen = spread_frames(card.shots(), card.frames, _SHEET_FRAMES)
+    originals = read_images(records, card, chosen)
+    autoencoder = load_autoencoder(model)
+    labels = frame_labels(card, load_model_card(autoencoder.path))
+    captions = [f"frame {index}, {labels[index]}" for index in chosen]
+    dreams = autoencoder.reconstruct(originals)
+    sheet = make_contact_sheet(list(zip(originals, dreams, captions, strict=True)), columns=3)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    sheet.save(partial, format="PNG")
+    partial.replace(output)
+
+
 def describe(result: Mapping[str, Any]) -> list[str]:
     """Says the result in lines for a terminal."""
     lines = [
@@ -143,6 +171,8 @@ def main() -> None:
     result = evaluate_film(Path(values.model), Path(values.data), values.batch_size)
     for line in describe(result):
         print(line)
+    if values.contact_sheet:
+        write_contact_sheet(Path(values.model), Path(values.data), Path(values.contact_sheet))
     if values.output:
         output = Path(values.output)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +186,7 @@ def cli() -> None:
     )
     flags.DEFINE_string("data", None, "Folder of the film's records (DATA/<film>).", required=True)
     flags.DEFINE_string("output", None, "JSON file for the result.")
+    flags.DEFINE_string("contact_sheet", None, "PNG file for pairs of frames across the film.")
     flags.DEFINE_integer("batch_size", 64, "Frames at once.", lower_bound=1)
     run_command(main)
 

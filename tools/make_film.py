@@ -1,0 +1,227 @@
+"""From a film to its autoencoded self: records, training, evaluation, reassembly.
+
+Runs the commands of this project one after the other, each printed as it is run, and leaves in
+OUTPUT_DIR/<film>/:
+
+  autoencoded.mp4    the film as the network dreams it, with the original soundtrack
+  side_by_side.mp4   original left, dream right
+  contact_sheet.png  pairs of frames across the film
+  run/               the run: samples, curves, checkpoints, exported models
+  records/<film>/    the film as TFRecords
+
+Stopped at any moment, the same command goes on with the first step that is not finished.
+
+Examples:
+  python tools/make_film.py --film=my_film.mp4
+  python tools/make_film.py --film=my_film.mp4 --output_dir=out --holdout=0.1
+  python tools/make_film.py --film=my_film.mp4 --preset=base --steps=50000
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bladerunner_ae import config
+from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.errors import InputError
+
+_TOOLS = Path(__file__).resolve().parent
+_RESULT = "result.json"
+# The dream holds no more than its raster; beyond this height the player enlarges it as well.
+_LARGEST_HEIGHT = 720
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `make film` was asked for, and where its parts lie.
+
+    Attributes:
+        film: the film, or a folder of numbered images.
+        folder: OUTPUT_DIR/<film>.
+        preset, steps, holdout: as in `bladerunner_ae.train`; `steps` None is the preset's.
+        max_height: no film is written higher.
+        overwrite: start over.
+    """
+
+    film: Path
+    folder: Path
+    preset: str
+    steps: int | None
+    holdout: float
+    max_height: int
+    overwrite: bool
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.folder / "run"
+
+    @property
+    def records(self) -> Path:
+        """Where the records of all films of this job lie."""
+        return self.folder / "records"
+
+    def convert(self) -> list[str]:
+        """Command: film to records."""
+        preset = config.preset(self.preset)
+        return [
+            str(_TOOLS / "make_tfrecords.py"), f"--film={self.film}",
+            f"--output_dir={self.records}", f"--pixels={preset.pixels}",
+            f"--multiple={preset.multiple}", *self._overwrite(),
+        ]  # fmt: skip
+
+    def train(self, data: Path) -> list[str]:
+        """Command: records to run."""
+        steps = [] if self.steps is None else [f"--steps={self.steps}"]
+        return [
+            "-m", "bladerunner_ae.train", f"--data={data}", f"--model_dir={self.run}",
+            f"--preset={self.preset}", f"--holdout={self.holdout}", *steps, *self._overwrite(),
+        ]  # fmt: skip
+
+    def evaluate(self, data: Path) -> list[str]:
+        """Command: run to figures and contact sheet."""
+        return [
+            "-m", "bladerunner_ae.evaluate", f"--model={self.run}", f"--data={data}",
+            f"--output={self.run / 'evaluation.json'}",
+            f"--contact_sheet={self.folder / 'contact_sheet.png'}",
+        ]  # fmt: skip
+
+    def reassemble(self, data: Path) -> list[str]:
+        """Command: film and run to the dreamt films."""
+        return [
+            str(_TOOLS / "reassemble_film.py"), f"--film={self.film}", f"--model={self.run}",
+            f"--data={data}", f"--output={self.folder / 'autoencoded.mp4'}",
+            f"--side_by_side_output={self.folder / 'side_by_side.mp4'}",
+            f"--max_height={self.max_height}", "--overwrite",
+        ]  # fmt: skip
+
+    def _overwrite(self) -> list[str]:
+        return ["--overwrite"] if self.overwrite else []
+
+
+def make_film(job: Job) -> str:
+    """Runs every step of a job that is not done yet; returns the line that sums it up.
+
+    Raises:
+        SystemExit: a step failed; it has said why, and its exit code is passed on.
+    """
+    started = time.monotonic()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    _run("1/4 the film becomes records", job.convert())
+    data = _only_records(job.records)
+    _run("2/4 the network watches the film", job.train(data))
+    key = _key(job, data)
+    result = _finished_result(job, key)
+    if result is None:
+        (job.folder / _RESULT).unlink(missing_ok=True)
+        _run("3/4 what it remembers", job.evaluate(data))
+        films = _run("4/4 the film, dreamt", job.reassemble(data))
+        result = {"key": key, "films": films.splitlines()}
+        (job.folder / _RESULT).write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    print(f"done in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return summary(job.folder, json.loads((job.run / "evaluation.json").read_text("utf-8")), result)
+
+
+def summary(folder: Path, evaluation: dict[str, Any], result: dict[str, Any]) -> str:
+    """One line: where to look, how good it is, and that the film is whole and in sync."""
+    quality = "; ".join(
+        f"{label} PSNR {group['psnr']:.1f} dB, SSIM {group['ssim']:.2f} ({group['frames']} frames)"
+        for label, group in evaluation["groups"].items()
+    )
+    timeline = result["films"][0].partition(": ")[2]
+    return f"{folder / 'autoencoded.mp4'}: {quality}; {timeline}"
+
+
+def _run(title: str, arguments: list[str]) -> str:
+    """Runs one command of the project, shows it, and returns what it printed on stdout."""
+    print(f"\n== {title}\n$ python {shlex.join(arguments)}", file=sys.stderr, flush=True)
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        # Ctrl-C reaches the child too: let it close its files before we go.
+        process.terminate()
+        process.wait()
+        raise
+    if process.returncode:
+        raise SystemExit(process.returncode if process.returncode > 0 else 128 - process.returncode)
+    print(output, end="", file=sys.stderr, flush=True)
+    return output
+
+
+def _only_records(folder: Path) -> Path:
+    found = sorted(card.parent for card in folder.glob("*/film.json"))
+    if len(found) != 1:
+        raise InputError(
+            f"{folder}: holds {len(found)} films, not one; start over with --overwrite"
+        )
+    return found[0]
+
+
+def _key(job: Job, data: Path) -> dict[str, Any]:
+    """What the films were made from: they are made again when any of it changes."""
+    versions = [p.name for p in (job.run / "export" / "autoencoder").glob("*") if p.name.isdigit()]
+    card = json.loads((data / "film.json").read_text("utf-8"))
+    return {
+        "model_version": max(versions, key=int),
+        "film_id": card["film_id"],
+        "frames": card["frames"],
+        "max_height": job.max_height,
+    }
+
+
+def _finished_result(job: Job, key: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of an earlier run with the same key, if all it made is still there."""
+    made = ("autoencoded.mp4", "side_by_side.mp4", "contact_sheet.png", "run/evaluation.json")
+    path = job.folder / _RESULT
+    if not path.is_file() or not all((job.folder / name).is_file() for name in made):
+        return None
+    result = json.loads(path.read_text("utf-8"))
+    return result if result.get("key") == key else None
+
+
+def main() -> None:
+    """Reads the flags, makes the film, prints the summary as the last line."""
+    values = flags.FLAGS
+    film = Path(values.film)
+    if not film.exists():
+        raise InputError(f"{film}: no such file or folder; give FILM=path/to/film")
+    job = Job(
+        film=film,
+        folder=Path(values.output_dir) / film.resolve().stem,
+        preset=values.preset,
+        steps=values.steps,
+        holdout=values.holdout,
+        max_height=values.max_height,
+        overwrite=values.overwrite,
+    )
+    config.preset(job.preset)
+    print(make_film(job))
+
+
+def cli() -> None:
+    """Runs the command."""
+    flags.DEFINE_string("film", None, "Film file, or folder of numbered images.", required=True)
+    flags.DEFINE_string("output_dir", "out", "Folder for the results of all films.")
+    flags.DEFINE_string("preset", "preview", f"Model: {', '.join(config.PRESETS)}.")
+    flags.DEFINE_integer("steps", None, "Training steps. Default: the preset's.")
+    flags.DEFINE_float("holdout", 0.0, "Fraction of the film to keep from training.")
+    flags.DEFINE_integer("max_height", _LARGEST_HEIGHT, "No film higher than this; 0: any.")
+    flags.DEFINE_bool("overwrite", False, "Start over: records, training and films.")
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()
