@@ -30,8 +30,8 @@ class ModelConfig:
         residual_blocks: at the smallest resolution, in encoder and decoder.
         bottleneck_channels: a 1x1 convolution to this many channels before the dense layers,
             0 for none. Dense layers over wide maps dominate a small model's optimizer time.
-        linear_path: adds a linear autoencoder beside the convolutions, started from the
-            principal components of the film (`linear_path.py`).
+        linear_path: adds a linear autoencoder beside the convolutions: the film's principal
+            components, fitted before training and kept (`linear_path.py`).
         initial_log_var: bias that the log-variance head starts from.
         discriminator_filters: channels of the discriminator's strided convolutions.
     """

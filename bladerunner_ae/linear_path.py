@@ -1,8 +1,9 @@
-"""Starts the linear path of encoder and decoder at the film's principal components.
+"""Fits the linear path of encoder and decoder to the film, in closed form.
 
 The best linear autoencoder of a given width is principal component analysis (Baldi & Hornik
 1989), and it generalises to unseen shots better than a convolutional network of the same width
-does after minutes of training. So the path starts there, and training goes on from it.
+does after minutes of training. So that part is computed in a second and kept, and the
+convolutional branches learn by gradients what it cannot do.
 """
 
 import numpy as np

@@ -180,16 +180,23 @@ def _residual_blocks(config: ModelConfig, policy: keras.DTypePolicy, x: Any) -> 
 
 
 def _linear_code(config: ModelConfig, image: Any) -> Any:
-    """A linear map of the half-size picture to the latent: half of a linear autoencoder."""
+    """A linear map of the half-size picture to the latent: half of a linear autoencoder.
+
+    Not trained by gradients: `linear_path.py` fits it in closed form. Adam's steps, as large for a
+    weight of 0.0003 as for one of 0.1, would undo the fit in a few steps.
+    """
     x = layers.AveragePooling2D(_LINEAR_POOL, dtype="float32", name="linear_pool")(image)
     x = layers.Flatten(dtype="float32", name="linear_flat")(x)
-    return layers.Dense(config.latent_size, dtype="float32", name="linear_code")(x)
+    code = layers.Dense(config.latent_size, dtype="float32", trainable=False, name="linear_code")
+    return code(x)
 
 
 def _linear_picture(config: ModelConfig, latent: Any) -> Any:
     """The other half: a linear map of the latent to a half-size picture, enlarged smoothly."""
     height, width = linear_size(config)
-    x = layers.Dense(height * width * 3, dtype="float32", name="linear_picture")(latent)
+    x = layers.Dense(height * width * 3, dtype="float32", trainable=False, name="linear_picture")(
+        latent
+    )
     x = layers.Reshape((height, width, 3), dtype="float32", name="linear_map")(x)
     return layers.UpSampling2D(
         _LINEAR_POOL, interpolation="bilinear", dtype="float32", name="linear_up"

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,11 @@ if __package__ in (None, ""):
 from bladerunner_ae import config
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.run_folder import write_json
 
 _TOOLS = Path(__file__).resolve().parent
 _RESULT = "result.json"
+_STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; beyond this height the player enlarges it as well.
 _LARGEST_HEIGHT = 720
 
@@ -115,20 +118,31 @@ def make_film(job: Job) -> str:
     Raises:
         SystemExit: a step failed; it has said why, and its exit code is passed on.
     """
-    started = time.monotonic()
     job.folder.mkdir(parents=True, exist_ok=True)
+    from_start = not job.run.exists()
+    clock = [time.monotonic()]
     _run("1/4 the film becomes records", job.convert())
+    clock.append(time.monotonic())
     data = _only_records(job.records)
     _run("2/4 the network watches the film", job.train(data))
+    clock.append(time.monotonic())
     key = _key(job, data)
     result = _finished_result(job, key)
     if result is None:
         (job.folder / _RESULT).unlink(missing_ok=True)
         _run("3/4 what it remembers", job.evaluate(data))
+        clock.append(time.monotonic())
         films = _run("4/4 the film, dreamt", job.reassemble(data))
-        result = {"key": key, "films": films.splitlines()}
-        (job.folder / _RESULT).write_text(json.dumps(result, indent=2) + "\n", "utf-8")
-    print(f"done in {time.monotonic() - started:.0f} s", file=sys.stderr)
+        clock.append(time.monotonic())
+        seconds = [round(end - start, 1) for start, end in pairwise(clock)]
+        result = {
+            "key": key,
+            "films": films.splitlines(),
+            # Of an interrupted job only the last part of the time would be known.
+            "seconds": dict(zip(_STEPS, seconds, strict=True)) if from_start else None,
+        }
+        write_json(job.folder / _RESULT, result)
+    print(f"done in {time.monotonic() - clock[0]:.0f} s", file=sys.stderr)
     return summary(job.folder, json.loads((job.run / "evaluation.json").read_text("utf-8")), result)
 
 
