@@ -1,0 +1,84 @@
+"""Files that get their name only when they are whole.
+
+While it is made, OUT.mp4 is `.OUT.partial.mp4` beside it. Whatever ends the program, the final
+name never holds half a film; what a killed run left behind, the next one removes.
+"""
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from bladerunner_ae.errors import InputError
+from tfrecords.lock import FileLock
+
+
+class UnfinishedFilm:
+    """The temporary files of one film, and its lock; use as a context manager.
+
+    Args:
+        path: the final name. Its folder is made if it does not exist.
+
+    Attributes:
+        path: the final name.
+        pictures: name for the encoded pictures, still without sound.
+        partial: name for the film while it is written and verified.
+
+    Raises:
+        InputError: on entering: nothing can be written into the folder.
+        RecordsError: on entering: another process is writing the same film.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pictures = path.with_name(f".{path.stem}.pictures.mp4")
+        self.partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        self._lock_path = path.with_name(f".{path.name}.lock")
+
+    def __enter__(self) -> "UnfinishedFilm":
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self._lock_path, str(self.path))
+        except OSError as error:
+            raise InputError(
+                f"{self.path.parent}: cannot be written to ({error.strerror}); "
+                "choose another folder for the output"
+            ) from error
+        self._remove()
+        return self
+
+    def publish(self) -> None:
+        """Gives the finished film its name, in one step and safe from a power cut."""
+        with open(self.partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(self.partial, self.path)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._remove()
+        self._lock.release()
+
+    def _remove(self) -> None:
+        self.pictures.unlink(missing_ok=True)
+        self.partial.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path, film: Path, overwrite: bool) -> None:
+    """Raises InputError where a film must not be written.
+
+    Args:
+        path: where it is to be written.
+        film: the original, which is never overwritten.
+        overwrite: whether another existing file may be replaced.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a film file")
+    if not path.exists():
+        return
+    if film.exists() and path.samefile(film):
+        raise InputError(f"{path}: is the film itself; choose another name for the output")
+    if not overwrite:
+        raise InputError(f"{path}: exists; use --overwrite or choose another name")
