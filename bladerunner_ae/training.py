@@ -1,5 +1,6 @@
 """A run from its configuration to its weights: build, restore, start, fit, export."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.trainer import Trainer
 from bladerunner_ae.training_log import TrainingLog
 from tfrecords.card import load_card
-from tfrecords.reader import training_frames
+from tfrecords.reader import explain_data_loss, training_frames
 
 _KEPT_CHECKPOINTS = 3
 _COMPONENT_FRAMES = 2048
@@ -127,14 +128,23 @@ def fit(trainer: Trainer, config: RunConfig, records: Path, run: Path, start: in
         initialise_linear_path(trainer.networks, config.model, data.collect_images(batches, count))
     manager = checkpoint_manager(trainer, run)
     log = TrainingLog(config, records, run, manager, start)
-    trainer.fit(
-        batches,
-        steps_per_epoch=config.train.steps - start,
-        epochs=1,
-        verbose=0,
-        shuffle=False,
-        callbacks=[log],
-    )
+    try:
+        trainer.fit(
+            batches,
+            steps_per_epoch=config.train.steps - start,
+            epochs=1,
+            verbose=0,
+            shuffle=False,
+            callbacks=[log],
+        )
+    except (KeyboardInterrupt, SystemExit):
+        # A step is one call of a graph, so the weights are those after a whole step.
+        manager.save(checkpoint_number=trainer.steps_done)
+        log.close()
+        print(f"stopped at step {trainer.steps_done}, checkpoint written", file=sys.stderr)
+        raise
+    except tf.errors.DataLossError:
+        raise explain_data_loss(records, card) from None
 
 
 def export(trainer: Trainer, config: RunConfig, run: Path) -> list[Path]:
