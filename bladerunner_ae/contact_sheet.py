@@ -1,0 +1,116 @@
+"""One picture that shows at a glance what a network remembers: pairs of original and dream."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8], str]
+
+# Pictures smaller than this are enlarged by a whole factor, larger ones are made smaller.
+_PICTURE_WIDTH = 256
+
+_BACKGROUND, _TEXT, _FAINT_TEXT = (18, 18, 20), (214, 214, 210), (140, 140, 138)
+_FONT_SIZE = 15
+_MARGIN, _BETWEEN_PAIRS, _WITHIN_PAIR = 24, 22, 3
+_LINE = _FONT_SIZE + 10
+
+
+def make_contact_sheet(pairs: Sequence[Pair], columns: int = 3) -> Image.Image:
+    """Lays out labelled pairs, row by row, each original left of its dream.
+
+    Args:
+        pairs: (original, dream, caption) with pictures uint8 [height, width, 3], RGB, all of the
+            first original's size (others are brought to it).
+        columns: how many pairs stand in a row.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        ValueError: there are no pairs, or no columns.
+    """
+    if not pairs or columns < 1:
+        raise ValueError("a contact sheet needs at least one pair and one column")
+    columns = min(columns, len(pairs))
+    width, height = _picture_size(pairs[0][0])
+    pair_width = 2 * width + _WITHIN_PAIR
+    step_x, step_y = pair_width + _BETWEEN_PAIRS, height + _LINE + _BETWEEN_PAIRS // 2
+    rows = -(-len(pairs) // columns)
+    sheet = Image.new(
+        "RGB",
+        (
+            2 * _MARGIN + columns * step_x - _BETWEEN_PAIRS,
+            2 * _MARGIN + _LINE + rows * step_y - _BETWEEN_PAIRS // 2,
+        ),
+        _BACKGROUND,
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(_FONT_SIZE)
+    for column in range(columns):
+        left = _MARGIN + column * step_x
+        draw.text((left, _MARGIN), "original", _FAINT_TEXT, font)
+        draw.text((left + width + _WITHIN_PAIR, _MARGIN), "dream", _FAINT_TEXT, font)
+    for number, (original, dream, caption) in enumerate(pairs):
+        left = _MARGIN + number % columns * step_x
+        top = _MARGIN + _LINE + number // columns * step_y
+        sheet.paste(_scaled(original, (width, height)), (left, top))
+        sheet.paste(_scaled(dream, (width, height)), (left + width + _WITHIN_PAIR, top))
+        text = _fitting(caption, font, pair_width)
+        draw.text((left, top + height + 3), text, _TEXT, font)
+    return sheet
+
+
+def spread_frames(shots: Sequence[tuple[int, int]], frames: int, count: int) -> list[int]:
+    """Chooses frames that lie evenly over a film and, where possible, in the middle of shots.
+
+    A frame beside a cut or in a fade says little; so a shot that would give one frame gives its
+    middle, while a long shot gives several frames, evenly apart.
+
+    Args:
+        shots: (first frame, frame after the last) of each shot, in order, covering the film.
+        frames: how many frames the film has.
+        count: how many to choose.
+
+    Returns:
+        Frame numbers, ascending, `count` of them or all that there are.
+    """
+    if count >= frames:
+        return list(range(frames))
+    even = [(2 * number + 1) * frames // (2 * count) for number in range(count)]
+    of_shot = {frame: shot for shot in shots for frame in even if shot[0] <= frame < shot[1]}
+    shares = Counter(of_shot.values())
+    chosen = []
+    for frame in even:
+        start, end = of_shot.get(frame, (frame, frame + 1))
+        alone = shares[(start, end)] == 1
+        chosen.append((start + end) // 2 if alone else frame)
+    return chosen
+
+
+def _picture_size(picture: NDArray[np.uint8]) -> tuple[int, int]:
+    """(width, height) at which pictures like this one are shown."""
+    height, width = picture.shape[:2]
+    if width >= _PICTURE_WIDTH:
+        return _PICTURE_WIDTH, max(round(height * _PICTURE_WIDTH / width), 1)
+    factor = max(round(_PICTURE_WIDTH / width), 1)
+    return width * factor, height * factor
+
+
+def _scaled(picture: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
+    image = Image.fromarray(np.asarray(picture, np.uint8))
+    if image.size == size:
+        return image
+    smaller = size[0] < image.size[0]
+    return image.resize(size, Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The text, cut off with an ellipsis where it is too long."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
