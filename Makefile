@@ -12,9 +12,10 @@ override OUT := $(value OUT)
 override HOLDOUT := $(value HOLDOUT)
 override PRESET := $(value PRESET)
 override STEPS := $(value STEPS)
+override OVERWRITE := $(value OVERWRITE)
 override PYTHON := $(value PYTHON)
 override TENSORFLOW := $(value TENSORFLOW)
-export VENV FILM OUT HOLDOUT PRESET STEPS PYTHON TENSORFLOW
+export VENV FILM OUT HOLDOUT PRESET STEPS OVERWRITE PYTHON TENSORFLOW
 
 python = "$$VENV/bin/python"
 
@@ -23,8 +24,9 @@ python = "$$VENV/bin/python"
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 help:  ## this text
-	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [STEPS=900]'
+	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [STEPS=600]'
 	@echo '    Without FILM: an open demo film. Results: OUT/<film>/autoencoded.mp4 and more.'
+	@echo '    OVERWRITE=1 starts the film over.'
 	@echo 'make test [ARGS="-k geometry"]'
 	@echo
 	@awk -F ':.*  ## ' '/^[a-z_]+:.*  ## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
@@ -40,7 +42,7 @@ film: set_up  ## turn a film into its autoencoded self
 	if [ -z "$$FILM" ]; then FILM=$$($(python) tools/fetch_demo_film.py) || exit; fi; \
 	exec $(python) tools/make_film.py --film="$$FILM" --output_dir="$$OUT" \
 	    $${HOLDOUT:+--holdout="$$HOLDOUT"} $${PRESET:+--preset="$$PRESET"} \
-	    $${STEPS:+--steps="$$STEPS"}
+	    $${STEPS:+--steps="$$STEPS"} $${OVERWRITE:+--overwrite}
 
 test: set_up  ## the quick tests, some minutes
 	@$(python) -m pytest -m "not slow and not gpu" $(ARGS)

@@ -1,6 +1,6 @@
 """Fetches the demo film and prints where it is.
 
-The film is the trailer of Big Buck Bunny (33 s, 1280x720), (c) 2008 Blender Foundation, licensed
+The film is the trailer of Big Buck Bunny (55 s, 1280x720), (c) 2008 Blender Foundation, licensed
 under Creative Commons Attribution 3.0. moviepy's source distribution carries it among its
 documentation; pip downloads that, the checksums of both are verified, and only the film is kept.
 A film that is there already is verified and used, without the network.
