@@ -118,6 +118,14 @@ def choose_geometry(
     return decide_geometry(info.stored, info.sample_aspect, bars, raster, fit)
 
 
+def film_layouts(geometry: Geometry, options: ReassemblyOptions) -> tuple[Layout, Layout]:
+    """Layouts of the dreamt film and of one panel of the side by side film."""
+    if options.keep_raster:
+        return raster_layout(geometry), film_layout(geometry, geometry.raster[0])
+    layout = film_layout(geometry, options.max_height)
+    return layout, layout
+
+
 def check_outputs(film: Path, output: Path, options: ReassemblyOptions) -> None:
     """Raises InputError where the films could not be written, before any long work.
 
@@ -165,16 +173,11 @@ def reassemble_film(
             f"{_words(geometry.raster)}; leave --data out, or use the model trained on them"
         )
     with ExitStack() as stack:
-        layout = (
-            raster_layout(geometry)
-            if options.keep_raster
-            else film_layout(geometry, options.max_height)
-        )
-        plans = [_Plan(stack.enter_context(UnfinishedFilm(output)), layout, panels=False)]
+        layouts = film_layouts(geometry, options)
+        plans = [_Plan(stack.enter_context(UnfinishedFilm(output)), layouts[0], panels=False)]
         if options.side_by_side is not None:
-            panel = film_layout(geometry, layout.output[0])
             unfinished = stack.enter_context(UnfinishedFilm(options.side_by_side))
-            plans.append(_Plan(unfinished, panel, panels=True))
+            plans.append(_Plan(unfinished, layouts[1], panels=True))
         pts, problem = _dream(info, autoencoder, geometry, plans, options)
         timeline = make_timeline(pts, info)
         films = _finish(info, plans, pts, timeline)

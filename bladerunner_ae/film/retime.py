@@ -146,7 +146,7 @@ def _retimed(
     for packet in source.demux(source.streams.video[0]):
         if not packet.size or packet.pts is None or packet.dts is None:
             continue
-        per_frame = cast(Fraction, packet.time_base) * rate
+        per_frame = packet.time_base * rate
         if count == 0:
             delay = -round(packet.dts * per_frame)
         frame, decoded = round(packet.pts * per_frame), count - delay
@@ -186,7 +186,7 @@ def _redirected(
 
 
 def _moment(packet: Packet) -> Fraction:
-    return cast(int, packet.dts) * cast(Fraction, packet.time_base)
+    return cast(int, packet.dts) * packet.time_base
 
 
 def _copy_descriptions(film: OutputContainer, info: FilmInfo) -> None:

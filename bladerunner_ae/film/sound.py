@@ -146,7 +146,7 @@ def sound_packets(
             return
         if not packet.size or (packet.pts is None and packet.dts is None):
             continue
-        shift = round(origin / cast(Fraction, packet.time_base))
+        shift = round(origin / packet.time_base)
         pts = cast(int, packet.pts if packet.pts is not None else packet.dts)
         packet.pts = pts - shift
         # Sound is never reordered; some files claim otherwise, or repeat a time after a splice.

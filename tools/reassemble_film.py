@@ -1,0 +1,221 @@
+"""Films what a network remembers: a film goes in, the same film as the network dreams it comes out.
+
+Frame by frame, with the original's exact timing, black bars, shape and soundtrack (copied, not
+encoded again). The film is verified before it gets its name. The model need not have been trained
+on the same film.
+
+--output's suffix decides the kind of file: .mp4, .m4v, .mov or .mkv.
+
+Examples:
+  python tools/reassemble_film.py --film=my.mp4 --model=RUN --output=dream.mp4
+  python tools/reassemble_film.py --film=my.mp4 --model=RUN/export/autoencoder --output=dream.mp4 \
+--side_by_side --data=DATA/my
+  python tools/reassemble_film.py --film=other.mkv --model=RUN --output=dream.mkv --max_height=720
+"""
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bladerunner_ae.autoencoder import Autoencoder, find_saved_model, load_autoencoder
+from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.film.probe import FilmInfo, probe_film
+from bladerunner_ae.film.sound import plan_sound
+from bladerunner_ae.film.write import PRESETS, Encoding
+from bladerunner_ae.geometry import FITS, Geometry
+from bladerunner_ae.reassembly import (
+    Reassembly,
+    ReassemblyOptions,
+    check_outputs,
+    choose_geometry,
+    film_layouts,
+    reassemble_film,
+)
+from tfrecords.card import load_card
+
+
+def geometry_from_records(folder: Path, info: FilmInfo) -> Geometry:
+    """How the film lies in its records, from their card.
+
+    Args:
+        folder: DATA/<film>.
+        info: the film.
+
+    Raises:
+        RecordsError: there are no finished records.
+        InputError: they are those of another film.
+    """
+    card = load_card(folder)
+    geometry = Geometry.from_json(card.geometry)
+    other_size = info.path.is_file() and info.path.stat().st_size != card.source.get("bytes")
+    if geometry.stored != info.stored or other_size:
+        raise InputError(
+            f"{folder}: are records of another film ({card.source['name']}) than {info.path}; "
+            "leave --data out"
+        )
+    return geometry
+
+
+def parse_bars(text: str) -> tuple[int, int, int, int] | None:
+    """Reads --crop_bars: None for "auto", else rows and columns (top, bottom, left, right)."""
+    if text == "auto":
+        return None
+    if text == "none":
+        return 0, 0, 0, 0
+    parts = text.split(":")
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+        raise UsageError(
+            f"--crop_bars={text}: give auto, none, or pixels as top:bottom:left:right, "
+            "such as 138:138:0:0"
+        )
+    top, bottom, left, right = map(int, parts)
+    return top, bottom, left, right
+
+
+def plan(
+    info: FilmInfo,
+    autoencoder: Autoencoder,
+    geometry: Geometry,
+    output: Path,
+    options: ReassemblyOptions,
+) -> list[str]:
+    """What would be written, in lines for a terminal."""
+    lines = [f"model {autoencoder.path}, {_size(autoencoder.raster)}"]
+    paths = [output] + ([options.side_by_side] if options.side_by_side else [])
+    for path, layout in zip(paths, film_layouts(geometry, options), strict=False):
+        height, width = layout.output
+        size = _size((height, 2 * width if path != output else width))
+        frames = f"about {info.frames_estimate}" if info.frames_estimate else "all"
+        sounds = [
+            f"{track.codec} {'copied' if track.copied else 'encoded anew as aac'}"
+            for track in plan_sound(info, path.suffix.lower())
+        ]
+        lines.append(f"{path}: {frames} frames, {size}; sound {', '.join(sounds) or 'none'}")
+    return lines
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]} (height x width)"
+
+
+def _options(values: Any) -> ReassemblyOptions:
+    output = Path(values.output)
+    side_by_side = None
+    if values.side_by_side_output:
+        side_by_side = Path(values.side_by_side_output)
+    elif values.side_by_side:
+        side_by_side = output.with_name(f"{output.stem}_side_by_side{output.suffix}")
+    return ReassemblyOptions(
+        side_by_side=side_by_side,
+        keep_raster=values.keep_raster,
+        max_height=values.max_height,
+        batch_size=values.batch_size,
+        encoding=Encoding(values.crf, values.preset),
+        overwrite=values.overwrite,
+    )
+
+
+def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry:
+    if values.data:
+        return geometry_from_records(Path(values.data), info)
+    bars = parse_bars(values.crop_bars)
+    if bars is None:
+        from bladerunner_ae.film.bars import find_bars
+
+        bars = find_bars(info)
+    return choose_geometry(info, autoencoder.raster, bars, values.fit)
+
+
+def _frame_rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise UsageError(f"--frame_rate={text}: give frames per second, such as 24 or 24000/1001")
+    return rate
+
+
+def _report(result: Reassembly, film: Path) -> None:
+    if result.problem:
+        print(
+            f"warning: {film}: {result.problem}; the {result.frames} frames that could be read "
+            "were written",
+            file=sys.stderr,
+        )
+    for line in result.report():
+        print(line)
+
+
+def main() -> None:
+    """Reads the flags, checks everything that can be checked at once, dreams, reports."""
+    values = flags.FLAGS
+    film, output, options = Path(values.film), Path(values.output), _options(values)
+    parse_bars(values.crop_bars)
+    info = probe_film(film, _frame_rate(values.frame_rate))
+    check_outputs(film, output, options)
+    find_saved_model(Path(values.model))
+    if values.data:
+        geometry_from_records(Path(values.data), info)
+    for note in info.notes:
+        print(f"note: {film}: {note}", file=sys.stderr)
+    autoencoder = load_autoencoder(Path(values.model))
+    geometry = _geometry(values, info, autoencoder)
+    if values.dry_run:
+        print("\n".join(plan(info, autoencoder, geometry, output, options)))
+        return
+    _report(reassemble_film(info, autoencoder, geometry, output, options), film)
+
+
+def cli() -> None:
+    """Runs the command."""
+    flags.DEFINE_string("film", None, "Film file, or folder of numbered images.", required=True)
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Run folder, its export/autoencoder, or one version of that (a SavedModel).",
+        required=True,
+    )
+    flags.DEFINE_string("output", None, "Film to write: .mp4, .m4v, .mov or .mkv.", required=True)
+    flags.DEFINE_bool(
+        "side_by_side", False, "Also write OUTPUT_side_by_side: original left, dream right."
+    )
+    flags.DEFINE_string("side_by_side_output", None, "Where to write that film instead.")
+    flags.DEFINE_string(
+        "data", None, "Records of this film (DATA/<film>): their geometry is used, exactly."
+    )
+    flags.DEFINE_string(
+        "crop_bars",
+        "auto",
+        "Black bars that the network does not see: auto, none, or pixels as top:bottom:left:right. "
+        "Not with --data.",
+    )
+    flags.DEFINE_enum(
+        "fit",
+        "auto",
+        ["auto", *FITS],
+        "How a film of another shape than the model's goes in: auto fills the model's picture if "
+        "the shapes differ by less than 8 %, else contain. Not with --data.",
+    )
+    flags.DEFINE_bool("keep_raster", False, "Write the model's own pixels, not the film's size.")
+    flags.DEFINE_integer(
+        "max_height", 0, "Write no film higher than this; 0: as the original.", lower_bound=0
+    )
+    flags.DEFINE_integer("batch_size", 32, "Frames at once, at most.", lower_bound=1)
+    flags.DEFINE_integer("crf", 18, "Quality, 0 (lossless) to 51.", lower_bound=0, upper_bound=51)
+    flags.DEFINE_enum("preset", "superfast", PRESETS, "How long x264 tries to make files small.")
+    flags.DEFINE_string("frame_rate", "24", "Frames per second of a folder of images.")
+    flags.DEFINE_bool("overwrite", False, "Replace existing films.")
+    flags.DEFINE_bool("dry_run", False, "Say what would be written, and stop.")
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()
