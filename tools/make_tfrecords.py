@@ -1,0 +1,161 @@
+"""Turns films into sharded TFRecords, one folder a film, with a card that describes them.
+
+Every frame is kept, in the order of showing, upright, in the film's own shape and colours; black
+bars are cut off. DATA/<film>/film.json is written last: its presence means the records are whole.
+Run again, a finished film is left alone.
+
+Examples:
+  python tools/make_tfrecords.py --film=my_film.mp4 --output_dir=data
+  python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --height=144
+  python tools/make_tfrecords.py --film=frames_folder --frame_rate=25 --output_dir=data --format=png
+  python tools/make_tfrecords.py --film=my_film.mp4 --output_dir=data --start=0:10:00 --duration=90
+"""
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bladerunner_ae import conversion
+from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.conversion import ConversionOptions
+from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.geometry import FITS
+from tfrecords.card import FilmCard
+
+
+def parse_time(name: str, text: str | None) -> Fraction | None:
+    """Reads seconds, or hours:minutes:seconds, as an exact fraction: "90", "1:30", "0:01:30.5"."""
+    if text is None:
+        return None
+    try:
+        parts = [Fraction(part) for part in text.split(":")]
+    except (ValueError, ZeroDivisionError):
+        parts = []
+    if not 1 <= len(parts) <= 3 or min(parts) < 0:
+        raise UsageError(f"--{name}={text}: give seconds or hours:minutes:seconds")
+    seconds = Fraction(0)
+    for part in parts:
+        seconds = seconds * 60 + part
+    return seconds
+
+
+def parse_bars(text: str) -> tuple[int, int, int, int] | None:
+    """Reads --crop_bars: None for "auto", else (top, bottom, left, right) in stored pixels."""
+    if text == "auto":
+        return None
+    if text == "none":
+        return (0, 0, 0, 0)
+    parts = text.split(":")
+    if len(parts) == 4 and all(part.isdecimal() for part in parts):
+        top, bottom, left, right = map(int, parts)
+        return top, bottom, left, right
+    raise UsageError(
+        f"--crop_bars={text}: give auto, none, or pixels as top:bottom:left:right, e.g. 138:138:0:0"
+    )
+
+
+def parse_rate(text: str) -> Fraction:
+    """Reads frames per second: "24", "23.976" or "24000/1001"."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise UsageError(f"--frame_rate={text}: give frames per second, e.g. 24 or 24000/1001")
+    return rate
+
+
+def options_from_flags(values: Any) -> ConversionOptions:
+    """Turns flag values into options; the only place where they are read."""
+    return ConversionOptions(
+        height=values.height,
+        width=values.width,
+        pixels=values.pixels,
+        multiple=values.multiple,
+        fit=values.fit,
+        bars=parse_bars(values.crop_bars),
+        image_format=values.format,
+        quality=values.quality,
+        num_shards=values.num_shards,
+        start=parse_time("start", values.start),
+        duration=parse_time("duration", values.duration),
+        frame_rate=parse_rate(values.frame_rate),
+    )
+
+
+def convert(film: Path, values: Any, options: ConversionOptions) -> None:
+    """Converts one film, or finds it converted, and says so on stdout."""
+    output_dir = Path(values.output_dir)
+    directory = output_dir / conversion.film_name(film)
+    if not film.exists():
+        raise InputError(f"{film}: no such file or folder; check the path given to --film")
+    card = None if values.overwrite else conversion.finished_card(film, directory, options)
+    if card is not None:
+        print(f"{summary(directory, card)}; up to date")
+        return
+    plan = conversion.plan_conversion(film, output_dir, options)
+    print(plan.describe(), file=sys.stderr)
+    if values.dry_run:
+        return
+    card = conversion.convert_film(plan, strict=values.strict, overwrite=values.overwrite)
+    conversion.warn(card)
+    print(summary(directory, card))
+
+
+def summary(directory: Path, card: FilmCard) -> str:
+    """One line: where, how many, how large, how fast."""
+    speed = f"about {float(card.frame_rate):.3f}" if card.variable_rate else str(card.frame_rate)
+    return (
+        f"{directory}: {card.frames} frames {card.height}x{card.width}, {speed} fps, "
+        f"{len(card.shot_starts)} shots, {len(card.shards)} shards, "
+        f"{sum(shard.bytes for shard in card.shards) / 2**20:.1f} MiB"
+    )
+
+
+def main() -> None:
+    """Reads the flags and converts one film after the other."""
+    values = flags.FLAGS
+    options = options_from_flags(values)
+    films = [Path(film) for film in values.film]
+    names = [conversion.film_name(film) for film in films]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two films would both go to {values.output_dir}/{name}; rename one")
+    for film in films:
+        convert(film, values, options)
+
+
+def cli() -> None:
+    """Runs the command."""
+    text, whole = flags.DEFINE_string, flags.DEFINE_integer
+    flags.DEFINE_multi_string(
+        "film", None, "Film, or folder of numbered images; may be repeated.", required=True
+    )
+    text("output_dir", None, "Folder that gets a folder for each film.", required=True)
+    whole("height", None, "Rows of a record. Default: from the film's shape.", lower_bound=1)
+    whole("width", None, "Columns of a record. Default: from the film's shape.", lower_bound=1)
+    whole("pixels", 36864, "About how many pixels a record has without --height and --width.",
+          lower_bound=1)  # fmt: skip
+    whole("multiple", 16, "Sides that follow from the film are multiples of this.", lower_bound=1)
+    flags.DEFINE_enum("fit", "contain", FITS, "How a film goes into a record of another shape.")
+    text("crop_bars", "auto", "Black bars: auto, none, or top:bottom:left:right in pixels.")
+    text("format", "jpeg", "jpeg (4:4:4) or png (lossless).")
+    whole("quality", 95, "Quality of JPEG, 1 to 100.")
+    whole("num_shards", 16, "Files for a film.")
+    text("start", None, "Where in the film to begin: seconds or h:mm:ss.")
+    text("duration", None, "How much of the film to take: seconds or h:mm:ss.")
+    text("frame_rate", "24", "Frames per second of a folder of images.")
+    flags.DEFINE_bool("strict", False, "Refuse films that cannot be read to their end.")
+    flags.DEFINE_bool("overwrite", False, "Replace records that are there.")
+    flags.DEFINE_bool("dry_run", False, "Say what would be done, and stop.")
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()
