@@ -107,7 +107,6 @@ def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
 def quiet_tensorflow() -> None:
     """Hides the log lines of TensorFlow's native code. Must run before TensorFlow is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
