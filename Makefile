@@ -10,12 +10,13 @@ override VENV := $(value VENV)
 override FILM := $(value FILM)
 override OUT := $(value OUT)
 override HOLDOUT := $(value HOLDOUT)
+override HOLDOUT_SECONDS := $(value HOLDOUT_SECONDS)
 override PRESET := $(value PRESET)
 override STEPS := $(value STEPS)
 override OVERWRITE := $(value OVERWRITE)
 override PYTHON := $(value PYTHON)
 override TENSORFLOW := $(value TENSORFLOW)
-export VENV FILM OUT HOLDOUT PRESET STEPS OVERWRITE PYTHON TENSORFLOW
+export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS OVERWRITE PYTHON TENSORFLOW
 
 python = "$$VENV/bin/python"
 
@@ -26,6 +27,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 help:  ## this text
 	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [STEPS=600]'
 	@echo '    Without FILM: an open demo film. Results: OUT/<film>/autoencoded.mp4 and more.'
+	@echo '    HOLDOUT keeps that part back, in whole shots, or in runs of HOLDOUT_SECONDS=2.'
 	@echo '    OVERWRITE=1 starts the film over.'
 	@echo 'make test [ARGS="-k geometry"]'
 	@echo
@@ -41,7 +43,8 @@ film: set_up  ## turn a film into its autoencoded self
 	@case $$FILM in "~/"*) FILM=$$HOME/$${FILM#"~/"} ;; esac; \
 	if [ -z "$$FILM" ]; then FILM=$$($(python) tools/fetch_demo_film.py) || exit; fi; \
 	exec $(python) tools/make_film.py --film="$$FILM" --output_dir="$$OUT" \
-	    $${HOLDOUT:+--holdout="$$HOLDOUT"} $${PRESET:+--preset="$$PRESET"} \
+	    $${HOLDOUT:+--holdout="$$HOLDOUT"} \
+	    $${HOLDOUT_SECONDS:+--holdout_seconds="$$HOLDOUT_SECONDS"} $${PRESET:+--preset="$$PRESET"} \
 	    $${STEPS:+--steps="$$STEPS"} $${OVERWRITE:+--overwrite}
 
 test: set_up  ## the quick tests, some minutes

@@ -53,6 +53,33 @@ def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
     return sorted(held)
 
 
+def hold_out_runs(card: FilmCard, fraction: float, seconds: float) -> Shots:
+    """Chooses runs of equal length, evenly spread, to keep from training.
+
+    Weaker evidence than whole shots, since a run's shot may be seen before and after it; but it
+    asks about every part of a film that has few shots.
+
+    Args:
+        card: of the film.
+        fraction: of its frames to hold out: the last of every round(1 / fraction) runs.
+        seconds: length of a run.
+
+    Raises:
+        InputError: the film is too short for one run to be held out.
+    """
+    if fraction == 0:
+        return []
+    length = max(round(seconds * float(card.frame_rate)), 1)
+    every = max(round(1 / fraction), 2)
+    starts = range((every - 1) * length, card.frames, every * length)
+    if not starts:
+        raise InputError(
+            f"{card.source['name']}: {card.frames} frames are too few to hold out every "
+            f"{every}th run of {length} frames; use --holdout=0 or a smaller --holdout_seconds"
+        )
+    return [(start, min(start + length, card.frames)) for start in starts]
+
+
 def in_shots(frames: int, shots: Iterable[Sequence[int]]) -> NDArray[np.bool_]:
     """Returns bool [frames]: whether each frame lies in one of `shots`."""
     inside = np.zeros(frames, bool)

@@ -44,6 +44,7 @@ def define_flags() -> None:
     text("preset", "preview", f"Starting point: {', '.join(configuration.PRESETS)}.")
     text("objective", None, "Who learns from what: vae, vae_gan, broad2016. Default: the preset's.")
     number("holdout", 0.0, "Fraction of the film to keep from training, in whole shots.")
+    number("holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots.")
     text("strategy", "auto", "auto, none or mirrored (several devices).")
     text("precision", "auto", "auto, float32 or mixed_bfloat16.")
     whole("steps", None, "Optimizer steps in all.")
@@ -61,7 +62,7 @@ def define_flags() -> None:
 
 def run_config(values: Any) -> Any:
     """Turns flag values into a `RunConfig`; the only place where training flags are read."""
-    from bladerunner_ae import data, training
+    from bladerunner_ae import training
     from bladerunner_ae.objectives import make_objective
     from bladerunner_ae.run_folder import RunConfig
     from tfrecords.card import check_shards, load_card
@@ -87,8 +88,16 @@ def run_config(values: Any) -> Any:
             **train, precision=training.choose_precision(values.precision)
         ),
         film={"name": card.source["name"], "film_id": card.film_id, "frames": card.frames},
-        held_out=[list(shot) for shot in data.hold_out_shots(card, values.holdout)],
+        held_out=[list(run) for run in _held_out(card, values.holdout, values.holdout_seconds)],
     )
+
+
+def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int]]:
+    from bladerunner_ae import data
+
+    if seconds > 0:
+        return data.hold_out_runs(card, fraction, seconds)
+    return data.hold_out_shots(card, fraction)
 
 
 def main() -> None:

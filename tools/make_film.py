@@ -51,7 +51,8 @@ class Job:
     Attributes:
         film: the film, or a folder of numbered images.
         folder: OUTPUT_DIR/<film>.
-        preset, steps, holdout: as in `bladerunner_ae.train`; `steps` None is the preset's.
+        preset, steps, holdout, holdout_seconds: as in `bladerunner_ae.train`; `steps` None is the
+            preset's.
         max_height: no film is written higher.
         overwrite: start over.
     """
@@ -61,6 +62,7 @@ class Job:
     preset: str
     steps: int | None
     holdout: float
+    holdout_seconds: float
     max_height: int
     overwrite: bool
 
@@ -88,7 +90,8 @@ class Job:
         steps = [] if self.steps is None else [f"--steps={self.steps}"]
         return [
             "-m", "bladerunner_ae.train", f"--data={data}", f"--model_dir={self.run}",
-            f"--preset={self.preset}", f"--holdout={self.holdout}", *steps, *self._overwrite(),
+            f"--preset={self.preset}", f"--holdout={self.holdout}",
+            f"--holdout_seconds={self.holdout_seconds}", *steps, *self._overwrite(),
         ]  # fmt: skip
 
     def evaluate(self, data: Path) -> list[str]:
@@ -218,6 +221,7 @@ def main() -> None:
         preset=values.preset,
         steps=values.steps,
         holdout=values.holdout,
+        holdout_seconds=values.holdout_seconds,
         max_height=values.max_height,
         overwrite=values.overwrite,
     )
@@ -232,6 +236,9 @@ def cli() -> None:
     flags.DEFINE_string("preset", "preview", f"Model: {', '.join(config.PRESETS)}.")
     flags.DEFINE_integer("steps", None, "Training steps. Default: the preset's.")
     flags.DEFINE_float("holdout", 0.0, "Fraction of the film to keep from training.")
+    flags.DEFINE_float(
+        "holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots."
+    )
     flags.DEFINE_integer("max_height", _LARGEST_HEIGHT, "No film higher than this; 0: any.")
     flags.DEFINE_bool("overwrite", False, "Start over: records, training and films.")
     run_command(main)
