@@ -68,6 +68,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _call(main: Callable[[], int | None]) -> int:
+    if logging.get_verbosity() < logging.DEBUG:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow's notes are not for the person
     try:
         return main() or 0
     except (BladerunnerError, RecordsError) as error:
