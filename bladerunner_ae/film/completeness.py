@@ -83,7 +83,8 @@ class Completeness:
                 f"{float(self._promised_end):.1f} seconds"
             )
         transport = self._format == "mpegts"
-        if self._cut_packet or (transport and all(self._bytes % n for n in _TRANSPORT_PACKET_SIZES)):
+        whole = any(self._bytes % size == 0 for size in _TRANSPORT_PACKET_SIZES)
+        if self._cut_packet or (transport and not whole):
             return "the film is cut off in the middle of a frame"
         return ""
 
