@@ -12,7 +12,6 @@ Examples:
 """
 
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,49 +25,8 @@ from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.conversion import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.geometry import FITS
+from bladerunner_ae.parsing import parse_bars, parse_rate, parse_time
 from tfrecords.card import FilmCard
-
-
-def parse_time(name: str, text: str | None) -> Fraction | None:
-    """Reads seconds, or hours:minutes:seconds, as an exact fraction: "90", "1:30", "0:01:30.5"."""
-    if text is None:
-        return None
-    try:
-        parts = [Fraction(part) for part in text.split(":")]
-    except (ValueError, ZeroDivisionError):
-        parts = []
-    if not 1 <= len(parts) <= 3 or min(parts) < 0:
-        raise UsageError(f"--{name}={text}: give seconds or hours:minutes:seconds")
-    seconds = Fraction(0)
-    for part in parts:
-        seconds = seconds * 60 + part
-    return seconds
-
-
-def parse_bars(text: str) -> tuple[int, int, int, int] | None:
-    """Reads --crop_bars: None for "auto", else (top, bottom, left, right) in stored pixels."""
-    if text == "auto":
-        return None
-    if text == "none":
-        return (0, 0, 0, 0)
-    parts = text.split(":")
-    if len(parts) == 4 and all(part.isdecimal() for part in parts):
-        top, bottom, left, right = map(int, parts)
-        return top, bottom, left, right
-    raise UsageError(
-        f"--crop_bars={text}: give auto, none, or pixels as top:bottom:left:right, e.g. 138:138:0:0"
-    )
-
-
-def parse_rate(text: str) -> Fraction:
-    """Reads frames per second: "24", "23.976" or "24000/1001"."""
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise UsageError(f"--frame_rate={text}: give frames per second, e.g. 24 or 24000/1001")
-    return rate
 
 
 def options_from_flags(values: Any) -> ConversionOptions:

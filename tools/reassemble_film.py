@@ -14,7 +14,6 @@ Examples:
 """
 
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,13 @@ if __package__ in (None, ""):
 
 from bladerunner_ae.autoencoder import Autoencoder, find_saved_model, load_autoencoder
 from bladerunner_ae.cli import run as run_command
-from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.bars import find_bars
 from bladerunner_ae.film.probe import FilmInfo, probe_film
 from bladerunner_ae.film.sound import plan_sound
 from bladerunner_ae.film.write import PRESETS, Encoding
 from bladerunner_ae.geometry import FITS, Geometry
+from bladerunner_ae.parsing import parse_bars, parse_rate
 from bladerunner_ae.reassembly import (
     Reassembly,
     ReassemblyOptions,
@@ -61,22 +62,6 @@ def geometry_from_records(folder: Path, info: FilmInfo) -> Geometry:
             "leave --data out"
         )
     return geometry
-
-
-def parse_bars(text: str) -> tuple[int, int, int, int] | None:
-    """Reads --crop_bars: None for "auto", else rows and columns (top, bottom, left, right)."""
-    if text == "auto":
-        return None
-    if text == "none":
-        return 0, 0, 0, 0
-    parts = text.split(":")
-    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
-        raise UsageError(
-            f"--crop_bars={text}: give auto, none, or pixels as top:bottom:left:right, "
-            "such as 138:138:0:0"
-        )
-    top, bottom, left, right = map(int, parts)
-    return top, bottom, left, right
 
 
 def plan(
@@ -127,20 +112,8 @@ def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry
         return geometry_from_records(Path(values.data), info)
     bars = parse_bars(values.crop_bars)
     if bars is None:
-        from bladerunner_ae.film.bars import find_bars
-
         bars = find_bars(info)
     return choose_geometry(info, autoencoder.raster, bars, values.fit)
-
-
-def _frame_rate(text: str) -> Fraction:
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise UsageError(f"--frame_rate={text}: give frames per second, such as 24 or 24000/1001")
-    return rate
 
 
 def _report(result: Reassembly, film: Path) -> None:
@@ -159,7 +132,7 @@ def main() -> None:
     values = flags.FLAGS
     film, output, options = Path(values.film), Path(values.output), _options(values)
     parse_bars(values.crop_bars)
-    info = probe_film(film, _frame_rate(values.frame_rate))
+    info = probe_film(film, parse_rate(values.frame_rate))
     check_outputs(film, output, options)
     find_saved_model(Path(values.model))
     if values.data:

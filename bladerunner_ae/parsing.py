@@ -1,0 +1,78 @@
+"""Reads what people type after a flag: times, frame rates, black bars. All of it exactly."""
+
+from fractions import Fraction
+
+from bladerunner_ae.errors import UsageError
+
+_FASTEST = 1000
+
+
+def parse_time(name: str, text: str | None) -> Fraction | None:
+    """Reads a moment or a length of time.
+
+    Args:
+        name: of the flag, for the message.
+        text: seconds, minutes:seconds or hours:minutes:seconds, such as "90", "1:30" or
+            "0:01:30.5"; None stays None.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        UsageError: the text is none of these.
+    """
+    if text is None:
+        return None
+    try:
+        parts = [Fraction(part) for part in text.split(":")]
+    except (ValueError, ZeroDivisionError):
+        parts = []
+    if not 1 <= len(parts) <= 3 or min(parts) < 0:
+        raise UsageError(
+            f"--{name}={text}: give seconds or hours:minutes:seconds, such as 90 or 0:01:30"
+        )
+    seconds = Fraction(0)
+    for part in parts:
+        seconds = seconds * 60 + part
+    return seconds
+
+
+def parse_bars(text: str) -> tuple[int, int, int, int] | None:
+    """Reads --crop_bars.
+
+    Args:
+        text: "auto", "none" or "top:bottom:left:right" in pixels of the film.
+
+    Returns:
+        None for "auto", else (top, bottom, left, right).
+
+    Raises:
+        UsageError: the text is none of these.
+    """
+    if text == "auto":
+        return None
+    if text == "none":
+        return 0, 0, 0, 0
+    parts = text.split(":")
+    if len(parts) != 4 or not all(part.isascii() and part.isdecimal() for part in parts):
+        raise UsageError(
+            f"--crop_bars={text}: give auto, none, or pixels as top:bottom:left:right, "
+            "such as 138:138:0:0"
+        )
+    top, bottom, left, right = map(int, parts)
+    return top, bottom, left, right
+
+
+def parse_rate(text: str) -> Fraction:
+    """Reads --frame_rate: frames per second such as "24", "23.976" or "24000/1001".
+
+    Raises:
+        UsageError: the text is no number above 0 and up to 1000.
+    """
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= _FASTEST:
+        raise UsageError(f"--frame_rate={text}: give frames per second, such as 24 or 24000/1001")
+    return rate
