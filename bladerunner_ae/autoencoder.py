@@ -64,7 +64,7 @@ def load_autoencoder(path: Path | str) -> Autoencoder:
     try:
         model = tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise InputError(
             f"{folder}: is a SavedModel that cannot be loaded ({reason}); export it again"
         ) from error

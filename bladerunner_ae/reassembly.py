@@ -23,7 +23,7 @@ from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.retime import Timeline, join_with_sound, make_timeline
 from bladerunner_ae.film.sound import SoundTrack, plan_sound, refuse_unknown_suffix
-from bladerunner_ae.film.unfinished import UnfinishedFilm, refuse_existing
+from bladerunner_ae.film.unfinished import UnfinishedFilm, refuse_existing, refuse_unwritable
 from bladerunner_ae.film.verify import SoundPrint, Verification, read_sound, verify_film
 from bladerunner_ae.film.write import (
     Encoding,
@@ -138,6 +138,7 @@ def check_outputs(film: Path, output: Path, options: ReassemblyOptions) -> None:
     for path in paths:
         refuse_unknown_suffix(path)
         refuse_existing(path, film, options.overwrite)
+        refuse_unwritable(path)
     if options.side_by_side is not None and output.resolve() == options.side_by_side.resolve():
         raise InputError(f"{output}: is to be both films; give --side_by_side_output another name")
 

@@ -39,10 +39,7 @@ class UnfinishedFilm:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self._lock_path, str(self.path))
         except OSError as error:
-            raise InputError(
-                f"{self.path.parent}: cannot be written to ({error.strerror}); "
-                "choose another folder for the output"
-            ) from error
+            raise _unwritable(self.path, error.strerror) from error
         self._remove()
         return self
 
@@ -64,6 +61,27 @@ class UnfinishedFilm:
     def _remove(self) -> None:
         self.pictures.unlink(missing_ok=True)
         self.partial.unlink(missing_ok=True)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raises InputError if it is plain, without writing anything, that a film cannot be written.
+
+    Args:
+        path: where it is to be written; missing folders would be made.
+    """
+    folder = path.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise _unwritable(path, f"{folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, "no permission")
+
+
+def _unwritable(path: Path, reason: str | None) -> InputError:
+    return InputError(
+        f"{path.parent}: cannot be written to ({reason}); choose another folder for the output"
+    )
 
 
 def refuse_existing(path: Path, film: Path, overwrite: bool) -> None:
