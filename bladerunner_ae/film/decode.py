@@ -99,6 +99,7 @@ class FrameReader:
         self.repaired_timestamps = 0
         self._info = info
         self._begin, self._end = _range(info, start, duration)
+        self._sought = False
         self._scaler: FrameScaler | RecordScaler
         if geometry is not None:
             self._scaler = RecordScaler(info, geometry)
@@ -146,7 +147,7 @@ class FrameReader:
     def _film_frames(self) -> Iterator[TimedFrame]:
         frames = self._read_film(seek=True)
         first = next(frames, None)
-        if first is not None and self._begin is not None and first[0] > self._begin:
+        if self._sought and (first is None or first[0] > (self._begin or 0)):
             # The file's index led past the place: read on from the beginning instead.
             frames.close()
             frames = self._read_film(seek=False)
@@ -162,8 +163,8 @@ class FrameReader:
             if not isinstance(stream, VideoStream):  # the file was replaced since it was probed
                 stream = picture_stream(container, self._info.path)
             stream.thread_type = "AUTO"
-            sought = seek and self._seek(container, stream)
-            complete = Completeness(container, stream, whole=not sought)
+            self._sought = seek and self._seek(container, stream)
+            complete = Completeness(container, stream, whole=not self._sought)
             clock = self._clock(container)
             for pts, frame in _frames(container, stream, clock, complete):
                 if self._end is not None and pts >= self._end:
@@ -208,8 +209,8 @@ def _frames(
     container: InputContainer, stream: VideoStream, clock: Clock, complete: Completeness
 ) -> Iterator[TimedFrame]:
     """Every frame of the picture, in the order it is shown."""
-    # Sound is read along: it shows whether the file goes on to its promised end.
-    packets = container.demux([stream, *container.streams.audio])
+    # All else is read along: it shows whether the file goes on to its promised end.
+    packets = container.demux()
     while True:
         try:
             # After the file's last packet comes an empty one: the decoder then gives all it holds.

@@ -83,7 +83,10 @@ def read_image(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as image:
-            picture = np.array(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # Pillow would cut off what is above 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            picture = np.array(upright.convert("RGB"), np.uint8)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as an image ({error}); replace or remove it"

@@ -146,7 +146,9 @@ def open_film(path: Path) -> Iterator[InputContainer]:
         raise InputError(f"{path}: no such file; check the name")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not a film file")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file; save the film to one first")
+    if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty; copy or download the film again")
     try:
         container = av.open(str(path), metadata_errors="replace")

@@ -103,6 +103,8 @@ class RecordScaler:
 def deinterlaced(frames: Iterable[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
     """Makes one whole frame of each pair of fields (bwdif); as many frames come out as go in.
 
+    Frames that do not say they consist of fields stay as they are.
+
     Args:
         frames: (pts, frame) in the order they are shown.
 
@@ -116,7 +118,7 @@ def deinterlaced(frames: Iterable[tuple[int, VideoFrame]]) -> Iterator[tuple[int
         if kind != (frame.height, frame.width, frame.format.name):
             yield from _flush(graph, times)
             kind = (frame.height, frame.width, frame.format.name)
-            graph = _build(frame, [("bwdif", "mode=send_frame:parity=auto:deint=all")])
+            graph = _build(frame, [("bwdif", "mode=send_frame:deint=interlaced")])
         assert graph is not None
         times.append(pts)
         graph.vpush(frame)

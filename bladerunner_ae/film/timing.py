@@ -17,8 +17,9 @@ def constant_rate(
 ) -> Fraction | None:
     """The constant rate at which these frames are shown, or None if there is no such rate.
 
-    A rate fits if no frame is more than one unit of the time base away from its place in the even
-    row: that much is rounding.
+    A rate fits if no frame is more than one unit of the time base, or a quarter of a frame, away
+    from its place in the even row: that much is rounding. (Where a unit is a whole frame, one unit
+    is a frame that is missing.)
 
     Args:
         pts: timestamps of all frames in order, in units of `time_base`.
@@ -26,7 +27,7 @@ def constant_rate(
         candidates: rates the film claims, in frames per second; they go before the usual ones.
     """
     for rate in dict.fromkeys((*candidates, *_USUAL_RATES)):
-        if _largest_error(pts, rate * time_base) <= 1:
+        if _fits(pts, rate * time_base):
             return rate
     return None
 
@@ -39,13 +40,15 @@ def mean_rate(pts: Sequence[int], time_base: Fraction) -> Fraction | None:
     return rate.limit_denominator(1001)
 
 
-def _largest_error(pts: Sequence[int], frames_per_unit: Fraction) -> Fraction:
-    """How far, in units of the time base, a frame is from its place at a constant rate."""
+def _fits(pts: Sequence[int], frames_per_unit: Fraction) -> bool:
+    """Whether every frame is near its place at a constant rate."""
     numerator, denominator = frames_per_unit.numerator, frames_per_unit.denominator
-    errors = (
-        abs((value - pts[0]) * numerator - index * denominator) for index, value in enumerate(pts)
+    # Everything times `numerator`, so that only whole numbers are compared.
+    tolerance = min(Fraction(numerator), Fraction(denominator, 4))
+    return all(
+        abs((value - pts[0]) * numerator - index * denominator) <= tolerance
+        for index, value in enumerate(pts)
     )
-    return Fraction(max(errors, default=0), numerator)
 
 
 class Clock:
