@@ -3,12 +3,10 @@
 TensorFlow is not needed here, and not imported.
 """
 
-import dataclasses
-import hashlib
 import io
 import os
-import re
 import sys
+from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,12 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import bladerunner_ae
-from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.film.bars import Bars, find_bars
+from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.bars import find_bars
 from bladerunner_ae.film.decode import DecodedFrame, FrameReader
-from bladerunner_ae.film.images import list_images
 from bladerunner_ae.film.probe import FilmInfo, probe_film
 from bladerunner_ae.film.shots import ShotFinder
+from bladerunner_ae.film.source import film_name, source_facts, source_stamp
 from bladerunner_ae.film.timing import constant_rate, mean_rate
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.progress import Progress
@@ -35,55 +34,9 @@ from tfrecords.card import CARD_NAME, SCHEMA_VERSION, FilmCard, Shard, check_sha
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
 
-FORMATS = ("jpeg", "png")
-_WAITING_FRAMES = 64
-_HASH_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class ConversionOptions:
-    """What decides the bytes of the records, beside the film.
-
-    Attributes:
-        height, width: of a record in pixels; None for a side that follows from the film's shape.
-        pixels: about how many pixels a record has where its size follows from the film.
-        multiple: sides that follow from the film are multiples of this.
-        fit: "contain", "cover" or "stretch", see `geometry.decide_geometry`.
-        bars: (top, bottom, left, right) to cut off in stored pixels, or None to find them.
-        image_format: "jpeg" (4:4:4) or "png".
-        quality: of JPEG, 1..100.
-        num_shards: files to write.
-        start, duration: seconds of the film to take, or None.
-        frame_rate: of a folder of images.
-    """
-
-    height: int | None = None
-    width: int | None = None
-    pixels: int = 36864
-    multiple: int = 16
-    fit: str = "contain"
-    bars: Bars | None = None
-    image_format: str = "jpeg"
-    quality: int = 95
-    num_shards: int = 16
-    start: Fraction | None = None
-    duration: Fraction | None = None
-    frame_rate: Fraction = Fraction(24)
-
-    def __post_init__(self) -> None:
-        if self.image_format not in FORMATS:
-            raise UsageError(f"--format={self.image_format}: choose {' or '.join(FORMATS)}")
-        if not 1 <= self.quality <= 100:
-            raise UsageError(f"--quality={self.quality}: give 1 to 100")
-        if self.num_shards < 1:
-            raise UsageError(f"--num_shards={self.num_shards}: give at least 1")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; fractions become text."""
-        return {
-            key: str(value) if isinstance(value, Fraction) else _plain(value)
-            for key, value in dataclasses.asdict(self).items()
-        }
+# Pictures wait for compression, one thread per core, in at most this much memory.
+_WAITING_BYTES = 64 * 2**20
+_MOST_WAITING = 64
 
 
 @dataclass(frozen=True)
@@ -102,23 +55,26 @@ class Plan:
     geometry: Geometry
     directory: Path
 
+    def frames_estimate(self) -> int | None:
+        """How many frames will be converted, about, or None if nobody knows."""
+        frames, rate = self.info.frames_estimate, self.info.frame_rate
+        if frames is None:
+            return None
+        left = max(frames / rate - (self.options.start or 0), Fraction(0))
+        if self.options.duration is not None:
+            left = min(left, self.options.duration)
+        return round(left * rate)
+
     def describe(self) -> str:
         """Says it in a line."""
         height, width = self.geometry.raster
-        frames = self.info.frames_estimate
+        frames = self.frames_estimate()
         count = "an unknown number of" if frames is None else f"about {frames}"
         return (
             f"{self.info.path}: {count} frames of {self.info.stored[0]}x{self.info.stored[1]} -> "
             f"{self.directory}, {height}x{width}, {self.options.image_format}, "
             f"{self.options.num_shards} shards"
         )
-
-
-def film_name(film: Path) -> str:
-    """The name of a film's folder: its file name without suffix, without awkward characters."""
-    path = film.resolve()
-    stem = path.name if path.is_dir() else path.stem
-    return re.sub(r"[^\w.-]+", "_", stem).strip("._") or "film"
 
 
 def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) -> Plan:
@@ -138,14 +94,23 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     return Plan(info, options, geometry, output_dir / film_name(film))
 
 
-def finished_card(film: Path, directory: Path, options: ConversionOptions) -> FilmCard | None:
+def finished_card(
+    film: Path, directory: Path, options: ConversionOptions, overwrite: bool = False
+) -> FilmCard | None:
     """The card of an earlier, finished conversion of the same film with the same options.
 
+    Args:
+        film: the film that is to be converted.
+        directory: where its records belong.
+        options: how it is to be converted.
+        overwrite: whether records that are there are to be replaced anyhow.
+
     Returns:
-        None if nothing is there yet.
+        None if there is something to do: nothing is there yet, or it is to be replaced.
 
     Raises:
-        InputError: something else is there: another film, other options, or no records at all.
+        InputError: something else is there: another film, other options, or no records at all
+            (these are not even overwritten).
         RecordsError: the records are damaged.
     """
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
@@ -154,6 +119,8 @@ def finished_card(film: Path, directory: Path, options: ConversionOptions) -> Fi
         raise InputError(
             f"{directory}: exists and holds no records; choose another --output_dir or remove it"
         )
+    if overwrite:
+        return None
     card = load_card(directory)
     different = _differences(card, film, options)
     if different:
@@ -175,21 +142,21 @@ def convert_film(plan: Plan, *, strict: bool = False, overwrite: bool = False) -
 
     Raises:
         InputError: no frame can be read, or `strict` and the film is damaged.
-        RecordsError: the folder exists and may not be replaced.
+        RecordsError: the folder cannot be written, or exists and may not be replaced.
     """
-    source = _source(plan.info)
-    film_id = source["sha256"][:16]
-    shots, times = ShotFinder(), []
+    shots, times = ShotFinder(), array("q")
     options, raster = plan.options, plan.geometry.raster
-    reader = FrameReader(
-        plan.info, geometry=plan.geometry, start=options.start, duration=options.duration
-    )
-    expected = plan.info.frames_estimate if options.duration is None else None
+    expected = plan.frames_estimate()
     with (
-        reader,
+        # First of all: a folder that cannot be written is said before any work.
         FilmWriter(plan.directory, expected or 0, options.num_shards) as writer,
+        FrameReader(
+            plan.info, geometry=plan.geometry, start=options.start, duration=options.duration
+        ) as reader,
         Progress("convert", expected) as progress,
     ):
+        source = source_facts(plan.info.path)
+        film_id = source["sha256"][:16]
         for frame, encoded in _encoded(reader, options, shots):
             times.append(frame.pts)
             writer.write(
@@ -218,12 +185,14 @@ def _encoded(
 ) -> Iterator[tuple[DecodedFrame, bytes]]:
     """Frames with their compressed pictures, in order; compression runs in other threads."""
     waiting: deque[tuple[DecodedFrame, Future[bytes]]] = deque()
+    most = _MOST_WAITING
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         try:
             for frame in reader:
                 waiting.append((frame, pool.submit(_compress, frame.image, options)))
                 shots.feed(frame.image)
-                if len(waiting) >= _WAITING_FRAMES:
+                most = min(most, max(_WAITING_BYTES // frame.image.nbytes, 2))
+                if len(waiting) >= most:
                     first, future = waiting.popleft()
                     yield first, future.result()
             while waiting:
@@ -245,7 +214,7 @@ def _compress(image: NDArray[np.uint8], options: ConversionOptions) -> bytes:
 def _card(
     plan: Plan,
     source: dict[str, Any],
-    times: list[int],
+    times: Sequence[int],
     shot_starts: list[int],
     shards: list[Shard],
     notes: list[str],
@@ -273,57 +242,27 @@ def _card(
             "format": options.image_format,
             **(jpeg if options.image_format == "jpeg" else {}),
         },
-        options=options.to_json(),
+        options=options.to_json(info.kind),
         shot_starts=shot_starts,
         shards=shards,
         notes=notes,
     )
 
 
-def _source(info: FilmInfo) -> dict[str, Any]:
-    """Name, size, time and digest of a film; of a folder of images, those of all its files."""
-    files = list_images(info.path).paths if info.kind == "images" else [info.path]
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(_HASH_BYTES):
-                digest.update(block)
-    return {
-        "name": info.path.resolve().name,
-        "sha256": digest.hexdigest(),
-        "kind": info.kind,
-        **_stamp(files),
-    }
-
-
-def _stamp(files: Sequence[Path]) -> dict[str, int]:
-    found = [path.stat() for path in files]
-    return {
-        "bytes": sum(status.st_size for status in found),
-        "mtime_ns": max(status.st_mtime_ns for status in found),
-    }
-
-
 def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list[str]:
     """In which points earlier records differ from what is asked for now."""
-    now, before = options.to_json(), card.options
+    now, before = options.to_json("images" if film.is_dir() else "film"), card.options
     found = [
         f"{name}: {before.get(name)} -> {value}"
         for name, value in now.items()
         if before.get(name) != value
     ]
-    files = list_images(film).paths if film.is_dir() else [film]
-    stamp = _stamp(files)
-    # Reading a whole film again only to compare it would take minutes; do so when in doubt.
-    if any(card.source[name] != stamp[name] for name in stamp):
-        source = _source(probe_film(film, options.frame_rate))
-        if source["sha256"] != card.source["sha256"]:
-            found.append(f"film: {card.source['name']} has another content than {film}")
+    # Reading a whole film again only to compare it takes long; it is done when in doubt.
+    stamp = source_stamp(film)
+    same = all(card.source.get(name) == value for name, value in stamp.items())
+    if not same and source_facts(film)["sha256"] != card.source.get("sha256"):
+        found.append(f"film: {card.source.get('name')} had another content than {film} has now")
     return found
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def warn(card: FilmCard) -> None:

@@ -1,7 +1,13 @@
-"""The error of a records folder that cannot be used."""
+"""The errors of a records folder that cannot be used or written."""
 
 
 class RecordsError(Exception):
     """A records folder is missing, incomplete or damaged; the message names file and record."""
 
     exit_code = 2
+
+
+class DiskError(RecordsError):
+    """The disk failed or is full while records were written: no fault of the input."""
+
+    exit_code = 3

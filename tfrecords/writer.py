@@ -6,6 +6,7 @@ whatever stops the program, a folder of the final name holds a complete film.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -18,13 +19,16 @@ from typing import BinaryIO
 
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card, save_card
-from tfrecords.errors import RecordsError
+from tfrecords.errors import DiskError, RecordsError
 from tfrecords.framing import frame_record
 from tfrecords.lock import FileLock
 from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_name, shard_ranges
 
 _COPY_BYTES = 1 << 20
+
+# What can go wrong with a path that was good to begin with.
+_DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class _ShardFile:
@@ -234,7 +238,8 @@ class FilmWriter:
         try:
             yield
         except OSError as error:
-            raise RecordsError(
+            kind = DiskError if error.errno in _DISK_FAILURES else RecordsError
+            raise kind(
                 f"{self.directory}: cannot be written ({error.strerror or error}); free space, "
                 "mend the permissions or choose another folder"
             ) from error

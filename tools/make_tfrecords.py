@@ -22,8 +22,9 @@ if __package__ in (None, ""):
 
 from bladerunner_ae import conversion
 from bladerunner_ae.cli import run as run_command
-from bladerunner_ae.conversion import ConversionOptions
+from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.film.source import film_name
 from bladerunner_ae.geometry import FITS
 from bladerunner_ae.parsing import parse_bars, parse_rate, parse_time
 from tfrecords.card import FilmCard
@@ -50,10 +51,10 @@ def options_from_flags(values: Any) -> ConversionOptions:
 def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     """Converts one film, or finds it converted, and says so on stdout."""
     output_dir = Path(values.output_dir)
-    directory = output_dir / conversion.film_name(film)
+    directory = output_dir / film_name(film)
     if not film.exists():
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
-    card = None if values.overwrite else conversion.finished_card(film, directory, options)
+    card = conversion.finished_card(film, directory, options, values.overwrite)
     if card is not None:
         print(f"{summary(directory, card)}; up to date")
         return
@@ -81,7 +82,7 @@ def main() -> None:
     values = flags.FLAGS
     options = options_from_flags(values)
     films = [Path(film) for film in values.film]
-    names = [conversion.film_name(film) for film in films]
+    names = [film_name(film) for film in films]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"two films would both go to {values.output_dir}/{name}; rename one")
