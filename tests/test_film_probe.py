@@ -1,0 +1,141 @@
+"""What a film says of itself, and that everything else is turned away with the reason."""
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.probe import probe_film
+from tests.awkward_films import BAD_FILMS, bad_film, convert, cut, film_of
+
+FilmFactory = Callable[..., Path]
+
+
+def test_the_facts_of_a_plain_film(synthetic_film: Path) -> None:
+    info = probe_film(synthetic_film)
+    assert (info.kind, info.stored, info.rotation, info.sample_aspect) == ("film", (180, 320), 0, 1)
+    assert (info.frame_rate, info.frames_estimate, info.duration) == (24, 48, 2)
+    assert (info.start_pts, info.film_start) == (0, 0)
+    assert (info.matrix, info.full_range) == ("bt709", False)
+    assert (info.codec, info.pixel_format, info.interlaced) == ("h264", "yuv420p", False)
+    assert [stream["type"] for stream in info.streams] == ["video", "audio"]
+    assert info.streams[1]["codec"] == "aac"
+    assert info.notes == []
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001)])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_rates_are_exact(film_factory: FilmFactory, rate: Fraction, suffix: str) -> None:
+    info = probe_film(film_factory(f"film.{suffix}", rate=rate, frames=30))
+    assert info.frame_rate == rate
+    assert info.frames_estimate is not None and abs(info.frames_estimate - 30) <= 1
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_rotation_and_the_upright_size(film_factory: FilmFactory, rotation: int) -> None:
+    info = probe_film(film_factory(rotation=rotation))
+    # ffmpeg's number is counterclockwise, ours clockwise.
+    assert info.rotation == -rotation % 360
+    assert info.stored == ((180, 320) if rotation == 180 else (320, 180))
+    assert info.coded == (180, 320)
+
+
+def test_sample_aspect_turns_with_the_picture(film_factory: FilmFactory) -> None:
+    aspect = Fraction(64, 45)
+    assert probe_film(film_factory(sample_aspect=aspect)).sample_aspect == aspect
+    turned = probe_film(film_factory(sample_aspect=aspect, rotation=90))
+    assert turned.sample_aspect == 1 / aspect
+
+
+def test_where_the_picture_begins(film_factory: FilmFactory) -> None:
+    info = probe_film(film_factory(start_offset=0.5))
+    assert info.start_pts * info.time_base == Fraction(1, 2)
+    assert info.film_start == 0  # the sound begins there
+
+
+@pytest.mark.parametrize(
+    ("size", "tag", "matrix"),
+    [
+        ((720, 1280), None, "bt709"),
+        ((536, 1280), None, "bt709"),  # 2.39:1 in high definition
+        ((576, 720), None, "bt601"),
+        ((480, 640), None, "bt601"),
+        ((96, 128), "bt709", "bt709"),
+        ((720, 1280), "smpte170m", "bt601"),
+        ((96, 128), "bt470bg", "bt601"),
+        ((96, 128), "bt2020nc", "bt2020"),
+    ],
+)
+def test_matrices_tagged_and_by_convention(
+    tmp_path: Path, size: tuple[int, int], tag: str | None, matrix: str
+) -> None:
+    picture = np.full((*size, 3), 128, np.uint8)
+    tags = [] if tag is None else ["-colorspace", tag]
+    encode = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
+    film = film_of(tmp_path / "film.mp4", [picture] * 2, *encode, *tags)
+    assert probe_film(film).matrix == matrix
+
+
+def test_full_range_and_rgb(tmp_path: Path) -> None:
+    picture = np.full((32, 32, 3), 128, np.uint8)
+    jpeg = film_of(tmp_path / "jpeg.avi", [picture] * 2, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
+    assert probe_film(jpeg).full_range
+    rgb = probe_film(film_of(tmp_path / "rgb.mkv", [picture] * 2))
+    assert (rgb.matrix, rgb.full_range) == ("rgb", False)
+
+
+def test_high_dynamic_range_is_noted(tmp_path: Path) -> None:
+    picture = np.full((32, 32, 3), 128, np.uint8)
+    tags = "setparams=color_trc=smpte2084:colorspace=bt2020nc:color_primaries=bt2020"
+    encode = ["-vf", tags, "-c:v", "libx264", "-pix_fmt", "yuv420p10le"]
+    info = probe_film(film_of(tmp_path / "film.mp4", [picture], *encode))
+    assert (info.matrix, info.transfer, info.pixel_format) == ("bt2020", "pq", "yuv420p10le")
+    assert "high dynamic range (pq)" in info.notes[0]
+
+
+def test_interlaced_films_are_noticed(synthetic_film: Path, tmp_path: Path) -> None:
+    film = convert(synthetic_film, tmp_path / "film.ts", "-an", "-vf", "setfield=tff", "-c:v",
+                   "mpeg2video", "-flags", "+ilme+ildct", "-q:v", "2")  # fmt: skip
+    info = probe_film(film)
+    assert info.interlaced
+    assert "interlaced" in info.notes[0]
+
+
+@pytest.mark.parametrize("kind", BAD_FILMS)
+def test_what_is_no_film(kind: str, tmp_path: Path, synthetic_film: Path) -> None:
+    path = bad_film(kind, tmp_path, synthetic_film)
+    with pytest.raises(InputError) as caught:
+        probe_film(path)
+    message = str(caught.value)
+    assert BAD_FILMS[kind] in message and message.startswith(str(path)) and "\n" not in message
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "film.mp4")
+    with pytest.raises(InputError, match="is not a file"):
+        probe_film(tmp_path / "film.mp4")
+
+
+def test_a_film_without_one_whole_frame(synthetic_film: Path, tmp_path: Path) -> None:
+    matroska = convert(synthetic_film, tmp_path / "film.mkv", "-c", "copy", "-an")
+    head = cut(matroska, tmp_path / "cut.mkv", 700 / matroska.stat().st_size)
+    with pytest.raises(InputError, match=r"(not one frame|is not a film)"):
+        probe_film(head)
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    for number in (2, 10, 1):
+        Image.fromarray(np.zeros((24, 40, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    info = probe_film(tmp_path, Fraction(25))
+    assert (info.kind, info.stored, info.frames_estimate) == ("images", (24, 40), 3)
+    assert (info.frame_rate, info.time_base, info.duration) == (
+        25,
+        Fraction(1, 25),
+        Fraction(3, 25),
+    )
+    assert info.notes == ["7 numbers are missing among the images"]
