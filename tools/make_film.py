@@ -39,6 +39,7 @@ from bladerunner_ae.run_folder import write_json
 
 _TOOLS = Path(__file__).resolve().parent
 _RESULT = "result.json"
+_DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; beyond this height the player enlarges it as well.
 _LARGEST_HEIGHT = 720
@@ -127,12 +128,12 @@ def make_film(job: Job) -> str:
     _run("1/4 the film becomes records", job.convert())
     clock.append(time.monotonic())
     data = _only_records(job.records)
-    _run("2/4 the network watches the film", job.train(data))
-    clock.append(time.monotonic())
     key = _key(job, data)
     result = _finished_result(job, key)
     if result is None:
         (job.folder / _RESULT).unlink(missing_ok=True)
+        _run("2/4 the network watches the film", job.train(data))
+        clock.append(time.monotonic())
         _run("3/4 what it remembers", job.evaluate(data))
         clock.append(time.monotonic())
         films = _run("4/4 the film, dreamt", job.reassemble(data))
@@ -189,13 +190,11 @@ def _only_records(folder: Path) -> Path:
 
 def _key(job: Job, data: Path) -> dict[str, Any]:
     """What the films were made from: they are made again when any of it changes."""
-    versions = [p.name for p in (job.run / "export" / "autoencoder").glob("*") if p.name.isdigit()]
     card = json.loads((data / "film.json").read_text("utf-8"))
     return {
-        "model_version": max(versions, key=int),
         "film_id": card["film_id"],
         "frames": card["frames"],
-        "max_height": job.max_height,
+        **{name: getattr(job, name) for name in _DECIDING},
     }
 
 
@@ -203,7 +202,11 @@ def _finished_result(job: Job, key: dict[str, Any]) -> dict[str, Any] | None:
     """The result of an earlier run with the same key, if all it made is still there."""
     made = ("autoencoded.mp4", "side_by_side.mp4", "contact_sheet.png", "run/evaluation.json")
     path = job.folder / _RESULT
-    if not path.is_file() or not all((job.folder / name).is_file() for name in made):
+    if (
+        job.overwrite
+        or not path.is_file()
+        or not all((job.folder / name).is_file() for name in made)
+    ):
         return None
     result = json.loads(path.read_text("utf-8"))
     return result if result.get("key") == key else None
