@@ -114,16 +114,17 @@ def main() -> None:
     if values.dry_run:
         return
     open_run(run, config, values.overwrite)
-    (run / "flags.txt").write_text(
-        "\n".join(shlex.quote(argument) for argument in sys.argv[1:]) + "\n", "utf-8"
-    )
+    # One argument a line and nothing quoted: that is what --flagfile reads.
+    (run / "flags.txt").write_text("\n".join(sys.argv[1:]) + "\n", "utf-8")
     with strategy.scope():
         trainer = training.build_trainer(config)
         start = training.restore(trainer, run)
     print(f"tensorboard --logdir {shlex.quote(str(run))}", file=sys.stderr)
-    if start:
-        print(f"going on from step {start}", file=sys.stderr)
-    if start < config.train.steps:
+    if start >= config.train.steps:
+        print(f"already trained to step {start}; nothing to do", file=sys.stderr)
+    else:
+        if start:
+            print(f"going on from step {start}", file=sys.stderr)
         training.fit(trainer, config, records, run, start)
     for path in training.export_if_new(trainer, config, run):
         print(path)

@@ -19,6 +19,9 @@ from tfrecords.reader import explain_data_loss, training_frames
 
 _KEPT_CHECKPOINTS = 3
 _COMPONENT_FRAMES = 2048
+# Up to here a film's records are shuffled as a whole in memory: a two-hour film at the preview's size
+# just fits, and a run of a few hundred steps then sees frames from all over it.
+_MEMORY_LIMIT = 2 << 30
 
 
 def choose_strategy(name: str) -> tf.distribute.Strategy:
@@ -90,7 +93,9 @@ def restore(trainer: Trainer, run: Path) -> int:
             from random weights by mistake.
     """
     manager = checkpoint_manager(trainer, run)
-    newest = manager.latest_checkpoint
+    # The list of checkpoints is kept apart from their files, which a person may have deleted.
+    listed = [path for path in (*manager.checkpoints, manager.latest_checkpoint) if path]
+    newest = next((path for path in reversed(listed) if Path(f"{path}.index").exists()), None)
     if newest is None:
         return 0
     try:
@@ -122,6 +127,7 @@ def fit(trainer: Trainer, config: RunConfig, records: Path, run: Path, start: in
         seed=config.train.seed,
         first_batch=start,
         keep=keep,
+        memory_limit=_MEMORY_LIMIT,
     )
     if start == 0 and config.model.linear_path:
         count = min(_COMPONENT_FRAMES, int(keep.sum()))
