@@ -86,7 +86,7 @@ def test_full_range_and_rgb(tmp_path: Path) -> None:
     jpeg = film_of(tmp_path / "jpeg.avi", [picture] * 2, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
     assert probe_film(jpeg).full_range
     rgb = probe_film(film_of(tmp_path / "rgb.mkv", [picture] * 2))
-    assert (rgb.matrix, rgb.full_range) == ("rgb", False)
+    assert (rgb.matrix, rgb.full_range) == ("rgb", True)
 
 
 def test_high_dynamic_range_is_noted(tmp_path: Path) -> None:

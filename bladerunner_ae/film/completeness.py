@@ -26,6 +26,11 @@ class Completeness:
         container: the open film.
         stream: its picture.
         whole: whether the film is read from its very beginning (packets can be counted).
+
+    Attributes:
+        damaged: frames that could not be decoded; to be counted by who decodes.
+        patched: frames of which the decoder had to make up a part; likewise.
+        broke_off: why the file could not be read on, or "".
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, whole: bool) -> None:
@@ -37,7 +42,7 @@ class Completeness:
         self._packets = 0
         self._cut_packet = False
         self._end = self._picture_end = Fraction(0)
-        self.damaged = 0
+        self.damaged = self.patched = 0
         self.broke_off = ""
 
     def see(self, packet: Packet) -> bool:
@@ -65,10 +70,12 @@ class Completeness:
 
     def damage(self) -> str:
         """What could not be decoded of the packets seen so far, or ""."""
-        if not self.damaged:
-            return ""
-        frames = "frame is" if self.damaged == 1 else "frames are"
-        return f"{self.damaged} {frames} damaged and left out"
+        counts = (self.damaged, "damaged and left out"), (self.patched, "damaged in parts")
+        return "; ".join(
+            f"{count} {'frame is' if count == 1 else 'frames are'} {what}"
+            for count, what in counts
+            if count
+        )
 
     def _missing(self) -> str:
         if self.broke_off:

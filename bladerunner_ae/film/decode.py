@@ -171,6 +171,9 @@ class FrameReader:
                     # Of an excerpt only damage counts: what comes after it was not looked at.
                     self.problem = complete.damage()
                     break
+                # After a seek frames come that lean on others from before; they are not shown.
+                if frame.is_corrupt and (self._begin is None or pts >= self._begin):
+                    complete.patched += 1
                 yield pts, frame
             else:
                 self.problem = complete.problem()
@@ -198,11 +201,10 @@ def _range(
     info: FilmInfo, start: Fraction | None, duration: Fraction | None
 ) -> tuple[int | None, int | None]:
     """First timestamp to read, and the first one not to read any more, in the time base."""
-    begin = None if start is None else ceil((info.film_start + start) / info.time_base)
-    if duration is None:
-        return begin, None
+    # To the nearest unit: Matroska rounds times to milliseconds, up as well as down.
     first = info.film_start + (start or 0)
-    return begin, ceil((first + duration) / info.time_base)
+    begin = None if start is None else round(first / info.time_base)
+    return begin, None if duration is None else round((first + duration) / info.time_base)
 
 
 def _frames(
@@ -231,7 +233,8 @@ def _decode(
     stream: VideoStream, packet: Packet | None, clock: Clock, complete: Completeness
 ) -> list[VideoFrame]:
     """The frames that the decoder gives for a packet; None makes it give all it holds."""
-    time = None if packet is None else packet.dts if packet.pts is None else packet.pts
+    # The clock counts packets: their place in the file, not what libav guesses from it.
+    time = None if packet is None else packet.pts if packet.dts is None else packet.dts
     clock.packet(time)
     try:
         return stream.codec_context.decode(packet)
