@@ -19,7 +19,7 @@ from tfrecords.reader import explain_data_loss, training_frames
 
 _KEPT_CHECKPOINTS = 3
 _COMPONENT_FRAMES = 2048
-# Up to here a film's records are shuffled as a whole in memory: a two-hour film at the preview's size
+# Up to here records are shuffled as a whole in memory: a two-hour film at the size of the preview
 # just fits, and a run of a few hundred steps then sees frames from all over it.
 _MEMORY_LIMIT = 2 << 30
 
