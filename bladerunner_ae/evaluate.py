@@ -26,16 +26,19 @@ _WORST_SHOTS = 5
 _SHEET_FRAMES = 18
 
 
-def evaluate_film(model: Path, records: Path, batch_size: int = 64) -> dict[str, Any]:
+def evaluate_film(
+    model: Path, records: Path, batch_size: int = 64, max_frames: int = 0
+) -> dict[str, Any]:
     """Runs a film's records through an exported autoencoder.
 
     Args:
         model: SavedModel, the folder of its versions, or the run folder.
         records: folder of a film's records at the model's raster.
         batch_size: frames at once; the figures do not depend on it.
+        max_frames: measure at most so many frames, every n-th of the film; 0: all.
 
     Returns:
-        {"film", "frames", "groups": {label: {"frames", "psnr", "ssim"}}, "shots": [...]}: the
+        {"film", "frames", "every", "groups": {label: {"frames", "psnr", "ssim"}}, "shots"}: the
         labels are "seen" and "held out" for the film the model was trained on, "unseen film" for
         any other.
 
@@ -56,22 +59,27 @@ def evaluate_film(model: Path, records: Path, batch_size: int = 64) -> dict[str,
             f"{records}: frames are {card.height}x{card.width} but the model takes "
             f"{height}x{width}; convert the film with --height={height} --width={width}"
         )
-    psnr, ssim = _measure(autoencoder, records, card, batch_size)
+    every = -(-card.frames // max_frames) if max_frames else 1
+    psnr, ssim = _measure(autoencoder, records, card, batch_size, every)
+    measured = np.isfinite(psnr)
     labels = frame_labels(card, load_model_card(autoencoder.path))
     return {
         "model": str(autoencoder.path),
         "film": card.source["name"],
         "frames": card.frames,
+        "every": every,
         "groups": {
-            label: _means(psnr, ssim, labels == label) for label in sorted(set(labels.tolist()))
+            label: _means(psnr, ssim, (labels == label) & measured)
+            for label in sorted(set(labels[measured].tolist()))
         },
         "shots": [
             {
                 "first_frame": start,
                 "label": str(labels[start]),
-                **_means(psnr, ssim, slice(start, end)),
+                **_means(psnr[start:end], ssim[start:end], measured[start:end]),
             }
             for start, end in card.shots()
+            if measured[start:end].any()
         ],
     }
 
@@ -87,21 +95,24 @@ def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.st
 
 
 def _measure(
-    autoencoder: Any, records: Path, card: FilmCard, batch_size: int
+    autoencoder: Any, records: Path, card: FilmCard, batch_size: int, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     import tensorflow as tf
 
     from bladerunner_ae import metrics
     from tfrecords.reader import explain_data_loss, film_frames
 
-    psnr, ssim = np.zeros(card.frames, np.float32), np.zeros(card.frames, np.float32)
+    psnr, ssim = np.full((2, card.frames), np.nan, np.float32)
     try:
         with Progress("evaluate", card.frames) as progress:
             for batch in film_frames(records, batch_size=batch_size):
-                images, index = batch["image"], batch["index"].numpy()
-                dreams = autoencoder.reconstruct(images.numpy())
-                psnr[index] = metrics.psnr(images, dreams).numpy()
-                ssim[index] = metrics.ssim(images, dreams).numpy()
+                index = batch["index"].numpy()
+                chosen = index % every == 0
+                if chosen.any():
+                    images = batch["image"].numpy()[chosen]
+                    dreams = autoencoder.reconstruct(images)
+                    psnr[index[chosen]] = metrics.psnr(images, dreams).numpy()
+                    ssim[index[chosen]] = metrics.ssim(images, dreams).numpy()
                 progress.update(len(index))
     except tf.errors.DataLossError:
         raise explain_data_loss(records, card) from None
@@ -109,10 +120,10 @@ def _measure(
 
 
 def _means(
-    psnr: NDArray[np.float32], ssim: NDArray[np.float32], chosen: Any
+    psnr: NDArray[np.float32], ssim: NDArray[np.float32], chosen: NDArray[np.bool_]
 ) -> dict[str, float | int]:
     return {
-        "frames": len(psnr[chosen]),
+        "frames": int(chosen.sum()),
         "psnr": round(float(psnr[chosen].mean(dtype=np.float64)), 3),
         "ssim": round(float(ssim[chosen].mean(dtype=np.float64)), 4),
     }
@@ -168,7 +179,9 @@ def main() -> None:
     from bladerunner_ae.run_folder import write_json
 
     values = flags.FLAGS
-    result = evaluate_film(Path(values.model), Path(values.data), values.batch_size)
+    result = evaluate_film(
+        Path(values.model), Path(values.data), values.batch_size, values.max_frames
+    )
     for line in describe(result):
         print(line)
     if values.contact_sheet:
@@ -188,6 +201,9 @@ def cli() -> None:
     flags.DEFINE_string("output", None, "JSON file for the result.")
     flags.DEFINE_string("contact_sheet", None, "PNG file for pairs of frames across the film.")
     flags.DEFINE_integer("batch_size", 64, "Frames at once.", lower_bound=1)
+    flags.DEFINE_integer(
+        "max_frames", 0, "Measure at most so many frames, spread evenly; 0: all.", lower_bound=0
+    )
     run_command(main)
 
 

@@ -43,6 +43,8 @@ _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; beyond this height the player enlarges it as well.
 _LARGEST_HEIGHT = 720
+# Enough for every shot of a long film; all frames of it would take longer than the training.
+_MEASURED_FRAMES = 5000
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Job:
         """Command: run to figures and contact sheet."""
         return [
             "-m", "bladerunner_ae.evaluate", f"--model={self.run}", f"--data={data}",
-            f"--output={self.run / 'evaluation.json'}",
+            f"--output={self.run / 'evaluation.json'}", f"--max_frames={_MEASURED_FRAMES}",
             f"--contact_sheet={self.folder / 'contact_sheet.png'}",
         ]  # fmt: skip
 
