@@ -22,13 +22,14 @@ from bladerunner_ae.film.layout import Layout, film_layout, raster_layout
 from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.retime import Timeline, join_with_sound, make_timeline
-from bladerunner_ae.film.sound import SoundTrack, plan_sound, refuse_unknown_suffix
+from bladerunner_ae.film.sound import plan_sound, refuse_unknown_suffix
 from bladerunner_ae.film.unfinished import UnfinishedFilm, refuse_existing, refuse_unwritable
-from bladerunner_ae.film.verify import SoundPrint, Verification, read_sound, verify_film
+from bladerunner_ae.film.verify import Verification, read_sound, verify_film
 from bladerunner_ae.film.write import (
     Encoding,
     PictureWriter,
     dream_filters,
+    nominal_rate,
     side_by_side_filters,
     side_by_side_picture,
     side_by_side_size,
@@ -234,11 +235,10 @@ def _dream(
     """Encodes the pictures of all films; returns the frames' timestamps and what went wrong."""
     display = next((plan.layout.output for plan in plans if plan.panels), None)
     size = _batch_size(options.batch_size, display)
-    pts = array("q")
+    rate, pts = nominal_rate(info.frame_rate), array("q")
     with ExitStack() as stack:
         encoders = [
-            stack.enter_context(_start(stack, plan, info.frame_rate, options.encoding))
-            for plan in plans
+            stack.enter_context(_start(stack, plan, rate, options.encoding)) for plan in plans
         ]
         reader = stack.enter_context(FrameReader(info, geometry=geometry, display_size=display))
         batches = stack.enter_context(closing(Prefetch(_batches(reader, size), ahead=1)))
@@ -280,25 +280,16 @@ def _finish(
     info: FilmInfo, plans: Sequence[_Plan], pts: Sequence[int], timeline: Timeline
 ) -> list[tuple[Path, Verification]]:
     """Joins pictures and sound of every film and verifies the results."""
-    tracks: dict[str, list[SoundTrack]] = {}
-    sound: dict[str, list[SoundPrint]] = {}
-    films = []
+    sound, films = read_sound(info), []
     for plan in plans:
-        unfinished, suffix = plan.unfinished, plan.unfinished.path.suffix.lower()
-        if suffix not in tracks:
-            tracks[suffix] = plan_sound(info, suffix)
-            sound[suffix] = read_sound(info, tracks[suffix])
-        join_with_sound(
-            unfinished.pictures,
-            unfinished.partial,
-            timeline,
-            info,
-            tracks[suffix],
-            info.frame_rate,
-        )
-        verification = verify_film(
-            unfinished.partial, info, pts, timeline, tracks[suffix], sound[suffix]
-        )
+        unfinished = plan.unfinished
+        # A film that was cut off can announce sound of which nothing is there.
+        planned = plan_sound(info, unfinished.path.suffix.lower())
+        tracks = [track for track in planned if track.index in sound]
+        rate = nominal_rate(info.frame_rate)
+        join_with_sound(unfinished.pictures, unfinished.partial, timeline, info, tracks, rate)
+        unfinished.pictures.unlink()  # or two copies of both films would fill the disk
+        verification = verify_film(unfinished.partial, info, pts, timeline, tracks, sound)
         films.append((unfinished.path, verification))
     return films
 

@@ -34,7 +34,7 @@ def test_captions_are_drawn_and_too_long_ones_cut() -> None:
     spoken = np.asarray(make_contact_sheet([(*pair, "frame 12, 0:00:00.5, held out")]), int)
     endless = np.asarray(make_contact_sheet([(*pair, "held out " * 100)]), int)
     changed = np.argwhere(np.abs(spoken - silent).sum(-1) > 300)
-    assert 100 < len(changed) and changed[:, 0].min() > silent.shape[0] // 2
+    assert len(changed) > 100 and changed[:, 0].min() > silent.shape[0] // 2
     # The margin on the right stays empty.
     assert (endless[:, -20:] == silent[:, -20:]).all()
     assert endless.shape == silent.shape
@@ -61,4 +61,4 @@ def test_frames_are_ascending_distinct_and_as_many_as_asked(count: int) -> None:
     chosen = spread_frames(shots, 100, count)
     assert len(chosen) == count
     assert chosen == sorted(set(chosen))
-    assert 0 <= chosen[0] and chosen[-1] < 100
+    assert chosen[0] >= 0 and chosen[-1] < 100

@@ -55,8 +55,8 @@ def _rendered(
             writer.write(np.full((16, 32, 3), number % 256, np.uint8))
     tracks = plan_sound(info, output.suffix)
     join_with_sound(pictures, output, timeline, info, tracks, info.frame_rate)
-    sound = read_sound(info, tracks)
-    return verify_film(output, info, pts, timeline, tracks, sound), info, pts, tracks
+    found = verify_film(output, info, pts, timeline, tracks, read_sound(info))
+    return found, info, pts, tracks
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -136,7 +136,7 @@ def test_sound_that_the_file_cannot_hold_is_encoded_anew_and_said(
     else:
         assert codec == "aac"
         assert found.sound[0] == (
-            f"encoded anew as aac, because such a file does not hold {tracks[0].codec}"
+            f"re-encoded as aac because {suffix} does not hold {tracks[0].codec}"
         )
 
 
@@ -200,7 +200,7 @@ class TestVerification:
         return tmp_path / "good.mp4", info, pts, tracks
 
     def _verify(self, path: Path, info: FilmInfo, pts: list[int], tracks: list[SoundTrack]) -> None:
-        verify_film(path, info, pts, make_timeline(pts, info), tracks, read_sound(info, tracks))
+        verify_film(path, info, pts, make_timeline(pts, info), tracks, read_sound(info))
 
     def test_a_missing_picture(self, good: tuple[Any, ...]) -> None:
         path, info, pts, tracks = good

@@ -151,6 +151,30 @@ def test_ten_minutes_stay_in_sync(
     _assert_in_sync(tmp_path / "out.mp4", rate, len(range(120, frames, 240)))
 
 
+def test_a_film_cut_off_before_its_sound_is_made_without(
+    film_factory: FilmFactory, identity: Autoencoder, tmp_path: Path
+) -> None:
+    # The header announces sound that would only come later.
+    late = (
+        "-af",
+        "asetpts=PTS+3/TB",
+        "-avoid_negative_ts",
+        "disabled",
+        "-cluster_time_limit",
+        "100",
+    )
+    whole = film_factory("late_sound.mkv", frames=97, height=96, width=160, extra_ffmpeg_args=late)
+    film = tmp_path / "cut.mkv"
+    film.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    result = _reassemble(film, identity, tmp_path / "out.mp4")
+    assert 10 < result.frames < 80
+    numbers = [number for number, _ in read_film(tmp_path / "out.mp4")]
+    # The last frame that can be read can be one that was to be shown a little later.
+    assert len(numbers) == result.frames and numbers[:-1] == list(range(result.frames - 1))
+    assert "the film is cut off" in result.problem
+    assert "sound none" in result.report()[0]
+
+
 # --- Place ---
 
 
@@ -313,7 +337,7 @@ def test_nothing_else_is_left_and_nothing_existing_is_touched(
 def test_stale_files_of_a_killed_run_are_removed(
     film_factory: FilmFactory, identity: Autoencoder, tmp_path: Path
 ) -> None:
-    for name in (".out.partial.mp4", ".out.pictures.mp4", ".out.mp4.lock"):
+    for name in (".out.partial.mp4", ".out.mp4.pictures.mp4", ".out.mp4.lock"):
         (tmp_path / name).write_bytes(b"half a film")
     _reassemble(film_factory(height=96, width=160, frames=7), identity, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]

@@ -79,7 +79,7 @@ def plan(
         size = _size((height, 2 * width if path != output else width))
         frames = f"about {info.frames_estimate}" if info.frames_estimate else "all"
         sounds = [
-            f"{track.codec} {'copied' if track.copied else 'encoded anew as aac'}"
+            f"{track.codec} {'copied' if track.copied else 're-encoded as aac'}"
             for track in plan_sound(info, path.suffix.lower())
         ]
         lines.append(f"{path}: {frames} frames, {size}; sound {', '.join(sounds) or 'none'}")

@@ -30,7 +30,7 @@ class UnfinishedFilm:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.pictures = path.with_name(f".{path.stem}.pictures.mp4")
+        self.pictures = path.with_name(f".{path.name}.pictures.mp4")
         self.partial = path.with_name(f".{path.stem}.partial{path.suffix}")
         self._lock_path = path.with_name(f".{path.name}.lock")
 

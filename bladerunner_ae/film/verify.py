@@ -6,12 +6,12 @@ sound packet the same bytes at the same time.
 
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import av
 from av.audio.stream import AudioStream
@@ -26,10 +26,6 @@ from bladerunner_ae.film.sound import SoundTrack, film_origin, sound_packets
 # How far sound whose packets are cut differently may begin or end from where it did: a few
 # packets of AAC.
 _ENDS_TOLERANCE_SECONDS = Fraction(1, 5)
-
-# A Matroska file cannot begin before 0, where mp4 puts the silence that starts up a sound decoder.
-# Pictures and sound then move together by that much.
-_LONGEST_SHIFT_SECONDS = Fraction(1, 10)
 
 # The start of a packet that carries its own header, as AAC does in broadcasts and nowhere else.
 _ADTS_MARK, _ADTS_MASK = 0xFFF0, 0xFFF6
@@ -76,13 +72,16 @@ class Verification:
     sound: list[str]
 
 
-def read_sound(info: FilmInfo, tracks: Sequence[SoundTrack]) -> list[SoundPrint]:
-    """Reads the audio streams of the original once, for `verify_film`."""
-    if not tracks:
-        return []
+def read_sound(info: FilmInfo) -> dict[int, SoundPrint]:
+    """Reads every audio stream of the original that holds anything, by its index."""
+    if info.kind == "images":
+        return {}
     with open_film(info.path) as container:
-        streams = [container.streams[track.index] for track in tracks]
-        return _read_prints(container, cast(Any, streams), film_origin(info))
+        streams = [one for one in container.streams.audio if one.codec_context is not None]
+        prints = _read_prints(container, streams, film_origin(info))
+        # Here, not later: libav frees its streams with the file.
+        indexes = [stream.index for stream in streams]
+    return {index: one for index, one in zip(indexes, prints, strict=True) if one.packets}
 
 
 def verify_film(
@@ -91,7 +90,7 @@ def verify_film(
     pts: Sequence[int],
     timeline: Timeline,
     tracks: Sequence[SoundTrack],
-    sound: Sequence[SoundPrint],
+    sound: Mapping[int, SoundPrint],
 ) -> Verification:
     """Checks a finished film.
 
@@ -100,8 +99,8 @@ def verify_film(
         info: the original.
         pts: the original's timestamps, as decoded.
         timeline: the times that the pictures were given; it decides which rounding is allowed.
-        tracks: what was to become of the original's audio streams.
-        sound: those streams (`read_sound`).
+        tracks: the audio streams that the film was to get, and how.
+        sound: those of the original (`read_sound`).
 
     Raises:
         OutputError: the film is not what it should be; the message says in what.
@@ -117,7 +116,8 @@ def verify_film(
         raise OutputError(f"{path}: has {len(times)} pictures, the original {len(pts)} frames")
     if len(found) != len(tracks):
         raise OutputError(f"{path}: has {len(found)} sound tracks, the original {len(tracks)}")
-    shift = _common_shift(path, sound, found)
+    originals = [sound[track.index] for track in tracks]
+    shift = _common_shift(path, originals, found)
     origin = film_origin(info) - shift
     error_seconds = _largest_error(times, time_base, pts, info.time_base, origin)
     # Rounding of the original's clock, of the file's, and nothing else.
@@ -127,18 +127,27 @@ def verify_film(
             f"{path}: a picture is shown {float(error_seconds):.6f} seconds from its frame's time"
         )
     lines = [
-        _check_sound(f"{path}: sound track {number + 1}", track, original, written, shift)
-        for number, (track, original, written) in enumerate(zip(tracks, sound, found, strict=True))
+        _check_sound(path, number, track, original, written, shift)
+        for number, (track, original, written) in enumerate(
+            zip(tracks, originals, found, strict=True), start=1
+        )
     ]
     return Verification(len(times), error_seconds, lines)
 
 
-def _common_shift(path: Path, sound: Sequence[SoundPrint], found: Sequence[SoundPrint]) -> Fraction:
-    """Seconds by which the whole film was moved so that its sound does not begin before 0."""
-    if path.suffix.lower() != ".mkv" or not found or not found[0].packets or not sound[0].packets:
+def _common_shift(
+    path: Path, originals: Sequence[SoundPrint], found: Sequence[SoundPrint]
+) -> Fraction:
+    """Seconds by which the whole film was moved so that its sound does not begin before 0.
+
+    There mp4 puts the silence that starts up a sound decoder; Matroska cannot, and moves pictures
+    and sound together.
+    """
+    if path.suffix.lower() != ".mkv" or not found or not found[0].packets:
         return Fraction(0)
-    shift = found[0].begin - sound[0].begin
-    return shift if 0 < shift < _LONGEST_SHIFT_SECONDS else Fraction(0)
+    before_zero = -min(one.begin for one in originals)
+    shift = found[0].begin - originals[0].begin
+    return shift if 0 < shift <= before_zero + found[0].time_base else Fraction(0)
 
 
 def _picture_times(film: InputContainer) -> tuple[list[int], Fraction]:
@@ -218,14 +227,18 @@ def _adts_header_length(data: memoryview) -> int:
 
 
 def _check_sound(
-    name: str, track: SoundTrack, original: SoundPrint, written: SoundPrint, shift: Fraction
+    path: Path,
+    number: int,
+    track: SoundTrack,
+    original: SoundPrint,
+    written: SoundPrint,
+    shift: Fraction,
 ) -> str:
     """A line about one audio stream; raises OutputError if it is not what it should be."""
-    if not original.packets and not written.packets:
-        return f"without a packet ({track.codec}), as in the original"
+    name, suffix = f"{path}: sound track {number}", path.suffix.lower()
     if not track.copied:
         _check_ends(name, original, written)
-        return f"encoded anew as {written.codec}, because such a file does not hold {track.codec}"
+        return f"re-encoded as {written.codec} because {suffix} does not hold {track.codec}"
     # Containers cut PCM into packets as they like: its bytes count.
     pcm = track.codec.startswith("pcm_")
     if written.packets != original.packets and not pcm:

@@ -139,6 +139,15 @@ class PictureWriter:
         return OutputError(f"{self._path.parent}: {explain_ffmpeg(status, self._log.read())}")
 
 
+def nominal_rate(frame_rate: Fraction) -> Fraction:
+    """The rate to encode at: the film's, unless moviepy or x264 could not express it.
+
+    Slide shows have a frame a minute, some phones claim 90,000 frames a second. The true times
+    are put in later.
+    """
+    return frame_rate if 1 <= frame_rate <= 1000 else Fraction(24)
+
+
 def dream_filters(layout: Layout) -> str:
     """Filters from the network's picture to that of the film."""
     source, place, (height, width) = layout.source, layout.place, layout.output
