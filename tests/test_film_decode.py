@@ -70,7 +70,7 @@ def test_every_container(film_factory: FilmFactory, suffix: str) -> None:
 )
 def test_other_codecs(synthetic_film: Path, tmp_path: Path, codec: str, suffix: str) -> None:
     film = convert(synthetic_film, tmp_path / f"film.{suffix}", "-an", "-c:v", codec,
-                   "-q:v", "2", "-b:v", "2M", "-cpu-used", "8", "-deadline", "realtime")  # fmt: skip
+                   "-q:v", "2", "-b:v", "2M", "-deadline", "realtime")  # fmt: skip
     assert numbers(read(film)) == list(range(48))
 
 
