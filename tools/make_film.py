@@ -36,6 +36,7 @@ from bladerunner_ae import config
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.run_folder import write_json
+from tfrecords.card import load_card
 
 _TOOLS = Path(__file__).resolve().parent
 _RESULT = "result.json"
@@ -43,6 +44,8 @@ _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; beyond this height the player enlarges it as well.
 _LARGEST_HEIGHT = 720
+# Encoding is most of the work on a long film: four times fewer pixels save an hour on a feature.
+_LONG_SECONDS, _LARGEST_HEIGHT_IF_LONG = 1800, 360
 # Enough for every shot of a long film; all frames of it would take longer than the training.
 _MEASURED_FRAMES = 5000
 
@@ -56,7 +59,7 @@ class Job:
         folder: OUTPUT_DIR/<film>.
         preset, steps, holdout, holdout_seconds: as in `bladerunner_ae.train`; `steps` None is the
             preset's.
-        max_height: no film is written higher.
+        max_height: no film is written higher; None: as high as suits its length, 0: any.
         overwrite: start over.
     """
 
@@ -66,7 +69,7 @@ class Job:
     steps: int | None
     holdout: float
     holdout_seconds: float
-    max_height: int
+    max_height: int | None
     overwrite: bool
 
     @property
@@ -111,8 +114,16 @@ class Job:
             str(_TOOLS / "reassemble_film.py"), f"--film={self.film}", f"--model={self.run}",
             f"--data={data}", f"--output={self.folder / 'autoencoded.mp4'}",
             f"--side_by_side_output={self.folder / 'side_by_side.mp4'}",
-            f"--max_height={self.max_height}", "--overwrite",
+            f"--max_height={self.height(data)}", "--overwrite",
         ]  # fmt: skip
+
+    def height(self, data: Path) -> int:
+        """How high the films are made at most."""
+        if self.max_height is not None:
+            return self.max_height
+        card = load_card(data)
+        seconds = card.frames / card.frame_rate
+        return _LARGEST_HEIGHT_IF_LONG if seconds > _LONG_SECONDS else _LARGEST_HEIGHT
 
     def _overwrite(self) -> list[str]:
         return ["--overwrite"] if self.overwrite else []
@@ -192,10 +203,10 @@ def _only_records(folder: Path) -> Path:
 
 def _key(job: Job, data: Path) -> dict[str, Any]:
     """What the films were made from: they are made again when any of it changes."""
-    card = json.loads((data / "film.json").read_text("utf-8"))
+    card = load_card(data)
     return {
-        "film_id": card["film_id"],
-        "frames": card["frames"],
+        "film_id": card.film_id,
+        "frames": card.frames,
         **{name: getattr(job, name) for name in _DECIDING},
     }
 
@@ -244,7 +255,12 @@ def cli() -> None:
     flags.DEFINE_float(
         "holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots."
     )
-    flags.DEFINE_integer("max_height", _LARGEST_HEIGHT, "No film higher than this; 0: any.")
+    flags.DEFINE_integer(
+        "max_height",
+        None,
+        "No film higher than this; 0: any. Default: 720, or 360 for films of "
+        "more than half an hour.",
+    )
     flags.DEFINE_bool("overwrite", False, "Start over: records, training and films.")
     run_command(main)
 
