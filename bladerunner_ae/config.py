@@ -4,6 +4,7 @@ Flags become these values in `main` and nowhere else; nothing below ever sees a 
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -93,6 +94,10 @@ class TrainConfig:
         for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if not 0.0 < self.learning_rate < math.inf:
+            raise UsageError(f"--learning_rate must be above 0, not {self.learning_rate:g}")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if self.precision not in ("float32", "mixed_bfloat16"):
             raise UsageError(f"--precision={self.precision}: choose float32 or mixed_bfloat16")
 

@@ -82,7 +82,7 @@ def load_config(run: Path) -> RunConfig:
         )
     try:
         return RunConfig.from_json(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({error}); train again with --overwrite") from None
 
 
@@ -102,7 +102,8 @@ def open_run(run: Path, config: RunConfig, overwrite: bool) -> RunConfig:
     """
     if run.exists() and not run.is_dir():
         raise InputError(f"{run}: is a file, not a folder; choose another --model_dir")
-    if run.is_dir() and any(run.iterdir()):
+    # What a start that was killed at once may leave behind is no reason to refuse the next.
+    if run.is_dir() and any(path != _partial(run / CONFIG_NAME) for path in run.iterdir()):
         if (run / CONFIG_NAME).is_file() and not overwrite:
             different = config.differences(load_config(run))
             if different:
@@ -121,10 +122,14 @@ def open_run(run: Path, config: RunConfig, overwrite: bool) -> RunConfig:
 
 def write_json(path: Path, values: Any) -> None:
     """Writes JSON under a temporary name and renames it, so that no half file is ever read."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = _partial(path)
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(values, file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")

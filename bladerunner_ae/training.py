@@ -100,7 +100,9 @@ def restore(trainer: Trainer, run: Path) -> int:
         return 0
     try:
         manager.checkpoint.restore(newest).assert_consumed()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
+        # TensorFlow would list everything that was not restored, behind our one line.
+        tf.get_logger().setLevel("ERROR")
         reason = " ".join(str(error).split())[:160]
         raise InputError(
             f"{newest}: does not fit this run ({reason}); it is damaged or of another preset or "
@@ -129,12 +131,12 @@ def fit(trainer: Trainer, config: RunConfig, records: Path, run: Path, start: in
         keep=keep,
         memory_limit=_MEMORY_LIMIT,
     )
-    if start == 0 and config.model.linear_path:
-        count = min(_COMPONENT_FRAMES, int(keep.sum()))
-        initialise_linear_path(trainer.networks, config.model, data.collect_images(batches, count))
     manager = checkpoint_manager(trainer, run)
     log = TrainingLog(config, records, run, manager, start)
     try:
+        if start == 0 and config.model.linear_path:
+            images = data.collect_images(batches, min(_COMPONENT_FRAMES, int(keep.sum())))
+            initialise_linear_path(trainer.networks, config.model, images)
         trainer.fit(
             batches,
             steps_per_epoch=config.train.steps - start,

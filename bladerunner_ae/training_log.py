@@ -1,5 +1,6 @@
 """What a run shows while it learns: curves, pictures, checkpoints, one status line."""
 
+import contextlib
 import json
 import sys
 import time
@@ -44,15 +45,18 @@ class TrainingLog(keras.callbacks.Callback):
         self._probes = spread_frames(card.shots(), card.frames, _PROBES)
         self._originals = data.read_images(records, card, self._probes)
         self._held = data.in_shots(card.frames, config.held_out)[self._probes]
+        self._open = contextlib.ExitStack()
         (run / "samples").mkdir(exist_ok=True)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._step = self._start
-        self._metrics = _open_truncated(self._run / "metrics.jsonl", self._start)
-        self._text = (self._run / "log.txt").open("a", encoding="utf-8")
+        opened = self._open.enter_context
+        self._metrics = opened(_open_truncated(self._run / "metrics.jsonl", self._start))
+        self._text = opened((self._run / "log.txt").open("a", encoding="utf-8"))
         self._summaries = tf.summary.create_file_writer(str(self._run / "tensorboard"))
+        self._open.callback(self._summaries.close)
         train = self._config.train
-        self._progress = Progress("train", train.steps, "steps", done=self._start)
+        self._progress = opened(Progress("train", train.steps, "steps", done=self._start))
         self._window = (time.monotonic(), self._start)
         self._say(f"training from step {self._start} to {train.steps}")
         if self._start == 0:
@@ -76,11 +80,8 @@ class TrainingLog(keras.callbacks.Callback):
         self.close()
 
     def close(self) -> None:
-        """Closes files; also after an interruption."""
-        self._progress.__exit__(None, None, None)
-        self._metrics.close()
-        self._text.close()
-        self._summaries.close()
+        """Closes what is open; at any moment, also of an interruption, and again."""
+        self._open.close()
 
     def _write_scalars(self, values: dict[str, float]) -> None:
         now, (then, step) = time.monotonic(), self._window

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.commands import Commands, Result
+from tests.small_records import write_numbered_film
 from tests.synthetic_film import make_film
 
 
@@ -48,3 +50,36 @@ def film_factory(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 def synthetic_film(film_factory: Callable[..., Path]) -> Path:
     """Returns the default film: 48 frames, 180 x 320, 24 a second, with sound."""
     return film_factory()
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """Returns a runner of our commands that imports TensorFlow once; see `tests.commands`."""
+    runner = Commands()
+    yield runner
+    runner.close()
+
+
+@pytest.fixture(scope="session")
+def small_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the synthetic film's 48 frames as lossless records of 24 x 32. Copy before damage."""
+    folder = tmp_path_factory.mktemp("records") / "film"
+    write_numbered_film(folder, 48, 24, 32, image_format="png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(
+    small_records: Path, tmp_path_factory: pytest.TempPathFactory, commands: Commands
+) -> tuple[Path, Result]:
+    """Returns the run folder of a tiny, finished training command, and what the command said.
+
+    Frames 40 to 47 of `small_records`, the second shot, were held out. Copy before you change it.
+    """
+    run = tmp_path_factory.mktemp("run") / "run"
+    flags = {"data": small_records, "model_dir": run, "steps": 4, "batch_size": 8, "seed": 1,
+             "strategy": "none", "precision": "float32", "checkpoint_every": 2, "log_every": 1,
+             "sample_every": 100, "holdout": 0.17}  # fmt: skip
+    result = commands.run("train", *(f"--{name}={value}" for name, value in flags.items()))
+    assert result.code == 0, result.err
+    return run, result

@@ -1,0 +1,95 @@
+"""The linear path starts as the principal components, as numpy computes them."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bladerunner_ae import pixels
+from bladerunner_ae.linear_path import initialise_linear_path, principal_components
+from bladerunner_ae.networks import linear_size
+from tests.tiny_training import film_images, tiny_model, tiny_networks
+
+
+def samples_of_known_spread(count: int) -> NDArray[np.float32]:
+    """Numbers that vary by 8, 4, 2, 1 along four directions of a space of 30."""
+    random = np.random.default_rng(0)
+    directions = np.linalg.qr(random.normal(size=(30, 4)))[0]
+    numbers = random.normal(size=(count, 4)) * [8, 4, 2, 1]
+    return (numbers @ directions.T + random.normal(size=30)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("samples", "wanted"), [(50, 3), (50, 10), (5, 4), (3, 10)])
+def test_components_equal_those_of_a_singular_value_decomposition(
+    samples: int, wanted: int
+) -> None:
+    x = samples_of_known_spread(samples)
+    mean, components, std = principal_components(x, wanted)
+    np.testing.assert_allclose(mean, x.mean(0), rtol=1e-5)
+    centred = x.astype(np.float64) - x.mean(0, dtype=np.float64)
+    _, singular, rows = np.linalg.svd(centred, full_matrices=False)
+    there = min(wanted, samples - 1, 4)
+    np.testing.assert_allclose(std[:there], singular[:there] / np.sqrt(samples), rtol=1e-4)
+    assert not std[there:].any() and not components[:, there:].any()
+    np.testing.assert_allclose(
+        components.T @ components, np.diag(np.arange(wanted) < there).astype(float), atol=1e-4
+    )
+    # A component's sign is free; the projection on all of them is not.
+    expected = centred @ rows[:there].T @ rows[:there]
+    np.testing.assert_allclose(
+        centred @ components @ components.T, expected, atol=1e-3 * singular[0]
+    )
+
+
+def test_equal_samples_have_no_components() -> None:
+    mean, components, std = principal_components(np.full((4, 6), 0.5, np.float32), 3)
+    np.testing.assert_allclose(mean, 0.5)
+    assert not components.any() and not std.any()
+    assert np.isfinite(components).all() and np.isfinite(std).all()
+
+
+def linear_dream(images: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
+    """Returns what the best linear autoencoder of the half-size pictures gives, by numpy alone."""
+    floats = images.astype(np.float64) / 127.5 - 1
+    n, height, width, _ = floats.shape
+    half = floats.reshape(n, height // 2, 2, width // 2, 2, 3).mean((2, 4)).reshape(n, -1)
+    mean = half.mean(0)
+    rows = np.linalg.svd(half - mean, full_matrices=False)[2][:count]
+    dream = mean + (half - mean) @ rows.T @ rows
+    return dream.reshape(n, height // 2, width // 2, 3).astype(np.float32)
+
+
+@pytest.mark.parametrize("latent_size", [5, 200])
+def test_networks_start_as_the_best_linear_autoencoder(latent_size: int) -> None:
+    config = tiny_model(latent_size=latent_size)
+    networks = tiny_networks(latent_size=latent_size)
+    images = film_images(24)
+    initialise_linear_path(networks, config, images)
+    mean, _ = networks.encoder(pixels.to_float(images))
+    expected = linear_dream(images, latent_size)
+    small = networks.decoder.get_layer("linear_picture")(mean).numpy()
+    np.testing.assert_allclose(small.reshape(-1, *linear_size(config), 3), expected, atol=2e-3)
+    enlarged = keras.ops.image.resize(expected, (config.height, config.width), "bilinear")
+    np.testing.assert_allclose(networks.decoder(mean).numpy(), enlarged, atol=2e-3)
+
+
+def test_latents_start_with_the_spread_of_the_prior() -> None:
+    networks = tiny_networks()
+    images = film_images(24)
+    initialise_linear_path(networks, tiny_model(), images)
+    mean = networks.encoder(pixels.to_float(images))[0].numpy()
+    np.testing.assert_allclose(mean.mean(0), 0.0, atol=1e-3)
+    std = mean.std(0)
+    # 24 frames span 23 dimensions; directions of hardly any spread are not blown up to 1.
+    assert (std[:10] == pytest.approx(1.0, abs=1e-2)) and (std < 1.01).all()
+    np.testing.assert_allclose(std[23:], 0.0, atol=1e-3)
+
+
+def test_black_frames_only_are_no_trouble() -> None:
+    networks = tiny_networks()
+    black = np.zeros((4, 24, 32, 3), np.uint8)
+    initialise_linear_path(networks, tiny_model(), black)
+    mean, _ = networks.encoder(pixels.to_float(black))
+    np.testing.assert_array_equal(pixels.to_pixels(networks.decoder(mean)).numpy(), black)

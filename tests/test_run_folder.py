@@ -1,0 +1,150 @@
+"""The run folder: round trip, and what may and may not be gone on with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bladerunner_ae.config import PRESETS, ModelConfig, TrainConfig, from_json, preset, to_json
+from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.run_folder import RunConfig, load_config, open_run, write_json
+
+
+def make_config(**changes: Any) -> RunConfig:
+    values: dict[str, Any] = {
+        "preset": "preview",
+        "objective": "vae",
+        "weights": {"kl_weight": 1e-5, "noise": 1.0},
+        "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model),
+        "train": TrainConfig(**PRESETS["preview"].train),
+        "film": {"name": "film.mp4", "film_id": "0123456789abcdef", "frames": 48},
+        "held_out": [[0, 40]],
+    }
+    return RunConfig(**{**values, **changes})
+
+
+def train(**changes: Any) -> RunConfig:
+    config = make_config()
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **changes))
+
+
+def test_a_run_round_trips_through_its_file(tmp_path: Path) -> None:
+    config = make_config()
+    assert open_run(tmp_path / "deep" / "run", config, overwrite=False) == config
+    assert load_config(tmp_path / "deep" / "run") == config
+    assert not list((tmp_path / "deep" / "run").glob(".*"))
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_round_trip_through_json(name: str) -> None:
+    found = preset(name)
+    model = ModelConfig(height=64, width=96, **found.model)
+    training = TrainConfig(**found.train)
+    for config in (model, training):
+        assert from_json(type(config), json.loads(json.dumps(to_json(config)))) == config
+
+
+def test_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", make_config(), overwrite=False)
+    (tmp_path / "run" / "checkpoints").mkdir()
+    longer = train(steps=5000, checkpoint_every=7, sample_every=8, log_every=9)
+    open_run(tmp_path / "run", longer, overwrite=False)
+    assert load_config(tmp_path / "run").train.steps == 5000
+    assert (tmp_path / "run" / "checkpoints").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (train(seed=7), "seed: 0 -> 7"),
+        (train(batch_size=3, learning_rate=0.5), "batch_size: 32 -> 3; learning_rate: 0.001 ->"),
+        (make_config(objective="vae_gan", weights={}), "objective: vae -> vae_gan; weights: "),
+        (make_config(held_out=[]), r"held_out: \[\[0, 40\]\] -> \[\]"),
+        (make_config(model=ModelConfig(height=64, width=128)), "filters: .*linear_path: True -> F"),
+        (make_config(film={"name": "b.mp4", "film_id": "1", "frames": 48}), "film: film.mp4 -> b"),
+    ],
+)
+def test_another_run_is_refused_and_the_differences_named(
+    tmp_path: Path, other: RunConfig, named: str
+) -> None:
+    open_run(tmp_path / "run", make_config(), overwrite=False)
+    with pytest.raises(InputError, match=rf"run: holds another run \(.*{named}"):
+        open_run(tmp_path / "run", other, overwrite=False)
+    assert load_config(tmp_path / "run") == make_config()
+
+
+def test_overwrite_deletes_a_run_but_nothing_else(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    open_run(run, make_config(), overwrite=False)
+    (run / "checkpoints").mkdir()
+    open_run(run, train(seed=7), overwrite=True)
+    assert not (run / "checkpoints").exists() and load_config(run).train.seed == 7
+    other.mkdir()
+    (other / "holiday.txt").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="other: not empty and not a run"):
+            open_run(other, make_config(), overwrite)
+    assert (other / "holiday.txt").read_text() == "precious"
+
+
+def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="file: is a file, not a folder"):
+        open_run(tmp_path / "file", make_config(), overwrite=True)
+
+
+def test_a_start_killed_while_it_wrote_the_first_file_is_no_obstacle(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".config.json.partial").write_text('{"preset": "prev')
+    open_run(run, make_config(), overwrite=False)
+    assert load_config(run) == make_config()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", '{"preset": "preview"}', '{"model": 3, "train": {}}',
+     '{"model": {"height": 8}, "train": {}}', '{"model": {"depth": 8}, "train": {}}'],
+)  # fmt: skip
+def test_a_damaged_config_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"config\.json"):
+        load_config(tmp_path)
+
+
+def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(InputError, match="not a run folder"):
+            load_config(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"steps": 0}, "--steps must be at least 1, not 0"),
+     ({"batch_size": -1}, "--batch_size must be at least 1"),
+     ({"checkpoint_every": 0}, "--checkpoint_every"),
+     ({"learning_rate": 0.0}, "--learning_rate"),
+     ({"learning_rate": float("nan")}, "--learning_rate"),
+     ({"seed": -1}, "--seed"),
+     ({"precision": "float8"}, "--precision=float8")],
+)  # fmt: skip
+def test_impossible_training_is_wrong_usage(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        train(**changes)
+
+
+def test_an_unknown_preset_lists_those_there_are() -> None:
+    with pytest.raises(UsageError, match="--preset=huge: choose one of preview, base, large"):
+        preset("huge")
+
+
+def test_a_file_that_cannot_be_written_whole_keeps_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "values.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": 2, "b": object()})
+    assert json.loads(path.read_text()) == {"a": 1}

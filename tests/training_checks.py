@@ -1,0 +1,144 @@
+"""Properties that every preset and objective must have, as functions that raise AssertionError.
+
+`test_trainer.py` shows that our trainer has them, `test_original_disease.py` that they are missed
+where the original was ill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from bladerunner_ae import metrics, pixels
+from bladerunner_ae.objectives import Batch
+from bladerunner_ae.trainer import Trainer
+from tests.tiny_training import checkpoint_values, take_steps, weights_of
+
+Gradients = dict[str, list[NDArray[np.float32]]]
+
+# A unit near the kink of a rectifier may fall on either side when sums are rounded in another
+# order, so gradients are compared as wholes: the length of the difference over the length.
+_SAME = 5e-3
+
+
+def check_players_move_by_their_own_losses(trainer: Trainer, images: NDArray[np.uint8]) -> None:
+    """After the first step every weight of every player has moved, along its own loss alone."""
+    expected = own_gradients(trainer, images)
+    players = trainer.networks.players()
+    before = {name: weights_of(player) for name, player in players.items()}
+    rates = {name: float(trainer.optimizer_of(name).learning_rate) for name in expected}
+    damping = {  # Adam's epsilon, as it acts in the first step
+        name: float(adam.epsilon / (1 - adam.beta_2) ** 0.5)
+        for name, adam in ((name, trainer.optimizer_of(name)) for name in expected)
+    }
+    take_steps(trainer, images)
+    assert trainer.steps_done == 1
+    for name, gradients in expected.items():
+        trained = {variable.path for variable in players[name].trainable_variables}
+        after = weights_of(players[name])
+        moved = {path for path in after if not np.array_equal(after[path], before[name][path])}
+        assert moved == trained, f"{name}: {sorted(moved ^ trained)}"
+        found = first_moments(trainer, name)
+        off = distance(found, gradients)
+        assert off < _SAME, f"{name} moved by something else than its loss ({off:.3g})"
+        for variable, gradient in zip(players[name].trainable_variables, gradients, strict=True):
+            path = variable.path
+            size = np.abs(gradient)
+            step = -rates[name] * gradient / (size + damping[name])
+            off = np.abs(after[path] - before[name][path] - step)[size > 1e-2 * size.max()]
+            wrong = off > 0.1 * rates[name]
+            assert wrong.mean() < 0.02, f"{name}: {path} did not take Adam's first step"
+
+
+def own_gradients(trainer: Trainer, images: NDArray[np.uint8]) -> Gradients:
+    """Returns each player's gradient of the mean of its own loss at a new trainer's first step."""
+    config, networks = trainer._config, trainer.networks
+    latent = networks.decoder.input_shape[-1]
+    seed = tf.constant([config.seed, 0], tf.int64)
+    noise = tf.random.stateless_normal([len(images), 2, latent], seed)
+    step = tf.constant(0, tf.int64)
+    batch = Batch(pixels.to_float(images), noise[:, 0], noise[:, 1], step)
+    with tf.GradientTape(persistent=True) as tape:
+        losses = trainer._objective(networks, batch).losses
+        means = {name: tf.reduce_mean(loss) for name, loss in losses.items()}
+    return {
+        name: [
+            gradient.numpy()
+            for gradient in tape.gradient(mean, networks.players()[name].trainable_variables)
+        ]
+        for name, mean in means.items()
+    }
+
+
+def first_moments(trainer: Trainer, player: str) -> list[NDArray[np.float32]]:
+    """Returns what Adam remembers of the gradients; after one step, the gradients themselves."""
+    optimizer = trainer.optimizer_of(player)
+    slots = [variable for variable in optimizer.variables if variable.path.endswith("_momentum")]
+    assert len(slots) == len(trainer.networks.players()[player].trainable_variables)
+    return [slot.numpy() / (1 - optimizer.beta_1) for slot in slots]
+
+
+def distance(ours: list[NDArray[np.float32]], theirs: list[NDArray[np.float32]]) -> float:
+    """Returns the length of the difference of two gradients, in units of the second one's."""
+    off = sum(float(np.square(a - b).sum()) for a, b in zip(ours, theirs, strict=True))
+    length = sum(float(np.square(b).sum()) for b in theirs)
+    assert length > 0, "a gradient of nothing but zeros teaches nothing"
+    return (off / length) ** 0.5
+
+
+def check_replica_equality(make_trainer: Callable[[], Trainer], images: NDArray[np.uint8]) -> None:
+    """A step on two logical CPUs is a step on one with the same global batch."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+    single = make_trainer()
+    with strategy.scope():
+        double = make_trainer()
+    ours, theirs = take_steps(single, images), take_steps(double, images)
+    for name in ours:
+        if name.startswith(("loss/", "term/")):
+            assert abs(theirs[name] - ours[name]) <= 1e-4 * abs(ours[name]) + 1e-6, name
+    for name, player in single.networks.players().items():
+        off = distance(first_moments(double, name), first_moments(single, name))
+        assert off < _SAME, f"the {name}'s gradient differs by {off:.3g}"
+        rate = float(single.optimizer_of(name).learning_rate)
+        other = weights_of(double.networks.players()[name])
+        for path, values in weights_of(player).items():
+            # Adam's first step is +-rate; where the gradient is rounding noise its sign may turn.
+            wrong = np.abs(other[path] - values) > 0.1 * rate
+            assert wrong.mean() < 0.02, f"{name}: {path} moved elsewhere"
+
+
+def check_overfits(trainer: Trainer, images: NDArray[np.uint8], steps: int, psnr: float) -> None:
+    """After `steps` steps on one batch its frames come back at `psnr` dB, each as itself."""
+    assert _mean_psnr(images, reconstruct(trainer, images)) < psnr - 3, "it began there"
+    take_steps(trainer, images, steps)
+    dreams = reconstruct(trainer, images)
+    found = _mean_psnr(images, dreams)
+    assert found >= psnr, f"{found:.2f} dB after {steps} steps"
+    differences = dreams[:, None].astype(np.float64) - images[None]
+    nearest = np.square(differences).mean((2, 3, 4)).argmin(1)
+    assert nearest.tolist() == list(range(len(images))), "frames were taken for each other"
+
+
+def reconstruct(trainer: Trainer, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns what the networks make of frames without noise."""
+    mean, _ = trainer.networks.encoder(pixels.to_float(images), training=False)
+    return pixels.to_pixels(trainer.networks.decoder(mean, training=False)).numpy()
+
+
+def _mean_psnr(images: NDArray[np.uint8], dreams: NDArray[np.uint8]) -> float:
+    return float(tf.reduce_mean(metrics.psnr(images, dreams)))
+
+
+def check_same_checkpoint(ours: Path | str, theirs: Path | str) -> None:
+    """Two checkpoints hold the same weights, slots and counters, to the bit."""
+    first, second = checkpoint_values(ours), checkpoint_values(theirs)
+    assert first.keys() == second.keys()
+    for kind in ("_optimizer/_trainable_variables", "_optimizer/_variables", "_iterations"):
+        assert any(kind in key for key in first), f"the checkpoint holds no {kind}"
+    unequal = [key for key in first if first[key].tobytes() != second[key].tobytes()]
+    assert not unequal, f"{len(unequal)} of {len(first)} differ: {unequal[:5]}"
