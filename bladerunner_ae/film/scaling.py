@@ -7,6 +7,7 @@ area mean is then exact to the rounding of 8 bits (59 dB instead of 39 dB), and 
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 import numpy as np
 from av.filter import Graph
@@ -160,7 +161,8 @@ def _build(frame: VideoFrame, filters: list[tuple[str, str]]) -> Graph:
             width=frame.width,
             height=frame.height,
             format=frame.format,
-            time_base=frame.time_base,
+            # Frames that a decoder gave when it was emptied have none; it does not matter here.
+            time_base=frame.time_base or Fraction(1, 1000),
         )
     ]
     nodes += [graph.add(name, arguments) for name, arguments in filters]

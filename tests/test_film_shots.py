@@ -1,0 +1,74 @@
+"""Cuts of synthetic films, to the frame."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bladerunner_ae.film.decode import FrameReader
+from bladerunner_ae.film.probe import probe_film
+from bladerunner_ae.film.shots import ShotFinder
+from bladerunner_ae.geometry import decide_geometry
+from tests.synthetic_film import film_pictures, shot_starts
+
+Picture = NDArray[np.uint8]
+
+
+def starts(pictures: list[Picture]) -> list[int]:
+    finder = ShotFinder()
+    for picture in pictures:
+        finder.feed(picture)
+    return finder.starts
+
+
+def still(seed: int) -> Picture:
+    """A soft picture that has little in common with that of another seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    return coarse.repeat(12, 0).repeat(16, 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_cuts_of_the_synthetic_film(seed: int) -> None:
+    pictures = list(film_pictures(240, 72, 128, seed=seed, flash_every=None))
+    assert starts(pictures) == shot_starts(240)
+
+
+def test_cuts_survive_compression_and_scaling(film_factory: Callable[..., Path]) -> None:
+    info = probe_film(film_factory(frames=200, seed=3, flash_every=None, audio=False))
+    with FrameReader(info, geometry=decide_geometry(info.stored, raster=(72, 128))) as reader:
+        assert starts([frame.image for frame in reader]) == shot_starts(200)
+
+
+def test_a_film_without_cuts_is_one_shot() -> None:
+    moving = [np.roll(still(0), 2 * n, axis=1) for n in range(60)]
+    assert starts(moving) == [0]
+    assert starts([still(0)]) == [0]
+    assert starts([]) == [0]
+
+
+def test_a_cut_between_pictures_of_the_same_brightness() -> None:
+    red, blue = np.zeros((72, 128, 3), np.uint8), np.zeros((72, 128, 3), np.uint8)
+    red[..., 0], blue[..., 2], blue[..., 1] = 160, 200, 28  # luma 34 by BT.709
+    assert starts([red] * 20 + [blue] * 20) == [0, 20]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_flash_does_not_end_a_shot(length: int) -> None:
+    white = np.full_like(still(0), 255)
+    assert starts([still(0)] * 20 + [white] * length + [still(0)] * 20) == [0]
+
+
+def test_a_cut_soon_after_a_flash_is_found() -> None:
+    white = np.full_like(still(0), 255)
+    pictures = [still(0)] * 20 + [white] + [still(0)] * 9 + [still(1)] * 20
+    assert starts(pictures) == [0, 30]
+
+
+def test_a_shot_begins_after_black_even_if_it_fades_in() -> None:
+    fade = [(still(1) * (n / 24)).astype(np.uint8) for n in range(24)]
+    black = np.zeros_like(still(0))
+    found = starts([still(0)] * 20 + fade[::-1][1:] + [black] * 5 + fade + [still(1)] * 9)
+    assert found[0] == 0 and found[-1] in (49, 50, 51, 52)
+    assert starts([black] * 10 + [still(0)] * 10) == [0, 10]
