@@ -28,6 +28,7 @@ from bladerunner_ae.film.probe import FilmInfo, probe_film
 from bladerunner_ae.film.shots import ShotFinder
 from bladerunner_ae.film.source import film_name, source_facts, source_stamp
 from bladerunner_ae.film.timing import constant_rate, mean_rate
+from bladerunner_ae.film.unfinished import refuse_unwritable
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.progress import Progress
 from tfrecords.card import CARD_NAME, SCHEMA_VERSION, FilmCard, Shard, check_shards, load_card
@@ -81,9 +82,11 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     """Looks at a film and decides how it is to be converted; writes nothing.
 
     Raises:
-        InputError: the film cannot be read, or is none.
+        InputError: the film cannot be read, or is none, or its records cannot be written there.
         UsageError: impossible sizes.
     """
+    directory = output_dir / film_name(film)
+    refuse_unwritable(directory)
     info = probe_film(film, options.frame_rate)
     bars = find_bars(info) if options.bars is None else options.bars
     raster = (options.height, options.width)
@@ -91,7 +94,7 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         info.stored, info.sample_aspect, bars, raster if any(raster) else None, options.fit,
         options.pixels, options.multiple,
     )  # fmt: skip
-    return Plan(info, options, geometry, output_dir / film_name(film))
+    return Plan(info, options, geometry, directory)
 
 
 def finished_card(
