@@ -7,6 +7,7 @@ differ in colour. On the Big Buck Bunny trailer five cuts score 24 to 26 and not
 """
 
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 from av.filter import Graph
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 # longer, one that is invented splits a shot between training and held-out frames.
 _THRESHOLD = 12.0
 _BLACK_LEVEL = 24
+_ENOUGH_PIXELS = 9216
+_TIME_BASE = Fraction(1)
 # Shots this short are flashes: no shot begins so soon after another.
 _SHORTEST_SHOT = 4
 # After a flash the picture is back as it was: nearer to the picture before than this part of the
@@ -38,8 +41,11 @@ class ShotFinder:
 
     def feed(self, image: NDArray[np.uint8]) -> None:
         """Takes the next picture, uint8 [height, width, 3], RGB."""
+        # Every second or third pixel of large pictures is enough, and is four or nine times faster.
+        step = max(isqrt(image.shape[0] * image.shape[1] // _ENOUGH_PIXELS), 1)
+        image = np.ascontiguousarray(image[::step, ::step])
         frame = VideoFrame.from_ndarray(image, "rgb24")
-        frame.pts, frame.time_base = self._count, Fraction(1)
+        frame.pts, frame.time_base = self._count, _TIME_BASE
         if self._graph is None:
             self._graph = _detector(frame)
         self._graph.vpush(frame)
