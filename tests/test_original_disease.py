@@ -53,20 +53,20 @@ class EveryLossForAll(Trainer):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_decoder_left_out_is_noticed(objective: str) -> None:
-    trainer = tiny_trainer(objective, DecoderLeftOut)
+    trainer = tiny_trainer(objective, DecoderLeftOut, run_eagerly=True)
     with pytest.raises(AssertionError, match="decoder: "):
         training_checks.check_players_move_by_their_own_losses(trainer, film_images(8))
 
 
 def test_a_decoder_left_out_does_not_overfit() -> None:
     trainer = tiny_trainer("vae", DecoderLeftOut, model={"linear_path": False}, beta_1=0.5)
-    with pytest.raises(AssertionError, match=r"1\d\.\d\d dB after 120 steps"):
-        training_checks.check_overfits(trainer, film_images(4), 120, 23.0)
+    with pytest.raises(AssertionError, match=r"1\d\.\d\d dB after 80 steps"):
+        training_checks.check_overfits(trainer, film_images(4), 80, 24.0)
 
 
 @pytest.mark.parametrize("kind", [ListsSwapped, EveryLossForAll])
 @pytest.mark.parametrize("objective", DIFFERING)
 def test_a_wrong_loss_is_noticed(objective: str, kind: type[Trainer]) -> None:
-    trainer = tiny_trainer(objective, kind)
+    trainer = tiny_trainer(objective, kind, run_eagerly=True)
     with pytest.raises(AssertionError, match="moved by something else than its loss"):
         training_checks.check_players_move_by_their_own_losses(trainer, film_images(8))

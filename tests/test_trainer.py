@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from bladerunner_ae import training
 from bladerunner_ae.autoencoder import load_autoencoder
 from bladerunner_ae.config import PRESETS
+from bladerunner_ae.conversion import convert_film, plan_conversion
+from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.film.decode import FrameReader
 from bladerunner_ae.objectives import Batch, make_objective
 from bladerunner_ae.trainer import Trainer, make_optimizer
 from tests import training_checks
 from tests.commands import Commands, Result
-from tests.synthetic_film import film_pictures
 from tests.tiny_training import (
     HEIGHT,
     OBJECTIVES,
@@ -44,11 +47,12 @@ from tfrecords.reader import film_frames
 
 FRAMES = 48
 
-# Frames in the batch, steps, PSNR in dB reached after them from random weights, without the linear
-# path, which needs no learning. broad2016 weighs the KL divergence as much as the features, so it
-# blends the frames of a batch of a few; a single one it can remember.
-OVERFIT = {"vae": (4, 120, 23.0), "vae_gan": (4, 150, 20.0), "broad2016": (1, 180, 17.0)}
-OVERFIT_OTHERS = (4, 150, 20.0)
+# Frames in the batch, steps, PSNR in dB reached after them from random weights, which give 10.7 dB,
+# without the linear path, which needs no learning. Over four seeds the lowest were 26.2, 21.6 and
+# 14.4 dB. broad2016 weighs its KL divergence as much as its features and knows no pixels: of a few
+# frames it makes one, which is why it is given but one.
+OVERFIT = {"vae": (4, 80, 24.0), "vae_gan": (4, 100, 20.0), "broad2016": (1, 120, 13.0)}
+OVERFIT_OTHERS = (4, 100, 20.0)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -66,6 +70,7 @@ class SameNoiseEverywhere(Trainer):
         return Batch(batch.images, noise, batch.prior, batch.step)
 
 
+@pytest.mark.slow
 def test_1_replica_equality_notices_equal_noise() -> None:
     with pytest.raises(AssertionError, match=r"gradient differs|loss|term"):
         training_checks.check_replica_equality(
@@ -130,15 +135,30 @@ def test_3_resume_equality_in_a_fresh_process(
     assert numbers >= sizes[False] + 3 * sizes[True], "weights, and two slots for what learns"
 
 
+@pytest.fixture(scope="module")
+def converted(
+    film_factory: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[NDArray[np.uint8], Path]:
+    """Returns the pictures of a film file, uint8 [frames, height, width, 3], and its records."""
+    film = film_factory(frames=FRAMES, height=96, width=128)
+    options = ConversionOptions(HEIGHT, WIDTH, image_format="png", num_shards=3)
+    plan = plan_conversion(film, tmp_path_factory.mktemp("data"), options)
+    convert_film(plan)
+    with FrameReader(plan.info, geometry=plan.geometry) as frames:
+        return np.stack([frame.image for frame in frames]), plan.directory
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_4_path_equality(
-    objective: str, small_records: Path, two_runs: Callable[[str], TwoRuns]
+    objective: str,
+    converted: tuple[NDArray[np.uint8], Path],
+    two_runs: Callable[[str], TwoRuns],
 ) -> None:
     """Film, records and networks end where film and SavedModel end, in batches of 1 or 32."""
-    runs = two_runs(objective)
-    film = np.stack(list(film_pictures(FRAMES, HEIGHT, WIDTH)))
+    runs, (film, records) = two_runs(objective), converted
+    assert film.shape == (FRAMES, HEIGHT, WIDTH, 3)
     through_records = np.zeros_like(film)
-    for batch in film_frames(small_records, batch_size=7):
+    for batch in film_frames(records, batch_size=7):
         dreams = training_checks.reconstruct(runs.trainer, batch["image"])
         through_records[batch["index"].numpy()] = dreams
     autoencoder = load_autoencoder(runs.broken)
@@ -157,17 +177,21 @@ def test_5_overfits_one_batch(objective: str) -> None:
     training_checks.check_overfits(trainer, film_images(frames), steps, psnr)
 
 
-@pytest.mark.parametrize("strategy", ["none", "mirrored"])
-def test_a_run_on_two_devices_starts_logs_and_checkpoints(
-    strategy: str, small_records: Path, tmp_path: Path
+def test_a_run_on_two_devices_starts_logs_checkpoints_and_resumes(
+    small_records: Path, tmp_path: Path
 ) -> None:
     """Everything round the step works under a strategy too: linear path, samples, restoring."""
-    flags = tiny_flags(small_records, tmp_path / "run", "vae", strategy=strategy)
-    with training.choose_strategy(strategy).scope():
+    flags = tiny_flags(small_records, tmp_path / "run", "vae", learning_rate=1e-3)
+    with training_checks.two_devices().scope():
         trainer = train_here(flags)
-        assert trainer.distribute_strategy.num_replicas_in_sync == (2 if strategy != "none" else 1)
-        again = train_here({**flags, "steps": 5, "learning_rate": 1e-3})
+        again = train_here({**flags, "steps": 5})
+    assert trainer.distribute_strategy.num_replicas_in_sync == 2
     assert (trainer.steps_done, again.steps_done) == (4, 5)
+
+
+@pytest.mark.parametrize(("name", "replicas"), [("auto", 1), ("none", 1), ("mirrored", 2)])
+def test_strategies_on_a_machine_without_gpus(name: str, replicas: int) -> None:
+    assert training.choose_strategy(name).num_replicas_in_sync == replicas
 
 
 def test_the_noise_follows_from_seed_and_step() -> None:

@@ -49,6 +49,7 @@ def tiny_trainer(
     objective: str,
     kind: type[Trainer] = Trainer,
     model: Mapping[str, Any] | None = None,
+    run_eagerly: bool = False,
     **changes: Any,
 ) -> Trainer:
     """Returns a compiled trainer of an objective.
@@ -57,12 +58,13 @@ def tiny_trainer(
         objective: its name.
         kind: the trainer's class.
         model: changes of `ModelConfig`.
+        run_eagerly: quicker where only a step or two are taken.
         changes: of `TrainConfig`.
     """
     config = tiny_train(**changes)
     networks = tiny_networks(objective, config.seed, **(model or {}))
     trainer = kind(networks, make_objective(objective), config)
-    trainer.compile(optimizer=None, jit_compile=False)
+    trainer.compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
     return trainer
 
 
