@@ -25,7 +25,7 @@ python = "$$VENV/bin/python"
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 help:  ## this text
-	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [STEPS=600]'
+	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [STEPS=500]'
 	@echo '    Without FILM: an open demo film. Results: OUT/<film>/autoencoded.mp4 and more.'
 	@echo '    HOLDOUT keeps that part back, in whole shots, or in runs of HOLDOUT_SECONDS=2.'
 	@echo '    OVERWRITE=1 starts the film over.'

@@ -140,7 +140,7 @@ PRESETS: dict[str, Preset] = {
             "discriminator_filters": (24, 48, 96),
         },
         train={
-            "steps": 600,
+            "steps": 500,
             "batch_size": 32,
             "learning_rate": 1e-3,
             "warmup_steps": 100,
