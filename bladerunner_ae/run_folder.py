@@ -14,9 +14,9 @@ from bladerunner_ae.config import ModelConfig, TrainConfig
 from bladerunner_ae.errors import InputError
 
 CONFIG_NAME = "config.json"
-# What may change between one start and the next of the same run: how often it reports, and how
-# long it goes on.
-_FREE = ("steps", "checkpoint_every", "sample_every", "log_every")
+# What may change between one start and the next of the same run: how often it reports, how long
+# it goes on, and the warm-up, which is cut to a third of a short run.
+_FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every")
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ class AdversarialPass:
     prior: tf.Tensor
 
     def probabilities(self) -> dict[str, tf.Tensor]:
-        """Mean probability "from the film" that the discriminator gives each kind, [B, 1]."""
+        """Probability "from the film" that the discriminator gives each kind, float32 [B]."""
+        named = {"real": self.real, "reconstruction": self.fake, "prior": self.prior}
         return {
-            "p_real": tf.sigmoid(self.real),
-            "p_reconstruction": tf.sigmoid(self.fake),
-            "p_prior": tf.sigmoid(self.prior),
+            f"p_{kind}": tf.reduce_mean(tf.sigmoid(logits), axis=list(range(1, logits.shape.rank)))
+            for kind, logits in named.items()
         }
 
 

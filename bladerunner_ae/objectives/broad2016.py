@@ -29,6 +29,10 @@ class Broad2016:
     The cross-entropies are taken of logits, not of clipped probabilities, and prior samples are
     drawn from N(0, 1), which the posterior is pulled to, not from a uniform distribution.
 
+    Expect haze: the KL divergence weighs as much as feature means that are small, so the latents
+    carry little (at the preview's size 0.1 to 0.3 nats), and a few unlike frames that are trained
+    on together blend into one picture. That is the formula, not a fault of this code.
+
     Attributes:
         gamma: weight of the features in the decoder's loss.
         gan_scale: the original divided each mean by its batch size of 12 and the sum by 6.
