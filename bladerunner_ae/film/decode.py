@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film import images
 from bladerunner_ae.film.completeness import Completeness
+from bladerunner_ae.film.opening import open_film, picture_stream
 from bladerunner_ae.film.prefetch import Prefetch
-from bladerunner_ae.film.probe import FilmInfo, open_film, picture_stream
+from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import FrameScaler, RecordScaler, deinterlaced
 from bladerunner_ae.film.timing import Clock
 from bladerunner_ae.geometry import Geometry, Size

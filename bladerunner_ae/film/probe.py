@@ -1,11 +1,8 @@
 """What a film is, before any of it is converted: streams, rate, shape, colour.
 
-`probe_film` opens the file, decodes one frame and returns plain facts. It is also the place where
-everything that is not a film is turned away with one line that says why.
+`probe_film` opens the file, decodes one frame and returns plain facts.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,8 +14,8 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from bladerunner_ae.errors import InputError
 from bladerunner_ae.film import images
+from bladerunner_ae.film.opening import first_frame, open_film, picture_stream
 from bladerunner_ae.geometry import Size
 
 # ISO/IEC 23091-2 code points, the numbers that films carry.
@@ -33,12 +30,6 @@ _HIGH_DYNAMIC_RANGE = ("pq", "hlg")
 # a film of 2.39:1 in 1280 columns has only 536 rows, and it is high definition all the same.
 _STANDARD_DEFINITION_ROWS = 576
 _HIGH_DEFINITION_COLUMNS = 1280
-
-# How many packets may pass before the first whole frame (a recording can begin in the middle).
-_PACKETS_TO_FIRST_FRAME = 2000
-
-# Demuxers of single pictures and of text art: libav would "play" such files.
-_NOT_FILMS = ("image2", "tty", "_pipe")
 
 
 @dataclass(frozen=True)
@@ -131,102 +122,14 @@ def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInf
         return _probe_images(path, frame_rate)
     with open_film(path) as container:
         stream = picture_stream(container, path)
-        frame = _first_frame(container, stream, path)
+        frame = first_frame(container, stream, path)
         return _film_info(path, container, stream, frame)
-
-
-@contextmanager
-def open_film(path: Path) -> Iterator[InputContainer]:
-    """Opens a film for reading and closes it again.
-
-    Raises:
-        InputError: there is no such file, it is empty or no film.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the name")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a film file")
-    if not path.is_file():
-        raise InputError(f"{path}: is not a file; save the film to one first")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty; copy or download the film again")
-    try:
-        container = av.open(str(path), metadata_errors="replace")
-    except av.FFmpegError as error:
-        raise InputError(_why_not_opened(path, error)) from error
-    with container:
-        name = container.format.name
-        if name in _NOT_FILMS or name.endswith("_pipe"):
-            raise InputError(
-                f"{path}: is not a film ({container.format.long_name}); give a film, or a folder "
-                "of numbered images"
-            )
-        yield container
-
-
-def picture_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The stream with the film's picture; cover art does not count.
-
-    Raises:
-        InputError: there is none, or its codec is unknown.
-    """
-    pictures = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    if not pictures:
-        what = "only sound" if container.streams.audio else "no picture"
-        what += " and a cover picture" if container.streams.video else ""
-        raise InputError(f"{path}: has {what}; a film with a video stream is needed")
-    best = container.streams.best("video")
-    stream = next((one for one in pictures if best is not None and one.index == best.index), None)
-    stream = stream or pictures[0]
-    if stream.codec_context is None:
-        raise InputError(f"{path}: its picture is in a format that this decoder does not know")
-    return stream
 
 
 def frame_rotation(frame: VideoFrame) -> int:
     """Degrees clockwise (0, 90, 180, 270) that make a decoded frame upright."""
     # PyAV reports the display matrix counterclockwise; phones write multiples of 90 only.
     return -round(frame.rotation / 90) * 90 % 360
-
-
-def _why_not_opened(path: Path, error: av.FFmpegError) -> str:
-    if isinstance(error, PermissionError):
-        return f"{path}: cannot be read (permission denied)"
-    try:
-        with path.open("rb") as file:
-            head = file.read(12)
-    except OSError as problem:
-        return f"{path}: cannot be read ({problem.strerror})"
-    if head[4:8] == b"ftyp":
-        return (
-            f"{path}: is cut off or was never finished (an mp4 without its index); copy or "
-            "download it again"
-        )
-    return f"{path}: is not a film that can be read; give a film such as .mp4, .mkv, .mov or .ts"
-
-
-def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    packets = container.demux(stream)
-    for _ in range(_PACKETS_TO_FIRST_FRAME):
-        try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError):
-            break
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue  # damaged at its very beginning; what comes later may be whole
-        if frames:
-            assert isinstance(frames[0], VideoFrame)
-            return frames[0]
-    raise InputError(
-        f"{path}: not one frame of its picture ({stream.codec_context.name}) can be decoded; "
-        "copy or download it again"
-    )
 
 
 def _film_info(

@@ -20,7 +20,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from bladerunner_ae.errors import OutputError
-from bladerunner_ae.film.probe import FilmInfo, open_film
+from bladerunner_ae.film.opening import open_film
+from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.sound import (
     SoundTrack,
     describe_stream,

@@ -13,7 +13,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from bladerunner_ae.film import images
-from bladerunner_ae.film.probe import FilmInfo, open_film
+from bladerunner_ae.film.opening import open_film
+from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import FrameScaler
 
 # After a seek a whole frame comes within so many packets, or not at all.

@@ -15,7 +15,8 @@ from av.packet import Packet
 from moviepy.config import FFMPEG_BINARY
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.probe import FilmInfo, open_film
+from bladerunner_ae.film.opening import open_film
+from bladerunner_ae.film.probe import FilmInfo
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 

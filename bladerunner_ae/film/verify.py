@@ -19,7 +19,8 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from bladerunner_ae.errors import OutputError
-from bladerunner_ae.film.probe import FilmInfo, open_film
+from bladerunner_ae.film.opening import open_film
+from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.retime import Timeline
 from bladerunner_ae.film.sound import SoundTrack, film_origin, sound_packets
 
