@@ -14,9 +14,10 @@ override HOLDOUT_SECONDS := $(value HOLDOUT_SECONDS)
 override PRESET := $(value PRESET)
 override STEPS := $(value STEPS)
 override OVERWRITE := $(value OVERWRITE)
+override MAX_HEIGHT := $(value MAX_HEIGHT)
 override PYTHON := $(value PYTHON)
 override TENSORFLOW := $(value TENSORFLOW)
-export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS OVERWRITE PYTHON TENSORFLOW
+export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS OVERWRITE MAX_HEIGHT PYTHON TENSORFLOW
 
 python = "$$VENV/bin/python"
 
@@ -28,7 +29,7 @@ help:  ## this text
 	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [STEPS=500]'
 	@echo '    Without FILM: an open demo film. Results: OUT/<film>/autoencoded.mp4 and more.'
 	@echo '    HOLDOUT keeps that part back, in whole shots, or in runs of HOLDOUT_SECONDS=2.'
-	@echo '    OVERWRITE=1 starts the film over.'
+	@echo '    OVERWRITE=1 starts the film over; MAX_HEIGHT=0 writes films as high as the original.'
 	@echo 'make test [ARGS="-k geometry"]'
 	@echo
 	@awk -F ':.*  ## ' '/^[a-z_]+:.*  ## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
@@ -45,7 +46,8 @@ film: set_up  ## turn a film into its autoencoded self
 	exec $(python) tools/make_film.py --film="$$FILM" --output_dir="$$OUT" \
 	    $${HOLDOUT:+--holdout="$$HOLDOUT"} \
 	    $${HOLDOUT_SECONDS:+--holdout_seconds="$$HOLDOUT_SECONDS"} $${PRESET:+--preset="$$PRESET"} \
-	    $${STEPS:+--steps="$$STEPS"} $${OVERWRITE:+--overwrite}
+	    $${STEPS:+--steps="$$STEPS"} $${OVERWRITE:+--overwrite} \
+	    $${MAX_HEIGHT:+--max_height="$$MAX_HEIGHT"}
 
 test: set_up  ## the quick tests, some minutes
 	@$(python) -m pytest -m "not slow and not gpu" $(ARGS)

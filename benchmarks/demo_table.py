@@ -17,6 +17,7 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
 _BEGIN, _END = "<!-- results: written by benchmarks/demo_table.py -->", "<!-- end of results -->"
+_DEMO = "big_buck_bunny_trailer.mp4"
 _HEAD = (
     "| film | frames | raster | preset, objective | steps | group | PSNR dB | SSIM "
     "| frames in group | training s | all s |\n|---|---|---|---|---|---|---|---|---|---|---|"
@@ -47,6 +48,21 @@ def rows(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def make_command(folder: Path) -> str:
+    """The `make film` that leaves such a folder (of the demo film: without FILM)."""
+    found = read_result(folder)
+    key, film = found["result"]["key"], found["evaluation"]["film"]
+    words = {
+        "FILM": None if film == _DEMO else film,
+        "OUT": None if folder.parent.name == "out" else folder.parent.name,
+        "PRESET": None if key["preset"] == "preview" else key["preset"],
+        "STEPS": key["steps"],
+        "HOLDOUT": key["holdout"] or None,
+        "HOLDOUT_SECONDS": key["holdout_seconds"] or None,
+    }
+    return " ".join(["make film", *(f"{name}={value}" for name, value in words.items() if value)])
+
+
 def machine() -> str:
     """Says what the times were taken on."""
     model = platform.machine()
@@ -75,7 +91,7 @@ def main() -> None:
         print(__doc__)
         return
     text = table(folders)
-    command = "    make film\n    make film HOLDOUT=0.1 OUT=out_holdout\n"
+    command = "\n".join(f"    {make_command(folder)}" for folder in folders) + "\n"
     (_ROOT / "docs" / "results.md").write_text(
         f"# Results\n\nWritten by `benchmarks/demo_table.py` from the folders that these left:\n\n"
         f"{command}\n{text}",

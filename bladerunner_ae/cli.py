@@ -6,6 +6,7 @@ verification, 130 Ctrl-C. Results go to stdout, everything else to stderr.
 
 import errno
 import os
+import re
 import signal
 import sys
 import traceback
@@ -63,7 +64,10 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return flags.FLAGS(list(argv))
     except flags.Error as error:
         # absl's own runner would print the whole help text under the message.
-        print("error: " + " ".join(str(error).split()) + " (see --help)", file=sys.stderr)
+        text = " ".join(str(error).split())
+        if missing := re.match(r"flag --(\w+)=None: .* must have a value other than None", text):
+            text = f"--{missing[1]} is needed"
+        print(f"error: {text} (see --help)", file=sys.stderr)
         sys.exit(1)
 
 

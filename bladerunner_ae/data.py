@@ -47,8 +47,8 @@ def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
             total += end - start
     if not held or len(held) == len(shots):
         raise InputError(
-            f"{card.source['name']}: its {len(shots)} shots cannot be split to hold out "
-            f"{fraction:g} of {card.frames} frames; use --holdout=0 or a longer film"
+            f"{card.source['name']}: has too few shots ({len(shots)}) to hold out whole ones; add "
+            "--holdout_seconds=2 to hold out runs of two seconds, or use --holdout=0"
         )
     return sorted(held)
 

@@ -1,9 +1,12 @@
 """The run folder: what a run was asked to do, written before it starts, checked when it resumes."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,8 @@ from typing import Any
 import bladerunner_ae
 from bladerunner_ae import config as configuration
 from bladerunner_ae.config import ModelConfig, TrainConfig
-from bladerunner_ae.errors import InputError
+from bladerunner_ae.errors import InputError, OutputError
+from tfrecords.lock import FileLock
 
 CONFIG_NAME = "config.json"
 # What may change between one start and the next of the same run: how often it reports, how long
@@ -69,6 +73,32 @@ class RunConfig:
         return found
 
 
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Keeps other processes from writing a run folder meanwhile, and explains a full disk.
+
+    The lock lies beside the folder, because starting over deletes the folder.
+
+    Raises:
+        RecordsError: another process is writing the run.
+        OutputError: the disk became full.
+    """
+    run = run.resolve()
+    run.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.parent / f".{run.name}.lock", str(run))
+    try:
+        yield
+    except Exception as error:
+        # TensorFlow has errors of its own for it, which all quote the operating system.
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OutputError(
+                f"{run}: the disk is full; free some space and run the same command again"
+            ) from error
+        raise
+    finally:
+        lock.release()
+
+
 def load_config(run: Path) -> RunConfig:
     """Reads RUN/config.json.
 
@@ -82,6 +112,8 @@ def load_config(run: Path) -> RunConfig:
         )
     try:
         return RunConfig.from_json(json.loads(path.read_text("utf-8")))
+    except InputError as error:
+        raise InputError(f"{path}: {error}; train again with --overwrite") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({error}); train again with --overwrite") from None
 

@@ -103,7 +103,7 @@ def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int
 def main() -> None:
     """Reads the flags, then trains, or goes on, and exports."""
     from bladerunner_ae import training
-    from bladerunner_ae.run_folder import open_run
+    from bladerunner_ae.run_folder import open_run, writing
 
     values = flags.FLAGS
     records, run = Path(values.data), Path(values.model_dir)
@@ -113,9 +113,18 @@ def main() -> None:
     print(_plan(config, strategy.num_replicas_in_sync), file=sys.stderr)
     if values.dry_run:
         return
-    open_run(run, config, values.overwrite)
-    # One argument a line and nothing quoted: that is what --flagfile reads.
-    (run / "flags.txt").write_text("\n".join(sys.argv[1:]) + "\n", "utf-8")
+    with writing(run):
+        open_run(run, config, values.overwrite)
+        # One argument a line and nothing quoted: that is what --flagfile reads.
+        (run / "flags.txt").write_text("\n".join(sys.argv[1:]) + "\n", "utf-8")
+        for path in _train(config, strategy, records, run):
+            print(path)
+
+
+def _train(config: Any, strategy: Any, records: Path, run: Path) -> list[Path]:
+    """Trains from the newest checkpoint to the end and exports; returns the SavedModels."""
+    from bladerunner_ae import training
+
     with strategy.scope():
         trainer = training.build_trainer(config)
         start = training.restore(trainer, run)
@@ -126,8 +135,7 @@ def main() -> None:
         if start:
             print(f"going on from step {start}", file=sys.stderr)
         training.fit(trainer, config, records, run, start)
-    for path in training.export_if_new(trainer, config, run):
-        print(path)
+    return training.export_if_new(trainer, config, run)
 
 
 def _check_replicas(batch_size: int, replicas: int) -> None:

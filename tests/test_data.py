@@ -64,7 +64,7 @@ def test_nothing_is_held_out_for_fraction_zero() -> None:
     ("shots", "fraction"), [([100], 0.1), ([50, 50], 0.1), ([1000, 900, 1100], 0.1), ([5, 5], 0.99)]
 )
 def test_shots_that_cannot_be_split_are_an_error(shots: list[int], fraction: float) -> None:
-    with pytest.raises(InputError, match=rf"film.mp4: its {len(shots)} shots cannot be split"):
+    with pytest.raises(InputError, match=rf"film.mp4: has too few shots .{len(shots)}."):
         data.hold_out_shots(card_of(shots), fraction)
 
 

@@ -98,7 +98,7 @@ def test_dry_run_writes_nothing(tmp_path: Path, small_records: Path, commands: C
         ({"holdout": 1.5}, 1, "--holdout=1.5"),
         ({"strategy": "tpu"}, 1, "--strategy=tpu"),
         ({"precision": "float8"}, 1, "--precision=float8"),
-        ({"holdout": 0.01}, 2, "its 2 shots cannot be split"),
+        ({"holdout": 0.01}, 2, "too few shots (2)"),
         ({"preset": "base"}, 2, "frames of 24x32 do not fit 4 halvings: convert the film again "
          "with --multiple=16"),
         ({"data": "/no/such/folder"}, 2, "/no/such/folder"),

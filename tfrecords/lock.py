@@ -30,8 +30,12 @@ class FileLock:
         self._descriptor = -1
         while self._descriptor < 0:
             self._descriptor = self._try_to_lock(purpose)
-        os.truncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.truncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        except OSError:  # the disk is full
+            self.release()
+            raise
 
     def _try_to_lock(self, purpose: str) -> int:
         """Returns the locked descriptor, or -1 if the file was replaced meanwhile."""

@@ -40,6 +40,7 @@ from tfrecords.card import load_card
 
 _TOOLS = Path(__file__).resolve().parent
 _RESULT = "result.json"
+_BAD_INPUT = InputError.exit_code
 _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; beyond this height the player enlarges it as well.
@@ -138,14 +139,14 @@ def make_film(job: Job) -> str:
     job.folder.mkdir(parents=True, exist_ok=True)
     from_start = not job.run.exists()
     clock = [time.monotonic()]
-    _run("1/4 the film becomes records", job.convert())
+    _run("1/4 the film becomes records", job.convert(), again=job.records.exists())
     clock.append(time.monotonic())
     data = _only_records(job.records)
     key = _key(job, data)
     result = _finished_result(job, key)
     if result is None:
         (job.folder / _RESULT).unlink(missing_ok=True)
-        _run("2/4 the network watches the film", job.train(data))
+        _run("2/4 the network watches the film", job.train(data), again=not from_start)
         clock.append(time.monotonic())
         _run("3/4 what it remembers", job.evaluate(data))
         clock.append(time.monotonic())
@@ -173,8 +174,14 @@ def summary(folder: Path, evaluation: dict[str, Any], result: dict[str, Any]) ->
     return f"{folder / 'autoencoded.mp4'}: {quality}; {timeline}"
 
 
-def _run(title: str, arguments: list[str]) -> str:
-    """Runs one command of the project, shows it, and returns what it printed on stdout."""
+def _run(title: str, arguments: list[str], again: bool = False) -> str:
+    """Runs one command of the project, shows it, and returns what it printed on stdout.
+
+    Args:
+        title: what is being done.
+        arguments: of Python.
+        again: whether results of an earlier call are there, which this one may contradict.
+    """
     print(f"\n== {title}\n$ python {shlex.join(arguments)}", file=sys.stderr, flush=True)
     process = subprocess.Popen(
         [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -186,6 +193,12 @@ def _run(title: str, arguments: list[str]) -> str:
         process.terminate()
         process.wait()
         raise
+    if process.returncode == _BAD_INPUT and again:
+        print(
+            "hint: OVERWRITE=1 (--overwrite) starts this film over, OUT=another_folder "
+            "(--output_dir) keeps both",
+            file=sys.stderr,
+        )
     if process.returncode:
         raise SystemExit(process.returncode if process.returncode > 0 else 128 - process.returncode)
     print(output, end="", file=sys.stderr, flush=True)
@@ -229,8 +242,8 @@ def main() -> None:
     """Reads the flags, makes the film, prints the summary as the last line."""
     values = flags.FLAGS
     film = Path(values.film)
-    if not film.exists():
-        raise InputError(f"{film}: no such file or folder; give FILM=path/to/film")
+    if not values.film or not film.exists():
+        raise InputError(f"{values.film!r}: no such file or folder; give FILM=path/to/film")
     job = Job(
         film=film,
         folder=Path(values.output_dir) / film.resolve().stem,

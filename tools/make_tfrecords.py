@@ -71,10 +71,14 @@ def summary(directory: Path, card: FilmCard) -> str:
     """One line: where, how many, how large, how fast."""
     speed = f"about {float(card.frame_rate):.3f}" if card.variable_rate else str(card.frame_rate)
     return (
-        f"{directory}: {card.frames} frames {card.height}x{card.width}, {speed} fps, "
-        f"{len(card.shot_starts)} shots, {len(card.shards)} shards, "
+        f"{directory}: {_count(card.frames, 'frame')} {card.height}x{card.width}, {speed} fps, "
+        f"{_count(len(card.shot_starts), 'shot')}, {_count(len(card.shards), 'shard')}, "
         f"{sum(shard.bytes for shard in card.shards) / 2**20:.1f} MiB"
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def main() -> None:

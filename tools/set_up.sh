@@ -74,7 +74,7 @@ if [ -n "$works" ] && [ -n "$installed" ] && [ "$(state "$wanted")" = "$(cat "$s
 fi
 
 python=$(find_python) || exit 1
-echo "setting up $venv, once: downloads TensorFlow ($wanted) and what else is needed ..." >&2
+echo "setting up $venv, once: downloads TensorFlow ($wanted) and what else is needed, some minutes ..." >&2
 rm -f "$stamp"
 if [ -f "$venv/.installing" ] ||
     { [ -f "$venv/pyvenv.cfg" ] && { [ -z "$works" ] || [ "${installed:-$wanted}" != "$wanted" ]; }; }
@@ -88,7 +88,7 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     ours=yes
 fi
 [ -z "$ours" ] || touch "$venv/.installing"
-"$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
     --editable ".[$wanted,dev]" >&2 || {
     rm -f "$venv/.installing"
     fail "pip could not install what is needed, its last lines say why; the same command goes on"

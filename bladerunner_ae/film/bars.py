@@ -12,9 +12,9 @@ _SAMPLES = 48
 # Bars seen in fewer bright key frames than this are looked for in the whole film.
 _ENOUGH = 8
 
-# The brightest channel of a pixel, 0..255. Compression and old tapes leave some noise in black.
+# Luma, 0..255. Compression and old tapes leave some noise in black.
 _BLACK_LEVEL = 16
-# A frame without a row that gets this bright does not show where the picture ends.
+# A frame without a row in which some channel gets this bright does not show the picture's edge.
 _BRIGHT_LEVEL = 48
 # So many pixels of a row may be bright by accident: hot pixels, the edge of a channel's logo.
 _STRAY_PIXELS = 0.01
@@ -63,7 +63,9 @@ class _Extent:
         if np.count_nonzero(brightness >= _BRIGHT_LEVEL, axis=1).max() <= most:
             return
         self.pictures += 1
-        bright = brightness > _BLACK_LEVEL
+        # By luma: colours of the picture's edge bleed into the last rows of a bar, light does not.
+        red, green, blue = (picture[..., channel].astype(np.uint16) for channel in range(3))
+        bright = (2 * red + 5 * green + blue) // 8 > _BLACK_LEVEL
         self._rows |= np.count_nonzero(bright, axis=1) > most
         self._columns |= np.count_nonzero(bright, axis=0) > _STRAY_PIXELS * brightness.shape[0]
 

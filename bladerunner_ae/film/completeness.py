@@ -56,11 +56,11 @@ class Completeness:
         if time is not None and packet.time_base is not None:
             end = (time + (packet.duration or 0)) * packet.time_base
             self._end = max(self._end, end)
-        if packet.size and packet.stream is self._stream:
-            self._packets += 1
-            self._picture_end = max(self._picture_end, end)
         # In a transport stream the mark means a bad transmission, which decoders can cope with.
         cut = packet.is_corrupt and self._format != "mpegts"
+        if packet.size and packet.stream is self._stream and not cut:
+            self._packets += 1
+            self._picture_end = max(self._picture_end, end)
         self._cut_packet = self._cut_packet or cut
         return not cut
 

@@ -4,12 +4,15 @@ While it is made, OUT.mp4 is `.OUT.partial.mp4` beside it. Whatever ends the pro
 name never holds half a film; what a killed run left behind, the next one removes.
 """
 
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
 
-from bladerunner_ae.errors import InputError
+from bladerunner_ae.errors import InputError, OutputError
 from tfrecords.lock import FileLock
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UnfinishedFilm:
@@ -25,6 +28,7 @@ class UnfinishedFilm:
 
     Raises:
         InputError: on entering: nothing can be written into the folder.
+        OutputError: on entering: the disk is full.
         RecordsError: on entering: another process is writing the same film.
     """
 
@@ -39,6 +43,11 @@ class UnfinishedFilm:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self._lock_path, str(self.path))
         except OSError as error:
+            if error.errno in _FULL:
+                raise OutputError(
+                    f"{self.path}: cannot be written ({error.strerror}); free some space and run "
+                    "the same command again"
+                ) from error
             raise _unwritable(self.path, error.strerror) from error
         self._remove()
         return self
