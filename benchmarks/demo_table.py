@@ -79,8 +79,8 @@ def table(folders: list[Path]) -> str:
     body = "\n".join(row for folder in folders for row in rows(read_result(folder)))
     return (
         f"{_HEAD}\n{body}\n\nMeasured on {machine()}. PSNR and SSIM are means over frames at the "
-        "raster's size. *Seen* frames were trained on, *held out* ones lie in shots that were kept "
-        "from training whole.\n"
+        "raster's size. *Seen* frames were trained on; *held out* ones were kept from training, in "
+        "whole shots, or with HOLDOUT_SECONDS in runs of that length.\n"
     )
 
 
