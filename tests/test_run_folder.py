@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from bladerunner_ae import run_folder
 from bladerunner_ae.config import PRESETS, ModelConfig, TrainConfig, from_json, preset, to_json
-from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.errors import InputError, OutputError, UsageError
 from bladerunner_ae.run_folder import RunConfig, load_config, open_run, write_json
+from tfrecords.errors import RecordsError
 
 
 def make_config(**changes: Any) -> RunConfig:
@@ -148,3 +150,30 @@ def test_a_file_that_cannot_be_written_whole_keeps_the_old_one(tmp_path: Path) -
     with pytest.raises(TypeError):
         write_json(path, {"a": 2, "b": object()})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_run_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    run = tmp_path / "new" / "run"
+    with (
+        run_folder.writing(run),
+        pytest.raises(RecordsError, match=r"run: process \d+ is writing it"),
+        run_folder.writing(run),
+    ):
+        pass
+    with run_folder.writing(run):
+        pass
+    assert list(run.parent.iterdir()) == [], "no lock stays behind"
+
+
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_a_full_disk_is_explained(tmp_path: Path, kind: type[Exception]) -> None:
+    with (
+        pytest.raises(OutputError, match=r"run: the disk is full; free some space"),
+        run_folder.writing(tmp_path / "run"),
+    ):
+        raise kind("WriteSummary: No space left on device [Op:WriteSummary]")
+
+
+def test_other_errors_pass(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="something else"), run_folder.writing(tmp_path / "run"):
+        raise ValueError("something else")
