@@ -99,8 +99,8 @@ def test_set_up_installs_once(checkout: Checkout) -> None:
     assert first.returncode == 0, first.stderr
     assert first.stdout == ""
     assert checkout.calls() == [
-        ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--editable",
-         ".[cpu,dev]"],
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
+         "--editable", ".[cpu,dev]"],
     ]  # fmt: skip
     second = checkout.make("set_up")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
