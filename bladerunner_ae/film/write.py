@@ -9,6 +9,7 @@ added by `film.retime`, once all timestamps are known.
 import contextlib
 import signal
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -49,6 +50,20 @@ class Encoding:
     preset: str = "superfast"
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Starts a child that Ctrl-C does not reach: it inherits the blocked signal.
+
+    A terminal interrupts the whole group. If ffmpeg ended before we noticed, its end would be
+    taken for a failure of the encoder; so only we are interrupted, and stop ffmpeg ourselves.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class PictureWriter:
     """Encodes the pictures of a film into a file without sound, at a nominal constant rate.
 
@@ -72,19 +87,20 @@ class PictureWriter:
         self._path, self._size = path, size
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see close
         clock = f"settb={rate.denominator}/{rate.numerator},setpts=N"
-        self._ffmpeg = FFMPEG_VideoWriter(
-            str(path),
-            (size[1], size[0]),
-            float(rate),
-            preset=encoding.preset,
-            logfile=self._log,
-            ffmpeg_params=[
-                *("-loglevel", "error", "-nostats", "-crf", str(encoding.crf)),
-                *_TUNING.get(encoding.preset, ()),
-                *("-vf", f"{filters},{_TAGS},{clock}", "-r", f"{rate}"),
-                *("-video_track_timescale", str(_timescale(rate))),
-            ],
-        )
+        with _deaf_to_interrupts():
+            self._ffmpeg = FFMPEG_VideoWriter(
+                str(path),
+                (size[1], size[0]),
+                float(rate),
+                preset=encoding.preset,
+                logfile=self._log,
+                ffmpeg_params=[
+                    *("-loglevel", "error", "-nostats", "-crf", str(encoding.crf)),
+                    *_TUNING.get(encoding.preset, ()),
+                    *("-vf", f"{filters},{_TAGS},{clock}", "-r", f"{rate}"),
+                    *("-video_track_timescale", str(_timescale(rate))),
+                ],
+            )
         self._process = self._ffmpeg.proc
 
     def write(self, picture: NDArray[np.uint8]) -> None:
