@@ -1,31 +1,22 @@
 """From a film to its records: decoded, scaled and compressed in parallel, whole or not at all.
 
+What a killed run has finished, the next one of the same film and options goes on from.
 TensorFlow is not needed here, and not imported.
 """
 
-import io
-import os
 import sys
-from array import array
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 import bladerunner_ae
+from bladerunner_ae.conversion_facts import Facts
 from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
-from bladerunner_ae.film.decode import DecodedFrame, FrameReader
 from bladerunner_ae.film.probe import FilmInfo, probe_film
-from bladerunner_ae.film.shots import ShotFinder
 from bladerunner_ae.film.source import film_name, source_facts, source_stamp
 from bladerunner_ae.film.timing import constant_rate, mean_rate
 from bladerunner_ae.film.unfinished import refuse_unwritable
@@ -34,10 +25,6 @@ from bladerunner_ae.progress import Progress
 from tfrecords.card import CARD_NAME, SCHEMA_VERSION, FilmCard, Shard, check_shards, load_card
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
-
-# Pictures wait for compression, one thread per core, in at most this much memory.
-_WAITING_BYTES = 64 * 2**20
-_MOST_WAITING = 64
 
 
 @dataclass(frozen=True)
@@ -135,94 +122,91 @@ def finished_card(
     return card
 
 
-def convert_film(plan: Plan, *, strict: bool = False, overwrite: bool = False) -> FilmCard:
+def convert_film(
+    plan: Plan, *, strict: bool = False, overwrite: bool = False, threads: int = 0
+) -> FilmCard:
     """Converts a film. The folder appears when it is whole.
+
+    Killed at any moment, the next call for the same film and options goes on behind the last shard
+    that was finished. The records are the same bytes, however often that happens.
 
     Args:
         plan: from `plan_conversion`.
         strict: refuse a film that cannot be read to its end, instead of keeping what can.
-        overwrite: replace records that are there.
+        overwrite: replace records that are there, finished or not.
+        threads: decoders that run at once, 0 for as many as suit the machine.
 
     Raises:
         InputError: no frame can be read, or `strict` and the film is damaged.
-        RecordsError: the folder cannot be written, or exists and may not be replaced.
+        RecordsError: the folder cannot be written, or exists and may not be replaced, or an
+            unfinished conversion of another film or with other options is there.
     """
-    shots, times = ShotFinder(), array("q")
-    options, raster = plan.options, plan.geometry.raster
-    expected = plan.frames_estimate()
-    with (
-        # First of all: a folder that cannot be written is said before any work.
-        FilmWriter(plan.directory, expected or 0, options.num_shards) as writer,
-        FrameReader(
-            plan.info, geometry=plan.geometry, start=options.start, duration=options.duration
-        ) as reader,
-        Progress("convert", expected) as progress,
-    ):
-        source = source_facts(plan.info.path)
-        film_id = source["sha256"][:16]
-        for frame, encoded in _encoded(reader, options, shots):
-            times.append(frame.pts)
-            writer.write(
-                Frame(encoded, options.image_format, *raster, frame.index, frame.pts, film_id)
+    info, options, raster = plan.info, plan.options, plan.geometry.raster
+    source = source_facts(info.path)
+    film_id = source["sha256"][:16]
+    facts = Facts()
+    encoder = FrameEncoder(info, plan.geometry, options, threads)
+    expected = encoder.expected() or plan.frames_estimate()
+    with FilmWriter(
+        plan.directory,
+        expected or 0,
+        options.num_shards,
+        identity=_identity(source, plan),
+        make_state=lambda: facts.to_state(encoder.single_pass),
+        start_over=overwrite,
+    ) as writer:
+        if writer.state is not None:
+            facts = Facts.from_state(writer.state)
+            if facts.single_pass:
+                encoder = FrameEncoder(info, plan.geometry, options, threads, facts.single_pass)
+            print(f"{plan.directory}: going on from frame {writer.frames}", file=sys.stderr)
+        with Progress("convert", expected, done=writer.frames) as progress:
+            for index, pts, picture in encoder.frames(writer.frames):
+                facts.feed(pts, picture.thumbnail)
+                writer.write(
+                    Frame(picture.encoded, options.image_format, *raster, index, pts, film_id)
+                )
+                progress.update()
+        if not facts.times or (encoder.problem and strict):
+            writer.discard()
+            raise InputError(
+                f"{info.path}: {encoder.problem}; nothing was written (--strict)"
+                if facts.times
+                else f"{info.path}: no frame of it can be read in the range asked for"
             )
-            progress.update()
-        if not times:
-            raise InputError(f"{plan.info.path}: no frame of it can be read in the range asked for")
-        notes = list(plan.info.notes) + _problems(reader)
-        if reader.problem and strict:
-            raise InputError(f"{plan.info.path}: {reader.problem}; nothing was written (--strict)")
-        return writer.commit(
-            lambda shards: _card(plan, source, times, shots.starts, shards, notes), overwrite
-        )
+        return writer.commit(lambda shards: _card(plan, source, facts, encoder, shards), overwrite)
 
 
-def _problems(reader: FrameReader) -> list[str]:
-    found = [reader.problem] if reader.problem else []
-    if reader.repaired_timestamps:
-        found.append(f"{reader.repaired_timestamps} frames had no usable time of their own")
-    return found
+def _identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """What decides the bytes of the records, for telling whether a run can be gone on with."""
+    return {
+        "film": source["sha256"],
+        **plan.options.to_json(plan.info.kind),
+        "geometry": plan.geometry.to_json(),
+        "tool_version": bladerunner_ae.__version__,
+    }
 
 
-def _encoded(
-    reader: FrameReader, options: ConversionOptions, shots: ShotFinder
-) -> Iterator[tuple[DecodedFrame, bytes]]:
-    """Frames with their compressed pictures, in order; compression runs in other threads."""
-    waiting: deque[tuple[DecodedFrame, Future[bytes]]] = deque()
-    most = _MOST_WAITING
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        try:
-            for frame in reader:
-                waiting.append((frame, pool.submit(_compress, frame.image, options)))
-                shots.feed(frame.image)
-                most = min(most, max(_WAITING_BYTES // frame.image.nbytes, 2))
-                if len(waiting) >= most:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _compress(image: NDArray[np.uint8], options: ConversionOptions) -> bytes:
-    file = io.BytesIO()
-    if options.image_format == "png":
-        Image.fromarray(image).save(file, "PNG", compress_level=1)
-    else:
-        Image.fromarray(image).save(file, "JPEG", quality=options.quality, subsampling=0)
-    return file.getvalue()
+def _notes(info: FilmInfo, facts: Facts, encoder: FrameEncoder) -> list[str]:
+    """What a person should know about the records."""
+    notes = [*info.notes, *facts.notes()]
+    if encoder.problem:
+        notes.append(encoder.problem)
+    if encoder.repaired_timestamps:
+        notes.append(f"{encoder.repaired_timestamps} frames had no usable time of their own")
+    if encoder.single_pass and info.kind == "film":
+        notes.append(f"read in a single pass: {encoder.single_pass}")
+    return notes
 
 
 def _card(
     plan: Plan,
     source: dict[str, Any],
-    times: Sequence[int],
-    shot_starts: list[int],
+    facts: Facts,
+    encoder: FrameEncoder,
     shards: list[Shard],
-    notes: list[str],
 ) -> FilmCard:
-    info, options = plan.info, plan.options
+    info, options, times = plan.info, plan.options, facts.times
     rate = constant_rate(times, info.time_base, info.rate_candidates)
     jpeg = {"quality": options.quality, "subsampling": "4:4:4"}
     return FilmCard(
@@ -246,9 +230,9 @@ def _card(
             **(jpeg if options.image_format == "jpeg" else {}),
         },
         options=options.to_json(info.kind),
-        shot_starts=shot_starts,
+        shot_starts=facts.shots.starts,
         shards=shards,
-        notes=notes,
+        notes=_notes(info, facts, encoder),
     )
 
 

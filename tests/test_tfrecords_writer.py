@@ -118,7 +118,7 @@ def test_dividing_again_with_pieces_smaller_than_records(
 ) -> None:
     write_small_film(tmp_path / "right", 50, num_shards=7)
     for size in (2, 13, 100, 1000):
-        monkeypatch.setattr("tfrecords.writer._COPY_BYTES", size)
+        monkeypatch.setattr("tfrecords.parts.COPY_BYTES", size)
         directory = tmp_path / str(size)
         write_small_film(directory, 50, num_shards=7, expected_frames=33)
         assert contents(directory) == contents(tmp_path / "right")

@@ -7,62 +7,29 @@ whatever stops the program, a folder of the final name holds a complete film.
 from __future__ import annotations
 
 import errno
-import hashlib
+import json
 import os
 import shutil
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any
 
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card, save_card
 from tfrecords.errors import DiskError, RecordsError
 from tfrecords.framing import frame_record
 from tfrecords.lock import FileLock
+from tfrecords.parts import PartFile, divide_again, part_name, restore_part, write_json
 from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_name, shard_ranges
 
-_COPY_BYTES = 1 << 20
+_IDENTITY = "identity.json"
 
 # What can go wrong with a path that was good to begin with.
 _DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-
-
-class _ShardFile:
-    """One shard while it is written: counts and checksums what goes into it."""
-
-    def __init__(self, path: Path, first_frame: int) -> None:
-        self.path = path
-        self.first_frame = first_frame
-        self.bytes = 0
-        self._file: BinaryIO = open(path, "xb", buffering=_COPY_BYTES)  # noqa: SIM115
-        self._sha256 = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        """Appends bytes as they are and returns how many."""
-        self._sha256.update(data)
-        self.bytes += len(data)
-        return self._file.write(data)
-
-    def close(self) -> None:
-        """Writes what is buffered; an error of the disk may show only here."""
-        self._file.close()
-
-    def finish(self, name: str, frames: int) -> Shard:
-        """Puts the bytes on the disk, renames the file and returns its entry of the card."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.close()
-        os.rename(self.path, self.path.with_name(name))
-        return Shard(name, frames, self.first_frame, self.bytes, self._sha256.hexdigest())
-
-    def abandon(self) -> None:
-        """Closes a file that will be deleted; a full disk cannot take the rest of the buffer."""
-        with suppress(OSError):
-            self.close()
 
 
 class FilmWriter:
@@ -75,12 +42,24 @@ class FilmWriter:
     ...         writer.write(frame)
     ...     card = writer.commit(make_card, overwrite=False)
 
-    Leaving the block without `commit`, by an exception or not, removes all that was written. What a
-    killed run has left is removed by the next run on the same folder.
+    Leaving the block without `commit`, by an exception or not, removes all that was written, unless
+    the writer was given an `identity`: then finished shards stay hidden, and the next writer of the
+    same identity goes on behind them.
+
+    Attributes:
+        state: what `make_state` gave at the end of the last finished shard of an earlier run, or
+            None where writing begins at frame 0.
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], expected_frames: int, num_shards: int
+        self,
+        directory: str | os.PathLike[str],
+        expected_frames: int,
+        num_shards: int,
+        *,
+        identity: dict[str, Any] | None = None,
+        make_state: Callable[[], Any] = dict,
+        start_over: bool = False,
     ) -> None:
         """Prepares to write the folder `directory`; its parent is created if need be.
 
@@ -89,41 +68,95 @@ class FilmWriter:
             expected_frames: how many frames there will be, as well as that is known, else 0. A
                 wrong number costs one more pass over the written bytes, nothing else.
             num_shards: how many shards to write; a film of fewer frames gets one a frame.
+            identity: JSON values of all that decides the bytes; None: nothing is kept for later.
+            make_state: called when a shard is finished; JSON values for whoever goes on behind it.
+            start_over: drop what an unfinished run has left, whatever its identity.
 
         Raises:
-            RecordsError: the folder is remote, or another live process is writing it.
+            RecordsError: the folder is remote, another live process is writing it, or an
+                unfinished run of another identity has left its shards.
             ValueError: a number is out of range.
         """
         if storage.is_remote(directory):
             raise RecordsError(f"{directory}: records are written locally; copy the folder there")
         # A link is followed, so that its target is replaced and the link stays.
         self.directory = Path(directory).resolve()
+        self.state: Any = None
         self._num_shards = num_shards
         self._expected = shard_ranges(expected_frames, num_shards) or [range(0)]
+        self._identity, self._make_state = identity, make_state
         self._partial = self.directory.with_name(f".{self.directory.name}.partial")
+        self._states = self.directory.with_name(f".{self.directory.name}.state")
         self._replaced = self.directory.with_name(f".{self.directory.name}.replaced")
         self._record_bytes = array("q")  # a film of days has millions of frames
-        self._files: list[_ShardFile] = []
+        self._files: list[PartFile] = []
+        self._finished = 0  # so many of them outlive this run
         with self._naming_the_disk():
             self.directory.parent.mkdir(parents=True, exist_ok=True)
             lock_path = self.directory.with_name(f".{self.directory.name}.lock")
             self._lock = FileLock(lock_path, purpose=str(self.directory))
             try:
-                self._clean_up_after_killed_run()
-                self._partial.mkdir()
-            except BaseException:
+                self._take_over(start_over or identity is None)
+            except BaseException as error:
+                if isinstance(error, OSError) and not self._finished:
+                    self.discard()
                 self._lock.release()
                 raise
 
-    def _clean_up_after_killed_run(self) -> None:
-        """Removes what is left of a run that was killed; only the lock's owner may."""
-        if self._partial.exists():
-            shutil.rmtree(self._partial)
+    def _take_over(self, start_over: bool) -> None:
+        """Puts right what a killed run has left; only the lock's owner may."""
         if self._replaced.exists():
             if self.directory.exists():
                 shutil.rmtree(self._replaced)
             else:  # killed between the two renames of `_publish`
                 os.rename(self._replaced, self.directory)
+        if start_over or not (self._partial.exists() and (self._states / _IDENTITY).exists()):
+            self.discard()
+        if self._identity is not None and self._states.exists():
+            self._refuse_other_identity(self._identity)
+            self._restore()
+        self._partial.mkdir(exist_ok=True)
+        if self._identity is not None:
+            self._states.mkdir(exist_ok=True)
+            write_json(self._states / _IDENTITY, self._identity)
+
+    def _refuse_other_identity(self, identity: dict[str, Any]) -> None:
+        before = json.loads((self._states / _IDENTITY).read_text("utf-8"))
+        now = json.loads(json.dumps(identity))
+        different = [
+            f"{name}: {before.get(name)} -> {now.get(name)}"
+            for name in dict.fromkeys((*before, *now))
+            if before.get(name) != now.get(name)
+        ]
+        if different:
+            raise RecordsError(
+                f"{self.directory}: an unfinished run with other options is there "
+                f"({'; '.join(different)}); give its options to go on, or --overwrite to start over"
+            )
+
+    def _restore(self) -> None:
+        """Takes over the finished shards of an earlier run, and removes what lies behind them."""
+        for number, frames in enumerate(self._expected[:-1]):
+            found = restore_part(self._partial, self._states, number, frames.start)
+            if found is None or len(found[1]) != len(frames):
+                break
+            part, record_bytes, self.state = found
+            self._files.append(part)
+            self._finished += 1
+            self._record_bytes.extend(record_bytes)
+        kept = {part.path.name for part in self._files}
+        for path in self._partial.iterdir():
+            if path.name not in kept:
+                path.unlink()
+
+    def discard(self) -> None:
+        """Removes all that was written and is not published."""
+        for part in self._files:
+            part.abandon()
+        self._files, self._finished = [], 0
+        self._record_bytes = array("q")
+        for folder in (self._partial, self._states):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def frames(self) -> int:
@@ -142,8 +175,22 @@ class FilmWriter:
         with self._naming_the_disk():
             shard = len(self._files)
             if shard < len(self._expected) and self.frames == self._expected[shard].start:
-                self._files.append(_ShardFile(self._partial / f"part-{shard:05d}", self.frames))
+                path = self._partial / part_name(shard)
+                self._files.append(PartFile(path, self.frames))
             self._record_bytes.append(self._files[-1].write(frame_record(serialize(frame))))
+            # The last shard takes whatever comes beyond what was expected.
+            shard = len(self._files)
+            if shard < len(self._expected) and self.frames == self._expected[shard - 1].stop:
+                self._finish_part()
+
+    def _finish_part(self) -> None:
+        part = self._files[-1]
+        part.close()
+        if self._identity is not None:
+            sizes = self._record_bytes[part.first_frame :].tolist()
+            state_file = self._states / f"{part.path.name}.json"
+            part.save_state(state_file, sizes, self._make_state())
+            self._finished = len(self._files)
 
     def commit(self, make_card: Callable[[list[Shard]], FilmCard], overwrite: bool) -> FilmCard:
         """Completes shards and card and gives the folder its name.
@@ -166,7 +213,7 @@ class FilmWriter:
             self._refuse_to_replace(overwrite)
             ranges = shard_ranges(self.frames, self._num_shards)
             if [file.first_frame for file in self._files] != [r.start for r in ranges]:
-                self._divide_again(ranges)
+                self._files = divide_again(self._files, self._record_bytes, ranges)
             shards = [
                 file.finish(shard_name(index, len(ranges)), len(frames))
                 for index, (file, frames) in enumerate(zip(self._files, ranges, strict=True))
@@ -178,6 +225,8 @@ class FilmWriter:
             card = _read_back(self._partial)
             _synchronise(self._partial)
             self._publish()
+            self._files, self._finished = [], 0
+            shutil.rmtree(self._states, ignore_errors=True)
         return card
 
     def _refuse_to_replace(self, overwrite: bool) -> None:
@@ -194,27 +243,6 @@ class FilmWriter:
             )
         if not overwrite:
             raise RecordsError(f"{self.directory}: exists; replace it with --overwrite")
-
-    def _divide_again(self, ranges: list[range]) -> None:
-        """Cuts the shards anew where the film was longer or shorter than expected.
-
-        Only the cuts move: the records, one after the other, are the same bytes. Each old shard is
-        removed as soon as it is copied, so this takes the room of one shard more, not of the film.
-        """
-        for file in self._files:
-            file.close()
-        pieces = _read_and_remove([file.path for file in self._files])
-        self._files = []
-        rest = b""
-        for number, frames in enumerate(ranges):
-            file = _ShardFile(self._partial / f"divided-{number:05d}", frames.start)
-            self._files.append(file)
-            wanted = sum(self._record_bytes[frames.start : frames.stop])
-            while wanted > 0:
-                piece = rest or next(pieces)
-                rest = piece[wanted:]
-                wanted -= file.write(piece[:wanted])
-        next(pieces, None)  # no bytes are left, but the last old shard is still to be removed
 
     def _publish(self) -> None:
         """Renames the partial folder to its final name."""
@@ -253,10 +281,12 @@ class FilmWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Removes what `commit` has not published and lets the next writer in."""
-        for file in self._files:
-            file.abandon()
-        shutil.rmtree(self._partial, ignore_errors=True)
+        """Removes or keeps what `commit` has not published, and lets the next writer in."""
+        if kind is None or self._finished == 0:
+            self.discard()
+        for part in self._files[self._finished :]:
+            part.abandon()
+            part.path.unlink(missing_ok=True)  # its room may be what is needed now
         self._lock.release()
 
 
@@ -266,15 +296,6 @@ def _read_back(directory: Path) -> FilmCard:
         return load_card(directory)
     except RecordsError as error:
         raise ValueError(f"the card contradicts itself: {error}") from error
-
-
-def _read_and_remove(paths: list[Path]) -> Iterator[bytes]:
-    """Yields the bytes of all files, one after the other, and removes each at its end."""
-    for path in paths:
-        with open(path, "rb") as file:
-            while piece := file.read(_COPY_BYTES):
-                yield piece
-        path.unlink()
 
 
 def _synchronise(directory: Path) -> None:

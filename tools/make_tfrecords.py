@@ -62,7 +62,9 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     print(plan.describe(), file=sys.stderr)
     if values.dry_run:
         return
-    card = conversion.convert_film(plan, strict=values.strict, overwrite=values.overwrite)
+    card = conversion.convert_film(
+        plan, strict=values.strict, overwrite=values.overwrite, threads=values.threads
+    )
     conversion.warn(card)
     print(summary(directory, card))
 
@@ -114,6 +116,8 @@ def cli() -> None:
     text("start", None, "Where in the film to begin: seconds or h:mm:ss.")
     text("duration", None, "How much of the film to take: seconds or h:mm:ss.")
     text("frame_rate", "24", "Frames per second of a folder of images.")
+    whole("threads", 0, "Decoders at once, 0: one more than cores. The records are the same.",
+          lower_bound=0)  # fmt: skip
     flags.DEFINE_bool("strict", False, "Refuse films that cannot be read to their end.")
     flags.DEFINE_bool("overwrite", False, "Replace records that are there.")
     flags.DEFINE_bool("dry_run", False, "Say what would be done, and stop.")

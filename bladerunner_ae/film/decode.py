@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film import images
 from bladerunner_ae.film.completeness import Completeness
-from bladerunner_ae.film.opening import open_film, picture_stream
+from bladerunner_ae.film.opening import open_film
+from bladerunner_ae.film.packets import UNTIMED, film_stream
 from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import FrameScaler, RecordScaler, deinterlaced
@@ -40,9 +41,6 @@ _SEEK_MARGIN_SECONDS = 2
 
 # Time that jumps back by more than this has started over; by less, it is a slip.
 _RESET_SECONDS = 1
-
-# These carry no times, or only numbers of packets: read from the start, times made up.
-_UNTIMED = ("h264", "hevc", "m4v", "mpegvideo", "obu", "avi")
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,7 @@ class FrameReader:
             `display`, or None for no such picture.
         start: seconds after the film's start at which to begin, or None for the beginning.
         duration: seconds to read, or None for the rest.
+        first: so many frames are decoded and passed over before the first that is given.
 
     Attributes:
         problem: after the last frame: what could not be read, for the end of a sentence, or "" if
@@ -95,11 +94,13 @@ class FrameReader:
         display_size: Size | None = None,
         start: Fraction | None = None,
         duration: Fraction | None = None,
+        first: int = 0,
     ) -> None:
         self.problem = ""
         self.repaired_timestamps = 0
         self._info = info
-        self._begin, self._end = _range(info, start, duration)
+        self._begin, self._end = time_range(info, start, duration)
+        self._first = first
         self._sought = False
         self._scaler: FrameScaler | RecordScaler
         if geometry is not None:
@@ -117,6 +118,8 @@ class FrameReader:
         if self._info.interlaced:
             frames = deinterlaced(frames)
         for index, (pts, frame) in enumerate(frames):
+            if index < self._first:
+                continue
             display = None if self._display is None else self._display.scale(frame)
             yield DecodedFrame(index, pts, self._scaler.scale(frame), display)
 
@@ -160,9 +163,7 @@ class FrameReader:
     def _read_film(self, seek: bool) -> Generator[TimedFrame, None, None]:
         """All frames from the film's beginning, or from shortly before `begin`, up to `end`."""
         with open_film(self._info.path) as container:
-            stream = container.streams[self._info.video_stream]
-            if not isinstance(stream, VideoStream):  # the file was replaced since it was probed
-                stream = picture_stream(container, self._info.path)
+            stream = film_stream(container, self._info)
             stream.thread_type = "AUTO"
             self._sought = seek and self._seek(container, stream)
             complete = Completeness(container, stream, whole=not self._sought)
@@ -189,7 +190,7 @@ class FrameReader:
         """Goes near the place where to begin; False if reading starts at the film's start."""
         margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
         target = 0 if self._begin is None else self._begin - margin
-        if target <= self._info.start_pts or container.format.name in _UNTIMED:
+        if target <= self._info.start_pts or container.format.name in UNTIMED:
             return False
         try:
             container.seek(target, stream=stream)
@@ -198,10 +199,16 @@ class FrameReader:
         return True
 
 
-def _range(
+def time_range(
     info: FilmInfo, start: Fraction | None, duration: Fraction | None
 ) -> tuple[int | None, int | None]:
-    """First timestamp to read, and the first one not to read any more, in the time base."""
+    """First timestamp to read, and the first one not to read any more, in the time base.
+
+    Args:
+        info: the film.
+        start: seconds after the film's start, or None for the beginning.
+        duration: seconds to read, or None for the rest.
+    """
     # To the nearest unit: Matroska rounds times to milliseconds, up as well as down.
     first = info.film_start + (start or 0)
     begin = None if start is None else round(first / info.time_base)

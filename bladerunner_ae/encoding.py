@@ -1,0 +1,166 @@
+"""A film's frames as the compressed pictures of its records, in order.
+
+Films are read in several decoders at once where that gives exactly the frames of a single pass, and
+in a single pass where it does not.
+"""
+
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import simplejpeg
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+from PIL import Image
+
+from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.film.decode import DecodedFrame, FrameReader, time_range
+from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, read_packet_table
+from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film.scaling import RecordScaler
+from bladerunner_ae.film.segments import SegmentReader, default_threads
+from bladerunner_ae.film.shots import thumbnail
+from bladerunner_ae.geometry import Geometry
+
+# Pictures of a single pass wait for compression in at most this much memory.
+_WAITING_BYTES = 64 * 2**20
+_MOST_WAITING = 64
+
+
+@dataclass(frozen=True)
+class RecordPicture:
+    """The picture of a record.
+
+    Attributes:
+        encoded: a whole JPEG or PNG file.
+        thumbnail: uint8 [height, width, 3], RGB: the picture before compression, with fewer pixels.
+    """
+
+    encoded: bytes
+    thumbnail: NDArray[np.uint8] = field(compare=False)
+
+
+def compress(image: NDArray[np.uint8], options: ConversionOptions) -> bytes:
+    """A picture, uint8 [height, width, 3], RGB, as a JPEG 4:4:4 or PNG file."""
+    if options.image_format == "png":
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG", compress_level=1)
+        return file.getvalue()
+    # The accurate transform: 0.6 dB nearer to the picture for a twentieth more time.
+    return bytes(
+        simplejpeg.encode_jpeg(
+            image, quality=options.quality, colorsubsampling="444", fastdct=False
+        )
+    )
+
+
+class FrameEncoder:
+    """Reads a film and compresses its frames; `frames` may be called once.
+
+    Args:
+        info: the film.
+        geometry: how its pictures become records.
+        options: of the conversion.
+        threads: decoders that run at once, 0 for as many as suit the machine. The frames are the
+            same for any number.
+        single_pass: why an earlier run found that the film must be read in a single pass, or "".
+
+    Attributes:
+        table: the film's packets, or None where it is read in a single pass.
+        single_pass: why it is, or "". May change while the frames are read.
+        problem: after the last frame: what could not be read, for the end of a sentence, or "".
+        repaired_timestamps: how many frames had no sound time of their own.
+    """
+
+    def __init__(
+        self,
+        info: FilmInfo,
+        geometry: Geometry,
+        options: ConversionOptions,
+        threads: int = 0,
+        single_pass: str = "",
+    ) -> None:
+        self._info, self._geometry, self._options = info, geometry, options
+        self._threads = threads or default_threads(info)
+        self.single_pass = single_pass
+        self.problem, self.repaired_timestamps = "", 0
+        self.table = None if single_pass else self._read_table()
+
+    def _read_table(self) -> PacketTable | None:
+        try:
+            times = time_range(self._info, self._options.start, self._options.duration)
+            table = read_packet_table(self._info, *times)
+            table.runs()
+        except NotDivisibleError as reason:
+            self.single_pass = str(reason)
+            return None
+        return table
+
+    def expected(self) -> int | None:
+        """How many frames there are: exact with a table, else None."""
+        return None if self.table is None else len(self.table.times)
+
+    def frames(
+        self, first: int = 0, end: int | None = None
+    ) -> Iterator[tuple[int, int, RecordPicture]]:
+        """Yields (index, pts, picture) in the order of showing, from frame `first` on.
+
+        Args:
+            first: the first frame wanted, by its index.
+            end: behind the last one, or None for all.
+        """
+        done = first
+        if self.table is not None:
+            try:
+                reader = SegmentReader(
+                    self._info, self.table, self._maker, self._threads, first, end
+                )
+                for index, pts, picture in reader:
+                    yield index, pts, picture
+                    done = index + 1
+                return
+            except NotDivisibleError as reason:
+                self.single_pass = str(reason)
+        yield from self._single_pass(done, end)
+
+    def _maker(self) -> Callable[[VideoFrame], RecordPicture]:
+        scaler = RecordScaler(self._info, self._geometry)
+        return lambda frame: self._picture(scaler.scale(frame))
+
+    def _picture(self, image: NDArray[np.uint8]) -> RecordPicture:
+        return RecordPicture(compress(image, self._options), thumbnail(image))
+
+    def _single_pass(self, first: int, end: int | None) -> Iterator[tuple[int, int, RecordPicture]]:
+        """One decoder with threads of its own; compression runs in others."""
+        waiting: deque[tuple[DecodedFrame, Future[RecordPicture]]] = deque()
+        most = _MOST_WAITING
+        options = self._options
+        with (
+            FrameReader(
+                self._info, geometry=self._geometry, start=options.start,
+                duration=options.duration, first=first,
+            ) as reader,
+            ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+        ):  # fmt: skip
+            try:
+                for frame in reader:
+                    if end is not None and frame.index >= end:
+                        break
+                    waiting.append((frame, pool.submit(self._picture, frame.image)))
+                    most = min(most, max(_WAITING_BYTES // frame.image.nbytes, 2))
+                    if len(waiting) >= most:
+                        yield _result(*waiting.popleft())
+                while waiting:
+                    yield _result(*waiting.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)
+            self.problem = reader.problem
+            self.repaired_timestamps = reader.repaired_timestamps
+
+
+def _result(frame: DecodedFrame, picture: Future[RecordPicture]) -> tuple[int, int, RecordPicture]:
+    return frame.index, frame.pts, picture.result()
