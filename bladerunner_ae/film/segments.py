@@ -49,7 +49,7 @@ class _Done(Generic[Made]):
 def default_threads(info: FilmInfo) -> int:
     """How many decoders to run: one more than cores, fewer for pictures that fill the memory."""
     fitting = _DECODER_BYTES // (_PICTURES_HELD * 3 * info.stored[0] * info.stored[1])
-    return max(min((os.cpu_count() or 1) + 1, fitting), 1)
+    return max(min((os.cpu_count() or 1) + 1, fitting), 2)
 
 
 class SegmentReader(Generic[Made]):
