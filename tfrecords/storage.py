@@ -1,18 +1,61 @@
-"""Reading from a local disk, or through TensorFlow from wherever its file systems reach.
+"""Files on a local disk, or through TensorFlow wherever its file systems reach.
 
-A folder of records may lie in `gs://bucket/film` or, with tensorflow-io, in `s3://`, `az://` or
-`hdfs://`. TensorFlow is imported for such a path only, so that local work never waits for it.
+Records and runs may lie in `gs://bucket/film` or, with tensorflow-io, in `s3://`, `az://` or
+`hdfs://`. Nothing outside this module and `remote_files` asks whether a path is remote in order to
+read or write it. TensorFlow is imported for a remote path only, so that local work never waits for
+it.
+
+Stores of objects know no folders: one is there while a file lies in it. Nor do they rename or
+append. So a remote file is always written whole, in one piece, under its own name.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
 
 AnyPath = str | os.PathLike[str]
-"""A path. A remote one must be a `str`: `pathlib` would fold its two slashes into one."""
+"""A path. A remote one must not be a `Path`: that would fold its two slashes into one."""
+
+_COPY_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class RemotePath(os.PathLike[str]):
+    """A path such as gs://bucket/film, to be joined as a `Path` is. It does no work itself."""
+
+    url: str
+
+    def __truediv__(self, name: str) -> RemotePath:
+        return RemotePath(f"{self.url}/{name}")
+
+    def __fspath__(self) -> str:
+        return self.url
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        """The part behind the last slash."""
+        return self.url.rpartition("/")[2]
+
+
+Location = Path | RemotePath
+
+
+def location(text: AnyPath) -> Location:
+    """Returns the path that a person gave, local or remote, ready to be joined with `/`."""
+    if isinstance(text, RemotePath):
+        return text
+    if is_remote(text):
+        return RemotePath(os.fspath(text).rstrip("/"))
+    return Path(text)
 
 
 def is_remote(path: AnyPath) -> bool:
@@ -25,11 +68,50 @@ def join(directory: AnyPath, name: str) -> str:
     return os.path.join(os.fspath(directory), name)
 
 
+def exists(path: AnyPath) -> bool:
+    """Returns whether there is a file or folder."""
+    if is_remote(path):
+        from tfrecords import remote_files
+
+        return remote_files.exists(os.fspath(path))
+    return os.path.exists(path)
+
+
 def is_directory(path: AnyPath) -> bool:
     """Returns whether `path` is a folder."""
     if is_remote(path):
-        return bool(_gfile().isdir(os.fspath(path)))
+        from tfrecords import remote_files
+
+        return remote_files.is_directory(os.fspath(path))
     return os.path.isdir(path)
+
+
+def is_file(path: AnyPath) -> bool:
+    """Returns whether `path` is a file."""
+    if is_remote(path):
+        return exists(path) and not is_directory(path)
+    return os.path.isfile(path)
+
+
+def explain_missing(path: AnyPath) -> None:
+    """Says why a remote path that is not there cannot be there; else returns.
+
+    Raises:
+        StorageError: there is no such bucket, or it may not be looked into.
+    """
+    if is_remote(path):
+        from tfrecords import remote_files
+
+        remote_files.check_bucket(os.fspath(path))
+
+
+def names(directory: AnyPath) -> list[str]:
+    """Returns the names of the files and folders in a folder, sorted; none if it is not there."""
+    if is_remote(directory):
+        from tfrecords import remote_files
+
+        return remote_files.names(os.fspath(directory))
+    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
 
 
 def file_size(path: AnyPath) -> int:
@@ -39,8 +121,9 @@ def file_size(path: AnyPath) -> int:
         FileNotFoundError: there is no such file, here or remote.
     """
     if is_remote(path):
-        with _missing_as_file_not_found(path):
-            return int(_gfile().stat(os.fspath(path)).length)
+        from tfrecords import remote_files
+
+        return remote_files.size(os.fspath(path))
     return os.stat(path).st_size
 
 
@@ -52,24 +135,102 @@ def open_for_reading(path: AnyPath) -> Iterator[BinaryIO]:
         FileNotFoundError: there is no such file, here or remote.
     """
     if is_remote(path):
-        with _missing_as_file_not_found(path), _gfile().GFile(os.fspath(path), "rb") as remote:
+        from tfrecords import remote_files
+
+        with remote_files.reading(os.fspath(path)) as remote:
             yield cast(BinaryIO, remote)
     else:
         with open(path, "rb", buffering=1 << 20) as file:
             yield file
 
 
-def _gfile() -> Any:
-    import tensorflow as tf
+def read_bytes(path: AnyPath) -> bytes:
+    """Returns a whole file; raises `FileNotFoundError` as `open_for_reading` does."""
+    with open_for_reading(path) as file:
+        return file.read()
 
-    return tf.io.gfile
+
+def read_text(path: AnyPath) -> str:
+    """Returns a whole file of UTF-8; raises `FileNotFoundError` as `open_for_reading` does."""
+    return read_bytes(path).decode("utf-8")
 
 
-@contextmanager
-def _missing_as_file_not_found(path: AnyPath) -> Iterator[None]:
-    import tensorflow as tf
+def partial(path: Path) -> Path:
+    """Returns the hidden name under which `write_bytes` writes a local file."""
+    return path.with_name(f".{path.name}.partial")
 
-    try:
-        yield
-    except tf.errors.NotFoundError as error:
-        raise FileNotFoundError(os.fspath(path)) from error
+
+def write_bytes(path: AnyPath, data: bytes) -> None:
+    """Writes a file whole or not at all, in the place of one that is there.
+
+    The folder of a local file must exist.
+    """
+    if is_remote(path):
+        from tfrecords import remote_files
+
+        with remote_files.writing(os.fspath(path)) as remote:
+            remote.write(data)
+        return
+    temporary = partial(Path(path))
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut could leave the name without the content
+    os.replace(temporary, path)
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Writes a file of UTF-8 as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def make_directories(path: AnyPath) -> None:
+    """Makes a folder and those above it; in a store of objects they come with the first file."""
+    if is_remote(path):
+        from tfrecords import remote_files
+
+        remote_files.make_directories(os.fspath(path))
+    else:
+        os.makedirs(path, exist_ok=True)
+
+
+def remove(path: AnyPath) -> None:
+    """Removes a file; one that is not there is no error."""
+    if is_remote(path):
+        from tfrecords import remote_files
+
+        remote_files.remove(os.fspath(path))
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def remove_tree(path: AnyPath) -> None:
+    """Removes a folder with all that is in it."""
+    if is_remote(path):
+        from tfrecords import remote_files
+
+        remote_files.remove_tree(os.fspath(path))
+    else:
+        shutil.rmtree(path)
+
+
+def copy_to_remote(
+    source: Path, target: AnyPath, report: Callable[[int], None] | None = None
+) -> None:
+    """Copies a local file to a remote path.
+
+    Args:
+        source: the local file.
+        target: the remote path; a file that is there is replaced.
+        report: is called with the number of bytes behind each piece.
+
+    Raises:
+        StorageError: it cannot be written there. Nothing of it is left then, if that can be helped.
+    """
+    from tfrecords import remote_files
+
+    with open(source, "rb") as file, remote_files.writing(os.fspath(target)) as remote:
+        while piece := file.read(_COPY_BYTES):
+            remote.write(piece)
+            if report is not None:
+                report(len(piece))

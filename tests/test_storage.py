@@ -1,0 +1,163 @@
+"""Files local and remote, the remote ones in TensorFlow's own file system in memory (ram://)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from tfrecords import remote_files, storage
+from tfrecords.errors import ConnectionLostError, StorageError
+from tfrecords.storage import Location, RemotePath
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["local", "remote"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Location]:
+    if request.param == "local":
+        yield tmp_path / "folder"
+    else:
+        yield RemotePath(f"ram://storage{next(_numbers)}/folder")
+
+
+def test_locations_join_alike() -> None:
+    assert storage.location("a/b/") / "c" == Path("a/b/c")
+    assert storage.location(Path("a")) == Path("a")
+    remote = storage.location("gs://bucket/films/")
+    assert str(remote / "film" / "film.json") == "gs://bucket/films/film/film.json"
+    assert os.fspath(remote) == f"{remote}" == "gs://bucket/films"
+    assert (remote / "film").name == "film"
+    assert storage.location(remote) is remote and storage.is_remote(remote)
+
+
+def test_what_is_written_is_read_and_replaced(folder: Location) -> None:
+    storage.make_directories(folder)
+    path = folder / "ümlaut.txt"
+    for text in ("first, and longer", "second ü"):
+        storage.write_text(path, text)
+        assert storage.read_text(path) == text
+        assert storage.file_size(path) == len(text.encode())
+    assert storage.names(folder) == ["ümlaut.txt"], "no temporary file stays"
+    with storage.open_for_reading(path) as file:
+        assert (file.read(3), file.read(100), file.read(1)) == (b"sec", "ond ü".encode(), b"")
+
+
+def test_files_and_folders_are_told_apart(folder: Location) -> None:
+    assert not storage.exists(folder) and storage.names(folder) == []
+    storage.make_directories(folder / "sub")
+    storage.write_bytes(folder / "sub" / "b", b"1")
+    storage.write_bytes(folder / "a", b"")
+    assert storage.names(folder) == ["a", "sub"]
+    for path, file, directory in (
+        (folder / "a", True, False),
+        (folder / "sub", False, True),
+        (folder / "none", False, False),
+    ):
+        assert storage.is_file(path) is file
+        assert storage.is_directory(path) is directory
+        assert storage.exists(path) is (file or directory)
+
+
+def test_removing(folder: Location) -> None:
+    storage.make_directories(folder / "sub")
+    for name in ("a", "b"):
+        storage.write_bytes(folder / "sub" / name, b"1")
+    storage.remove(folder / "sub" / "a")
+    storage.remove(folder / "sub" / "a")
+    assert storage.names(folder / "sub") == ["b"]
+    storage.remove_tree(folder)
+    assert not storage.exists(folder / "sub" / "b") and not storage.exists(folder)
+
+
+def test_a_missing_file_is_named(folder: Location) -> None:
+    path = folder / "none"
+    for call in (storage.file_size, storage.read_bytes):
+        with pytest.raises(FileNotFoundError) as caught:
+            call(path)
+        assert caught.value.filename in (path, str(path))
+
+
+def test_a_copy_reports_its_bytes(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", RemotePath("ram://copy/deep/target")
+    data = os.urandom(9 << 20)
+    source.write_bytes(data)
+    reported: list[int] = []
+    for _ in range(2):
+        storage.copy_to_remote(source, target, reported.append)
+    assert storage.read_bytes(target) == data
+    assert reported == [8 << 20, 1 << 20] * 2
+
+
+def test_a_file_whose_writing_fails_does_not_appear(folder: Location) -> None:
+    if isinstance(folder, Path):
+        pytest.skip("write_bytes has its bytes at hand")
+    storage.write_bytes(folder / "file", b"old")
+    with pytest.raises(KeyError), remote_files.writing(str(folder / "file")) as file:
+        file.write(b"half")
+        raise KeyError
+    assert storage.read_bytes(folder / "file") == b"old"
+    assert storage.names(folder) == ["file"]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "az", "hdfs"])
+def test_a_scheme_of_tensorflow_io_names_what_to_install(scheme: str) -> None:
+    if scheme in remote_files._schemes(tf) or tf.__version__.startswith("2.16."):
+        pytest.skip("this TensorFlow may have it")
+    with pytest.raises(StorageError) as caught:
+        storage.exists(f"{scheme}://bucket/film")
+    assert str(caught.value) == (
+        f"{scheme}://bucket/film: TensorFlow {tf.__version__} alone does not reach {scheme}://; "
+        'use an environment of its own with Python 3.11 or 3.12: pip install "bladerunner_ae[io]"'
+    )
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_scheme_lists_the_known() -> None:
+    with pytest.raises(StorageError, match=r"unknown kind of path ftp://; known are .*gs.*s3"):
+        storage.names("ftp://host/film")
+
+
+def test_a_server_that_does_not_answer_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("S3_ENDPOINT", raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StorageError, match=r"S3 server http://127\.0\.0\.1:9 does not answer"):
+        storage.exists("s3://bucket/film")
+    monkeypatch.delenv("S3_ENDPOINT")  # taken over from the other name
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "kind", "named"),
+    [
+        ("PermissionDeniedError", "No response body", StorageError, "access denied.*AWS_ACCESS"),
+        ("UnauthenticatedError", "401", StorageError, "access denied"),
+        ("NotFoundError", "NoSuchBucket: The ...", StorageError, "there is no bucket 'films'"),
+        ("NotFoundError", "The specified bucket does not exist.", StorageError, "no bucket"),
+        ("NotFoundError", "Object does not exist", FileNotFoundError, "No such file"),
+        ("UnavailableError", "a\nb.", ConnectionLostError, r"UnavailableError \(a b\); check"),
+        ("AbortedError", "", ConnectionLostError, "no reason given"),
+    ],
+)
+def test_errors_say_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, error: str, message: str, kind: type[Exception], named: str
+) -> None:
+    monkeypatch.setattr(remote_files, "_ready", {"s3"})
+    with pytest.raises(kind, match=named) as caught, remote_files._explained("s3://films/a"):
+        raise getattr(tf.errors, error)(None, None, message)
+    assert "s3://films/a" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_local_files_need_no_tensorflow(tmp_path: Path) -> None:
+    program = (
+        "import sys; from tfrecords import storage, card; "
+        "p = storage.location(sys.argv[1]); storage.write_text(p / 'a', 'x'); "
+        "assert storage.names(p) == ['a'] and storage.is_file(p / 'a'); "
+        "storage.remove_tree(p); sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
