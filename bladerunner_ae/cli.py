@@ -38,8 +38,29 @@ def run(main: Callable[[], int | None]) -> None:
     Args:
         main: reads the flags, does the work and returns an exit code or None for 0.
     """
+
+    def without_arguments(arguments: list[str]) -> int | None:
+        if arguments:
+            print(f"error: unexpected argument {arguments[0]!r}; flags are written --name=value, "
+                  "see --help", file=sys.stderr)  # fmt: skip
+            return 1
+        return main()
+
+    _start(without_arguments, main.__module__)
+
+
+def run_with_arguments(main: Callable[[list[str]], int | None]) -> None:
+    """Like `run`, for a command that takes arguments beside its flags.
+
+    Args:
+        main: gets the arguments that are no flags; else as for `run`.
+    """
+    _start(main, main.__module__)
+
+
+def _start(main: Callable[[list[str]], int | None], module_name: str) -> None:
     quiet_tensorflow()
-    module = sys.modules[main.__module__]
+    module = sys.modules[module_name]
     arguments = sys.argv[1:]
     if _HELP.intersection(arguments):
         print(_help_text(module, sys.argv[0]))
@@ -50,11 +71,7 @@ def run(main: Callable[[], int | None]) -> None:
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
 
     def guarded(argv: Sequence[str]) -> int:
-        if len(argv) > 1:
-            print(f"error: unexpected argument {argv[1]!r}; flags are written --name=value, "
-                  "see --help", file=sys.stderr)  # fmt: skip
-            return 1
-        return _call(main)
+        return _call(lambda: main(list(argv[1:])))
 
     app.run(guarded, flags_parser=_parse)
 

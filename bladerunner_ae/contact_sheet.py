@@ -1,4 +1,4 @@
-"""One picture that shows at a glance what a network remembers: pairs of original and dream."""
+"""Contact sheets: a film at a glance, and what a network remembers of it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ _PICTURE_WIDTH = 256
 _BACKGROUND, _TEXT, _FAINT_TEXT = (18, 18, 20), (214, 214, 210), (140, 140, 138)
 _FONT_SIZE = 15
 _MARGIN, _BETWEEN_PAIRS, _WITHIN_PAIR = 24, 22, 3
+_BETWEEN_FRAMES = 10
 _LINE = _FONT_SIZE + 10
 
 
@@ -60,6 +61,49 @@ def make_contact_sheet(pairs: Sequence[Pair], columns: int = 3) -> Image.Image:
         sheet.paste(_scaled(dream, (width, height)), (left + width + _WITHIN_PAIR, top))
         text = _fitting(caption, font, pair_width)
         draw.text((left, top + height + 3), text, _TEXT, font)
+    return sheet
+
+
+def make_frame_sheet(
+    pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], title: str
+) -> Image.Image:
+    """Lays out the frames of a film, row by row, each with its caption below.
+
+    Args:
+        pictures: uint8 [height, width, 3], RGB; all are shown at the first one's size.
+        captions: one for each picture.
+        title: stands above them.
+
+    Returns:
+        An RGB picture, about as wide as high or wider.
+
+    Raises:
+        ValueError: there are no pictures.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet needs at least one picture")
+    width, height = _picture_size(pictures[0])
+    step_x, step_y = width + _BETWEEN_FRAMES, height + _LINE + _BETWEEN_FRAMES // 2
+    # As many columns as make the sheet three parts wide to two parts high.
+    ideal = (len(pictures) * 1.5 * step_y / step_x) ** 0.5
+    columns = min(
+        range(1, len(pictures) + 1),
+        # A hole in the last row is as bad as a quarter of a column more or less.
+        key=lambda number: abs(number - ideal) + -len(pictures) % number / 4,
+    )
+    rows = -(-len(pictures) // columns)
+    size = (
+        2 * _MARGIN + columns * step_x - _BETWEEN_FRAMES,
+        2 * _MARGIN + _LINE + rows * step_y - _BETWEEN_FRAMES // 2,
+    )
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
+    draw.text((_MARGIN, _MARGIN - 4), _fitting(title, font, size[0] - 2 * _MARGIN), _TEXT, font)
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        left = _MARGIN + number % columns * step_x
+        top = _MARGIN + _LINE + number // columns * step_y
+        sheet.paste(_scaled(picture, (width, height)), (left, top))
+        draw.text((left, top + height + 3), _fitting(caption, font, width), _FAINT_TEXT, font)
     return sheet
 
 
