@@ -3,9 +3,7 @@
 TensorFlow is imported only when a model is loaded.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,8 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.geometry import Size
+from tfrecords import storage
+from tfrecords.storage import AnyPath, Location
 
 SIGNATURE = "reconstruct"
 INPUT, OUTPUT = "image", "reconstruction"
@@ -27,7 +27,7 @@ class Autoencoder:
     """
 
     def __init__(
-        self, path: Path, raster: Size, model: Any, function: Callable[..., dict[str, Any]]
+        self, path: Location, raster: Size, model: Any, function: Callable[..., dict[str, Any]]
     ) -> None:
         self.path, self.raster = path, raster
         # The function alone would not keep the variables of its model alive.
@@ -47,7 +47,7 @@ class Autoencoder:
         return self._function(**{INPUT: tf.constant(images)})[OUTPUT].numpy()
 
 
-def load_autoencoder(path: Path | str) -> Autoencoder:
+def load_autoencoder(path: AnyPath) -> Autoencoder:
     """Loads an exported autoencoder.
 
     Args:
@@ -58,7 +58,7 @@ def load_autoencoder(path: Path | str) -> Autoencoder:
         InputError: there is no such folder, it holds no SavedModel, or one that does something
             else.
     """
-    folder = find_saved_model(Path(path))
+    folder = find_saved_model(storage.location(path))
     import tensorflow as tf
 
     try:
@@ -83,15 +83,18 @@ def load_autoencoder(path: Path | str) -> Autoencoder:
     return autoencoder
 
 
-def find_saved_model(path: Path) -> Path:
-    """The folder of the SavedModel meant by `path`; see `load_autoencoder`. TensorFlow-free.
+def find_saved_model(path: Location) -> Location:
+    """The folder of the SavedModel meant by `path`; see `load_autoencoder`.
+
+    A local one is found without TensorFlow.
 
     Raises:
         InputError: there is none.
     """
-    if not path.exists():
+    if not storage.exists(path):
+        storage.explain_missing(path)
         raise InputError(f"{path}: no such model folder; check the name, or train a model first")
-    if not path.is_dir():
+    if not storage.is_directory(path):
         raise InputError(f"{path}: is a file; give the folder of a SavedModel")
     for folder in (path, path / "export" / "autoencoder", path / "autoencoder"):
         if _is_saved_model(folder):
@@ -104,19 +107,17 @@ def find_saved_model(path: Path) -> Path:
     )
 
 
-def _is_saved_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+def _is_saved_model(folder: Location) -> bool:
+    return any(storage.is_file(folder / name) for name in ("saved_model.pb", "saved_model.pbtxt"))
 
 
-def _versions(folder: Path) -> list[Path]:
+def _versions(folder: Location) -> list[Location]:
     """The numbered SavedModels of a folder, oldest first."""
-    if not folder.is_dir():
-        return []
-    names = [name for name in os.listdir(folder) if name.isdecimal()]
+    names = [name for name in storage.names(folder) if name.isdecimal()]
     return [folder / name for name in sorted(names, key=int) if _is_saved_model(folder / name)]
 
 
-def _raster(folder: Path, function: Any) -> Size:
+def _raster(folder: Location, function: Any) -> Size:
     """(height, width) from the signature, after a check that it is what we can use."""
     inputs = function.structured_input_signature[1]
     outputs = function.structured_outputs

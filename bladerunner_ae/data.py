@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
+from tfrecords import storage
 from tfrecords.card import FilmCard
 from tfrecords.framing import read_records
 from tfrecords.reader import decode_image
@@ -88,7 +88,9 @@ def in_shots(frames: int, shots: Iterable[Sequence[int]]) -> NDArray[np.bool_]:
     return inside
 
 
-def read_images(directory: str | Path, card: FilmCard, indices: Sequence[int]) -> NDArray[np.uint8]:
+def read_images(
+    directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
+) -> NDArray[np.uint8]:
     """Reads single frames, opening only the shards that hold them.
 
     Args:
@@ -110,7 +112,7 @@ def read_images(directory: str | Path, card: FilmCard, indices: Sequence[int]) -
             if 0 <= index - shard.first_frame < shard.frames
         }
         if places:
-            records = read_records(str(Path(directory) / shard.name))
+            records = read_records(storage.join(directory, shard.name))
             for number, record in enumerate(islice(records, max(places) + 1)):
                 if number in places:
                     encoded = parse(record).encoded

@@ -9,6 +9,7 @@ Examples:
   python -m bladerunner_ae.evaluate --model=RUN --data=DATA/another_film --output=another.json
 """
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ from numpy.typing import NDArray
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.progress import Progress
+from tfrecords import storage
 from tfrecords.card import FilmCard
+from tfrecords.storage import Location, location
 
 _WORST_SHOTS = 5
 _SHEET_FRAMES = 18
 
 
 def evaluate_film(
-    model: Path, records: Path, batch_size: int = 64, max_frames: int = 0
+    model: Location, records: Location, batch_size: int = 64, max_frames: int = 0
 ) -> dict[str, Any]:
     """Runs a film's records through an exported autoencoder.
 
@@ -95,7 +98,7 @@ def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.st
 
 
 def _measure(
-    autoencoder: Any, records: Path, card: FilmCard, batch_size: int, every: int
+    autoencoder: Any, records: Location, card: FilmCard, batch_size: int, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     import tensorflow as tf
 
@@ -129,7 +132,7 @@ def _means(
     }
 
 
-def write_contact_sheet(model: Path, records: Path, output: Path) -> None:
+def write_contact_sheet(model: Location, records: Location, output: Location) -> None:
     """Writes a PNG of frames across the film, each beside the model's dream of it.
 
     Args:
@@ -150,10 +153,15 @@ def write_contact_sheet(model: Path, records: Path, output: Path) -> None:
     captions = [f"frame {index}, {labels[index]}" for index in chosen]
     dreams = autoencoder.reconstruct(originals)
     sheet = make_contact_sheet(list(zip(originals, dreams, captions, strict=True)), columns=3)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    sheet.save(partial, format="PNG")
-    partial.replace(output)
+    png = io.BytesIO()
+    sheet.save(png, "PNG")
+    _make_folder_of(output)
+    storage.write_bytes(output, png.getvalue())
+
+
+def _make_folder_of(output: Location) -> None:
+    if isinstance(output, Path):
+        output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:
@@ -180,15 +188,17 @@ def main() -> None:
 
     values = flags.FLAGS
     result = evaluate_film(
-        Path(values.model), Path(values.data), values.batch_size, values.max_frames
+        location(values.model), location(values.data), values.batch_size, values.max_frames
     )
     for line in describe(result):
         print(line)
     if values.contact_sheet:
-        write_contact_sheet(Path(values.model), Path(values.data), Path(values.contact_sheet))
+        write_contact_sheet(
+            location(values.model), location(values.data), location(values.contact_sheet)
+        )
     if values.output:
-        output = Path(values.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
+        output = location(values.output)
+        _make_folder_of(output)
         write_json(output, result)
 
 

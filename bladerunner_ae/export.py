@@ -8,15 +8,15 @@ Examples:
   saved_model_cli show --dir out/my_film/run/export/decoder/1 --all
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
+from tfrecords import storage
+from tfrecords.storage import Location
 
 
-def export_run(run: Path) -> list[Path]:
+def export_run(run: Location) -> list[Location]:
     """Exports the newest checkpoint of a run folder.
 
     Raises:
@@ -35,7 +35,7 @@ def export_run(run: Path) -> list[Path]:
 
 def main() -> None:
     """Reads the flags and exports."""
-    for path in export_run(Path(flags.FLAGS.model_dir)):
+    for path in export_run(storage.location(flags.FLAGS.model_dir)):
         print(path)
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,11 @@ from typing import Any
 import bladerunner_ae
 from bladerunner_ae import config as configuration
 from bladerunner_ae.config import ModelConfig, TrainConfig
-from bladerunner_ae.errors import InputError, OutputError
+from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
+from tfrecords import storage
+from tfrecords.errors import RecordsError
 from tfrecords.lock import FileLock
+from tfrecords.storage import Location
 
 CONFIG_NAME = "config.json"
 # What may change between one start and the next of the same run: how often it reports, how long
@@ -74,51 +76,66 @@ class RunConfig:
 
 
 @contextmanager
-def writing(run: Path) -> Iterator[None]:
+def writing(run: Location) -> Iterator[None]:
     """Keeps other processes from writing a run folder meanwhile, and explains a full disk.
 
-    The lock lies beside the folder, because starting over deletes the folder.
+    The lock lies beside the folder, because starting over deletes the folder. Remote stores know
+    no locks: nothing keeps two processes from writing one remote run.
 
     Raises:
         RecordsError: another process is writing the run.
-        OutputError: the disk became full.
+        OutputError: the disk became full, or a remote store failed.
     """
-    run = run.resolve()
-    run.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.parent / f".{run.name}.lock", str(run))
+    lock = _lock(run)
     try:
         yield
+    except (BladerunnerError, RecordsError):
+        raise
     except Exception as error:
         # TensorFlow has errors of its own for it, which all quote the operating system.
         if os.strerror(errno.ENOSPC) in str(error):
             raise OutputError(
                 f"{run}: the disk is full; free some space and run the same command again"
             ) from error
+        if reason := storage.failure(error):
+            raise OutputError(
+                f"{run}: the remote store failed ({reason}); run the same command again"
+            ) from error
         raise
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
-def load_config(run: Path) -> RunConfig:
+def _lock(run: Location) -> FileLock | None:
+    if not isinstance(run, Path):
+        return None
+    run = run.resolve()
+    run.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(run.parent / f".{run.name}.lock", str(run))
+
+
+def load_config(run: Location) -> RunConfig:
     """Reads RUN/config.json.
 
     Raises:
         InputError: the folder is no run, or its file is damaged.
     """
     path = run / CONFIG_NAME
-    if not path.is_file():
+    if not storage.is_file(path):
+        storage.explain_missing(run)
         raise InputError(
             f"{run}: not a run folder (it has no {CONFIG_NAME}); give the --model_dir of a run"
         )
     try:
-        return RunConfig.from_json(json.loads(path.read_text("utf-8")))
+        return RunConfig.from_json(json.loads(storage.read_text(path)))
     except InputError as error:
         raise InputError(f"{path}: {error}; train again with --overwrite") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({error}); train again with --overwrite") from None
 
 
-def open_run(run: Path, config: RunConfig, overwrite: bool) -> RunConfig:
+def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
     """Makes the run folder, or checks that an existing one is the same run.
 
     Args:
@@ -132,36 +149,26 @@ def open_run(run: Path, config: RunConfig, overwrite: bool) -> RunConfig:
     Raises:
         InputError: the folder holds another run, or something that is no run.
     """
-    if run.exists() and not run.is_dir():
+    if storage.is_file(run):
         raise InputError(f"{run}: is a file, not a folder; choose another --model_dir")
     # What a start that was killed at once may leave behind is no reason to refuse the next.
-    if run.is_dir() and any(path != _partial(run / CONFIG_NAME) for path in run.iterdir()):
-        if (run / CONFIG_NAME).is_file() and not overwrite:
+    if set(storage.names(run)) - {storage.partial(Path(CONFIG_NAME)).name}:
+        if storage.is_file(run / CONFIG_NAME) and not overwrite:
             different = config.differences(load_config(run))
             if different:
                 raise InputError(
                     f"{run}: holds another run ({'; '.join(different)}); use another --model_dir, "
                     "the same flags as before, or --overwrite to start over"
                 )
-        elif overwrite and (run / CONFIG_NAME).is_file():
-            shutil.rmtree(run)
+        elif overwrite and storage.is_file(run / CONFIG_NAME):
+            storage.remove_tree(run)
         else:
             raise InputError(f"{run}: not empty and not a run; choose another --model_dir")
-    run.mkdir(parents=True, exist_ok=True)
+    storage.make_directories(run)
     write_json(run / CONFIG_NAME, config.to_json())
     return config
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Writes JSON under a temporary name and renames it, so that no half file is ever read."""
-    temporary = _partial(path)
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+def write_json(path: Location, values: Any) -> None:
+    """Writes JSON whole or not at all, so that no half file is ever read."""
+    storage.write_text(path, json.dumps(values, indent=2) + "\n")

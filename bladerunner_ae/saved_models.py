@@ -14,7 +14,8 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,13 @@ import tensorflow as tf
 from bladerunner_ae import pixels
 from bladerunner_ae.networks import Networks
 from bladerunner_ae.run_folder import write_json
+from tfrecords import storage
+from tfrecords.storage import Location
 
 MODELS = ("autoencoder", "encoder", "decoder")
 MODEL_CARD = "assets.extra/model_card.json"
 _JPEG_QUALITY = 95
+_LAST_FILE = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ class Signature:
     function: Callable[..., dict[str, Any]]
 
 
-def export_models(networks: Networks, card: dict[str, Any], destination: Path) -> list[Path]:
+def export_models(
+    networks: Networks, card: dict[str, Any], destination: Location
+) -> list[Location]:
     """Writes the next version of every model under `destination`.
 
     Args:
@@ -51,36 +57,56 @@ def export_models(networks: Networks, card: dict[str, Any], destination: Path) -
     Returns:
         The folders written, one a model. Each appears under its name when it is whole.
     """
-    written = []
+    written: list[Location] = []
     for name, signatures in _signatures(networks).items():
         base = destination / name
-        base.mkdir(parents=True, exist_ok=True)
-        for stale in base.glob(".partial*"):
-            shutil.rmtree(stale)
-        version = max([int(p.name) for p in base.iterdir() if p.name.isdigit()], default=0) + 1
-        partial = base / f".partial-{version}"
-        _write_saved_model(partial, networks, name, signatures)
-        (partial / MODEL_CARD).parent.mkdir()
-        write_json(partial / MODEL_CARD, card)
-        partial.rename(base / str(version))
+        version = max(_versions(base), default=0) + 1
+        with _new_folder(base, str(version)) as partial:
+            _write_saved_model(partial, networks, name, signatures)
+            (partial / MODEL_CARD).parent.mkdir()
+            write_json(partial / MODEL_CARD, card)
         written.append(base / str(version))
     return written
 
 
-def newest_versions(destination: Path) -> list[Path]:
+def _versions(base: Location) -> list[int]:
+    return [int(name) for name in storage.names(base) if name.isdigit()]
+
+
+@contextlib.contextmanager
+def _new_folder(base: Location, version: str) -> Iterator[Path]:
+    """Gives a local folder to fill, which is then made into `base`/`version`."""
+    if isinstance(base, Path):
+        base.mkdir(parents=True, exist_ok=True)
+        for stale in base.glob(".partial*"):
+            shutil.rmtree(stale)
+        partial = base / f".partial-{version}"
+        yield partial
+        partial.rename(base / version)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        partial = Path(temporary) / version
+        yield partial
+        files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
+        # A folder is a SavedModel as soon as it holds saved_model.pb.
+        for path in sorted(files, key=lambda path: path.name == _LAST_FILE):
+            storage.copy_to_remote(path, base / version / path.relative_to(partial).as_posix())
+
+
+def newest_versions(destination: Location) -> list[Location]:
     """Returns the newest version's folder of each model that RUN/export holds."""
-    found = []
+    found: list[Location] = []
     for name in MODELS:
-        versions = [p for p in (destination / name).glob("*") if p.name.isdigit()]
+        versions = _versions(destination / name)
         if versions:
-            found.append(max(versions, key=lambda path: int(path.name)))
+            found.append(destination / name / str(max(versions)))
     return found
 
 
-def load_model_card(version: Path) -> dict[str, Any]:
+def load_model_card(version: Location) -> dict[str, Any]:
     """Returns where a SavedModel comes from; empty for one that is not ours."""
     path = version / MODEL_CARD
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return json.loads(storage.read_text(path)) if storage.is_file(path) else {}
 
 
 def _write_saved_model(

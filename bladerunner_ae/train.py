@@ -14,7 +14,6 @@ Examples:
 import dataclasses
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -22,6 +21,8 @@ from absl import flags
 from bladerunner_ae import config as configuration
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import UsageError
+from tfrecords import storage
+from tfrecords.storage import Location
 
 _TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "seed", "checkpoint_every",
                 "sample_every", "log_every")  # fmt: skip
@@ -106,7 +107,7 @@ def main() -> None:
     from bladerunner_ae.run_folder import open_run, writing
 
     values = flags.FLAGS
-    records, run = Path(values.data), Path(values.model_dir)
+    records, run = storage.location(values.data), storage.location(values.model_dir)
     config = run_config(values)
     strategy = training.choose_strategy(values.strategy)
     _check_replicas(config.train.batch_size, strategy.num_replicas_in_sync)
@@ -116,12 +117,12 @@ def main() -> None:
     with writing(run):
         open_run(run, config, values.overwrite)
         # One argument a line and nothing quoted: that is what --flagfile reads.
-        (run / "flags.txt").write_text("\n".join(sys.argv[1:]) + "\n", "utf-8")
+        storage.write_text(run / "flags.txt", "\n".join(sys.argv[1:]) + "\n")
         for path in _train(config, strategy, records, run):
             print(path)
 
 
-def _train(config: Any, strategy: Any, records: Path, run: Path) -> list[Path]:
+def _train(config: Any, strategy: Any, records: Location, run: Location) -> list[Location]:
     """Trains from the newest checkpoint to the end and exports; returns the SavedModels."""
     from bladerunner_ae import training
 

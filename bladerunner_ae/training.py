@@ -14,8 +14,10 @@ from bladerunner_ae.objectives import make_objective
 from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.trainer import Trainer
 from bladerunner_ae.training_log import TrainingLog
+from tfrecords import storage
 from tfrecords.card import load_card
 from tfrecords.reader import explain_data_loss, training_frames
+from tfrecords.storage import Location
 
 _KEPT_CHECKPOINTS = 3
 _COMPONENT_FRAMES = 2048
@@ -72,7 +74,7 @@ def build_trainer(config: RunConfig) -> Trainer:
     return trainer
 
 
-def checkpoint_manager(trainer: Trainer, run: Path) -> tf.train.CheckpointManager:
+def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointManager:
     """Returns the manager of RUN/checkpoints; checkpoints are named by their step."""
     return tf.train.CheckpointManager(
         tf.train.Checkpoint(trainer=trainer),
@@ -82,7 +84,7 @@ def checkpoint_manager(trainer: Trainer, run: Path) -> tf.train.CheckpointManage
     )
 
 
-def restore(trainer: Trainer, run: Path) -> int:
+def restore(trainer: Trainer, run: Location) -> int:
     """Loads the newest checkpoint of a run, networks and optimizer slots alike.
 
     Returns:
@@ -95,7 +97,7 @@ def restore(trainer: Trainer, run: Path) -> int:
     manager = checkpoint_manager(trainer, run)
     # The list of checkpoints is kept apart from their files, which a person may have deleted.
     listed = [path for path in (*manager.checkpoints, manager.latest_checkpoint) if path]
-    newest = next((path for path in reversed(listed) if Path(f"{path}.index").exists()), None)
+    newest = next((path for path in reversed(listed) if storage.exists(f"{path}.index")), None)
     if newest is None:
         return 0
     try:
@@ -111,7 +113,7 @@ def restore(trainer: Trainer, run: Path) -> int:
     return trainer.steps_done
 
 
-def fit(trainer: Trainer, config: RunConfig, records: Path, run: Path, start: int) -> None:
+def fit(trainer: Trainer, config: RunConfig, records: Location, run: Location, start: int) -> None:
     """Trains from step `start` to the configured number of steps and checkpoints at the end.
 
     Args:
@@ -155,13 +157,13 @@ def fit(trainer: Trainer, config: RunConfig, records: Path, run: Path, start: in
         raise explain_data_loss(records, card) from None
 
 
-def export(trainer: Trainer, config: RunConfig, run: Path) -> list[Path]:
+def export(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:
     """Writes the SavedModels of a trained run to RUN/export as a new version."""
     card: dict[str, Any] = {"step": trainer.steps_done, **config.to_json()}
     return saved_models.export_models(trainer.networks, card, run / "export")
 
 
-def export_if_new(trainer: Trainer, config: RunConfig, run: Path) -> list[Path]:
+def export_if_new(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:
     """As `export`, but leaves newest versions alone that were made at this very step."""
     newest = saved_models.newest_versions(run / "export")
     steps = {saved_models.load_model_card(path).get("step") for path in newest}

@@ -1,11 +1,12 @@
 """What a run shows while it learns: curves, pictures, checkpoints, one status line."""
 
 import contextlib
+import io
 import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,9 +14,12 @@ import tensorflow as tf
 
 from bladerunner_ae import data, metrics, pixels
 from bladerunner_ae.contact_sheet import make_contact_sheet, spread_frames
+from bladerunner_ae.log_file import LogFile
 from bladerunner_ae.progress import Progress
 from bladerunner_ae.run_folder import RunConfig
+from tfrecords import storage
 from tfrecords.card import load_card
+from tfrecords.storage import Location
 
 _PROBES = 8
 
@@ -34,8 +38,8 @@ class TrainingLog(keras.callbacks.Callback):
     def __init__(
         self,
         config: RunConfig,
-        records: Path,
-        run: Path,
+        records: Location,
+        run: Location,
         manager: tf.train.CheckpointManager,
         start: int,
     ) -> None:
@@ -46,15 +50,15 @@ class TrainingLog(keras.callbacks.Callback):
         self._originals = data.read_images(records, card, self._probes)
         self._held = data.in_shots(card.frames, config.held_out)[self._probes]
         self._open = contextlib.ExitStack()
-        (run / "samples").mkdir(exist_ok=True)
+        storage.make_directories(run / "samples")
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._step = self._start
         opened = self._open.enter_context
-        self._metrics = opened(_open_truncated(self._run / "metrics.jsonl", self._start))
-        self._text = opened((self._run / "log.txt").open("a", encoding="utf-8"))
-        self._summaries = tf.summary.create_file_writer(str(self._run / "tensorboard"))
-        self._open.callback(self._summaries.close)
+        self._metrics = opened(LogFile(self._run / "metrics.jsonl", self._is_before_start))
+        self._text = opened(LogFile(self._run / "log.txt"))
+        self._open_summaries()
+        self._open.callback(lambda: self._summaries.close())
         train = self._config.train
         self._progress = opened(Progress("train", train.steps, "steps", done=self._start))
         self._window = (time.monotonic(), self._start)
@@ -73,6 +77,8 @@ class TrainingLog(keras.callbacks.Callback):
         if self._step % train.sample_every == 0 or last:
             self._sample()
         if self._step % train.checkpoint_every == 0 or last:
+            # First, so that no run goes on from a step that its logs do not know of.
+            self._synchronise()
             self._manager.save(checkpoint_number=self._step)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -97,11 +103,11 @@ class TrainingLog(keras.callbacks.Callback):
 
     def _record(self, values: dict[str, float]) -> None:
         rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
-        self._metrics.write(json.dumps({"step": self._step, **rounded}) + "\n")
-        self._metrics.flush()
+        self._metrics.write(json.dumps({"step": self._step, **rounded}))
         with self._summaries.as_default(step=self._step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
+        if isinstance(self._run, Path):
             self._summaries.flush()
 
     def _sample(self) -> None:
@@ -125,27 +131,32 @@ class TrainingLog(keras.callbacks.Callback):
         sheet = make_contact_sheet(
             list(zip(self._originals, dreams.numpy(), captions, strict=True)), columns=2
         )
-        sheet.save(self._run / "samples" / f"step-{self._step:07d}.png")
+        png = io.BytesIO()
+        sheet.save(png, "PNG")
+        storage.write_bytes(self._run / "samples" / f"step-{self._step:07d}.png", png.getvalue())
         with self._summaries.as_default(step=self._step):
             tf.summary.image("original_and_dream", np.asarray(sheet.convert("RGB"))[None])
 
     def _say(self, text: str) -> None:
-        line = f"step {self._step}: {text}" if text else ""
-        self._text.write(time.strftime("%Y-%m-%d %H:%M:%S ") + line + "\n")
-        self._text.flush()
+        self._text.write(time.strftime("%Y-%m-%d %H:%M:%S ") + f"step {self._step}: {text}")
 
+    def _open_summaries(self) -> None:
+        self._summaries = tf.summary.create_file_writer(str(self._run / "tensorboard"))
 
-def _open_truncated(path: Path, step: int) -> TextIO:
-    """Opens a log for appending after dropping lines beyond `step`, or half written ones."""
-    kept = []
-    if path.exists():
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step and step > 0:
-                    kept.append(line)
-            except (ValueError, KeyError):
-                print(f"{path}: dropped a half-written line", file=sys.stderr)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text("".join(line + "\n" for line in kept), "utf-8")
-    temporary.replace(path)
-    return path.open("a", encoding="utf-8")
+    def _synchronise(self) -> None:
+        """Brings remote logs up to date; local ones always are."""
+        self._metrics.synchronise()
+        self._text.synchronise()
+        if not isinstance(self._run, Path):
+            # An events file that grows would be sent whole at every flush: begin another.
+            self._summaries.close()
+            self._open_summaries()
+
+    def _is_before_start(self, line: str) -> bool:
+        """Whether a line of metrics.jsonl stays: not beyond the start, and not half written."""
+        try:
+            step = int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError):
+            print(f"{self._run / 'metrics.jsonl'}: dropped a half-written line", file=sys.stderr)
+            return False
+        return self._start > 0 and step <= self._start

@@ -122,6 +122,27 @@ def remove_tree(path: str) -> None:
         _gfile(path).rmtree(path)
 
 
+def failure(error: BaseException) -> str | None:
+    """Returns what a store said if `error` can only be TensorFlow's about one, else None."""
+    import tensorflow as tf
+
+    kinds = (
+        tf.errors.UnavailableError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.AbortedError,
+        tf.errors.PermissionDeniedError,
+        tf.errors.UnauthenticatedError,
+    )
+    # The S3 client's own name for "the connection broke" is UnknownError with curl's number.
+    broken = isinstance(error, tf.errors.UnknownError) and "curlCode" in str(error)
+    return _reason(error) if isinstance(error, kinds) or broken else None
+
+
+def _reason(error: Any) -> str:
+    text = " ".join(str(error.message).split())[:200].strip(" :.")
+    return f"{type(error).__name__}: {text or 'no reason given'}"
+
+
 def aborts_at_exit() -> bool:
     """Returns whether a normal exit of this process would end in an abort.
 
@@ -223,8 +244,7 @@ def _explained(path: str) -> Iterator[None]:
             f"{path}: access denied; check the credentials ({_credentials(urlsplit(path).scheme)})"
         ) from error
     except tf.errors.OpError as error:
-        reason = " ".join(str(error.message).split())[:200].strip(" :.")
         raise ConnectionLostError(
-            f"{path}: {type(error).__name__} ({reason or 'no reason given'}); check the network "
-            "and the path, then run the same command again"
+            f"{path}: {_reason(error)}; check the network and the path, then run the same "
+            "command again"
         ) from error

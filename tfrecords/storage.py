@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,6 +213,19 @@ def remove_tree(path: AnyPath) -> None:
         remote_files.remove_tree(os.fspath(path))
     else:
         shutil.rmtree(path)
+
+
+def failure(error: BaseException) -> str | None:
+    """Returns what a remote store said when TensorFlow's own readers and writers failed on it.
+
+    Returns:
+        None for an error that is none of a remote store.
+    """
+    if "tensorflow" not in sys.modules:  # so no error can be one of its
+        return None
+    from tfrecords import remote_files
+
+    return remote_files.failure(error)
 
 
 def copy_to_remote(

@@ -40,9 +40,10 @@ from bladerunner_ae.reassembly import (
     reassemble_film,
 )
 from tfrecords.card import load_card
+from tfrecords.storage import Location, location
 
 
-def geometry_from_records(folder: Path, info: FilmInfo) -> Geometry:
+def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
     """How the film lies in its records, from their card.
 
     Args:
@@ -109,7 +110,7 @@ def _options(values: Any) -> ReassemblyOptions:
 
 def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry:
     if values.data:
-        return geometry_from_records(Path(values.data), info)
+        return geometry_from_records(location(values.data), info)
     bars = parse_bars(values.crop_bars)
     if bars is None:
         bars = find_bars(info)
@@ -134,12 +135,12 @@ def main() -> None:
     parse_bars(values.crop_bars)
     info = probe_film(film, parse_rate(values.frame_rate))
     check_outputs(film, output, options)
-    find_saved_model(Path(values.model))
+    find_saved_model(location(values.model))
     if values.data:
-        geometry_from_records(Path(values.data), info)
+        geometry_from_records(location(values.data), info)
     for note in info.notes:
         print(f"note: {film}: {note}", file=sys.stderr)
-    autoencoder = load_autoencoder(Path(values.model))
+    autoencoder = load_autoencoder(values.model)
     geometry = _geometry(values, info, autoencoder)
     if values.dry_run:
         print("\n".join(plan(info, autoencoder, geometry, output, options)))
