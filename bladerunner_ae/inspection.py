@@ -183,10 +183,8 @@ def clock(seconds: float | Fraction | None) -> str:
 
 
 def shard_files(directory: str) -> list[str]:
-    """Names of the files of a local folder that look like shards, in order; of a remote one []."""
-    if storage.is_remote(directory):
-        return []
-    return sorted(name for name in os.listdir(directory) if _SHARD_NAME.fullmatch(name))
+    """Names of the files of a folder that look like shards, in order."""
+    return [name for name in storage.names(directory) if _SHARD_NAME.fullmatch(name)]
 
 
 def _span(thing: str, numbers: tuple[int, int]) -> str:
@@ -223,7 +221,7 @@ def _without_card(folder: str, error: RecordsError) -> Inspection:
             raise RecordsError(f"{folder}: is not there; {remarks[0]}") from error
         raise error
     names = shard_files(folder)
-    if not names and not os.path.exists(os.path.join(folder, CARD_NAME)):
+    if not names and not storage.exists(storage.join(folder, CARD_NAME)):
         raise error
     # "DATA/film/film.json: is damaged (...); ..." or "DATA/film: has no film.json, so ...".
     what = str(error).partition(": ")[2].partition("; ")[0]
