@@ -9,7 +9,6 @@ differ in colour. On the Big Buck Bunny trailer five cuts score 24 to 26 and not
 import base64
 from collections import deque
 from fractions import Fraction
-from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -31,13 +30,13 @@ _RETURNED = 0.5
 
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Every second or third pixel of a large picture, uint8 [height, width, 3].
+    """Some rows of a large picture, uint8 [rows, width, 3], enough for finding shots.
 
-    That is enough for finding shots, and four or nine times faster. A thumbnail's thumbnail is the
-    thumbnail itself.
+    Whole rows, because picking single pixels out of rows takes ten times as long. A thumbnail's
+    thumbnail is the thumbnail itself.
     """
-    step = max(isqrt(image.shape[0] * image.shape[1] // _ENOUGH_PIXELS), 1)
-    return np.ascontiguousarray(image[::step, ::step])
+    step = max(image.shape[0] * image.shape[1] // _ENOUGH_PIXELS, 1)
+    return np.ascontiguousarray(image[::step])
 
 
 class ShotFinder:
