@@ -17,6 +17,7 @@ from absl import app, flags, logging
 
 import bladerunner_ae
 from bladerunner_ae.errors import BladerunnerError
+from tfrecords import storage
 from tfrecords.errors import RecordsError
 
 # Errors of the operating system that say "this path is no good"; any other OSError means that
@@ -73,7 +74,16 @@ def _start(main: Callable[[list[str]], int | None], module_name: str) -> None:
     def guarded(argv: Sequence[str]) -> int:
         return _call(lambda: main(list(argv[1:])))
 
-    app.run(guarded, flags_parser=_parse)
+    try:
+        app.run(guarded, flags_parser=_parse)
+    except SystemExit as leaving:
+        if storage.aborts_at_exit():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(
+                leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+            )
+        raise
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -102,7 +112,10 @@ def _call(main: Callable[[], int | None]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         code = 2 if error.errno in _BAD_PATH else 3
         return _report(f"{where}{error.strerror or error}", code)
-    except Exception as error:  # a fault of ours: still one line, the traceback on request
+    except Exception as error:
+        if reason := storage.failure(error):
+            return _report(f"a remote store failed ({reason}); run the same command again", 3)
+        # a fault of ours: still one line, the traceback on request
         return _report(
             f"unexpected {type(error).__name__}: {_first_line(error)} "
             "(--verbosity=1 shows the traceback)",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -141,15 +140,6 @@ def failure(error: BaseException) -> str | None:
 def _reason(error: Any) -> str:
     text = " ".join(str(error.message).split())[:200].strip(" :.")
     return f"{type(error).__name__}: {text or 'no reason given'}"
-
-
-def aborts_at_exit() -> bool:
-    """Returns whether a normal exit of this process would end in an abort.
-
-    The destructors of tensorflow-io's S3 client run after those of what they need ("pure virtual
-    method called"), so a process that has loaded it must leave by `os._exit`.
-    """
-    return "tensorflow_io" in sys.modules
 
 
 def _gfile(path: str) -> Any:

@@ -228,6 +228,15 @@ def failure(error: BaseException) -> str | None:
     return remote_files.failure(error)
 
 
+def aborts_at_exit() -> bool:
+    """Returns whether a normal exit of this process would end in an abort.
+
+    The destructors of tensorflow-io's S3 client run after those of what they need ("pure virtual
+    method called"), so a process that has loaded it must flush and leave by `os._exit`.
+    """
+    return "tensorflow_io" in sys.modules
+
+
 def copy_to_remote(
     source: Path, target: AnyPath, report: Callable[[int], None] | None = None
 ) -> None:
