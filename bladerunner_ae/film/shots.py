@@ -8,6 +8,7 @@ differ in colour. On the Big Buck Bunny trailer five cuts score 24 to 26 and not
 
 import base64
 from collections import deque
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -39,35 +40,48 @@ def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[::step])
 
 
-class ShotFinder:
-    """Feed it the record pictures in order, then ask for `starts`."""
+@dataclass(frozen=True)
+class ShotMeasure:
+    """What a frame contributes to finding shots; follows from it and the two frames before.
+
+    Attributes:
+        cut: whether the picture changed suddenly.
+        black: whether the picture is black.
+        coarse: uint8 [rows, columns, 3], of a cut and the few frames behind one; else None.
+        before: the same of the frame before a cut; else None.
+    """
+
+    cut: bool
+    black: bool
+    coarse: NDArray[np.uint8] | None = field(default=None, compare=False)
+    before: NDArray[np.uint8] | None = field(default=None, compare=False)
+
+
+class ShotMeter:
+    """Measures frame after frame; may begin anywhere in a film, two frames before it counts."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
         self._fed: deque[NDArray[np.uint8]] = deque(maxlen=2)
-        self._starts = [0]
         self._count = 0
-        self._was_black = False
-        self._before_cut: NDArray[np.int16] | None = None
-        self._jump = 0.0
+        self._last_cut: int | None = None
 
-    def feed(self, image: NDArray[np.uint8]) -> None:
+    def measure(self, image: NDArray[np.uint8]) -> ShotMeasure:
         """Takes the next picture or its thumbnail, uint8 [height, width, 3], RGB."""
         image = thumbnail(image)
         cut = self._score(image) >= _THRESHOLD
-        black = int(image.max()) <= _BLACK_LEVEL
-        coarse = _coarse(image)
-        # A fade has no cut; the first picture after black begins a shot as well.
-        if (cut or (self._was_black and not black)) and self._age() >= _SHORTEST_SHOT:
-            self._starts.append(self._count)
-            self._before_cut = _coarse(self._fed[-1]) if cut and not self._was_black else None
-            self._jump = _distance(coarse, self._before_cut)
-        elif self._age() < _SHORTEST_SHOT and self._returned(coarse):
-            self._starts.pop()
-            self._before_cut = None
-        self._was_black = black
+        if cut:
+            self._last_cut = self._count
+        near = self._last_cut is not None and self._count - self._last_cut < _SHORTEST_SHOT
+        measure = ShotMeasure(
+            cut,
+            black=int(image.max()) <= _BLACK_LEVEL,
+            coarse=_coarse(image) if near else None,
+            before=_coarse(self._fed[-1]) if cut else None,
+        )
         self._fed.append(image)
         self._count += 1
+        return measure
 
     def _score(self, image: NDArray[np.uint8]) -> float:
         frame = VideoFrame.from_ndarray(image, "rgb24")
@@ -78,37 +92,82 @@ class ShotFinder:
         return float(self._graph.vpull().metadata.get("lavfi.scd.score", 0.0))
 
     def state(self) -> dict[str, Any]:
+        """JSON values from which `from_state` makes a meter that goes on in just the same way."""
+        return {
+            "count": self._count,
+            "last_cut": self._last_cut,
+            "shape": list(self._fed[-1].shape) if self._fed else [],
+            "fed": [base64.b64encode(image.tobytes()).decode("ascii") for image in self._fed],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "ShotMeter":
+        """Reads what `state` gave."""
+        meter = cls()
+        meter._count = int(state["count"]) - len(state["fed"])
+        for text in state["fed"]:
+            image = np.frombuffer(base64.b64decode(text), np.uint8).reshape(state["shape"])
+            # The filter scores a picture by the two before it, which this tells it.
+            meter.measure(image)
+        meter._last_cut = state["last_cut"]
+        return meter
+
+
+class ShotFinder:
+    """Feed it the record pictures in order, or their measures, then ask for `starts`."""
+
+    def __init__(self) -> None:
+        self._meter = ShotMeter()
+        self._starts = [0]
+        self._count = 0
+        self._was_black = False
+        self._before_cut: NDArray[np.uint8] | None = None
+        self._jump = 0.0
+
+    def feed(self, image: NDArray[np.uint8]) -> None:
+        """Takes the next picture or its thumbnail, uint8 [height, width, 3], RGB."""
+        self.take(self._meter.measure(image))
+
+    def take(self, measure: ShotMeasure) -> None:
+        """Takes what a meter made of the next picture."""
+        cut, black = measure.cut, measure.black
+        # A fade has no cut; the first picture after black begins a shot as well.
+        if (cut or (self._was_black and not black)) and self._age() >= _SHORTEST_SHOT:
+            self._starts.append(self._count)
+            self._before_cut = measure.before if cut and not self._was_black else None
+            self._jump = _distance(measure.coarse, self._before_cut)
+        elif self._age() < _SHORTEST_SHOT and self._returned(measure.coarse):
+            self._starts.pop()
+            self._before_cut = None
+        self._was_black = black
+        self._count += 1
+
+    def state(self) -> dict[str, Any]:
         """JSON values from which `from_state` makes a finder that goes on in just the same way."""
         return {
+            "meter": self._meter.state(),
             "count": self._count,
             "starts": self._starts,
             "was_black": self._was_black,
             "jump": self._jump,
             "before_cut": None if self._before_cut is None else self._before_cut.tolist(),
-            "shape": list(self._fed[-1].shape) if self._fed else [],
-            "fed": [base64.b64encode(image.tobytes()).decode("ascii") for image in self._fed],
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "ShotFinder":
         """Reads what `state` gave."""
         finder = cls()
-        for text in state["fed"]:
-            image = np.frombuffer(base64.b64decode(text), np.uint8).reshape(state["shape"])
-            # The filter scores a picture by the two before it, which this tells it.
-            finder._score(image)
-            finder._count += 1
-            finder._fed.append(image)
+        finder._meter = ShotMeter.from_state(state["meter"])
         finder._count, finder._starts = int(state["count"]), list(state["starts"])
         finder._was_black, finder._jump = bool(state["was_black"]), float(state["jump"])
         if state["before_cut"] is not None:
-            finder._before_cut = np.array(state["before_cut"], np.int16)
+            finder._before_cut = np.array(state["before_cut"], np.uint8)
         return finder
 
     def _age(self) -> int:
         return self._count - self._starts[-1]
 
-    def _returned(self, coarse: NDArray[np.int16]) -> bool:
+    def _returned(self, coarse: NDArray[np.uint8] | None) -> bool:
         """Whether the picture is again what it was before the shot that has just begun."""
         if self._before_cut is None:
             return False
@@ -120,12 +179,48 @@ class ShotFinder:
         return list(self._starts)
 
 
-def _coarse(image: NDArray[np.uint8]) -> NDArray[np.int16]:
-    return image[::4, ::4].astype(np.int16)
+def measures_to_json(measures: list[ShotMeasure]) -> dict[str, Any]:
+    """The measures of consecutive frames as JSON values, for `measures_from_json`."""
+    pictures = {}
+    shape: tuple[int, ...] = ()
+    for place, measure in enumerate(measures):
+        if measure.coarse is not None:
+            shape = measure.coarse.shape
+            pictures[str(place)] = [_to_text(measure.coarse), _to_text(measure.before)]
+    return {
+        "flags": "".join(str(measure.cut + 2 * measure.black) for measure in measures),
+        "pictures": pictures,
+        "shape": list(shape),
+    }
 
 
-def _distance(one: NDArray[np.int16], other: NDArray[np.int16] | None) -> float:
-    return 0.0 if other is None else float(np.abs(one - other).mean())
+def measures_from_json(values: dict[str, Any]) -> list[ShotMeasure]:
+    """Reads what `measures_to_json` gave."""
+    shape, nothing = tuple(values["shape"]), (None, None)
+    measures = []
+    for place, flags in enumerate(map(int, values["flags"])):
+        coarse, before = values["pictures"].get(str(place), nothing)
+        pictures = (_from_text(coarse, shape), _from_text(before, shape))
+        measures.append(ShotMeasure(bool(flags & 1), bool(flags & 2), *pictures))
+    return measures
+
+
+def _to_text(picture: NDArray[np.uint8] | None) -> str | None:
+    return None if picture is None else base64.b64encode(picture.tobytes()).decode("ascii")
+
+
+def _from_text(text: str | None, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    return None if text is None else np.frombuffer(base64.b64decode(text), np.uint8).reshape(shape)
+
+
+def _coarse(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image[::4, ::4].copy()
+
+
+def _distance(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> float:
+    if one is None or other is None:
+        return 0.0
+    return float(np.abs(one.astype(np.int16) - other).mean())
 
 
 def _detector(frame: VideoFrame) -> Graph:
