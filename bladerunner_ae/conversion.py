@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import bladerunner_ae
 from bladerunner_ae.conversion_facts import Facts
@@ -22,9 +22,28 @@ from bladerunner_ae.film.timing import constant_rate, mean_rate
 from bladerunner_ae.film.unfinished import refuse_unwritable
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.progress import Progress
+from bladerunner_ae.publishing import UPLOAD_NAME
+from tfrecords import storage
 from tfrecords.card import CARD_NAME, SCHEMA_VERSION, FilmCard, Shard, check_shards, load_card
 from tfrecords.schema import Frame
+from tfrecords.storage import Location
 from tfrecords.writer import FilmWriter
+
+
+class Reading(Protocol):
+    """How a film was read, as `FrameEncoder` says it."""
+
+    @property
+    def problem(self) -> str:
+        """What could not be read, for the end of a sentence, or ""."""
+
+    @property
+    def repaired_timestamps(self) -> int:
+        """How many frames had no sound time of their own."""
+
+    @property
+    def single_pass(self) -> str:
+        """Why it was read in a single pass, or ""."""
 
 
 @dataclass(frozen=True)
@@ -85,27 +104,31 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
 
 
 def finished_card(
-    film: Path, directory: Path, options: ConversionOptions, overwrite: bool = False
+    film: Path, directory: Location, options: ConversionOptions, overwrite: bool = False
 ) -> FilmCard | None:
     """The card of an earlier, finished conversion of the same film with the same options.
 
     Args:
         film: the film that is to be converted.
-        directory: where its records belong.
+        directory: where its records belong, local or remote.
         options: how it is to be converted.
         overwrite: whether records that are there are to be replaced anyhow.
 
     Returns:
-        None if there is something to do: nothing is there yet, or it is to be replaced.
+        None if there is something to do: nothing is there yet, or half an upload, or it is to be
+        replaced.
 
     Raises:
         InputError: something else is there: another film, other options, or no records at all
             (these are not even overwritten).
         RecordsError: the records are damaged.
     """
-    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+    found = storage.names(directory)
+    if not found and not storage.is_file(directory):
         return None
-    if not directory.is_dir() or not (directory / CARD_NAME).exists():
+    if CARD_NAME not in found:
+        if UPLOAD_NAME in found:
+            return None
         raise InputError(
             f"{directory}: exists and holds no records; choose another --output_dir or remove it"
         )
@@ -151,7 +174,7 @@ def convert_film(
         plan.directory,
         expected or 0,
         options.num_shards,
-        identity=_identity(source, plan),
+        identity=identity(source, plan),
         make_state=lambda: facts.to_state(encoder.single_pass),
         start_over=overwrite,
     ) as writer:
@@ -174,10 +197,12 @@ def convert_film(
                 if facts.times
                 else f"{info.path}: no frame of it can be read in the range asked for"
             )
-        return writer.commit(lambda shards: _card(plan, source, facts, encoder, shards), overwrite)
+        return writer.commit(
+            lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
+        )
 
 
-def _identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """What decides the bytes of the records, for telling whether a run can be gone on with."""
     return {
         "film": source["sha256"],
@@ -187,25 +212,34 @@ def _identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
     }
 
 
-def _notes(info: FilmInfo, facts: Facts, encoder: FrameEncoder) -> list[str]:
+def _notes(info: FilmInfo, facts: Facts, reading: Reading) -> list[str]:
     """What a person should know about the records."""
     notes = [*info.notes, *facts.notes()]
-    if encoder.problem:
-        notes.append(encoder.problem)
-    if encoder.repaired_timestamps:
-        notes.append(f"{encoder.repaired_timestamps} frames had no usable time of their own")
-    if encoder.single_pass and info.kind == "film":
-        notes.append(f"read in a single pass: {encoder.single_pass}")
+    if reading.problem:
+        notes.append(reading.problem)
+    if reading.repaired_timestamps:
+        notes.append(f"{reading.repaired_timestamps} frames had no usable time of their own")
+    if reading.single_pass and info.kind == "film":
+        notes.append(f"read in a single pass: {reading.single_pass}")
     return notes
 
 
-def _card(
+def make_card(
     plan: Plan,
     source: dict[str, Any],
     facts: Facts,
-    encoder: FrameEncoder,
+    reading: Reading,
     shards: list[Shard],
 ) -> FilmCard:
+    """The card of a film of which everything is known.
+
+    Args:
+        plan: from `plan_conversion`.
+        source: from `source_facts`.
+        facts: of all its frames.
+        reading: how they were read.
+        shards: in film order.
+    """
     info, options, times = plan.info, plan.options, facts.times
     rate = constant_rate(times, info.time_base, info.rate_candidates)
     jpeg = {"quality": options.quality, "subsampling": "4:4:4"}
@@ -232,7 +266,7 @@ def _card(
         options=options.to_json(info.kind),
         shot_starts=facts.shots.starts,
         shards=shards,
-        notes=_notes(info, facts, encoder),
+        notes=_notes(info, facts, reading),
     )
 
 
