@@ -261,7 +261,7 @@ def test_impossible_mask_is_refused(film: Path, keep: NDArray[Any]) -> None:
 
 
 def test_small_sets_are_read_once(fragile_film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_Streamed", None)  # would fail
+    monkeypatch.setattr(reader, "Streamed", None)  # would fail
     dataset = training_frames(fragile_film, batch_size=8, seed=3)
     shutil.rmtree(fragile_film)
     assert sorted(indices(dataset, 7).ravel()[:FRAMES]) == list(range(FRAMES))

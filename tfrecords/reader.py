@@ -6,6 +6,7 @@ A damaged record shows as `tf.errors.DataLossError`, which names neither film no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,17 @@ from tfrecords import storage
 from tfrecords.card import FilmCard, check_shards, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
-from tfrecords.schema import example_spec, parse
+from tfrecords.mixture import FilmPart, check_together, quotas
+from tfrecords.sampling import Draws
+from tfrecords.schema import example_spec
+from tfrecords.sources import InMemory, Streamed
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of records up to which a training set is held in memory, still encoded."""
 
-_INTERLEAVED_SHARDS = 64
+SHUFFLE_BUFFER = 4096
+"""Frames of a streamed set that are shuffled together."""
+
 _BUFFER_BYTES = 8 << 20
 
 
@@ -46,7 +52,11 @@ def decode_image(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 
 def film_frames(
-    directory: storage.AnyPath, *, batch_size: int, parallel: int = tf.data.AUTOTUNE
+    directory: storage.AnyPath,
+    *,
+    batch_size: int,
+    parallel: int = tf.data.AUTOTUNE,
+    pad: bool = False,
 ) -> tf.data.Dataset:
     """Returns every frame of a film once, in the film's order.
 
@@ -54,10 +64,12 @@ def film_frames(
         directory: a folder of records, local or remote.
         batch_size: frames in a batch.
         parallel: how many frames are decoded at once; the order is the same for any number.
+        pad: fill the last batch up, so that all have one shape, and say which frames are real.
 
     Returns:
         Batches {"image": uint8 [batch, height, width, 3], "index": int64 [batch], "pts": int64
-        [batch]}; the last one may be shorter.
+        [batch]}; the last one may be shorter. With `pad` none is, and there is "mask": bool
+        [batch]; where that is false, the picture is black and index and pts are 0.
 
     Raises:
         RecordsError: card or shards are missing, or of another size than the card says.
@@ -65,7 +77,7 @@ def film_frames(
     """
     card = load_card(directory)
     check_shards(directory, card)
-    spec = example_spec()
+    spec = {key: example_spec()[key] for key in ("image/encoded", "frame/index", "frame/pts")}
 
     def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tf.io.parse_single_example(serialized, spec)
@@ -75,9 +87,17 @@ def film_frames(
             "pts": features["frame/pts"],
         }
 
-    records = tf.data.TFRecordDataset(_shard_paths(directory, card), buffer_size=_BUFFER_BYTES)
+    def fill_up(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        real = tf.size(batch["index"])
+        batch = {name: _pad(values, batch_size) for name, values in batch.items()}
+        return {**batch, "mask": tf.range(batch_size) < real}
+
+    records = tf.data.TFRecordDataset(shard_paths(directory, card), buffer_size=_BUFFER_BYTES)
     frames = records.map(decode, num_parallel_calls=parallel, deterministic=True)
-    return frames.batch(batch_size).prefetch(2)
+    batches = frames.batch(batch_size)
+    if pad:
+        batches = batches.map(fill_up, num_parallel_calls=parallel, deterministic=True)
+    return batches.prefetch(2).with_options(_options(tf.data.experimental.AutoShardPolicy.DATA))
 
 
 def training_frames(
@@ -87,170 +107,134 @@ def training_frames(
     seed: int,
     first_batch: int = 0,
     keep: NDArray[np.bool_] | None = None,
-    shuffle_buffer: int = 4096,
+    shuffle_buffer: int = SHUFFLE_BUFFER,
     memory_limit: int = MEMORY_LIMIT,
 ) -> tf.data.Dataset:
-    """Returns the frames of a film for training: shuffled, without end, repeatable.
-
-    Every epoch visits each kept frame exactly once, in an order that follows from `seed` and the
-    number of the epoch alone: not from the number of cores, TensorFlow's global seed or where the
-    run was interrupted. Batches run on from one epoch into the next, so no frame is ever dropped.
+    """Returns the frames of one film for training: shuffled, without end, repeatable.
 
     A set of at most `memory_limit` bytes is read once and shuffled as a whole. A larger one is
-    streamed: shards in random order, interleaved, and shuffled `shuffle_buffer` frames at a time.
+    streamed. For the rest see `mixed_frames`.
 
     Args:
         directory: a folder of records, local or remote.
-        batch_size: frames in a batch.
-        seed: any integer of 64 bits.
-        first_batch: how many batches to leave out. The rest is what a data set from the start gives
-            after that many; no picture is decoded for it.
+        batch_size, seed, first_batch, shuffle_buffer: as for `mixed_frames`.
         keep: bool [frames], which frames to train on; all if None.
-        shuffle_buffer: frames shuffled together if streamed; each takes thrice its encoded size
-            of memory.
         memory_limit: bytes of records; it must stay the same for the order to stay the same.
 
     Returns:
-        Batches {"image": uint8 [batch_size, height, width, 3], "index": int64 [batch_size]}.
+        Batches as of `mixed_frames`.
 
     Raises:
-        RecordsError: card or shards are missing or damaged.
-        ValueError: `keep` has another length than the film, or keeps nothing.
-        tf.errors.DataLossError: while iterating over a streamed set, a record is damaged.
+        RecordsError, ValueError, tf.errors.DataLossError: as `mixed_frames`.
     """
-    card = load_card(directory)
-    check_shards(directory, card)
-    keep = np.ones(card.frames, bool) if keep is None else np.asarray(keep)
-    if keep.shape != (card.frames,) or keep.dtype != np.bool_ or not keep.any():
-        raise ValueError(f"'keep' must be bool [{card.frames}] and keep at least one frame")
+    part = FilmPart(directory, load_card(directory), keep)
+    return mixed_frames(
+        [part],
+        batch_size=batch_size,
+        seed=seed,
+        first_batch=first_batch,
+        shuffle_buffer=shuffle_buffer,
+        in_memory=fits([part], memory_limit),
+    )
 
-    source: _InMemory | _Streamed
+
+def fits(parts: Sequence[FilmPart], memory_limit: int) -> bool:
+    """Returns whether the films' records have at most `memory_limit` bytes."""
+    return sum(shard.bytes for part in parts for shard in part.card.shards) <= memory_limit
+
+
+def mixed_frames(
+    parts: Sequence[FilmPart],
+    *,
+    batch_size: int,
+    seed: int,
+    in_memory: bool,
+    first_batch: int = 0,
+    balance: str = "none",
+    shuffle_buffer: int = SHUFFLE_BUFFER,
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Returns the frames of films for training: shuffled, without end, repeatable.
+
+    Every pass draws each kept frame of each film as often as `tfrecords.mixture` says: of films of
+    equal weight and without balance exactly once. The order follows from `seed` and the number of
+    the pass alone: not from the number of cores, TensorFlow's global seed or where the run was
+    interrupted. Batches run on from one pass into the next, so no frame is ever dropped.
+
+    In memory, all draws of a pass are shuffled as a whole. Streamed, shards come in random order,
+    a record each in turn, and `shuffle_buffer` draws are shuffled at a time.
+
+    Args:
+        parts: the films, of one size.
+        batch_size: frames in a batch.
+        seed: any integer of 64 bits.
+        in_memory: read everything once and keep it, still encoded; else stream it.
+        first_batch: how many batches to leave out. The rest is what a data set from the start gives
+            after that many. What is left out is not decoded, and not read either, but for at most
+            `shuffle_buffer` records.
+        balance: "none" or "shots", see `tfrecords.mixture`.
+        shuffle_buffer: frames shuffled together if streamed; each takes thrice its encoded size
+            of memory.
+        shard: (this worker's number from 0, workers). Frame number n of the order goes to worker
+            n % workers, so together they see what one would, for any number of workers or shards.
+
+    Returns:
+        Batches {"image": uint8 [batch_size, height, width, 3], "film": int64 [batch_size], the
+        place in `parts`, "index": int64 [batch_size], the frame's number in its film}.
+
+    Raises:
+        RecordsError: shards are missing or damaged, or films do not go together.
+        ValueError: a film's mask has another length than the film, or keeps nothing.
+        tf.errors.DataLossError: while iterating over a streamed set, a record is damaged.
+        tf.errors.InvalidArgumentError: while iterating over one, a record is of another film.
+    """
+    check_together(parts)
+    worker, workers = shard
+    card = parts[0].card
+    often = quotas(parts, balance)
+    source: InMemory | Streamed
     with tf.device("CPU"):  # where tf.data works; a tensor on a GPU would be fetched every time
-        if sum(shard.bytes for shard in card.shards) <= memory_limit:
-            source = _InMemory(_read_kept(directory, card, keep), np.flatnonzero(keep))
+        base_seed = tf.constant([seed, 0], tf.int64)
+        if in_memory:
+            draws = Draws(often[often > 0], base_seed)
+            source = InMemory(parts, draws, base_seed)
         else:
-            source = _Streamed(_shard_paths(directory, card), keep, shuffle_buffer)
-    first_epoch, first_frame = divmod(first_batch * batch_size, int(keep.sum()))
-
-    def epoch_of_records(epoch: tf.Tensor) -> tf.data.Dataset:
-        return source.epoch(_fold_in(tf.constant([seed, 0], tf.int64), epoch))
+            draws = Draws(often, base_seed)
+            source = Streamed(parts, draws, base_seed, shuffle_buffer)
+        entries = source.stream(*divmod(first_batch * batch_size * workers, draws.per_pass))
 
     def decode(entry: Any) -> dict[str, tf.Tensor]:
         record = source.fetch(entry)
         image = decode_image(record["encoded"], card.height, card.width)
-        return {"image": image, "index": record["index"]}
+        return {"image": image, "film": record["film"], "index": record["index"]}
 
-    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    records = epochs.flat_map(epoch_of_records).skip(first_frame)
-    frames = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if workers > 1:
+        entries = entries.shard(workers, worker)
+    frames = entries.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = frames.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    policy = tf.data.experimental.AutoShardPolicy
+    # Passes, not files, are the source here, so workers that tf.distribute divides the set among
+    # can only take turns at the batches; AUTO would look for files and fail with few of them.
+    return batches.with_options(_options(policy.OFF if workers > 1 else policy.DATA))
+
+
+def _options(policy: tf.data.experimental.AutoShardPolicy) -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # Epochs, not files, are the source here, so several workers can only take turns at the frames.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return batches.with_options(options)
+    options.experimental_distribute.auto_shard_policy = policy
+    return options
 
 
-class _InMemory:
-    """A training set whose encoded pictures lie in memory; only numbers are shuffled."""
-
-    def __init__(self, encoded: list[bytes], indices: NDArray[np.int64]) -> None:
-        self._encoded = tf.constant(encoded, tf.string)
-        self._indices = tf.constant(indices, tf.int64)
-
-    def epoch(self, seed: tf.Tensor) -> tf.data.Dataset:
-        """Returns the places of one epoch's frames in memory, in order: scalar int64."""
-        places = tf.range(tf.size(self._indices, tf.int64))
-        return tf.data.Dataset.from_tensor_slices(_shuffle(places, seed))
-
-    def fetch(self, place: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns {"encoded": scalar string, "index": scalar int64}."""
-        return {
-            "encoded": tf.gather(self._encoded, place),
-            "index": tf.gather(self._indices, place),
-        }
+def _pad(values: tf.Tensor, length: int) -> tf.Tensor:
+    """Returns `values` with zeros behind them, so that the first axis has a known length."""
+    missing = length - tf.shape(values)[0]
+    padded = tf.pad(values, [[0, missing]] + [[0, 0]] * (len(values.shape) - 1))
+    return tf.ensure_shape(padded, [length, *values.shape[1:]])
 
 
-class _Streamed:
-    """A training set that is read from its shards again in every epoch."""
-
-    def __init__(self, paths: list[str], keep: NDArray[np.bool_], shuffle_buffer: int) -> None:
-        self._paths = tf.constant(paths)
-        self._keep = tf.constant(keep)
-        self._shuffle_buffer = shuffle_buffer
-        self._spec = {key: example_spec()[key] for key in ("image/encoded", "frame/index")}
-
-    def epoch(self, seed: tf.Tensor) -> tf.data.Dataset:
-        """Returns one epoch's records in order, as `fetch` wants them.
-
-        `Dataset.shuffle` is not used, because its order also depends on TensorFlow's global seed.
-        """
-        paths = tf.data.Dataset.from_tensor_slices(_shuffle(self._paths, _fold_in(seed, -1)))
-        records = paths.interleave(
-            lambda path: tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES // 8),
-            cycle_length=min(_INTERLEAVED_SHARDS, self._paths.shape[0]),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        kept = records.map(self._parse).filter(
-            lambda record: tf.gather(self._keep, record["index"])
-        )
-        windows = kept.batch(self._shuffle_buffer).enumerate().prefetch(1)
-        return windows.flat_map(
-            lambda number, window: self._shuffled_window(_fold_in(seed, number), window)
-        )
-
-    def fetch(self, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns {"encoded": scalar string, "index": scalar int64}."""
-        return record
-
-    def _parse(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = tf.io.parse_single_example(serialized, self._spec)
-        return {"encoded": features["image/encoded"], "index": features["frame/index"]}
-
-    def _shuffled_window(self, seed: tf.Tensor, window: dict[str, tf.Tensor]) -> tf.data.Dataset:
-        order = _shuffle(tf.range(tf.size(window["index"])), seed)
-        return tf.data.Dataset.from_tensor_slices(
-            {name: tf.gather(values, order) for name, values in window.items()}
-        )
-
-
-def _shuffle(values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns `values` in an order that depends on their number and `seed` (int64 [2]) alone."""
-    order = tf.range(tf.size(values))
-    return tf.gather(values, tf.random.experimental.stateless_shuffle(order, seed, alg="philox"))
-
-
-def _fold_in(seed: tf.Tensor, number: Any) -> tf.Tensor:
-    """Returns a seed (int64 [2]) for thing `number` of those that belong to `seed`."""
-    return tf.random.fold_in(seed, tf.cast(number, tf.int64), alg="philox")
-
-
-def _shard_paths(directory: storage.AnyPath, card: FilmCard) -> list[str]:
+def shard_paths(directory: storage.AnyPath, card: FilmCard) -> list[str]:
     """Returns the paths of all shards in film order."""
     return [storage.join(directory, shard.name) for shard in card.shards]
-
-
-def _read_kept(directory: storage.AnyPath, card: FilmCard, keep: NDArray[np.bool_]) -> list[bytes]:
-    """Returns the encoded pictures of the kept frames, in film order.
-
-    Raises:
-        RecordsError: a shard is missing or damaged, or holds other frames than the card says.
-    """
-    encoded = []
-    for shard in card.shards:
-        path = storage.join(directory, shard.name)
-        for number, record in enumerate(read_records(path)):
-            frame = parse(record)
-            if frame.index != shard.first_frame + number or frame.film_id != card.film_id:
-                raise RecordsError(
-                    f"{path}: record {number} (from 0) is frame {frame.index} of film "
-                    f"{frame.film_id}, not frame {shard.first_frame + number} of {card.film_id}; "
-                    "run make_tfrecords again with --overwrite"
-                )
-            if keep[frame.index]:
-                encoded.append(frame.encoded)
-    return encoded
 
 
 def explain_data_loss(directory: storage.AnyPath, card: FilmCard) -> RecordsError:
@@ -263,7 +247,7 @@ def explain_data_loss(directory: storage.AnyPath, card: FilmCard) -> RecordsErro
     """
     try:
         check_shards(directory, card)
-        for path in _shard_paths(directory, card):
+        for path in shard_paths(directory, card):
             for _ in read_records(path):
                 pass
     except RecordsError as error:

@@ -1,0 +1,121 @@
+"""Where a record begins in its shard, found with a few small reads instead of reading up to it.
+
+Every record's header is under a checksum and every record tells its frame's number, so wherever a
+shard is opened, the next record can be found and named. Records of one film are of similar size:
+a few looks, each nearer, lead to any of them, on a disk as in a remote store.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+
+from tfrecords import storage
+from tfrecords.card import Shard
+from tfrecords.errors import RecordsError
+from tfrecords.framing import FOOTER, HEADER, OVERHEAD, masked_crc
+from tfrecords.schema import parse
+
+_WALKED_RECORDS = 8
+_LOOKS = 24
+
+
+def record_offset(path: storage.AnyPath, shard: Shard, number: int) -> int:
+    """Returns the byte at which a record begins.
+
+    Args:
+        path: of the shard's file.
+        shard: what the card says of it.
+        number: of the record in the shard, from 0; the number of records gives the file's size.
+
+    Raises:
+        RecordsError: a record on the way is damaged, or is not the frame that the card says.
+        ValueError: the shard has no such record.
+    """
+    if not 0 <= number <= shard.frames:
+        raise ValueError(f"{path}: has no record {number}")
+    low, high = (0, 0), (shard.frames, shard.bytes)  # (record, where it begins at the earliest)
+    if number in (low[0], high[0]):
+        return (low if number == 0 else high)[1]
+    with storage.open_for_reading(path) as buffered:
+        # A look is of some kilobytes; the buffer of a local file would read a megabyte for each.
+        file: BinaryIO = getattr(buffered, "raw", buffered)
+        for _ in range(_LOOKS):
+            if number - low[0] <= _WALKED_RECORDS:
+                break
+            share = (number - low[0]) / (high[0] - low[0])
+            guess = low[1] + int(share * (high[1] - low[1]) * 0.99)
+            found = _next_record(file, path, shard, guess, high)
+            if found[0] > number:
+                high = (found[0], guess)  # no record before it begins behind the guess
+            else:
+                low = found
+        offset = low[1]
+        for record in range(low[0], number):
+            offset += _length(file, path, record, offset) + OVERHEAD
+    return offset
+
+
+def _next_record(
+    file: BinaryIO, path: storage.AnyPath, shard: Shard, start: int, end: tuple[int, int]
+) -> tuple[int, int]:
+    """Returns (number, offset) of the first record that begins in bytes [start, end), else `end`.
+
+    Reads on until it finds one, a few records' bytes at a time.
+    """
+    block = 2 * shard.bytes // shard.frames + 4096
+    while start < end[1]:
+        file.seek(start)
+        data = file.read(min(block, end[1] + HEADER.size - start))
+        for place in _plausible_headers(data):
+            length, crc = HEADER.unpack_from(data, place)
+            offset = start + place
+            if offset + length + OVERHEAD > shard.bytes or crc != masked_crc(
+                data[place : place + 8]
+            ):
+                continue
+            record = _record(file, offset, length)
+            if record is not None:
+                number = parse(record).index - shard.first_frame
+                if not 0 <= number < shard.frames:
+                    raise RecordsError(
+                        f"{path}: the record at byte {offset} is not of this shard; "
+                        "restore it or run make_tfrecords again with --overwrite"
+                    )
+                return number, offset
+        start += max(len(data) - HEADER.size + 1, 1)
+    return end
+
+
+def _plausible_headers(data: bytes) -> list[int]:
+    """Returns the places in `data` where a length below 2 ** 32 may stand: four bytes of zero."""
+    zero = np.frombuffer(data, np.uint8) == 0
+    count = len(data) - HEADER.size + 1
+    if count <= 0:
+        return []
+    high = zero[4 : 4 + count]
+    for byte in (5, 6, 7):
+        high = high & zero[byte : byte + count]
+    return [int(place) for place in np.flatnonzero(high)]
+
+
+def _record(file: BinaryIO, offset: int, length: int) -> bytes | None:
+    """Returns the data of a record, or None if its checksum is wrong: so it is none."""
+    file.seek(offset + HEADER.size)
+    data = file.read(length)
+    footer = file.read(FOOTER.size)
+    whole = len(data) == length and len(footer) == FOOTER.size
+    return data if whole and FOOTER.unpack(footer)[0] == masked_crc(data) else None
+
+
+def _length(file: BinaryIO, path: storage.AnyPath, record: int, offset: int) -> int:
+    """Returns the length of the record that begins at `offset`; reads its header only."""
+    file.seek(offset)
+    header = file.read(HEADER.size)
+    if len(header) < HEADER.size or HEADER.unpack(header)[1] != masked_crc(header[:8]):
+        raise RecordsError(
+            f"{path}: record {record} (from 0) is damaged (checksum of its length); "
+            "restore the shard or run make_tfrecords again with --overwrite"
+        )
+    return int(HEADER.unpack(header)[0])

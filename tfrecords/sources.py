@@ -1,0 +1,244 @@
+"""Where a training set's encoded pictures come from: memory, or the shards again in every pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecords import storage
+from tfrecords.card import Shard
+from tfrecords.errors import RecordsError
+from tfrecords.framing import read_records
+from tfrecords.mixture import FilmPart
+from tfrecords.sampling import Draws, Position, StreamedOrder, fold_in, shuffle
+from tfrecords.schema import example_spec, parse
+from tfrecords.seeking import record_offset
+
+_BUFFER_BYTES = 1 << 20
+
+
+class InMemory:
+    """A training set whose encoded pictures lie in memory; only numbers are shuffled.
+
+    Args:
+        parts: the films.
+        draws: of their kept frames alone.
+        seed: int64 [2].
+
+    Raises:
+        RecordsError: a shard is missing or damaged, or holds other frames than its card says.
+    """
+
+    def __init__(self, parts: Sequence[FilmPart], draws: Draws, seed: tf.Tensor) -> None:
+        self._draws, self._seed = draws, seed
+        encoded = [picture for part in parts for picture in _read_kept(part)]
+        self._encoded = tf.constant(encoded, tf.string)
+        kept = [np.flatnonzero(part.kept()) for part in parts]
+        self._indices = tf.constant(np.concatenate(kept), tf.int64)
+        films = np.repeat(np.arange(len(parts)), [len(indices) for indices in kept])
+        self._films = tf.constant(films, tf.int64)
+
+    def stream(self, first_epoch: int, first_draw: int) -> tf.data.Dataset:
+        """Returns places in memory, as `fetch` wants them, from one draw of a pass on, for ever."""
+
+        def places(epoch: tf.Tensor) -> tf.data.Dataset:
+            chosen = tf.range(tf.size(self._indices, tf.int64))
+            if not self._draws.plain:
+                chosen = tf.repeat(chosen, self._draws.counts(epoch))
+            order = shuffle(chosen, fold_in(self._seed, epoch))
+            return tf.data.Dataset.from_tensor_slices(order)
+
+        return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(places).skip(first_draw)
+
+    def fetch(self, place: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns {"encoded": scalar string, "film", "index": scalar int64}."""
+        return {
+            "encoded": tf.gather(self._encoded, place),
+            "film": tf.gather(self._films, place),
+            "index": tf.gather(self._indices, place),
+        }
+
+
+class Streamed:
+    """A training set that is read from its shards again in every pass.
+
+    Args:
+        parts: the films.
+        draws: of all their frames.
+        seed: int64 [2].
+        shuffle_buffer: draws shuffled together.
+    """
+
+    def __init__(
+        self, parts: Sequence[FilmPart], draws: Draws, seed: tf.Tensor, shuffle_buffer: int
+    ) -> None:
+        self._draws, self._seed = draws, seed
+        self._shards: list[tuple[str, Shard]] = [
+            (storage.join(part.directory, shard.name), shard)
+            for part in parts
+            for shard in part.card.shards
+        ]
+        self._paths = tf.constant([path for path, _ in self._shards])
+        self._film_ids = tf.constant([part.card.film_id for part in parts])
+        first = np.cumsum([0] + [part.card.frames for part in parts])
+        self._first_frames = tf.constant(first[:-1], tf.int64)
+        lengths = np.array([shard.frames for _, shard in self._shards], np.int64)
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self.order = StreamedOrder(lengths, starts, shuffle_buffer)
+        names = ("image/encoded", "frame/index", "film/id")
+        self._spec = {name: example_spec()[name] for name in names}
+
+    def stream(self, first_epoch: int, first_draw: int) -> tf.data.Dataset:
+        """Returns records, as `fetch` wants them, from one draw of a pass on, for ever.
+
+        Of what lies before that draw in its pass, at most one window is read.
+
+        Raises:
+            RecordsError: a record is damaged that had to be looked at to find the place.
+        """
+        if first_draw == 0:
+            return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(self._epoch)
+        epoch = tf.constant(first_epoch, tf.int64)
+        seed, counts = fold_in(self._seed, epoch), self._draws.counts(epoch)
+        position = self.order.position(seed, counts.numpy(), first_draw)
+        tail = self._windows(self._records_from(seed, position), seed, counts, position)
+        rest = tf.data.Dataset.range(first_epoch + 1, tf.int64.max).flat_map(self._epoch)
+        skipped = first_draw - position.window * self.order.shuffle_buffer
+        return tail.skip(skipped).concatenate(rest)
+
+    def fetch(self, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns {"encoded": scalar string, "film", "index": scalar int64}."""
+        return record
+
+    def _epoch(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """Returns one whole pass."""
+        seed = fold_in(self._seed, epoch)
+        shards = self.order.shards(seed)
+
+        def read(cursor: tf.Tensor) -> tf.data.Dataset:
+            paths = tf.gather(self._paths, shards[cursor :: self.order.cursors])
+            return _read_shards(paths, tf.zeros_like(paths, tf.int64))
+
+        cursors = tf.data.Dataset.range(self.order.cursors)
+        records = _take_turns(cursors, read, self.order.cursors)
+        return self._windows(records, seed, self._draws.counts(epoch), None)
+
+    def _records_from(self, seed: tf.Tensor, position: Position) -> tf.data.Dataset:
+        """Returns the records of a pass from a position on, without reading those before."""
+        shards = self.order.shards(seed).numpy()
+        paths: list[str] = []
+        offsets: list[int] = []
+        slices: list[tuple[int, int]] = []
+        count = self.order.cursors
+        for cursor in [*range(position.cursor, count), *range(position.cursor)]:
+            consumed, begin = int(position.consumed[cursor]), len(paths)
+            for path, shard in (self._shards[number] for number in shards[cursor::count]):
+                if consumed < shard.frames:
+                    paths.append(path)
+                    offsets.append(record_offset(path, shard, consumed))
+                consumed = max(consumed - shard.frames, 0)
+            if len(paths) > begin:
+                slices.append((begin, len(paths)))
+        all_paths, all_offsets = tf.constant(paths), tf.constant(offsets, tf.int64)
+
+        def read(piece: tf.Tensor) -> tf.data.Dataset:
+            begin, end = piece[0], piece[1]
+            return _read_shards(all_paths[begin:end], all_offsets[begin:end])
+
+        return _take_turns(tf.data.Dataset.from_tensor_slices(slices), read, len(slices))
+
+    def _windows(
+        self,
+        records: tf.data.Dataset,
+        seed: tf.Tensor,
+        counts: tf.Tensor,
+        position: Position | None,
+    ) -> tf.data.Dataset:
+        """Returns what is drawn of the records, shuffled window by window.
+
+        `Dataset.shuffle` is not used, because its order also depends on TensorFlow's global seed.
+        """
+
+        def drawn(record: dict[str, tf.Tensor]) -> tf.Tensor:
+            return tf.gather(
+                counts, tf.gather(self._first_frames, record["film"]) + record["index"]
+            )
+
+        kept = records.map(self._parse).filter(lambda record: drawn(record) > 0)
+        if self._draws.repeats:
+            kept = kept.flat_map(
+                lambda record: tf.data.Dataset.from_tensors(record).repeat(drawn(record))
+            )
+        if position is not None and position.skip:
+            kept = kept.skip(position.skip)
+        first = position.window if position is not None else 0
+        windows = kept.batch(self.order.shuffle_buffer).enumerate(first).prefetch(1)
+        return windows.flat_map(
+            lambda number, window: _shuffled_window(fold_in(seed, number), window)
+        )
+
+    def _parse(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = tf.io.parse_single_example(serialized, self._spec)
+        matches = tf.equal(self._film_ids, features["film/id"])
+        # A shard that was put into the wrong folder must not pass for another film.
+        checked = tf.debugging.Assert(
+            tf.reduce_any(matches), ["a record is of none of the films", features["film/id"]]
+        )
+        with tf.control_dependencies([checked]):
+            film = tf.argmax(matches, output_type=tf.int64)
+        return {
+            "encoded": features["image/encoded"],
+            "film": film,
+            "index": features["frame/index"],
+        }
+
+
+def _read_shards(paths: tf.Tensor, offsets: tf.Tensor) -> tf.data.Dataset:
+    """Returns the records of several shards one after another, each from a byte on.
+
+    `tf.data.TFRecordDataset` is this operation without the offsets.
+    """
+    variant = tf.raw_ops.TFRecordDatasetV2(
+        filenames=paths, compression_type="", buffer_size=_BUFFER_BYTES, byte_offsets=offsets
+    )
+    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+
+
+def _take_turns(cursors: tf.data.Dataset, read: Any, count: int) -> tf.data.Dataset:
+    """Returns one record of each cursor in turn; one that has ended is passed over."""
+    return cursors.interleave(
+        read, cycle_length=count, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+
+
+def _shuffled_window(seed: tf.Tensor, window: dict[str, tf.Tensor]) -> tf.data.Dataset:
+    order = shuffle(tf.range(tf.size(window["index"])), seed)
+    return tf.data.Dataset.from_tensor_slices(
+        {name: tf.gather(values, order) for name, values in window.items()}
+    )
+
+
+def _read_kept(part: FilmPart) -> list[bytes]:
+    """Returns the encoded pictures of a film's kept frames, in film order.
+
+    Raises:
+        RecordsError: a shard is missing or damaged, or holds other frames than the card says.
+    """
+    encoded = []
+    keep, card = part.kept(), part.card
+    for shard in card.shards:
+        path = storage.join(part.directory, shard.name)
+        for number, record in enumerate(read_records(path)):
+            frame = parse(record)
+            if frame.index != shard.first_frame + number or frame.film_id != card.film_id:
+                raise RecordsError(
+                    f"{path}: record {number} (from 0) is frame {frame.index} of film "
+                    f"{frame.film_id}, not frame {shard.first_frame + number} of {card.film_id}; "
+                    "run make_tfrecords again with --overwrite"
+                )
+            if keep[frame.index]:
+                encoded.append(frame.encoded)
+    return encoded
