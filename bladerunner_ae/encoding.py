@@ -68,6 +68,7 @@ class FrameEncoder:
         threads: decoders that run at once, 0 for as many as suit the machine. The frames are the
             same for any number.
         single_pass: why an earlier run found that the film must be read in a single pass, or "".
+        table: the film's packets, where they are known already.
 
     Attributes:
         table: the film's packets, or None where it is read in a single pass.
@@ -83,12 +84,15 @@ class FrameEncoder:
         options: ConversionOptions,
         threads: int = 0,
         single_pass: str = "",
+        table: PacketTable | None = None,
     ) -> None:
         self._info, self._geometry, self._options = info, geometry, options
         self._threads = threads or default_threads(info)
         self.single_pass = single_pass
         self.problem, self.repaired_timestamps = "", 0
-        self.table = None if single_pass else self._read_table()
+        self.table = table
+        if table is None and not single_pass:
+            self.table = self._read_table()
 
     def _read_table(self) -> PacketTable | None:
         try:

@@ -1,5 +1,6 @@
 """Cuts of synthetic films, to the frame."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,13 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film.decode import FrameReader
 from bladerunner_ae.film.probe import probe_film
-from bladerunner_ae.film.shots import ShotFinder
+from bladerunner_ae.film.shots import (
+    WARM_UP_FRAMES,
+    ShotFinder,
+    ShotMeter,
+    measures_from_json,
+    measures_to_json,
+)
 from bladerunner_ae.geometry import decide_geometry
 from tests.synthetic_film import film_pictures, shot_starts
 
@@ -72,3 +79,58 @@ def test_a_shot_begins_after_black_even_if_it_fades_in() -> None:
     found = starts([still(0)] * 20 + fade[::-1][1:] + [black] * 5 + fade + [still(1)] * 9)
     assert found[0] == 0 and found[-1] in (49, 50, 51, 52)
     assert starts([black] * 10 + [still(0)] * 10) == [0, 10]
+
+
+def awkward_pictures() -> list[Picture]:
+    """Cuts, flashes of several lengths, flashes after cuts, a fade to black and out of it."""
+    white, black = np.full_like(still(0), 255), np.zeros_like(still(0))
+    fade = [(still(1) * (n / 8)).astype(np.uint8) for n in range(8)]
+    moving = [np.roll(still(4), 2 * n, axis=1) for n in range(9)]
+    return [
+        *[still(0)] * 7, white, *[still(0)] * 6, white, white, white, *[still(0)] * 2,
+        *[still(2)] * 2, *[still(3)] * 5, white, *[still(0)] * 6, *moving, *fade[::-1],
+        *[black] * 5, *fade, *[still(1)] * 5, *[black] * 2, *[still(1)] * 5, white, white,
+        *[still(2)] * 4, white,
+    ]  # fmt: skip
+
+
+def measured_in_parts(pictures: list[Picture], borders: list[int], warm_up: int = 2) -> list[int]:
+    finder = ShotFinder()
+    for first, end in zip([0, *borders], [*borders, len(pictures)], strict=True):
+        meter, measures = ShotMeter(), []
+        for place in range(max(first - warm_up, 0), end):
+            measure = meter.measure(pictures[place])
+            if place >= first:
+                measures.append(measure)
+        for measure in measures_from_json(json.loads(json.dumps(measures_to_json(measures)))):
+            finder.take(measure)
+    return finder.starts
+
+
+def test_shots_of_a_film_measured_in_parts() -> None:
+    pictures = awkward_pictures()
+    whole = starts(pictures)
+    assert len(whole) >= 6
+    for border in range(1, len(pictures)):
+        assert measured_in_parts(pictures, [border], warm_up=WARM_UP_FRAMES) == whole
+    for length in (1, 2, 3, 5, 7):
+        borders = list(range(length, len(pictures), length))
+        assert measured_in_parts(pictures, borders, warm_up=WARM_UP_FRAMES) == whole
+
+
+def test_parts_need_the_frames_before_them() -> None:
+    pictures = [still(0)] * 20 + [still(1)] * 20
+    assert measured_in_parts(pictures, [20], warm_up=0) == [0] != starts(pictures)
+
+
+def test_going_on_from_a_state_anywhere() -> None:
+    pictures = awkward_pictures()
+    whole = starts(pictures)
+    for border in range(len(pictures)):
+        finder = ShotFinder()
+        for picture in pictures[:border]:
+            finder.feed(picture)
+        finder = ShotFinder.from_state(json.loads(json.dumps(finder.state())))
+        for picture in pictures[border:]:
+            finder.feed(picture)
+        assert finder.starts == whole

@@ -113,26 +113,13 @@ class FilmWriter:
         if start_over or not (self._partial.exists() and (self._states / _IDENTITY).exists()):
             self.discard()
         if self._identity is not None and self._states.exists():
-            self._refuse_other_identity(self._identity)
+            before = json.loads((self._states / _IDENTITY).read_text("utf-8"))
+            refuse_other_identity(self.directory, before, self._identity)
             self._restore()
         self._partial.mkdir(exist_ok=True)
         if self._identity is not None:
             self._states.mkdir(exist_ok=True)
             write_json(self._states / _IDENTITY, self._identity)
-
-    def _refuse_other_identity(self, identity: dict[str, Any]) -> None:
-        before = json.loads((self._states / _IDENTITY).read_text("utf-8"))
-        now = json.loads(json.dumps(identity))
-        different = [
-            f"{name}: {before.get(name)} -> {now.get(name)}"
-            for name in dict.fromkeys((*before, *now))
-            if before.get(name) != now.get(name)
-        ]
-        if different:
-            raise RecordsError(
-                f"{self.directory}: an unfinished run with other options is there "
-                f"({'; '.join(different)}); give its options to go on, or --overwrite to start over"
-            )
 
     def _restore(self) -> None:
         """Takes over the finished shards of an earlier run, and removes what lies behind them."""
@@ -182,6 +169,24 @@ class FilmWriter:
             shard = len(self._files)
             if shard < len(self._expected) and self.frames == self._expected[shard - 1].stop:
                 self._finish_part()
+
+    def adopt(self, path: Path, record_bytes: list[int], digest: str) -> None:
+        """Takes the next frames' records from a file that was written elsewhere, and leaves it.
+
+        Args:
+            path: a finished part in a folder beside this one.
+            record_bytes: size of each of its records.
+            digest: its SHA-256.
+        """
+        with self._naming_the_disk():
+            part = self._partial / part_name(len(self._files))
+            try:
+                os.link(path, part)
+            except OSError:  # not every file system has links
+                shutil.copyfile(path, part)
+            size = sum(record_bytes)
+            self._files.append(PartFile.restored(part, self.frames, size, digest))
+            self._record_bytes.extend(record_bytes)
 
     def _finish_part(self) -> None:
         part = self._files[-1]
@@ -288,6 +293,29 @@ class FilmWriter:
             part.abandon()
             part.path.unlink(missing_ok=True)  # its room may be what is needed now
         self._lock.release()
+
+
+def refuse_other_identity(
+    directory: Path, before: dict[str, Any], identity: dict[str, Any]
+) -> None:
+    """Raises RecordsError if an unfinished run was not of the same identity.
+
+    Args:
+        directory: of the records, for the message.
+        before: identity of the unfinished run.
+        identity: JSON values of all that decides the bytes now.
+    """
+    now = json.loads(json.dumps(identity))
+    different = [
+        f"{name}: {before.get(name)} -> {now.get(name)}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise RecordsError(
+            f"{directory}: an unfinished run with other options is there "
+            f"({'; '.join(different)}); give its options to go on, or --overwrite to start over"
+        )
 
 
 def _read_back(directory: Path) -> FilmCard:
