@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bladerunner_ae.film.shots import ShotFinder
+from bladerunner_ae.film.shots import (
+    ShotFinder,
+    ShotMeasure,
+    ShotMeter,
+    measures_from_json,
+    measures_to_json,
+)
 
 
 class Facts:
@@ -30,15 +36,20 @@ class Facts:
         self.times.append(pts)
         self.shots.feed(thumbnail)
 
+    def take(self, part: "PartFacts") -> None:
+        """Takes what was learned elsewhere of the next frames."""
+        self.times.extend(part.times)
+        for measure in part.measures:
+            self.shots.take(measure)
+
     def notes(self) -> list[str]:
         """What a person should know of what was seen."""
         return []
 
     def to_state(self, single_pass: str) -> dict[str, Any]:
         """JSON values from which `from_state` makes facts that go on in just the same way."""
-        times = zlib.compress(self.times.tobytes())
         return {
-            "times": base64.b64encode(times).decode("ascii"),
+            "times": _times_to_text(self.times),
             "shots": self.shots.state(),
             "single_pass": single_pass,
         }
@@ -47,7 +58,52 @@ class Facts:
     def from_state(cls, state: dict[str, Any]) -> "Facts":
         """Reads what `to_state` gave."""
         facts = cls()
-        facts.times.frombytes(zlib.decompress(base64.b64decode(state["times"])))
+        facts.times = _times_from_text(state["times"])
         facts.shots = ShotFinder.from_state(state["shots"])
         facts.single_pass = str(state["single_pass"])
         return facts
+
+
+class PartFacts:
+    """The same of frames from the middle of a film, as far as it needs none before them.
+
+    Attributes:
+        times: timestamps of the frames, in units of the film's time base.
+        measures: what they contribute to finding shots.
+    """
+
+    def __init__(self) -> None:
+        self.times = array("q")
+        self.measures: list[ShotMeasure] = []
+        self._meter = ShotMeter()
+
+    def warm_up(self, thumbnail: NDArray[np.uint8]) -> None:
+        """Takes one of the `WARM_UP_FRAMES` frames before the first, or of more."""
+        self._meter.measure(thumbnail)
+
+    def feed(self, pts: int, thumbnail: NDArray[np.uint8]) -> None:
+        """Takes the next frame: its timestamp and its picture, uint8 [height, width, 3], RGB."""
+        self.times.append(pts)
+        self.measures.append(self._meter.measure(thumbnail))
+
+    def to_state(self) -> dict[str, Any]:
+        """JSON values from which `from_state` makes facts for `Facts.take`."""
+        return {"times": _times_to_text(self.times), "shots": measures_to_json(self.measures)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "PartFacts":
+        """Reads what `to_state` gave."""
+        facts = cls()
+        facts.times = _times_from_text(state["times"])
+        facts.measures = measures_from_json(state["shots"])
+        return facts
+
+
+def _times_to_text(times: "array[int]") -> str:
+    return base64.b64encode(zlib.compress(times.tobytes())).decode("ascii")
+
+
+def _times_from_text(text: str) -> "array[int]":
+    times = array("q")
+    times.frombytes(zlib.decompress(base64.b64decode(text)))
+    return times

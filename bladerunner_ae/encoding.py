@@ -120,16 +120,25 @@ class FrameEncoder:
         done = first
         if self.table is not None:
             try:
-                reader = SegmentReader(
-                    self._info, self.table, self._maker, self._threads, first, end
-                )
-                for index, pts, picture in reader:
+                for index, pts, picture in self.divided_frames(first, end):
                     yield index, pts, picture
                     done = index + 1
                 return
             except NotDivisibleError as reason:
                 self.single_pass = str(reason)
         yield from self._single_pass(done, end)
+
+    def divided_frames(
+        self, first: int = 0, end: int | None = None
+    ) -> Iterator[tuple[int, int, RecordPicture]]:
+        """Yields the same as `frames`, or nothing more than it can without a single pass.
+
+        Raises:
+            NotDivisibleError: the film must be read in a single pass.
+        """
+        if self.table is None:
+            raise NotDivisibleError(self.single_pass)
+        yield from SegmentReader(self._info, self.table, self._maker, self._threads, first, end)
 
     def _maker(self) -> Callable[[VideoFrame], RecordPicture]:
         scaler = RecordScaler(self._info, self._geometry)

@@ -46,6 +46,11 @@ class PartFile:
         part._digest, part._file = digest, None
         return part
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of a closed part, 64 hex digits."""
+        return self._digest
+
     def write(self, data: bytes) -> int:
         """Appends bytes as they are and returns how many."""
         assert self._file is not None

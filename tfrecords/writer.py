@@ -170,22 +170,20 @@ class FilmWriter:
             if shard < len(self._expected) and self.frames == self._expected[shard - 1].stop:
                 self._finish_part()
 
-    def adopt(self, path: Path, record_bytes: list[int], digest: str) -> None:
-        """Takes the next frames' records from a file that was written elsewhere, and leaves it.
+    def adopt(self, part: PartFile, record_bytes: list[int]) -> None:
+        """Takes the next frames' records from a part that was written elsewhere, and leaves it.
 
         Args:
-            path: a finished part in a folder beside this one.
+            part: finished, in a folder beside this one.
             record_bytes: size of each of its records.
-            digest: its SHA-256.
         """
         with self._naming_the_disk():
-            part = self._partial / part_name(len(self._files))
+            path = self._partial / part_name(len(self._files))
             try:
-                os.link(path, part)
+                os.link(part.path, path)
             except OSError:  # not every file system has links
-                shutil.copyfile(path, part)
-            size = sum(record_bytes)
-            self._files.append(PartFile.restored(part, self.frames, size, digest))
+                shutil.copyfile(part.path, path)
+            self._files.append(PartFile.restored(path, self.frames, part.bytes, part.digest))
             self._record_bytes.extend(record_bytes)
 
     def _finish_part(self) -> None:
@@ -293,6 +291,15 @@ class FilmWriter:
             part.abandon()
             part.path.unlink(missing_ok=True)  # its room may be what is needed now
         self._lock.release()
+
+
+def unfinished_identity(directory: Path) -> dict[str, Any] | None:
+    """The identity of an unfinished run that has left shards of a folder, or None."""
+    try:
+        path = directory.with_name(f".{directory.name}.state") / _IDENTITY
+        return dict(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        return None
 
 
 def refuse_other_identity(
