@@ -30,16 +30,21 @@ _ready: set[str] = set()
 
 def exists(path: str) -> bool:
     """Returns whether there is a file or folder."""
+    path = _rooted(path)
     with _explained(path):
-        return bool(_gfile(path).exists(path)) or is_directory(path)
+        return bool(_gfile(path).isdir(path)) or bool(_gfile(path).exists(path))
 
 
 def is_directory(path: str) -> bool:
     """Returns whether `path` is a folder, or a bucket."""
-    if urlsplit(path).path in ("", "/"):
-        path = path.rstrip("/") + "/"  # the name of a bucket alone is no path for S3
+    path = _rooted(path)
     with _explained(path):
         return bool(_gfile(path).isdir(path))
+
+
+def _rooted(path: str) -> str:
+    """Returns a path as it is, and the name of a bucket alone, which is no path for S3, with /."""
+    return path.rstrip("/") + "/" if urlsplit(path).path in ("", "/") else path
 
 
 def check_bucket(path: str) -> None:
@@ -49,15 +54,11 @@ def check_bucket(path: str) -> None:
         return
     root = f"{scheme}://{bucket}/"
     with _explained(root):
-        if _gfile(root).isdir(root):
-            return
-        with suppress(FileNotFoundError), _explained(root):
-            _gfile(root).listdir(root)  # an empty bucket is no folder, and says so
-            return
-    raise StorageError(
-        f"{path}: bucket {bucket!r} does not exist, is empty or may not be read; check its name "
-        f"and the credentials ({_credentials(scheme)})"
-    )
+        if not _gfile(root).isdir(root):
+            raise StorageError(
+                f"{path}: bucket {bucket!r} does not exist or may not be read; check its name and "
+                f"the credentials ({_credentials(scheme)})"
+            )
 
 
 def names(directory: str) -> list[str]:
@@ -146,7 +147,7 @@ def _gfile(path: str) -> Any:
     scheme = urlsplit(path).scheme
     try:
         import tensorflow as tf
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise StorageError(
             f"{path}: a remote path needs TensorFlow; pip install 'bladerunner_ae[cpu]'"
         ) from error
@@ -233,6 +234,8 @@ def _explained(path: str) -> Iterator[None]:
         raise StorageError(
             f"{path}: access denied; check the credentials ({_credentials(urlsplit(path).scheme)})"
         ) from error
+    except tf.errors.InvalidArgumentError as error:
+        raise StorageError(f"{path}: is no usable path ({_reason(error)})") from error
     except tf.errors.OpError as error:
         raise ConnectionLostError(
             f"{path}: {_reason(error)}; check the network and the path, then run the same "
