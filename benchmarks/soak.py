@@ -45,8 +45,7 @@ def long_film(film: Path, path: Path, frames: int) -> Path:
         names.write_text(f"file '{film.resolve()}'\n" * (frames // 1000 + 1))
         subprocess.run(
             [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "concat", "-safe", "0",
-             "-i", str(names), "-map", "0:v", "-c", "copy", "-t", f"{frames / RATE - 0.5 / RATE:.4f}",
-             str(path)],
+             "-i", str(names), "-map", "0:v", "-c", "copy", "-frames:v", str(frames), str(path)],
             check=True,
         )  # fmt: skip
     return path
@@ -122,13 +121,13 @@ def report(card: dict[str, Any], unbroken: Watched, killed: list[Watched], equal
     lines = [
         "# A film of feature length",
         "",
-        f"Written by `python benchmarks/soak.py --kills={len(killed) - 1}`: {card['frames']} frames of "
-        f"1280x720, {card['frames'] / RATE / 60:.0f} minutes, to records of 144x256, on "
-        f"{os.cpu_count()} cores.",
+        f"Written by `python benchmarks/soak.py --kills={len(killed) - 1}`: {card['frames']} "
+        f"frames of 1280x720, {card['frames'] / RATE / 60:.0f} minutes, to records of 144x256, "
+        f"on {os.cpu_count()} cores.",
         "",
         f"* Unbroken: {unbroken.seconds:.0f} s, {card['frames'] / unbroken.seconds:.0f} frames/s; "
         f"{len(card['shards'])} shards, {total / 2**20:.0f} MiB.",
-        f"* Memory: peak {max(values):.0f} MiB; peak of the first half {max(values[:half]):.0f} MiB, "
+        f"* Memory: peak {max(values):.0f} MiB; of the first half {max(values[:half]):.0f} MiB, "
         f"of the second {max(values[half:]):.0f} MiB. {curve(unbroken.memory)}.",
         f"* Killed {len(killed) - 1} times, after "
         + ", ".join(f"{run.seconds:.1f}" for run in killed[:-1])

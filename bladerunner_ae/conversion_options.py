@@ -8,6 +8,7 @@ from typing import Any
 from bladerunner_ae.errors import UsageError
 
 FORMATS = ("jpeg", "png")
+DEINTERLACE = ("auto", "off")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ConversionOptions:
         num_shards: files to write.
         start, duration: seconds of the film to take, or None.
         frame_rate: of a folder of images.
+        deinterlace: "auto" makes a whole frame of the two fields of interlaced ones; "off" does not.
     """
 
     height: int | None = None
@@ -39,10 +41,13 @@ class ConversionOptions:
     start: Fraction | None = None
     duration: Fraction | None = None
     frame_rate: Fraction = Fraction(24)
+    deinterlace: str = "auto"
 
     def __post_init__(self) -> None:
         if self.image_format not in FORMATS:
             raise UsageError(f"--format={self.image_format}: choose {' or '.join(FORMATS)}")
+        if self.deinterlace not in DEINTERLACE:
+            raise UsageError(f"--deinterlace={self.deinterlace}: choose {' or '.join(DEINTERLACE)}")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"--quality={self.quality}: give 1 to 100")
         if self.num_shards < 1:

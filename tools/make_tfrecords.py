@@ -45,6 +45,7 @@ def options_from_flags(values: Any) -> ConversionOptions:
         start=parse_time("start", values.start),
         duration=parse_time("duration", values.duration),
         frame_rate=parse_rate(values.frame_rate),
+        deinterlace=values.deinterlace,
     )
 
 
@@ -116,6 +117,7 @@ def cli() -> None:
     text("start", None, "Where in the film to begin: seconds or h:mm:ss.")
     text("duration", None, "How much of the film to take: seconds or h:mm:ss.")
     text("frame_rate", "24", "Frames per second of a folder of images.")
+    text("deinterlace", "auto", "auto: whole frames of interlaced ones; off: fields as they are.")
     whole("threads", 0, "Decoders at once, 0: one more than cores. The records are the same.",
           lower_bound=0)  # fmt: skip
     flags.DEFINE_bool("strict", False, "Refuse films that cannot be read to their end.")
