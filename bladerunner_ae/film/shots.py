@@ -25,6 +25,9 @@ _ENOUGH_PIXELS = 9216
 _TIME_BASE = Fraction(1)
 # Shots this short are flashes: no shot begins so soon after another.
 _SHORTEST_SHOT = 4
+# So many frames before the first that counts make a meter's measures independent of where it began:
+# a score takes two, and how a cut goes on is asked for a few frames longer.
+WARM_UP_FRAMES = _SHORTEST_SHOT + 1
 # After a flash the picture is back as it was: nearer to the picture before than this part of the
 # flash's own distance from it.
 _RETURNED = 0.5
@@ -58,7 +61,7 @@ class ShotMeasure:
 
 
 class ShotMeter:
-    """Measures frame after frame; may begin anywhere in a film, two frames before it counts."""
+    """Measures frame after frame; may begin anywhere, `WARM_UP_FRAMES` before the first needed."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
