@@ -1,0 +1,266 @@
+"""Converts films as an Apache Beam pipeline: many films, many machines, the same records.
+
+Beam decides which machine does which item of `conversion_items`, and when; the items themselves
+reach films and records through a file system that all machines share. How a film ended is told by
+a small file in a hidden folder of the call, because a pipeline returns nothing to its caller.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from bladerunner_ae.conversion_items import Item, Job, finish_film, make_item, plan_film
+from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
+from bladerunner_ae.film.source import film_name
+from bladerunner_ae.progress import Progress
+from tfrecords import storage
+from tfrecords.card import FilmCard, load_card
+from tfrecords.errors import RecordsError
+from tfrecords.parts import write_json
+
+_Result = TypeVar("_Result")
+
+_MISSING = (
+    "--runner=beam: Apache Beam is not installed here; install it in an environment of its own: "
+    "pip install 'bladerunner_ae[beam]'"
+)
+# Beam's own DirectRunner first looks for a server program on the network.
+_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+# An item that failed for no reason of the film's, such as a file system that was away, is tried
+# again.
+_TRIES = 3
+_PAUSE_SECONDS = 1.0
+_LOOK_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a film ended.
+
+    Attributes:
+        film: as it was given.
+        card: of its records, or None if it failed.
+        error: one line, or "".
+        up_to_date: whether there was nothing to do.
+    """
+
+    film: Path
+    card: FilmCard | None
+    error: str = ""
+    up_to_date: bool = False
+
+
+@dataclass(frozen=True)
+class _Done:
+    """An item that was tried: why it wants a single pass, and why it failed, if so."""
+
+    item: Item
+    reason: str
+    error: str
+
+
+def convert_films(
+    films: list[Path],
+    output_dir: storage.AnyPath,
+    options: ConversionOptions,
+    beam_options: str = "",
+    *,
+    strict: bool = False,
+    overwrite: bool = False,
+    threads: int = 0,
+) -> list[Outcome]:
+    """Converts films, each whole or not at all; one that fails does not stop the others.
+
+    Args:
+        films: of different names.
+        output_dir: a folder that every worker reaches by this path, as it does the films.
+        options: of the conversion.
+        beam_options: flags for Beam as in a shell, such as "--runner=FlinkRunner"; without a
+            runner all is done on this machine.
+        strict: refuse films that cannot be read to their end.
+        overwrite: replace records that are there, finished or not.
+        threads: decoders at once in each item, 0 for one.
+
+    Returns:
+        How each film ended, in the order given.
+
+    Raises:
+        UsageError: Beam is not installed, does not know an option, or the folder is remote.
+        InputError: Beam could not run the pipeline.
+    """
+    if storage.is_remote(output_dir):
+        raise UsageError(
+            f"{output_dir}: --runner=beam writes into a folder that its workers share; choose one "
+            "and copy the records when they are whole"
+        )
+    if importlib.util.find_spec("apache_beam") is None:
+        raise UsageError(_MISSING)
+    arguments = shlex.split(beam_options)
+    # Workers have working directories of their own.
+    directory = Path(os.path.abspath(output_dir))
+    job = Job(uuid4().hex, directory, options, strict, overwrite, threads)
+    paths = [Path(os.path.abspath(film)) for film in films]
+    outcomes = _outcomes(job)
+    outcomes.mkdir(parents=True, exist_ok=True)
+    try:
+        with _telling_progress(outcomes, len(films)):
+            _run(paths, job, arguments)
+        return [_outcome(job, film, path) for film, path in zip(films, paths, strict=True)]
+    finally:
+        shutil.rmtree(outcomes, ignore_errors=True)
+
+
+def _run(films: list[Path], job: Job, arguments: list[str]) -> None:
+    """Runs the pipeline to its end."""
+    beam = importlib.import_module("apache_beam")
+    options = _pipeline_options(arguments)
+    try:
+        with beam.Pipeline(options=options) as pipeline:
+            (
+                pipeline
+                | "films" >> beam.Create([str(film) for film in films])
+                | "a film a worker" >> beam.Reshuffle()
+                | "plan" >> beam.FlatMap(plan, job)
+                | "a shard a worker" >> beam.Reshuffle()
+                | "make" >> beam.Map(make, job)
+                | "by film" >> beam.GroupByKey()
+                | "finish" >> beam.Map(finish, job)
+            )
+    except (RuntimeError, ValueError, ImportError, OSError) as error:
+        lines = str(error).strip().splitlines()
+        raise InputError(
+            f"Beam did not finish ({lines[0][:300] if lines else type(error).__name__}); what is "
+            "done is kept, and the same command goes on"
+        ) from error
+
+
+def _pipeline_options(arguments: list[str]) -> Any:
+    """Beam's options; names that the local runner would overlook are refused."""
+    module = importlib.import_module("apache_beam.options.pipeline_options")
+    try:
+        options = module.PipelineOptions(arguments)
+        runner = options.view_as(module.StandardOptions).runner
+        if runner is None or runner in ("DirectRunner", _LOCAL_RUNNER):
+            known = options.get_all_options(drop_default=True)
+            given = options.get_all_options(drop_default=True, retain_unknown_options=True)
+            if unknown := sorted(set(given) - set(known)):
+                raise UsageError(f"--beam_options: Beam has no option --{unknown[0]}")
+    except SystemExit as error:  # Beam's parser leaves the program
+        raise UsageError(f"--beam_options={shlex.join(arguments)}: not Beam's options") from error
+    if runner is None:
+        options.view_as(module.StandardOptions).runner = _LOCAL_RUNNER
+    return options
+
+
+def plan(film: str, job: Job) -> list[tuple[str, Item]]:
+    """First step: the items of a film, each with the film's name."""
+    items, error = _guarded(lambda: plan_film(Path(film), job))
+    if not items:
+        _tell(job, Path(film), error, up_to_date=not error)
+    return [(film, item) for item in items or []]
+
+
+def make(named: tuple[str, Item], job: Job) -> tuple[str, _Done]:
+    """Second step: an item is done, or says why not."""
+    film, item = named
+    reason, error = _guarded(lambda: make_item(item, job))
+    return film, _Done(item, reason or "", error)
+
+
+def finish(named: tuple[str, Iterable[_Done]], job: Job) -> None:
+    """Third step: a film is put together out of its items."""
+    film, done = named[0], sorted(named[1], key=lambda one: one.item.shard)
+    error = next((one.error for one in done if one.error), "")
+    if not error and not _told(job, Path(film)).exists():
+        reasons = [one.reason for one in done]
+        _, error = _guarded(lambda: finish_film(done[0].item, reasons, job))
+    _tell(job, Path(film), error)
+
+
+def _guarded(work: Callable[[], _Result]) -> tuple[_Result | None, str]:
+    """The result of some work, or the line that says why there is none."""
+    for left in reversed(range(_TRIES)):
+        try:
+            return work(), ""
+        except (BladerunnerError, RecordsError) as error:
+            return None, str(error)
+        except Exception as error:
+            if not left:
+                return None, _line(error)
+            time.sleep(_PAUSE_SECONDS)
+    raise AssertionError("unreachable")
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    lines = str(error).strip().splitlines()
+    return f"unexpected {type(error).__name__}: {lines[0][:300] if lines else ''}"
+
+
+def _outcomes(job: Job) -> Path:
+    return job.output_dir / f".beam-{job.name}"
+
+
+def _told(job: Job, film: Path) -> Path:
+    return _outcomes(job) / f"{film_name(film)}.json"
+
+
+def _tell(job: Job, film: Path, error: str, up_to_date: bool = False) -> None:
+    path = _told(job, film)
+    if path.exists():  # an earlier try of the same step
+        return
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    write_json(temporary, {"error": error, "up_to_date": up_to_date})
+    os.replace(temporary, path)
+
+
+def _outcome(job: Job, film: Path, path: Path) -> Outcome:
+    try:
+        told = json.loads(_told(job, path).read_text("utf-8"))
+        if told["error"]:
+            return Outcome(film, None, told["error"])
+        card = load_card(job.output_dir / film_name(path))
+        return Outcome(film, card, up_to_date=told["up_to_date"])
+    except FileNotFoundError:
+        return Outcome(film, None, f"{film}: was not finished; run the same command again")
+    except RecordsError as error:
+        return Outcome(film, None, str(error))
+
+
+@contextmanager
+def _telling_progress(outcomes: Path, films: int) -> Iterator[None]:
+    """Counts on stderr the films that have ended."""
+    over = threading.Event()
+
+    def watch(progress: Progress) -> None:
+        seen = 0
+        while not over.wait(_LOOK_EVERY_SECONDS):
+            count = len(list(outcomes.glob("*.json")))
+            progress.update(count - seen)
+            seen = count
+        progress.update(len(list(outcomes.glob("*.json"))) - seen)
+
+    with Progress("convert", films, unit="films") as progress:
+        watcher = threading.Thread(target=watch, args=(progress,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+    sys.stderr.flush()
