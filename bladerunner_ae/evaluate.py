@@ -90,11 +90,12 @@ def evaluate_film(
 def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.str_]:
     """Returns for each frame "seen", "held out" or "unseen film", as str [frames]."""
     from bladerunner_ae.data import in_shots
+    from bladerunner_ae.run_folder import films_of
 
-    trained_on = model_card.get("film", {})
-    if trained_on.get("film_id") != card.film_id or trained_on.get("frames") != card.frames:
-        return np.full(card.frames, "unseen film")
-    return np.where(in_shots(card.frames, model_card["held_out"]), "held out", "seen")
+    for film in films_of(model_card):
+        if (film["film_id"], film["frames"]) == (card.film_id, card.frames):
+            return np.where(in_shots(card.frames, film["held_out"]), "held out", "seen")
+    return np.full(card.frames, "unseen film")
 
 
 def _measure(

@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +34,11 @@ class RunConfig:
         objective: name in `objectives.REGISTRY`.
         weights: the objective's weights, all of them.
         model, train: see `config`.
-        film: {"name", "film_id", "frames"} of the records.
-        held_out: [[first frame, frame after the last]] kept from training.
+        films: of each film {"name", "film_id", "frames", "weight", "held_out"}; the weight says how
+            often its frames are seen relative to the others', held out are [[first frame, frame
+            after the last]] kept from training.
+        reading: {"order": "memory" or "streamed", "balance": "none" or "shots"}; both decide in
+            which order frames are seen. Runs of the first version did not write it down.
     """
 
     preset: str
@@ -43,8 +46,8 @@ class RunConfig:
     weights: dict[str, float]
     model: ModelConfig
     train: TrainConfig
-    film: dict[str, Any]
-    held_out: list[list[int]]
+    films: list[dict[str, Any]]
+    reading: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -59,20 +62,53 @@ class RunConfig:
         kept = {key: value for key, value in values.items() if key != "tool_version"}
         kept["model"] = configuration.from_json(ModelConfig, kept.get("model", {}))
         kept["train"] = configuration.from_json(TrainConfig, kept.get("train", {}))
+        kept["films"] = films_of(kept)
+        kept.setdefault("reading", {})
+        for name in ("film", "held_out"):
+            kept.pop(name, None)
         return cls(**kept)
 
     def differences(self, other: "RunConfig") -> list[str]:
         """In which points `other`, an earlier run, differs from this one: "seed: 0 -> 1"."""
         found = [
             f"{name}: {getattr(other, name)} -> {getattr(self, name)}"
-            for name in ("preset", "objective", "weights", "held_out")
+            for name in ("preset", "objective", "weights")
             if getattr(self, name) != getattr(other, name)
         ]
         found += configuration.differences(self.model, other.model)
         found += configuration.differences(self.train, other.train, ignore=_FREE)
-        if self.film["film_id"] != other.film["film_id"]:
-            found.append(f"film: {other.film['name']} -> {self.film['name']}")
-        return found
+        found += _film_differences(self.films, other.films)
+        return found + [
+            f"{name}: {other.reading[name]} -> {self.reading[name]}"
+            for name in sorted(self.reading.keys() & other.reading.keys())
+            if self.reading[name] != other.reading[name]
+        ]
+
+
+def films_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns `RunConfig.films` from a run's or a model's JSON, which may know one film only."""
+    if "films" in values:
+        return [dict(film) for film in values["films"]]
+    if "film" not in values:
+        return []
+    return [{**values["film"], "weight": 1.0, "held_out": values.get("held_out", [])}]
+
+
+def _film_differences(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[str]:
+    def listed(films: list[dict[str, Any]], key: str) -> str:
+        return ", ".join(str(film[key]) for film in films)
+
+    name = "film" if len(ours) == len(theirs) == 1 else "films"
+    if [film["film_id"] for film in ours] != [film["film_id"] for film in theirs]:
+        return [f"{name}: {listed(theirs, 'name')} -> {listed(ours, 'name')}"]
+    found = []
+    if [film["weight"] for film in ours] != [film["weight"] for film in theirs]:
+        found.append(f"data_weights: {listed(theirs, 'weight')} -> {listed(ours, 'weight')}")
+    for our, their in zip(ours, theirs, strict=True):
+        if our["held_out"] != their["held_out"]:
+            which = f"held_out of {our['name']}" if len(ours) > 1 else "held_out"
+            found.append(f"{which}: {their['held_out']} -> {our['held_out']}")
+    return found
 
 
 @contextmanager

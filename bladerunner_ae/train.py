@@ -1,27 +1,36 @@
-"""Trains a network on the records of one film.
+"""Trains a network on the records of a film, or of several.
 
 Interrupted at any moment, the same command goes on from the last checkpoint and ends with the
 same weights as an unbroken run. Watch it with `tensorboard --logdir RUN`, or look at
 RUN/samples/. At the end the run's networks are exported to RUN/export/.
+
+With --data=A --data=B --data_weights=2,1 each frame of A is seen twice as often as each of B. In
+one pass over the films every frame of the one of smallest weight is seen once.
 
 Examples:
   python -m bladerunner_ae.train --data=DATA/my_film --model_dir=RUN
   python -m bladerunner_ae.train --flagfile=flagfiles/preview.flags --data=DATA/my_film --model_dir=RUN
   python -m bladerunner_ae.train --preset=base --objective=vae_gan --data=DATA/my_film --model_dir=RUN
   python -m bladerunner_ae.train --data=DATA/my_film --model_dir=RUN --holdout=0.1 --steps=2000
+  python -m bladerunner_ae.train --data=DATA/a --data=DATA/b --data_weights=2,1 --model_dir=RUN
 """  # noqa: E501
 
 import dataclasses
+import math
 import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from bladerunner_ae import config as configuration
 from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
 from tfrecords import storage
+from tfrecords.mixture import BALANCES, FilmPart, check_together
 from tfrecords.storage import Location
 
 _TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "seed", "checkpoint_every",
@@ -39,7 +48,18 @@ _WEIGHT_FLAGS = {
 def define_flags() -> None:
     """Defines the command's flags. Those left out take the preset's value."""
     text, whole, number = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float
-    text("data", None, "Folder of the film's records (DATA/<film>).", required=True)
+    flags.DEFINE_multi_string("data", None, "Folder of a film's records (DATA/<film>); may be "
+                              "repeated.", required=True)  # fmt: skip
+    flags.DEFINE_list("data_weights", [], "How often a frame of each --data is seen, relatively.")
+    flags.DEFINE_enum(
+        "balance",
+        "none",
+        BALANCES,
+        "shots: see the frames of a shot of N frames in "
+        "proportion to 1 / sqrt(N), so that long shots do not drown the rest.",
+    )
+    whole("cache_limit", 2048, "MiB of records up to which they are kept in memory.", lower_bound=0)
+    text("data_service", "", "grpc://HOST:PORT of a tf.data service that reads and decodes.")
     text("model_dir", None, "Run folder; made if need be, gone on with if it exists.",
          required=True)  # fmt: skip
     text("preset", "preview", f"Starting point: {', '.join(configuration.PRESETS)}.")
@@ -66,13 +86,20 @@ def run_config(values: Any) -> Any:
     from bladerunner_ae import training
     from bladerunner_ae.objectives import make_objective
     from bladerunner_ae.run_folder import RunConfig
-    from tfrecords.card import check_shards, load_card
+    from tfrecords.card import load_card
+    from tfrecords.reader import fits
 
     if not 0.0 <= values.holdout < 1.0:
         raise UsageError(f"--holdout={values.holdout}: give a fraction from 0 to below 1")
     preset = configuration.preset(values.preset)
-    card = load_card(values.data)
-    check_shards(values.data, card)
+    weights_of_films = _data_weights(values.data_weights, len(values.data))
+    parts = [
+        FilmPart(directory, load_card(directory), weight=weight)
+        for directory, weight in zip(values.data, weights_of_films, strict=True)
+    ]
+    check_together(parts)
+    card = parts[0].card
+    in_memory = not values.data_service and fits(parts, values.cache_limit << 20)
     given = {name: getattr(values, name) for name in _TRAIN_FLAGS}
     train = {**preset.train, **{k: v for k, v in given.items() if v is not None}}
     train["warmup_steps"] = min(train.get("warmup_steps", 0), train["steps"] // 3)
@@ -88,9 +115,33 @@ def run_config(values: Any) -> Any:
         train=configuration.TrainConfig(
             **train, precision=training.choose_precision(values.precision)
         ),
-        film={"name": card.source["name"], "film_id": card.film_id, "frames": card.frames},
-        held_out=[list(run) for run in _held_out(card, values.holdout, values.holdout_seconds)],
+        films=[_film(part, values.holdout, values.holdout_seconds) for part in parts],
+        reading={"order": "memory" if in_memory else "streamed", "balance": values.balance},
     )
+
+
+def _data_weights(given: Sequence[str], films: int) -> list[float]:
+    """Returns one weight for each film; all are 1 if none were given."""
+    try:
+        weights = [float(weight) for weight in given] or [1.0] * films
+    except ValueError:
+        weights = []
+    if len(weights) != films or not all(0.0 < weight < math.inf for weight in weights):
+        raise UsageError(
+            f"--data_weights={','.join(given)}: give one number above 0 for each --data ({films})"
+        )
+    return weights
+
+
+def _film(part: FilmPart, holdout: float, holdout_seconds: float) -> dict[str, Any]:
+    card = part.card
+    return {
+        "name": card.source["name"],
+        "film_id": card.film_id,
+        "frames": card.frames,
+        "weight": part.weight,
+        "held_out": [list(run) for run in _held_out(card, holdout, holdout_seconds)],
+    }
 
 
 def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int]]:
@@ -107,7 +158,10 @@ def main() -> None:
     from bladerunner_ae.run_folder import open_run, writing
 
     values = flags.FLAGS
-    records, run = storage.location(values.data), storage.location(values.model_dir)
+    if values.data_service:
+        check_service(values.data_service)
+    records = [storage.location(directory) for directory in values.data]
+    run = storage.location(values.model_dir)
     config = run_config(values)
     strategy = training.choose_strategy(values.strategy)
     _check_replicas(config.train.batch_size, strategy.num_replicas_in_sync)
@@ -118,11 +172,13 @@ def main() -> None:
         open_run(run, config, values.overwrite)
         # One argument a line and nothing quoted: that is what --flagfile reads.
         storage.write_text(run / "flags.txt", "\n".join(sys.argv[1:]) + "\n")
-        for path in _train(config, strategy, records, run):
+        for path in _train(config, strategy, records, run, values.data_service):
             print(path)
 
 
-def _train(config: Any, strategy: Any, records: Location, run: Location) -> list[Location]:
+def _train(
+    config: Any, strategy: Any, records: list[Location], run: Location, service: str
+) -> list[Location]:
     """Trains from the newest checkpoint to the end and exports; returns the SavedModels."""
     from bladerunner_ae import training
 
@@ -133,9 +189,16 @@ def _train(config: Any, strategy: Any, records: Location, run: Location) -> list
     if start >= config.train.steps:
         print(f"already trained to step {start}; nothing to do", file=sys.stderr)
     else:
+        if start and service:
+            raise UsageError(
+                f"{run}: is at step {start}, and a tf.data service cannot be told where to go on; "
+                "leave out --data_service and add --cache_limit=0, which reads in the same order"
+            )
         if start:
             print(f"going on from step {start}", file=sys.stderr)
-        training.fit(trainer, config, records, run, start)
+        if service:  # its workers have working directories of their own
+            records = [path.absolute() if isinstance(path, Path) else path for path in records]
+        training.fit(trainer, config, records, run, start, service)
     return training.export_if_new(trainer, config, run)
 
 
@@ -146,9 +209,11 @@ def _check_replicas(batch_size: int, replicas: int) -> None:
 
 def _plan(config: Any, replicas: int) -> str:
     model, train = config.model, config.train
-    held = sum(end - start for start, end in config.held_out)
+    held = sum(end - start for film in config.films for start, end in film["held_out"])
+    names = ", ".join(film["name"] for film in config.films)
+    frames = sum(film["frames"] for film in config.films)
     return (
-        f"{config.film['name']}: {config.film['frames']} frames ({held} held out), "
+        f"{names}: {frames} frames ({held} held out), "
         f"{model.height}x{model.width}, preset {config.preset}, objective {config.objective}, "
         f"{train.steps} steps of {train.batch_size} frames, {train.precision}, "
         f"{replicas} device{'s' if replicas > 1 else ''}"

@@ -1,6 +1,7 @@
 """A run from its configuration to its weights: build, restore, start, fit, export."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,12 @@ from bladerunner_ae.trainer import Trainer
 from bladerunner_ae.training_log import TrainingLog
 from tfrecords import storage
 from tfrecords.card import load_card
-from tfrecords.reader import explain_data_loss, training_frames
+from tfrecords.mixture import FilmPart
+from tfrecords.reader import find_damage, mixed_frames, through_service
 from tfrecords.storage import Location
 
 _KEPT_CHECKPOINTS = 3
 _COMPONENT_FRAMES = 2048
-# Up to here records are shuffled as a whole in memory: a two-hour film at the size of the preview
-# just fits, and a run of a few hundred steps then sees frames from all over it.
-_MEMORY_LIMIT = 2 << 30
 
 
 def choose_strategy(name: str) -> tf.distribute.Strategy:
@@ -113,31 +112,56 @@ def restore(trainer: Trainer, run: Location) -> int:
     return trainer.steps_done
 
 
-def fit(trainer: Trainer, config: RunConfig, records: Location, run: Location, start: int) -> None:
+def film_parts(config: RunConfig, records: Sequence[storage.AnyPath]) -> list[FilmPart]:
+    """Returns a run's films as the reader wants them.
+
+    Args:
+        config: of the run.
+        records: folder of each film's records, in the order of `config.films`.
+    """
+    parts = []
+    for film, directory in zip(config.films, records, strict=True):
+        card = load_card(directory)
+        keep = ~data.in_shots(card.frames, film["held_out"])
+        parts.append(FilmPart(directory, card, keep, film["weight"]))
+    return parts
+
+
+def fit(
+    trainer: Trainer,
+    config: RunConfig,
+    records: Sequence[storage.AnyPath],
+    run: Location,
+    start: int,
+    service: str = "",
+) -> None:
     """Trains from step `start` to the configured number of steps and checkpoints at the end.
 
     Args:
         trainer: restored to `start`, or new if that is 0.
         config: of the run.
-        records: folder of the film's records.
+        records: folder of each film's records, in the order of `config.films`.
         run: run folder.
         start: steps done.
+        service: address of a tf.data service that reads and decodes; none if empty.
     """
-    card = load_card(records)
-    keep = ~data.in_shots(card.frames, config.held_out)
-    batches = training_frames(
-        records,
+    parts = film_parts(config, records)
+    batches = mixed_frames(
+        parts,
         batch_size=config.train.batch_size,
         seed=config.train.seed,
+        in_memory=config.reading["order"] == "memory",
         first_batch=start,
-        keep=keep,
-        memory_limit=_MEMORY_LIMIT,
+        balance=config.reading["balance"],
     )
+    if service:
+        batches = through_service(batches, service)
     manager = checkpoint_manager(trainer, run)
-    log = TrainingLog(config, records, run, manager, start)
+    log = TrainingLog(config, parts, run, manager, start)
     try:
         if start == 0 and config.model.linear_path:
-            images = data.collect_images(batches, min(_COMPONENT_FRAMES, int(keep.sum())))
+            kept = sum(int(part.kept().sum()) for part in parts)
+            images = data.collect_images(batches, min(_COMPONENT_FRAMES, kept))
             initialise_linear_path(trainer.networks, config.model, images)
         trainer.fit(
             batches,
@@ -153,8 +177,11 @@ def fit(trainer: Trainer, config: RunConfig, records: Location, run: Location, s
         log.close()
         print(f"stopped at step {trainer.steps_done}, checkpoint written", file=sys.stderr)
         raise
-    except tf.errors.DataLossError:
-        raise explain_data_loss(records, card) from None
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
+        for part in parts:
+            if error := find_damage(part.directory, part.card):
+                raise error from None
+        raise
 
 
 def export(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bladerunner_ae.log_file import LogFile
 from bladerunner_ae.progress import Progress
 from bladerunner_ae.run_folder import RunConfig
 from tfrecords import storage
-from tfrecords.card import load_card
+from tfrecords.mixture import FilmPart
 from tfrecords.storage import Location
 
 _PROBES = 8
@@ -29,7 +30,7 @@ class TrainingLog(keras.callbacks.Callback):
 
     Args:
         config: of the run.
-        records: folder of the film's records, for the probe frames.
+        parts: the films, for the probe frames: as many of each of the first eight.
         run: run folder.
         manager: of the run's checkpoints.
         start: steps done before; what an interrupted run logged beyond is dropped.
@@ -38,17 +39,24 @@ class TrainingLog(keras.callbacks.Callback):
     def __init__(
         self,
         config: RunConfig,
-        records: Location,
+        parts: Sequence[FilmPart],
         run: Location,
         manager: tf.train.CheckpointManager,
         start: int,
     ) -> None:
         super().__init__()
         self._config, self._run, self._manager, self._start = config, run, manager, start
-        card = load_card(records)
-        self._probes = spread_frames(card.shots(), card.frames, _PROBES)
-        self._originals = data.read_images(records, card, self._probes)
-        self._held = data.in_shots(card.frames, config.held_out)[self._probes]
+        probes, self._names = [], []
+        for part in parts[:_PROBES]:
+            card = part.card
+            frames = spread_frames(card.shots(), card.frames, max(_PROBES // len(parts), 1))
+            images = data.read_images(part.directory, card, frames)
+            probes.append((images, ~part.kept()[frames]))
+            film = f"{card.source['name']}, " if len(parts) > 1 else ""
+            self._names += [f"{film}frame {frame}" for frame in frames]
+        self._originals, self._held = (
+            np.concatenate(values) for values in zip(*probes, strict=True)
+        )
         self._open = contextlib.ExitStack()
         storage.make_directories(run / "samples")
 
@@ -125,9 +133,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._record(values)
         self._say(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
         labels = ["held out" if held else "seen" for held in self._held]
-        captions = [
-            f"frame {index}, {label}" for index, label in zip(self._probes, labels, strict=True)
-        ]
+        captions = [f"{name}, {label}" for name, label in zip(self._names, labels, strict=True)]
         sheet = make_contact_sheet(
             list(zip(self._originals, dreams.numpy(), captions, strict=True)), columns=2
         )

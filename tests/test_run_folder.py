@@ -23,10 +23,20 @@ def make_config(**changes: Any) -> RunConfig:
         "weights": {"kl_weight": 1e-5, "noise": 1.0},
         "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model),
         "train": TrainConfig(**PRESETS["preview"].train),
-        "film": {"name": "film.mp4", "film_id": "0123456789abcdef", "frames": 48},
-        "held_out": [[0, 40]],
+        "films": [film()],
+        "reading": {"order": "memory", "balance": "none"},
     }
     return RunConfig(**{**values, **changes})
+
+
+def film(**changes: Any) -> dict[str, Any]:
+    values = {"name": "film.mp4", "film_id": "0123456789abcdef", "frames": 48, "weight": 1.0,
+              "held_out": [[0, 40]]}  # fmt: skip
+    return {**values, **changes}
+
+
+def other_film(**changes: Any) -> dict[str, Any]:
+    return film(**{"name": "b.mp4", "film_id": "1", **changes})
 
 
 def train(**changes: Any) -> RunConfig:
@@ -65,9 +75,14 @@ def test_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
         (train(seed=7), "seed: 0 -> 7"),
         (train(batch_size=3, learning_rate=0.5), "batch_size: 32 -> 3; learning_rate: 0.001 ->"),
         (make_config(objective="vae_gan", weights={}), "objective: vae -> vae_gan; weights: "),
-        (make_config(held_out=[]), r"held_out: \[\[0, 40\]\] -> \[\]"),
+        (make_config(films=[film(held_out=[])]), r"held_out: \[\[0, 40\]\] -> \[\]"),
         (make_config(model=ModelConfig(height=64, width=128)), "filters: .*linear_path: True -> F"),
-        (make_config(film={"name": "b.mp4", "film_id": "1", "frames": 48}), "film: film.mp4 -> b"),
+        (make_config(films=[other_film()]), "film: film.mp4 -> b.mp4"),
+        (make_config(films=[film(), other_film()]), "films: film.mp4 -> film.mp4, b.mp4"),
+        (
+            make_config(reading={"order": "streamed", "balance": "shots"}),
+            "balance: none -> shots; order: memory -> streamed",
+        ),
     ],
 )
 def test_another_run_is_refused_and_the_differences_named(
@@ -77,6 +92,40 @@ def test_another_run_is_refused_and_the_differences_named(
     with pytest.raises(InputError, match=rf"run: holds another run \(.*{named}"):
         open_run(tmp_path / "run", other, overwrite=False)
     assert load_config(tmp_path / "run") == make_config()
+
+
+@pytest.mark.parametrize(
+    ("films", "named"),
+    [
+        ([other_film(), film()], "films: film.mp4, b.mp4 -> b.mp4, film.mp4"),
+        ([film(weight=2.0), other_film()], r"data_weights: 1\.0, 1\.0 -> 2\.0, 1\.0"),
+        ([film(), other_film(held_out=[])], r"held_out of b\.mp4: \[\[0, 40\]\] -> \[\]\)"),
+    ],
+)
+def test_differences_between_sets_of_films(
+    tmp_path: Path, films: list[dict[str, Any]], named: str
+) -> None:
+    open_run(tmp_path / "run", make_config(films=[film(), other_film()]), overwrite=False)
+    with pytest.raises(InputError, match=rf"holds another run \({named}"):
+        open_run(tmp_path / "run", make_config(films=films), overwrite=False)
+
+
+def test_a_run_of_the_first_version_is_gone_on_with(tmp_path: Path) -> None:
+    values = make_config().to_json()
+    (only,) = values.pop("films")
+    del values["reading"]
+    old = {
+        **values,
+        "film": {name: only[name] for name in ("name", "film_id", "frames")},
+        "held_out": only["held_out"],
+    }
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert load_config(tmp_path).films == [film()]
+    open_run(tmp_path, make_config(), overwrite=False)
+    assert load_config(tmp_path) == make_config()
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    with pytest.raises(InputError, match=r"held_out: \[\[0, 40\]\] -> \[\[1, 2\]\]"):
+        open_run(tmp_path, make_config(films=[film(held_out=[[1, 2]])]), overwrite=False)
 
 
 def test_overwrite_deletes_a_run_but_nothing_else(tmp_path: Path) -> None:

@@ -81,8 +81,16 @@ def tiny_flags(records: Path, run: Path, objective: str = "vae", **changes: Any)
 def tiny_run(flags: Mapping[str, Any]) -> RunConfig:
     """Returns what `bladerunner_ae.train` makes of its flags."""
     defaults = dict.fromkeys([*train._TRAIN_FLAGS, *train._WEIGHT_FLAGS])
-    zero = {"holdout": 0.0, "holdout_seconds": 0.0}
-    return train.run_config(SimpleNamespace(**{**defaults, **zero, **flags}))
+    others = {
+        "holdout": 0.0, "holdout_seconds": 0.0, "data_weights": [], "balance": "none",
+        "cache_limit": 2048, "data_service": "",
+    }  # fmt: skip
+    values = {**defaults, **others, **flags, "data": _folders(flags)}
+    return train.run_config(SimpleNamespace(**values))
+
+
+def _folders(flags: Mapping[str, Any]) -> list[Path]:
+    return flags["data"] if isinstance(flags["data"], list) else [flags["data"]]
 
 
 def train_here(flags: Mapping[str, Any]) -> Trainer:
@@ -90,13 +98,17 @@ def train_here(flags: Mapping[str, Any]) -> Trainer:
     config, run = tiny_run(flags), Path(flags["model_dir"])
     open_run(run, config, overwrite=False)
     trainer = training.build_trainer(config)
-    training.fit(trainer, config, Path(flags["data"]), run, training.restore(trainer, run))
+    training.fit(trainer, config, _folders(flags), run, training.restore(trainer, run))
     return trainer
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:
     """Returns flags as command line arguments."""
-    return [f"--{name}={value}" for name, value in flags.items()]
+    return [
+        f"--{name}={value}"
+        for name, values in flags.items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
 
 
 def forget_after(run: Path, step: int) -> None:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from tfrecords import storage
 from tfrecords.card import FilmCard, check_shards, load_card
 from tfrecords.errors import RecordsError
-from tfrecords.framing import read_records
 from tfrecords.mixture import FilmPart, check_together, quotas
 from tfrecords.sampling import Draws
 from tfrecords.schema import example_spec
-from tfrecords.sources import InMemory, Streamed
+from tfrecords.sources import InMemory, Streamed, film_records
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of records up to which a training set is held in memory, still encoded."""
@@ -237,6 +236,37 @@ def shard_paths(directory: storage.AnyPath, card: FilmCard) -> list[str]:
     return [storage.join(directory, shard.name) for shard in card.shards]
 
 
+def through_service(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
+    """Returns a streamed training set that the workers of a tf.data service read and decode.
+
+    Each worker takes whole passes, first come, first served: so no frame is seen twice in a pass,
+    but several workers' passes mix. The order is that of `batches` if there is one worker, and of
+    several not repeatable.
+
+    Args:
+        batches: what `mixed_frames` gave, streamed and from its start. Workers must reach the
+            records under the same paths.
+        address: grpc://host:port of the dispatcher.
+    """
+    service = tf.data.experimental.service
+    distributed = batches.apply(
+        service.distribute(processing_mode=service.ShardingPolicy.DYNAMIC, service=address)
+    )
+    # What comes from elsewhere cannot be divided among workers of tf.distribute by files.
+    return distributed.with_options(_options(tf.data.experimental.AutoShardPolicy.OFF))
+
+
+def find_damage(directory: storage.AnyPath, card: FilmCard) -> RecordsError | None:
+    """Returns what is wrong with a folder of records, or None; reads all of it up to the damage."""
+    try:
+        check_shards(directory, card)
+        for _ in film_records(directory, card):
+            pass
+    except RecordsError as error:
+        return error
+    return None
+
+
 def explain_data_loss(directory: storage.AnyPath, card: FilmCard) -> RecordsError:
     """Returns what is wrong with a folder of records in which reading failed.
 
@@ -245,14 +275,7 @@ def explain_data_loss(directory: storage.AnyPath, card: FilmCard) -> RecordsErro
     Returns:
         An error to raise, that names the shard and the number of the record in it, from 0.
     """
-    try:
-        check_shards(directory, card)
-        for path in shard_paths(directory, card):
-            for _ in read_records(path):
-                pass
-    except RecordsError as error:
-        return error
-    return RecordsError(
+    return find_damage(directory, card) or RecordsError(
         f"{directory}: reading failed, yet every record is whole when read again; "
         "check the disk and the memory of this machine"
     )

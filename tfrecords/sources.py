@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfrecords import storage
-from tfrecords.card import Shard
+from tfrecords.card import FilmCard, Shard
 from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
 from tfrecords.mixture import FilmPart
 from tfrecords.sampling import Draws, Position, StreamedOrder, fold_in, shuffle
-from tfrecords.schema import example_spec, parse
+from tfrecords.schema import Frame, example_spec, parse
 from tfrecords.seeking import record_offset
 
 _BUFFER_BYTES = 1 << 20
@@ -221,16 +221,14 @@ def _shuffled_window(seed: tf.Tensor, window: dict[str, tf.Tensor]) -> tf.data.D
     )
 
 
-def _read_kept(part: FilmPart) -> list[bytes]:
-    """Returns the encoded pictures of a film's kept frames, in film order.
+def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
+    """Yields every frame of a film in its order, its picture still encoded.
 
     Raises:
         RecordsError: a shard is missing or damaged, or holds other frames than the card says.
     """
-    encoded = []
-    keep, card = part.kept(), part.card
     for shard in card.shards:
-        path = storage.join(part.directory, shard.name)
+        path = storage.join(directory, shard.name)
         for number, record in enumerate(read_records(path)):
             frame = parse(record)
             if frame.index != shard.first_frame + number or frame.film_id != card.film_id:
@@ -239,6 +237,10 @@ def _read_kept(part: FilmPart) -> list[bytes]:
                     f"{frame.film_id}, not frame {shard.first_frame + number} of {card.film_id}; "
                     "run make_tfrecords again with --overwrite"
                 )
-            if keep[frame.index]:
-                encoded.append(frame.encoded)
-    return encoded
+            yield frame
+
+
+def _read_kept(part: FilmPart) -> list[bytes]:
+    keep = part.kept()
+    frames = film_records(part.directory, part.card)
+    return [frame.encoded for frame in frames if keep[frame.index]]
