@@ -254,7 +254,12 @@ def _judge_message(message: str, scratch: Path) -> tuple[str, str]:
 
 def judge(found: Converted, whole: Converted, film: Path) -> tuple[str, str]:
     """(class, detail) of a conversion that came to its end."""
-    notes = [note for note in found.notes if note not in whole.notes]
+    # That it was read in a single pass says how, not what is wrong.
+    notes = [
+        note
+        for note in found.notes
+        if note not in whole.notes and not note.startswith("read in a single pass")
+    ]
     if found.pictures == whole.pictures and found.times == whole.times:
         return IDENTICAL, "; ".join(notes)
     if notes:
@@ -271,11 +276,12 @@ def judge(found: Converted, whole: Converted, film: Path) -> tuple[str, str]:
 
 
 def ffmpeg_complaint(film: Path) -> str:
-    """What another judge, the ffmpeg program, says of a film's picture; "" if nothing."""
+    """What another judge, ffmpeg's decoder, says of a film's picture; "" if nothing."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-v", "error", "-nostdin",
                "-threads", "1", "-i", str(film), "-map", "0:v:0", "-f", "null", "-"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30)
-    lines = done.stderr.strip().splitlines()
+    codec = film.name.partition(".")[0]
+    lines = [line for line in done.stderr.splitlines() if codec in line.partition("]")[0]]
     return lines[0] if lines else ""
 
 

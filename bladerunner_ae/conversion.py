@@ -16,7 +16,8 @@ from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
-from bladerunner_ae.film.probe import FilmInfo, probe_film
+from bladerunner_ae.film.gaps import describe_gaps
+from bladerunner_ae.film.probe import FilmInfo, probe_film, without_deinterlacing
 from bladerunner_ae.film.source import film_name, source_facts, source_stamp
 from bladerunner_ae.film.timing import constant_rate, mean_rate
 from bladerunner_ae.film.unfinished import refuse_unwritable
@@ -94,6 +95,8 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     directory = output_dir / film_name(film)
     refuse_unwritable(directory)
     info = probe_film(film, options.frame_rate)
+    if options.deinterlace == "off":
+        info = without_deinterlacing(info)
     bars = find_bars(info) if options.bars is None else options.bars
     raster = (options.height, options.width)
     geometry = decide_geometry(
@@ -214,7 +217,8 @@ def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
 
 def _notes(info: FilmInfo, facts: Facts, reading: Reading) -> list[str]:
     """What a person should know about the records."""
-    notes = [*info.notes, *facts.notes()]
+    gaps = describe_gaps(facts.times, info.time_base)
+    notes = [*info.notes, *facts.notes(), *([gaps] if gaps else [])]
     if reading.problem:
         notes.append(reading.problem)
     if reading.repaired_timestamps:
@@ -272,7 +276,10 @@ def make_card(
 
 def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list[str]:
     """In which points earlier records differ from what is asked for now."""
-    now, before = options.to_json("images" if film.is_dir() else "film"), card.options
+    kind = "images" if film.is_dir() else "film"
+    now = options.to_json(kind)
+    # Records of before an option existed were made as its default makes them.
+    before = ConversionOptions().to_json(kind) | card.options
     found = [
         f"{name}: {before.get(name)} -> {value}"
         for name, value in now.items()

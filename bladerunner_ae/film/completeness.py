@@ -1,20 +1,26 @@
 """Whether a film was read to its end, judged by what the file itself promises.
 
-A file that was cut off often just ends: libav reports no error. Three promises give it away: the
-number of packets in an mp4's index, the duration in the header, and the fixed size of transport
-stream packets.
+A file that was cut off often just ends: libav reports no error. These promises give it away: the
+number of packets in an mp4's or avi's index, durations in the header, and the file's own size: that
+of transport stream packets is fixed, and other files say how long they are.
 """
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from bladerunner_ae.film.promised_bytes import missing_bytes
+
 # Streams of a whole film may end this much before the promised duration; muxers round, and the
 # length of the last frame is often unknown.
 _TOLERANCE_SECONDS = Fraction(1, 2)
+
+# The same of a track that tells its own duration to the nanosecond.
+_PICTURE_TOLERANCE_SECONDS = Fraction(1, 10)
 
 _TRANSPORT_PACKET_SIZES = (188, 192, 204)
 
@@ -37,8 +43,11 @@ class Completeness:
         self._format = container.format.name
         self._stream, self._whole = stream, whole
         self._bytes = container.size
-        self._promised_packets = stream.frames if self._format.startswith("mov") else 0
+        counted = self._format.startswith("mov") or self._format == "avi"
+        self._promised_packets = stream.frames if counted else 0
         self._promised_end = _promised_end(container)
+        self._promised_picture = _promised_picture(stream)
+        self._missing_bytes = missing_bytes(Path(container.name))
         self._packets = 0
         self._cut_packet = False
         self._end = self._picture_end = Fraction(0)
@@ -89,6 +98,15 @@ class Completeness:
                 f"the film is cut off: it ends at {float(self._end):.1f} of "
                 f"{float(self._promised_end):.1f} seconds"
             )
+        if self._missing_bytes:
+            return (
+                f"the film is cut off: {self._bytes} of {self._bytes + self._missing_bytes} bytes "
+                "are there"
+            )
+        if self._whole and self._picture_end and self._promised_picture is not None:
+            missing = self._promised_picture - self._picture_end
+            if missing > _PICTURE_TOLERANCE_SECONDS:
+                return f"the picture ends {float(missing):.2f} s before its promised end"
         transport = self._format == "mpegts"
         whole = any(self._bytes % size == 0 for size in _TRANSPORT_PACKET_SIZES)
         if self._cut_packet or (transport and not whole):
@@ -113,3 +131,13 @@ def _promised_end(container: InputContainer) -> Fraction | None:
     if container.duration is None or container.format.name in ("mpegts", "mpeg"):
         return None
     return Fraction(container.duration + (container.start_time or 0), av.time_base)
+
+
+def _promised_picture(stream: VideoStream) -> Fraction | None:
+    """Seconds at which the picture ends according to Matroska's tag DURATION, or None."""
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return (int(hours) * 60 + int(minutes)) * 60 + Fraction(seconds)
+    except (ValueError, ZeroDivisionError):
+        return None
