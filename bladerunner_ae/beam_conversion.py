@@ -8,14 +8,14 @@ a small file in a hidden folder of the call, because a pipeline returns nothing 
 import importlib
 import importlib.util
 import json
+import logging
 import os
 import shlex
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ _MISSING = (
     "pip install 'bladerunner_ae[beam]'"
 )
 # Beam's own DirectRunner first looks for a server program on the network.
-_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_LOCAL_RUNNER = "FnApiRunner"
 # An item that failed for no reason of the film's, such as a file system that was away, is tried
 # again.
 _TRIES = 3
@@ -99,7 +99,7 @@ def convert_films(
 
     Raises:
         UsageError: Beam is not installed, does not know an option, or the folder is remote.
-        InputError: Beam could not run the pipeline.
+        InputError: Beam ended without a word of any film.
     """
     if storage.is_remote(output_dir):
         raise UsageError(
@@ -108,7 +108,7 @@ def convert_films(
         )
     if importlib.util.find_spec("apache_beam") is None:
         raise UsageError(_MISSING)
-    arguments = shlex.split(beam_options)
+    pipeline = _pipeline(shlex.split(beam_options))
     # Workers have working directories of their own.
     directory = Path(os.path.abspath(output_dir))
     job = Job(uuid4().hex, directory, options, strict, overwrite, threads)
@@ -117,52 +117,56 @@ def convert_films(
     outcomes.mkdir(parents=True, exist_ok=True)
     try:
         with _telling_progress(outcomes, len(films)):
-            _run(paths, job, arguments)
-        return [_outcome(job, film, path) for film, path in zip(films, paths, strict=True)]
+            problem = _run(paths, job, pipeline)
+        if problem and not any(_told(job, film).exists() for film in films):
+            raise InputError(
+                f"--runner=beam: Beam did not finish ({problem}); the same command goes on"
+            )
+        return [_outcome(job, film, problem) for film in films]
     finally:
         shutil.rmtree(outcomes, ignore_errors=True)
 
 
-def _run(films: list[Path], job: Job, arguments: list[str]) -> None:
-    """Runs the pipeline to its end."""
+def _run(films: list[Path], job: Job, pipeline: Any) -> str:
+    """Runs the pipeline to its end; returns what went wrong with it, or ""."""
     beam = importlib.import_module("apache_beam")
-    options = _pipeline_options(arguments)
+    _ = (
+        pipeline
+        | "films" >> beam.Create([str(film) for film in films])
+        | "a film a worker" >> beam.Reshuffle()
+        | "plan" >> beam.FlatMap(plan, job)
+        | "a shard a worker" >> beam.Reshuffle()
+        | "make" >> beam.Map(make, job)
+        | "by film" >> beam.GroupByKey()
+        | "finish" >> beam.Map(finish, job)
+    )
     try:
-        with beam.Pipeline(options=options) as pipeline:
-            (
-                pipeline
-                | "films" >> beam.Create([str(film) for film in films])
-                | "a film a worker" >> beam.Reshuffle()
-                | "plan" >> beam.FlatMap(plan, job)
-                | "a shard a worker" >> beam.Reshuffle()
-                | "make" >> beam.Map(make, job)
-                | "by film" >> beam.GroupByKey()
-                | "finish" >> beam.Map(finish, job)
-            )
-    except (RuntimeError, ValueError, ImportError, OSError) as error:
-        lines = str(error).strip().splitlines()
-        raise InputError(
-            f"Beam did not finish ({lines[0][:300] if lines else type(error).__name__}); what is "
-            "done is kept, and the same command goes on"
-        ) from error
+        pipeline.run().wait_until_finish()
+    except Exception as error:  # every runner has its own
+        return _line(error)
+    return ""
 
 
-def _pipeline_options(arguments: list[str]) -> Any:
-    """Beam's options; names that the local runner would overlook are refused."""
-    module = importlib.import_module("apache_beam.options.pipeline_options")
+def _pipeline(arguments: list[str]) -> Any:
+    """An empty pipeline of some options; names that the local runner would overlook are refused."""
+    logging.disable(logging.WARNING)  # of packages that Beam would like to have for other work
     try:
+        beam = importlib.import_module("apache_beam")
+        module = importlib.import_module("apache_beam.options.pipeline_options")
         options = module.PipelineOptions(arguments)
-        runner = options.view_as(module.StandardOptions).runner
-        if runner is None or runner in ("DirectRunner", _LOCAL_RUNNER):
+        standard = options.view_as(module.StandardOptions)
+        if standard.runner in (None, "DirectRunner", _LOCAL_RUNNER):
             known = options.get_all_options(drop_default=True)
             given = options.get_all_options(drop_default=True, retain_unknown_options=True)
             if unknown := sorted(set(given) - set(known)):
                 raise UsageError(f"--beam_options: Beam has no option --{unknown[0]}")
-    except SystemExit as error:  # Beam's parser leaves the program
-        raise UsageError(f"--beam_options={shlex.join(arguments)}: not Beam's options") from error
-    if runner is None:
-        options.view_as(module.StandardOptions).runner = _LOCAL_RUNNER
-    return options
+        standard.runner = standard.runner or _LOCAL_RUNNER
+        return beam.Pipeline(options=options)
+    except (ValueError, SystemExit) as error:  # Beam's parser leaves the program
+        reason = str(error).split(". ")[0] if isinstance(error, ValueError) else "cannot be read"
+        raise UsageError(f"--beam_options={shlex.join(arguments)}: {reason}") from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def plan(film: str, job: Job) -> list[tuple[str, Item]]:
@@ -225,19 +229,24 @@ def _tell(job: Job, film: Path, error: str, up_to_date: bool = False) -> None:
     if path.exists():  # an earlier try of the same step
         return
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-    write_json(temporary, {"error": error, "up_to_date": up_to_date})
-    os.replace(temporary, path)
+    with suppress(FileNotFoundError):  # whoever asked was stopped and waits no longer
+        write_json(temporary, {"error": error, "up_to_date": up_to_date})
+        os.replace(temporary, path)
 
 
-def _outcome(job: Job, film: Path, path: Path) -> Outcome:
+def _outcome(job: Job, film: Path, problem: str) -> Outcome:
+    """How a film ended; `problem` is that of the pipeline."""
     try:
-        told = json.loads(_told(job, path).read_text("utf-8"))
+        told = json.loads(_told(job, film).read_text("utf-8"))
         if told["error"]:
             return Outcome(film, None, told["error"])
-        card = load_card(job.output_dir / film_name(path))
+        card = load_card(job.output_dir / film_name(film))
         return Outcome(film, card, up_to_date=told["up_to_date"])
     except FileNotFoundError:
-        return Outcome(film, None, f"{film}: was not finished; run the same command again")
+        reason = f" ({problem})" if problem else ""
+        return Outcome(
+            film, None, f"{film}: Beam did not finish it{reason}; the same command goes on"
+        )
     except RecordsError as error:
         return Outcome(film, None, str(error))
 
@@ -263,4 +272,3 @@ def _telling_progress(outcomes: Path, films: int) -> Iterator[None]:
         finally:
             over.set()
             watcher.join()
-    sys.stderr.flush()

@@ -2,7 +2,7 @@
 
 A film is planned, its shards are made one by one, and it is finished; all three on machines that
 reach the same films and the same output folder by the same paths. What one step leaves for the next
-lies in the hidden folder `.NAME.beam` beside the film's. The records, and the card, are the bytes
+lies in the hidden folder `.NAME.apart` beside the film's. The records, and the card, are the bytes
 that `conversion.convert_film` makes.
 
 An item may be tried again, or twice at once: it writes under a name of its own and renames what is
@@ -33,10 +33,10 @@ from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable
 from bladerunner_ae.film.source import film_name, source_facts, source_stamp
-from tfrecords.card import CARD_NAME, FilmCard, load_card
+from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
-from tfrecords.parts import PartFile, part_name, restore_part, write_json
+from tfrecords.parts import PartFile, apart_folder, part_name, restore_part, write_json
 from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_ranges
 from tfrecords.writer import FilmWriter, refuse_other_identity, unfinished_identity
@@ -90,7 +90,7 @@ class Item:
     @property
     def folder(self) -> Path:
         """Where steps leave things for each other."""
-        return self.plan.directory.with_name(f".{self.plan.directory.name}.beam")
+        return apart_folder(self.plan.directory)
 
     def ranges(self) -> list[range]:
         """The frames of each shard of the film."""
@@ -182,6 +182,8 @@ def make_item(item: Item, job: Job) -> str:
         RecordsError: the shard cannot be written.
     """
     if not item.frames:
+        if not job.overwrite and _finished(item) is not None:  # by an earlier try
+            return ""
         convert_film(item.plan, strict=job.strict, overwrite=job.overwrite, threads=item.threads)
         return ""
     frames = item.ranges()[item.shard]
@@ -245,12 +247,20 @@ def finish_film(item: Item, reasons: list[str], job: Job) -> FilmCard:
     plan = item.plan
     if not item.frames:
         return load_card(plan.directory)
-    if any(reasons):
+    # An earlier try may have been stopped just behind its end.
+    card = None if job.overwrite and item.folder.exists() else _finished(item)
+    if card is not None:
+        pass
+    elif any(reasons):
         card = convert_film(plan, strict=job.strict, overwrite=job.overwrite, threads=item.threads)
     else:
         card = _join_parts(item, job)
     shutil.rmtree(item.folder, ignore_errors=True)
     return card
+
+
+def _finished(item: Item) -> FilmCard | None:
+    return finished_card(item.plan.info.path, item.plan.directory, item.plan.options)
 
 
 def _join_parts(item: Item, job: Job) -> FilmCard:
@@ -264,10 +274,6 @@ def _join_parts(item: Item, job: Job) -> FilmCard:
         part, record_bytes, state = found
         parts.append((part, record_bytes))
         facts.take(PartFacts.from_state(state))
-    if not job.overwrite and (item.plan.directory / CARD_NAME).exists():
-        card = load_card(item.plan.directory)
-        if [shard.sha256 for shard in card.shards] == [part.digest for part, _ in parts]:
-            return card  # an earlier try was stopped just behind its end
     with FilmWriter(item.plan.directory, item.frames, item.plan.options.num_shards) as writer:
         for part, record_bytes in parts:
             writer.adopt(part, record_bytes)

@@ -98,6 +98,11 @@ class PartFile:
         write_json(path, values)
 
 
+def apart_folder(directory: Path) -> Path:
+    """Where parts of a film wait that are made apart from each other, for whoever joins them."""
+    return directory.with_name(f".{directory.name}.apart")
+
+
 def part_name(number: int) -> str:
     """Name of a part's file."""
     return f"part-{number:05d}"

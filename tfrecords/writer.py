@@ -22,7 +22,14 @@ from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card, save_card
 from tfrecords.errors import DiskError, RecordsError
 from tfrecords.framing import frame_record
 from tfrecords.lock import FileLock
-from tfrecords.parts import PartFile, divide_again, part_name, restore_part, write_json
+from tfrecords.parts import (
+    PartFile,
+    apart_folder,
+    divide_again,
+    part_name,
+    restore_part,
+    write_json,
+)
 from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_name, shard_ranges
 
@@ -229,7 +236,8 @@ class FilmWriter:
             _synchronise(self._partial)
             self._publish()
             self._files, self._finished = [], 0
-            shutil.rmtree(self._states, ignore_errors=True)
+            for folder in (self._states, apart_folder(self.directory)):
+                shutil.rmtree(folder, ignore_errors=True)
         return card
 
     def _refuse_to_replace(self, overwrite: bool) -> None:
