@@ -16,7 +16,7 @@ from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
-from bladerunner_ae.film.gaps import describe_gaps
+from bladerunner_ae.film.gaps import describe_gaps, promised_end
 from bladerunner_ae.film.probe import FilmInfo, probe_film, without_deinterlacing
 from bladerunner_ae.film.source import film_name, source_facts, source_stamp
 from bladerunner_ae.film.timing import constant_rate, mean_rate
@@ -215,9 +215,12 @@ def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
     }
 
 
-def _notes(info: FilmInfo, facts: Facts, reading: Reading) -> list[str]:
+def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     """What a person should know about the records."""
-    gaps = describe_gaps(facts.times, info.time_base)
+    info = plan.info
+    whole = plan.options.duration is None
+    end = promised_end(info.streams, info.video_stream) if whole else None
+    gaps = describe_gaps(facts.times, info.time_base, end)
     notes = [*info.notes, *facts.notes(), *([gaps] if gaps else [])]
     if reading.problem:
         notes.append(reading.problem)
@@ -270,7 +273,7 @@ def make_card(
         options=options.to_json(info.kind),
         shot_starts=facts.shots.starts,
         shards=shards,
-        notes=_notes(info, facts, reading),
+        notes=_notes(plan, facts, reading),
     )
 
 

@@ -1,7 +1,7 @@
 """Whether a film was read to its end, judged by what the file itself promises.
 
 A file that was cut off often just ends: libav reports no error. These promises give it away: the
-number of packets in an mp4's or avi's index, durations in the header, and the file's own size: that
+number of packets in the index of an mp4 or avi, the duration in the header, and the file's size: that
 of transport stream packets is fixed, and other files say how long they are.
 """
 
@@ -18,9 +18,6 @@ from bladerunner_ae.film.promised_bytes import missing_bytes
 # Streams of a whole film may end this much before the promised duration; muxers round, and the
 # length of the last frame is often unknown.
 _TOLERANCE_SECONDS = Fraction(1, 2)
-
-# The same of a track that tells its own duration to the nanosecond.
-_PICTURE_TOLERANCE_SECONDS = Fraction(1, 10)
 
 _TRANSPORT_PACKET_SIZES = (188, 192, 204)
 
@@ -46,9 +43,9 @@ class Completeness:
         counted = self._format.startswith("mov") or self._format == "avi"
         self._promised_packets = stream.frames if counted else 0
         self._promised_end = _promised_end(container)
-        self._promised_picture = _promised_picture(stream)
         self._missing_bytes = missing_bytes(Path(container.name))
-        self._packets = 0
+        self._packets = self._before_first_key = 0
+        self._key_seen = False
         self._cut_packet = False
         self._end = self._picture_end = Fraction(0)
         self.damaged = self.patched = 0
@@ -69,13 +66,25 @@ class Completeness:
         cut = packet.is_corrupt and self._format != "mpegts"
         if packet.size and packet.stream is self._stream and not cut:
             self._packets += 1
+            self._key_seen = self._key_seen or packet.is_keyframe
+            self._before_first_key += not self._key_seen
             self._picture_end = max(self._picture_end, end)
         self._cut_packet = self._cut_packet or cut
         return not cut
 
     def problem(self) -> str:
         """What is missing after the last packet, for the end of a sentence; "" if nothing is."""
-        return "; ".join(part for part in (self.damage(), self._missing()) if part)
+        parts = (self._beheaded(), self.damage(), self._missing())
+        return "; ".join(part for part in parts if part)
+
+    def _beheaded(self) -> str:
+        """Whether the film begins in the middle, as recordings do and films that lost their head.
+
+        Decoders leave out such frames without a word.
+        """
+        if not self._whole or not self._key_seen or not self._before_first_key:
+            return ""
+        return f"up to {self._before_first_key} frames at its beginning lean on others before it"
 
     def damage(self) -> str:
         """What could not be decoded of the packets seen so far, or ""."""
@@ -103,10 +112,6 @@ class Completeness:
                 f"the film is cut off: {self._bytes} of {self._bytes + self._missing_bytes} bytes "
                 "are there"
             )
-        if self._whole and self._picture_end and self._promised_picture is not None:
-            missing = self._promised_picture - self._picture_end
-            if missing > _PICTURE_TOLERANCE_SECONDS:
-                return f"the picture ends {float(missing):.2f} s before its promised end"
         transport = self._format == "mpegts"
         whole = any(self._bytes % size == 0 for size in _TRANSPORT_PACKET_SIZES)
         if self._cut_packet or (transport and not whole):
@@ -131,13 +136,3 @@ def _promised_end(container: InputContainer) -> Fraction | None:
     if container.duration is None or container.format.name in ("mpegts", "mpeg"):
         return None
     return Fraction(container.duration + (container.start_time or 0), av.time_base)
-
-
-def _promised_picture(stream: VideoStream) -> Fraction | None:
-    """Seconds at which the picture ends according to Matroska's tag DURATION, or None."""
-    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
-    minutes, _, seconds = rest.partition(":")
-    try:
-        return (int(hours) * 60 + int(minutes)) * 60 + Fraction(seconds)
-    except (ValueError, ZeroDivisionError):
-        return None

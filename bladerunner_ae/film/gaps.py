@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,9 @@ _STEADY = 0.95
 _FEWEST_FRAMES = 8
 
 
-def describe_gaps(pts: Sequence[int], time_base: Fraction) -> str:
+def describe_gaps(
+    pts: Sequence[int], time_base: Fraction, promised_end: Fraction | None = None
+) -> str:
     """Says where frames seem to be missing, for the end of a sentence; "" if none do.
 
     Only films of otherwise constant rate are judged. That frames are missing cannot be known: some
@@ -22,6 +25,7 @@ def describe_gaps(pts: Sequence[int], time_base: Fraction) -> str:
     Args:
         pts: timestamps of all frames, rising.
         time_base: seconds per unit.
+        promised_end: seconds at which the last frame ends as the file says, or None.
     """
     if len(pts) < _FEWEST_FRAMES:
         return ""
@@ -30,12 +34,40 @@ def describe_gaps(pts: Sequence[int], time_base: Fraction) -> str:
     gaps = steps > 1.5 * usual + 1
     even = np.abs(steps - usual) <= max(1.0, usual / 4)
     count = int(gaps.sum())
-    if not count or count > _MOST_GAPS * len(steps) or even[~gaps].mean() < _STEADY:
+    if count > _MOST_GAPS * len(steps) or even[~gaps].mean() < _STEADY:
         return ""
-    missing = int(np.rint(steps[gaps] / usual - 1).sum())
-    first = float((pts[int(np.argmax(gaps))] - pts[0]) * time_base)
-    return (
-        f"its times have {count} {'gap' if count == 1 else 'gaps'} of {missing} "
-        f"{'frame' if missing == 1 else 'frames'}, the first at {first:.1f} s: they were lost, or "
-        "never there"
+    found = []
+    if count:
+        missing = int(np.rint(steps[gaps] / usual - 1).sum())
+        first = float((pts[int(np.argmax(gaps))] - pts[0]) * time_base)
+        found.append(
+            f"its times have {_number(count, 'gap')} of {_number(missing, 'frame')}, the first at "
+            f"{first:.1f} s"
+        )
+    if promised_end is not None:
+        missing = round(float(promised_end / time_base - pts[-1]) / usual - 1)
+        if missing > 0:
+            found.append(f"it ends {_number(missing, 'frame')} before its promised end")
+    return f"{' and '.join(found)}: frames were lost, or never there" if found else ""
+
+
+def promised_end(streams: Sequence[dict[str, Any]], index: int) -> Fraction | None:
+    """Seconds at which Matroska's tag DURATION says that a stream ends, or None if it does not.
+
+    Args:
+        streams: as on the card.
+        index: of the stream.
+    """
+    tag = next(
+        (one["metadata"].get("DURATION", "") for one in streams if one["index"] == index), ""
     )
+    hours, _, rest = tag.partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return (int(hours) * 60 + int(minutes)) * 60 + Fraction(seconds)
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
