@@ -19,6 +19,7 @@ from bladerunner_ae.objectives import REGISTRY, make_objective
 from bladerunner_ae.run_folder import RunConfig, open_run
 from bladerunner_ae.trainer import Trainer
 from tests.synthetic_film import film_pictures
+from tfrecords import storage
 
 HEIGHT, WIDTH = 24, 32
 OBJECTIVES = sorted(REGISTRY)
@@ -95,7 +96,7 @@ def _folders(flags: Mapping[str, Any]) -> list[Path]:
 
 def train_here(flags: Mapping[str, Any]) -> Trainer:
     """Trains in this process as `bladerunner_ae.train` does, but for the export."""
-    config, run = tiny_run(flags), Path(flags["model_dir"])
+    config, run = tiny_run(flags), storage.location(flags["model_dir"])
     open_run(run, config, overwrite=False)
     trainer = training.build_trainer(config)
     training.fit(trainer, config, _folders(flags), run, training.restore(trainer, run))

@@ -90,8 +90,10 @@ def writing(path: str) -> Iterator[Any]:
     folder, _, name = path.rpartition("/")
     target = path if stored_whole else f"{folder}/.{name}.partial"
     with _explained(path):
-        if not stored_whole and gfile.exists(target):
-            gfile.remove(target)  # a killed run's; not every file system empties what it opens
+        if not stored_whole:
+            gfile.makedirs(folder)
+            if gfile.exists(target):
+                gfile.remove(target)  # a killed run's; not every file system empties what it opens
         try:
             with gfile.GFile(target, "wb") as file:
                 yield file
