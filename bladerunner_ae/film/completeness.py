@@ -1,8 +1,8 @@
 """Whether a film was read to its end, judged by what the file itself promises.
 
 A file that was cut off often just ends: libav reports no error. These promises give it away: the
-number of packets in the index of an mp4 or avi, the duration in the header, and the file's size: that
-of transport stream packets is fixed, and other files say how long they are.
+number of packets in the index of an mp4 or avi, the duration in the header, and the size of the
+file: that of transport stream packets is fixed, and other files say how long they are.
 """
 
 from fractions import Fraction

@@ -225,7 +225,7 @@ def _frames(
         try:
             # After the file's last packet comes an empty one: the decoder then gives all it holds.
             packet = next(packets)
-        except StopIteration:
+        except (StopIteration, IndexError):  # PyAV's end where streams turned up late
             return
         except av.FFmpegError as error:
             complete.broke_off = error.strerror or str(error)

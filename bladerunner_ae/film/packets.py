@@ -179,7 +179,7 @@ def _packets(container: InputContainer, complete: Completeness) -> Iterator[Pack
     while True:
         try:
             packet = next(packets)
-        except StopIteration:
+        except (StopIteration, IndexError):  # PyAV's end where streams turned up late
             return
         except av.FFmpegError as error:
             raise NotDivisibleError("it is damaged") from error

@@ -208,5 +208,5 @@ def _overlap(run: Run) -> int:
 def _next(packets: Iterator[tuple[int, Packet]]) -> tuple[int, Packet]:
     try:
         return next(packets)
-    except (StopIteration, av.FFmpegError) as error:
+    except (StopIteration, IndexError, av.FFmpegError) as error:
         raise NotDivisibleError("reading it twice gives different packets") from error

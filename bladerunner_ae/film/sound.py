@@ -143,7 +143,7 @@ def sound_packets(
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, av.FFmpegError):
+        except (StopIteration, IndexError, av.FFmpegError):
             return
         if not packet.size or (packet.pts is None and packet.dts is None):
             continue
