@@ -160,6 +160,7 @@ def _pipeline(arguments: list[str]) -> Any:
             given = options.get_all_options(drop_default=True, retain_unknown_options=True)
             if unknown := sorted(set(given) - set(known)):
                 raise UsageError(f"--beam_options: Beam has no option --{unknown[0]}")
+            _let_local_workers_import()
         standard.runner = standard.runner or _LOCAL_RUNNER
         return beam.Pipeline(options=options)
     except (ValueError, SystemExit) as error:  # Beam's parser leaves the program
@@ -167,6 +168,14 @@ def _pipeline(arguments: list[str]) -> Any:
         raise UsageError(f"--beam_options={shlex.join(arguments)}: {reason}") from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _let_local_workers_import() -> None:
+    """Processes that the local runner starts find this package where it is not installed."""
+    root = str(Path(__file__).resolve().parent.parent)
+    known = os.environ.get("PYTHONPATH", "")
+    if root not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, known)))
 
 
 def plan(film: str, job: Job) -> list[tuple[str, Item]]:

@@ -247,13 +247,12 @@ def finish_film(item: Item, reasons: list[str], job: Job) -> FilmCard:
     plan = item.plan
     if not item.frames:
         return load_card(plan.directory)
-    # An earlier try may have been stopped just behind its end.
-    card = None if job.overwrite and item.folder.exists() else _finished(item)
-    if card is not None:
-        pass
-    elif any(reasons):
+    card = None
+    if not (job.overwrite and item.folder.exists()):
+        card = _finished(item)  # an earlier try may have been stopped just behind its end
+    if card is None and any(reasons):
         card = convert_film(plan, strict=job.strict, overwrite=job.overwrite, threads=item.threads)
-    else:
+    elif card is None:
         card = _join_parts(item, job)
     shutil.rmtree(item.folder, ignore_errors=True)
     return card

@@ -125,7 +125,9 @@ def test_wheel_metadata(wheel: Path) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["License-File"] == "LICENSE"
-    assert set(metadata.get_all("Provides-Extra") or []) == {"cpu", "gpu", "io", "serve", "dev"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {
+        "beam", "cpu", "dev", "gpu", "io", "serve",
+    }  # fmt: skip
     requirements = metadata.get_all("Requires-Dist") or []
     always = [requirement for requirement in requirements if "extra ==" not in requirement]
     assert any(requirement.startswith("moviepy") for requirement in always)

@@ -9,6 +9,8 @@ Examples:
   python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --height=144
   python tools/make_tfrecords.py --film=frames_folder --frame_rate=25 --output_dir=data --format=png
   python tools/make_tfrecords.py --film=my_film.mp4 --output_dir=data --start=0:10:00 --duration=90
+  python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --runner=beam \
+      --beam_options="--direct_running_mode=multi_processing --direct_num_workers=0"
 """
 
 import sys
@@ -20,7 +22,7 @@ from absl import flags
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bladerunner_ae import conversion
+from bladerunner_ae import beam_conversion, conversion, publishing
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
@@ -28,6 +30,7 @@ from bladerunner_ae.film.source import film_name
 from bladerunner_ae.geometry import FITS
 from bladerunner_ae.parsing import parse_bars, parse_rate, parse_time
 from tfrecords.card import FilmCard
+from tfrecords.storage import Location, RemotePath, location
 
 
 def options_from_flags(values: Any) -> ConversionOptions:
@@ -51,7 +54,7 @@ def options_from_flags(values: Any) -> ConversionOptions:
 
 def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     """Converts one film, or finds it converted, and says so on stdout."""
-    output_dir = Path(values.output_dir)
+    output_dir = location(values.output_dir)
     directory = output_dir / film_name(film)
     if not film.exists():
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
@@ -59,18 +62,44 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     if card is not None:
         print(f"{summary(directory, card)}; up to date")
         return
+    if isinstance(output_dir, RemotePath):
+        output_dir = publishing.spool_directory(output_dir, values.spool_dir)
     plan = conversion.plan_conversion(film, output_dir, options)
     print(plan.describe(), file=sys.stderr)
     if values.dry_run:
         return
-    card = conversion.convert_film(
+    if isinstance(directory, RemotePath):
+        publishing.prepare(directory)
+        # Whole already if only the sending was stopped.
+        card = conversion.finished_card(film, plan.directory, options, values.overwrite)
+    card = card or conversion.convert_film(
         plan, strict=values.strict, overwrite=values.overwrite, threads=values.threads
     )
+    if isinstance(directory, RemotePath):
+        publishing.publish(plan.directory, directory, values.overwrite)
     conversion.warn(card)
     print(summary(directory, card))
 
 
-def summary(directory: Path, card: FilmCard) -> str:
+def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions) -> int:
+    """Converts films as a pipeline; returns the exit code. Each that failed gets a line."""
+    outcomes = beam_conversion.convert_films(
+        films, values.output_dir, options, values.beam_options,
+        strict=values.strict, overwrite=values.overwrite, threads=values.threads,
+    )  # fmt: skip
+    for outcome in outcomes:
+        if outcome.card is not None:
+            if not outcome.up_to_date:
+                conversion.warn(outcome.card)
+            line = summary(Path(values.output_dir) / film_name(outcome.film), outcome.card)
+            print(f"{line}; up to date" if outcome.up_to_date else line)
+    failed = [outcome for outcome in outcomes if outcome.card is None]
+    for outcome in failed:
+        print(f"error: {outcome.error}", file=sys.stderr)
+    return InputError.exit_code if failed else 0
+
+
+def summary(directory: Location, card: FilmCard) -> str:
     """One line: where, how many, how large, how fast."""
     speed = f"about {float(card.frame_rate):.3f}" if card.variable_rate else str(card.frame_rate)
     return (
@@ -84,8 +113,8 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def main() -> None:
-    """Reads the flags and converts one film after the other."""
+def main() -> int:
+    """Reads the flags and converts one film after the other, or all in a pipeline."""
     values = flags.FLAGS
     options = options_from_flags(values)
     films = [Path(film) for film in values.film]
@@ -93,8 +122,13 @@ def main() -> None:
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"two films would both go to {values.output_dir}/{name}; rename one")
+    if values.beam_options and values.runner != "beam":
+        raise UsageError("--beam_options are for --runner=beam")
+    if values.runner == "beam" and not values.dry_run:
+        return convert_with_beam(films, values, options)
     for film in films:
         convert(film, values, options)
+    return 0
 
 
 def cli() -> None:
@@ -103,7 +137,10 @@ def cli() -> None:
     flags.DEFINE_multi_string(
         "film", None, "Film, or folder of numbered images; may be repeated.", required=True
     )
-    text("output_dir", None, "Folder that gets a folder for each film.", required=True)
+    text("output_dir", None, "Folder that gets a folder for each film; may be remote (gs://).",
+         required=True)  # fmt: skip
+    text("spool_dir", None, "Where records for a remote folder lie until they are sent. Default: "
+         "in the user's cache.")  # fmt: skip
     whole("height", None, "Rows of a record. Default: from the film's shape.", lower_bound=1)
     whole("width", None, "Columns of a record. Default: from the film's shape.", lower_bound=1)
     whole("pixels", 36864, "About how many pixels a record has without --height and --width.",
@@ -120,6 +157,10 @@ def cli() -> None:
     text("deinterlace", "auto", "auto: whole frames of interlaced ones; off: fields as they are.")
     whole("threads", 0, "Decoders at once, 0: one more than cores. The records are the same.",
           lower_bound=0)  # fmt: skip
+    flags.DEFINE_enum("runner", "local", ("local", "beam"), "beam: shards are items of work of an "
+                      "Apache Beam pipeline, for archives. The records are the same.")  # fmt: skip
+    text("beam_options", "", "Beam's own flags, such as '--runner=FlinkRunner "
+         "--flink_master=HOST:8081'. Default: all on this machine.")  # fmt: skip
     flags.DEFINE_bool("strict", False, "Refuse films that cannot be read to their end.")
     flags.DEFINE_bool("overwrite", False, "Replace records that are there.")
     flags.DEFINE_bool("dry_run", False, "Say what would be done, and stop.")
