@@ -35,7 +35,9 @@ def small_frames(frames: int, first_byte: int = 0) -> Iterable[Frame]:
         yield Frame(data, "jpeg", 72, 128, index, PTS_STEP * index - 5, FILM_ID)
 
 
-def card_maker(height: int = 72, width: int = 128) -> Callable[[list[Shard]], FilmCard]:
+def card_maker(
+    height: int = 72, width: int = 128, film_id: str = FILM_ID
+) -> Callable[[list[Shard]], FilmCard]:
     """Returns a function for `FilmWriter.commit`."""
 
     def make_card(shards: list[Shard]) -> FilmCard:
@@ -43,8 +45,8 @@ def card_maker(height: int = 72, width: int = 128) -> Callable[[list[Shard]], Fi
         return FilmCard(
             schema_version=SCHEMA_VERSION,
             tool_version="0.0",
-            source={"name": "film.mp4", "sha256": FILM_ID * 4, "bytes": 1, "mtime_ns": 2},
-            film_id=FILM_ID,
+            source={"name": "film.mp4", "sha256": film_id * 4, "bytes": 1, "mtime_ns": 2},
+            film_id=film_id,
             frames=frames,
             frame_rate=Fraction(24000, 1001),
             time_base=Fraction(1, 24000),
@@ -89,14 +91,15 @@ def write_numbered_film(
     width: int = 128,
     num_shards: int = 4,
     image_format: str = "jpeg",
+    film_id: str = FILM_ID,
 ) -> FilmCard:
     """Writes the pictures of the synthetic film, which tell their numbers; about 1 ms a frame."""
     with FilmWriter(directory, frames, num_shards) as writer:
         for index, picture in enumerate(film_pictures(frames, height, width)):
             encoded = encode(picture, image_format)
             pts = PTS_STEP * index - 5
-            writer.write(Frame(encoded, image_format, height, width, index, pts, FILM_ID))
-        return writer.commit(card_maker(height, width), overwrite=False)
+            writer.write(Frame(encoded, image_format, height, width, index, pts, film_id))
+        return writer.commit(card_maker(height, width, film_id), overwrite=False)
 
 
 def flip_byte(path: Path, position: int) -> None:
