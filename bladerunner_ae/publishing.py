@@ -21,6 +21,7 @@ from tfrecords.lock import FileLock
 from tfrecords.storage import RemotePath
 
 UPLOAD_NAME = "upload.json"
+_NOTHING_SENT = "{}\n"
 
 
 def spool_directory(remote: RemotePath, spool: str | None = None) -> Path:
@@ -36,6 +37,16 @@ def spool_directory(remote: RemotePath, spool: str | None = None) -> Path:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         base = Path(cache) / "bladerunner_ae" / "spool"
     return base / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
+
+
+def prepare(remote: RemotePath) -> None:
+    """Makes sure, before hours of work, that records can be sent to a folder.
+
+    Raises:
+        StorageError: there is no such bucket, or it may not be written.
+    """
+    if UPLOAD_NAME not in storage.names(remote):
+        storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
 
 
 def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:
@@ -95,7 +106,7 @@ def _begin(card: FilmCard, remote: RemotePath, overwrite: bool) -> set[str]:
     before = _checksums(remote) if UPLOAD_NAME in found and CARD_NAME not in found else {}
     sent = {s.name for s in card.shards if s.name in found and _is_sent(s, before, remote)}
     if not before:
-        storage.write_text(remote / UPLOAD_NAME, "{}\n")
+        storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
     storage.remove(remote / CARD_NAME)
     for name in found - sent - {UPLOAD_NAME, CARD_NAME}:
         if name.endswith(".tfrecord"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bladerunner_ae.publishing import UPLOAD_NAME, publish, spool_directory
+from bladerunner_ae.publishing import UPLOAD_NAME, prepare, publish, spool_directory
 from tests.small_records import write_small_film
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, load_card
@@ -140,6 +140,16 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, remote: RemotePa
         with pytest.raises(RecordsError, match=r"not empty and holds no film\.json"):
             publish(tmp_path / "film", remote, overwrite)
     assert storage.names(remote) == ["holiday.txt"]
+
+
+def test_a_folder_is_tried_before_the_work(tmp_path: Path, remote: RemotePath) -> None:
+    prepare(remote)
+    prepare(remote)
+    assert storage.names(remote) == [UPLOAD_NAME]
+    write_small_film(tmp_path / "film")
+    expected = contents(tmp_path / "film")
+    publish(tmp_path / "film", remote)
+    assert contents(remote) == expected
 
 
 def test_the_spool_is_one_a_remote_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
