@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,3 +159,52 @@ def test_the_spool_is_one_a_remote_folder(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert one != other and one.parent == other.parent == tmp_path / "bladerunner_ae" / "spool"
     assert spool_directory(RemotePath("s3://a/b")) == one
     assert spool_directory(RemotePath("s3://a/b"), str(tmp_path / "x")).parent == tmp_path / "x"
+
+
+def test_a_film_is_converted_into_a_remote_folder(
+    synthetic_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bladerunner_ae.conversion_options import ConversionOptions
+    from bladerunner_ae.errors import InputError
+    from tools.make_tfrecords import convert
+
+    remote = RemotePath(f"ram://publishing{next(_numbers)}/data")
+
+    def make(output_dir: object, quality: int = 95, **changes: object) -> str:
+        values = {"output_dir": str(output_dir), "spool_dir": str(tmp_path / "spool"), "threads": 1,
+                  "overwrite": False, "dry_run": False, "strict": False, **changes}  # fmt: skip
+        options = ConversionOptions(height=24, width=32, num_shards=3, quality=quality)
+        convert(synthetic_film, SimpleNamespace(**values), options)
+        return capsys.readouterr().out
+
+    film = synthetic_film.stem
+    make(tmp_path / "local")
+    make(remote, dry_run=True)
+    assert not storage.exists(remote)
+    said = make(remote)
+    assert said.startswith(f"{remote}/{film}: 48 frames 24x32")
+    assert contents(remote / film) == contents(tmp_path / "local" / film)
+    assert not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
+    assert make(remote) == said.rstrip() + "; up to date\n"
+    with pytest.raises(InputError, match=r"holds other records \(quality: 95 -> 60\)"):
+        make(remote, quality=60)
+    make(remote, quality=60, overwrite=True)
+    assert load_card(remote / film).encoding["quality"] == 60
+
+
+def test_records_whose_sending_was_stopped_are_not_made_again(
+    synthetic_film: Path, tmp_path: Path, sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bladerunner_ae import conversion
+    from bladerunner_ae.conversion_options import ConversionOptions
+    from tools.make_tfrecords import convert
+
+    remote = RemotePath(f"ram://publishing{next(_numbers)}/data")
+    values = SimpleNamespace(output_dir=str(remote), spool_dir=str(tmp_path), threads=1,
+                             overwrite=False, dry_run=False, strict=False)  # fmt: skip
+    options = ConversionOptions(height=24, width=32, num_shards=3)
+    with pytest.raises(StorageError, match="stopped"):
+        convert(synthetic_film, values, options)
+    monkeypatch.delattr(conversion, "convert_film")
+    convert(synthetic_film, values, options)
+    assert len(load_card(remote / synthetic_film.stem).shards) == 3
