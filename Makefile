@@ -21,7 +21,7 @@ export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS OVERWRITE MAX_HEIGHT P
 
 python = "$$VENV/bin/python"
 
-.PHONY: help set_up film test slow io_test lint format wheel clean distclean
+.PHONY: help set_up film test slow io_test beam_test lint format wheel clean distclean
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -50,16 +50,22 @@ film: set_up  ## turn a film into its autoencoded self
 	    $${MAX_HEIGHT:+--max_height="$$MAX_HEIGHT"}
 
 test: set_up  ## the quick tests, some minutes
-	@$(python) -m pytest -m "not slow and not gpu and not remote" $(ARGS)
+	@$(python) -m pytest -m "not slow and not gpu and not remote and not beam" $(ARGS)
 
 slow: set_up  ## the long tests; some need the network
-	@$(python) -m pytest -m "slow and not gpu and not remote" $(ARGS)
+	@$(python) -m pytest -m "slow and not gpu and not remote and not beam" $(ARGS)
 
 # tensorflow-io loads with TensorFlow 2.16 only, so it cannot live beside a newer one.
 io_test: set_up  ## the tests of s3:// paths, in build/io/venv; needs Python 3.11 or 3.12
 	@test -x build/io/venv/bin/python || $(python) -m venv build/io/venv
 	@build/io/venv/bin/python -m pip install --quiet -e ".[io]" "moto[server]>=5" "pytest>=8"
 	@build/io/venv/bin/python -m pytest -m remote tests/remote $(ARGS)
+
+beam_test: set_up  ## the tests of make_tfrecords --runner=beam, in build/beam/venv
+	@test -x build/beam/venv/bin/python || $(python) -m venv build/beam/venv
+	@build/beam/venv/bin/python -m pip install --quiet -r requirements/beam.txt imageio-ffmpeg \
+	    "pytest>=8"
+	@build/beam/venv/bin/python -m pytest -m beam tests/beam $(ARGS)
 
 lint: set_up  ## style and types
 	@$(python) -m ruff check .
