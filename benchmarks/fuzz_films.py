@@ -281,7 +281,11 @@ def ffmpeg_complaint(film: Path) -> str:
                "-threads", "1", "-i", str(film), "-map", "0:v:0", "-f", "null", "-"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30)
     codec = film.name.partition(".")[0]
-    lines = [line for line in done.stderr.splitlines() if codec in line.partition("]")[0]]
+    lines = [
+        line
+        for line in done.stderr.splitlines()
+        if line.startswith("[") and codec in line.partition("]")[0]
+    ]
     return lines[0] if lines else ""
 
 

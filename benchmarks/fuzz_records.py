@@ -275,13 +275,16 @@ def read(reader: Callable[[Path], Pictures], folder: Path, truth: Pictures) -> t
     import tensorflow as tf
 
     from tfrecords.card import load_card
-    from tfrecords.reader import explain_data_loss
+    from tfrecords.reader import find_damage
 
     try:
         try:
             found = reader(folder)
-        except tf.errors.DataLossError:
-            raise explain_data_loss(folder, load_card(folder)) from None
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
+            # As training and evaluation do.
+            if error := find_damage(folder, load_card(folder)):
+                raise error from None
+            raise
     except (RecordsError, BladerunnerError) as error:
         return _judge_message(str(error), folder)
     except AssertionError as error:

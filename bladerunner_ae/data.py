@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.errors import InputError
 from tfrecords import storage
 from tfrecords.card import FilmCard
+from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
 from tfrecords.reader import decode_image
 from tfrecords.schema import parse
@@ -102,7 +103,7 @@ def read_images(
         uint8 [len(indices), height, width, 3], in the order of `indices`.
 
     Raises:
-        RecordsError: a shard is damaged before or at one of the frames.
+        RecordsError: a shard is damaged before or at one of the frames, or holds others.
     """
     images = np.empty((len(indices), card.height, card.width, 3), np.uint8)
     for shard in card.shards:
@@ -115,8 +116,16 @@ def read_images(
             records = read_records(storage.join(directory, shard.name))
             for number, record in enumerate(islice(records, max(places) + 1)):
                 if number in places:
-                    encoded = parse(record).encoded
-                    images[places[number]] = decode_image(encoded, card.height, card.width).numpy()
+                    frame = parse(record)
+                    if (frame.index, frame.film_id) != (shard.first_frame + number, card.film_id):
+                        raise RecordsError(
+                            f"{directory}/{shard.name}: record {number} (from 0) is frame "
+                            f"{frame.index} of film {frame.film_id}, not frame "
+                            f"{shard.first_frame + number} of {card.film_id}; run make_tfrecords "
+                            "again with --overwrite"
+                        )
+                    picture = decode_image(frame.encoded, card.height, card.width)
+                    images[places[number]] = picture.numpy()
     return images
 
 

@@ -104,7 +104,7 @@ def _measure(
     import tensorflow as tf
 
     from bladerunner_ae import metrics
-    from tfrecords.reader import explain_data_loss, film_frames
+    from tfrecords.reader import explain_data_loss, film_frames, find_damage
 
     psnr, ssim = np.full((2, card.frames), np.nan, np.float32)
     try:
@@ -120,6 +120,10 @@ def _measure(
                 progress.update(len(index))
     except tf.errors.DataLossError:
         raise explain_data_loss(records, card) from None
+    except tf.errors.InvalidArgumentError:
+        if error := find_damage(records, card):
+            raise error from None
+        raise
     return psnr, ssim
 
 

@@ -73,13 +73,20 @@ def film_frames(
     Raises:
         RecordsError: card or shards are missing, or of another size than the card says.
         tf.errors.DataLossError: while iterating, a record is damaged.
+        tf.errors.InvalidArgumentError: while iterating, a record is not the frame that is due.
     """
     card = load_card(directory)
     check_shards(directory, card)
-    spec = {key: example_spec()[key] for key in ("image/encoded", "frame/index", "frame/pts")}
+    names = ("image/encoded", "frame/index", "frame/pts", "film/id")
+    spec = {key: example_spec()[key] for key in names}
 
-    def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    def decode(number: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tf.io.parse_single_example(serialized, spec)
+        found = features["frame/index"], features["film/id"]
+        # Checksums say nothing of whole records, or shards, that lie where others belong.
+        due = tf.equal(found[0], number) & tf.equal(found[1], card.film_id)
+        with tf.control_dependencies([tf.debugging.Assert(due, [number, *found])]):
+            features["frame/index"] = tf.identity(found[0])
         return {
             "image": decode_image(features["image/encoded"], card.height, card.width),
             "index": features["frame/index"],
@@ -92,7 +99,7 @@ def film_frames(
         return {**batch, "mask": tf.range(batch_size) < real}
 
     records = tf.data.TFRecordDataset(shard_paths(directory, card), buffer_size=_BUFFER_BYTES)
-    frames = records.map(decode, num_parallel_calls=parallel, deterministic=True)
+    frames = records.enumerate().map(decode, num_parallel_calls=parallel, deterministic=True)
     batches = frames.batch(batch_size)
     if pad:
         batches = batches.map(fill_up, num_parallel_calls=parallel, deterministic=True)

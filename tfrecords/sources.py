@@ -83,6 +83,8 @@ class Streamed:
         ]
         self._paths = tf.constant([path for path, _ in self._shards])
         self._film_ids = tf.constant([part.card.film_id for part in parts])
+        firsts = sorted({shard.first_frame for _, shard in self._shards})
+        self._shard_starts = tf.constant(firsts, tf.int64)
         first = np.cumsum([0] + [part.card.frames for part in parts])
         self._first_frames = tf.constant(first[:-1], tf.int64)
         lengths = np.array([shard.frames for _, shard in self._shards], np.int64)
@@ -120,7 +122,7 @@ class Streamed:
 
         def read(cursor: tf.Tensor) -> tf.data.Dataset:
             paths = tf.gather(self._paths, shards[cursor :: self.order.cursors])
-            return _read_shards(paths, tf.zeros_like(paths, tf.int64))
+            return self._frames(_read_shards(paths, tf.zeros(tf.shape(paths), tf.int64)))
 
         cursors = tf.data.Dataset.range(self.order.cursors)
         records = _take_turns(cursors, read, self.order.cursors)
@@ -146,7 +148,7 @@ class Streamed:
 
         def read(piece: tf.Tensor) -> tf.data.Dataset:
             begin, end = piece[0], piece[1]
-            return _read_shards(all_paths[begin:end], all_offsets[begin:end])
+            return self._frames(_read_shards(all_paths[begin:end], all_offsets[begin:end]))
 
         return _take_turns(tf.data.Dataset.from_tensor_slices(slices), read, len(slices))
 
@@ -167,7 +169,7 @@ class Streamed:
                 counts, tf.gather(self._first_frames, record["film"]) + record["index"]
             )
 
-        kept = records.map(self._parse).filter(lambda record: drawn(record) > 0)
+        kept = records.filter(lambda record: drawn(record) > 0)
         if self._draws.repeats:
             kept = kept.flat_map(
                 lambda record: tf.data.Dataset.from_tensors(record).repeat(drawn(record))
@@ -179,6 +181,21 @@ class Streamed:
         return windows.flat_map(
             lambda number, window: _shuffled_window(fold_in(seed, number), window)
         )
+
+    def _frames(self, records: tf.data.Dataset) -> tf.data.Dataset:
+        """Returns the frames of shards that are read one after another, each in its place.
+
+        Checksums say nothing of whole records that lie where others belong.
+        """
+
+        def follow(previous: tf.Tensor, record: dict[str, tf.Tensor]) -> Any:
+            index = record["index"]
+            begins = tf.reduce_any(tf.equal(self._shard_starts, index))
+            due = tf.equal(index, previous + 1) | begins | (previous < 0)
+            with tf.control_dependencies([tf.debugging.Assert(due, [previous, index])]):
+                return tf.identity(index), record
+
+        return records.map(self._parse).scan(tf.constant(-1, tf.int64), follow)
 
     def _parse(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tf.io.parse_single_example(serialized, self._spec)
