@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.bars_watch import BarsWatch
 from bladerunner_ae.film.shots import (
     ShotFinder,
     ShotMeasure,
@@ -18,39 +19,44 @@ from bladerunner_ae.film.shots import (
 
 
 class Facts:
-    """Times and shots of the frames seen so far.
+    """Times, shots and bars of the frames seen so far.
 
     Attributes:
         times: timestamps of the frames, in units of the film's time base.
         shots: where shots begin.
+        bars: how wide the black bars are.
         single_pass: why an earlier run read the film in a single pass, or "".
     """
 
     def __init__(self) -> None:
         self.times = array("q")
         self.shots = ShotFinder()
+        self.bars = BarsWatch()
         self.single_pass = ""
 
     def feed(self, pts: int, thumbnail: NDArray[np.uint8]) -> None:
         """Takes the next frame: its timestamp and its picture, uint8 [height, width, 3], RGB."""
         self.times.append(pts)
         self.shots.feed(thumbnail)
+        self.bars.feed(thumbnail)
 
     def take(self, part: "PartFacts") -> None:
         """Takes what was learned elsewhere of the next frames."""
         self.times.extend(part.times)
         for measure in part.measures:
             self.shots.take(measure)
+        self.bars.add(part.bars)
 
     def notes(self) -> list[str]:
         """What a person should know of what was seen."""
-        return []
+        return [note] if (note := self.bars.note()) else []
 
     def to_state(self, single_pass: str) -> dict[str, Any]:
         """JSON values from which `from_state` makes facts that go on in just the same way."""
         return {
             "times": _times_to_text(self.times),
             "shots": self.shots.state(),
+            "bars": self.bars.state(),
             "single_pass": single_pass,
         }
 
@@ -60,6 +66,7 @@ class Facts:
         facts = cls()
         facts.times = _times_from_text(state["times"])
         facts.shots = ShotFinder.from_state(state["shots"])
+        facts.bars = BarsWatch.from_state(state["bars"])
         facts.single_pass = str(state["single_pass"])
         return facts
 
@@ -70,11 +77,13 @@ class PartFacts:
     Attributes:
         times: timestamps of the frames, in units of the film's time base.
         measures: what they contribute to finding shots.
+        bars: how wide the black bars are.
     """
 
     def __init__(self) -> None:
         self.times = array("q")
         self.measures: list[ShotMeasure] = []
+        self.bars = BarsWatch()
         self._meter = ShotMeter()
 
     def warm_up(self, thumbnail: NDArray[np.uint8]) -> None:
@@ -85,10 +94,15 @@ class PartFacts:
         """Takes the next frame: its timestamp and its picture, uint8 [height, width, 3], RGB."""
         self.times.append(pts)
         self.measures.append(self._meter.measure(thumbnail))
+        self.bars.feed(thumbnail)
 
     def to_state(self) -> dict[str, Any]:
         """JSON values from which `from_state` makes facts for `Facts.take`."""
-        return {"times": _times_to_text(self.times), "shots": measures_to_json(self.measures)}
+        return {
+            "times": _times_to_text(self.times),
+            "shots": measures_to_json(self.measures),
+            "bars": self.bars.state(),
+        }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "PartFacts":
@@ -96,6 +110,7 @@ class PartFacts:
         facts = cls()
         facts.times = _times_from_text(state["times"])
         facts.measures = measures_from_json(state["shots"])
+        facts.bars = BarsWatch.from_state(state["bars"])
         return facts
 
 

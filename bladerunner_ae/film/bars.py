@@ -1,10 +1,12 @@
 """Finds the black bars of a film: rows and columns that are black in every one of its frames."""
 
 import numpy as np
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.brightness import Brightness
 from bladerunner_ae.film.probe import FilmInfo
-from bladerunner_ae.film.sampling import key_pictures, spread_pictures
+from bladerunner_ae.film.sampling import sample_frames, sample_key_frames
 
 Bars = tuple[int, int, int, int]
 
@@ -12,10 +14,6 @@ _SAMPLES = 48
 # Bars seen in fewer bright key frames than this are looked for in the whole film.
 _ENOUGH = 8
 
-# Luma, 0..255. Compression and old tapes leave some noise in black.
-_BLACK_LEVEL = 16
-# A frame without a row in which some channel gets this bright does not show the picture's edge.
-_BRIGHT_LEVEL = 48
 # So many pixels of a row may be bright by accident: hot pixels, the edge of a channel's logo.
 _STRAY_PIXELS = 0.01
 
@@ -29,7 +27,8 @@ _SMALLEST_PICTURE = 0.25
 def find_bars(info: FilmInfo) -> Bars:
     """Finds black bars in frames from all over a film.
 
-    What is picture in any frame is picture: where the bars change, the largest picture counts.
+    What is picture in any frame is picture: where the bars change, the largest picture counts. The
+    search ends as soon as picture was seen at all four edges.
 
     Args:
         info: the film.
@@ -38,50 +37,59 @@ def find_bars(info: FilmInfo) -> Bars:
         (top, bottom, left, right), stored pixels of the upright picture to cut off, even numbers;
         zeros where there are none, or where every frame that was looked at is dark.
     """
-    extent = _Extent(info.stored)
-    for picture in key_pictures(info, _SAMPLES):
-        extent.add(picture)
-    # A picture that reaches all four edges can only stay so.
-    if extent.pictures < _ENOUGH and not extent.whole():
-        for picture in spread_pictures(info, _SAMPLES):
-            extent.add(picture)
+    extent = _Extent(info)
+    for search in (sample_key_frames, sample_frames):
+        for frame in search(info, _SAMPLES):
+            extent.add(frame)
+            if extent.whole():
+                return 0, 0, 0, 0
+        if extent.frames >= _ENOUGH:
+            break
     return extent.bars()
 
 
 class _Extent:
-    """Which rows and columns hold picture in any of the pictures added."""
+    """Which rows and columns, as decoded, hold picture in any of the frames added."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._rows, self._columns = np.zeros(size[0], bool), np.zeros(size[1], bool)
-        self.pictures = 0
+    def __init__(self, info: FilmInfo) -> None:
+        self._info = info
+        height, width = info.coded
+        self._rows, self._columns = np.zeros(height, bool), np.zeros(width, bool)
+        self.frames = 0
 
-    def add(self, picture: NDArray[np.uint8]) -> None:
-        """Takes a picture into account, unless it is dark."""
-        # Ten times as fast as picture.max(axis=2).
-        brightness = np.maximum(np.maximum(picture[..., 0], picture[..., 1]), picture[..., 2])
-        most = _STRAY_PIXELS * brightness.shape[1]
-        if np.count_nonzero(brightness >= _BRIGHT_LEVEL, axis=1).max() <= most:
+    def add(self, frame: VideoFrame) -> None:
+        """Takes a frame into account, unless it is dark."""
+        brightness = Brightness(frame, self._info)
+        if brightness.is_dark(_STRAY_PIXELS):
             return
-        self.pictures += 1
-        # By luma: colours of the picture's edge bleed into the last rows of a bar, light does not.
-        red, green, blue = (picture[..., channel].astype(np.uint16) for channel in range(3))
-        bright = (2 * red + 5 * green + blue) // 8 > _BLACK_LEVEL
-        self._rows |= np.count_nonzero(bright, axis=1) > most
-        self._columns |= np.count_nonzero(bright, axis=0) > _STRAY_PIXELS * brightness.shape[0]
+        self.frames += 1
+        lit = brightness.lit()
+        self._rows |= np.count_nonzero(lit, axis=1) > _STRAY_PIXELS * lit.shape[1]
+        self._columns |= np.count_nonzero(lit, axis=0) > _STRAY_PIXELS * lit.shape[0]
 
     def whole(self) -> bool:
-        """Whether picture was seen at all four edges."""
-        return self.pictures > 0 and not any((*_edges(self._rows), *_edges(self._columns)))
+        """Whether picture was seen at all four edges; it can only stay so."""
+        return self.frames > 0 and not any((*_edges(self._rows), *_edges(self._columns)))
 
     def bars(self) -> Bars:
-        """(top, bottom, left, right)."""
+        """(top, bottom, left, right) of the upright picture."""
         top, bottom = _edges(self._rows)
         left, right = _edges(self._columns)
         height, width = len(self._rows), len(self._columns)
         kept = (height - top - bottom) * (width - left - right)
         if kept < _SMALLEST_PICTURE * height * width:
             return 0, 0, 0, 0
-        return top, bottom, left, right
+        return _upright((top, bottom, left, right), self._info.rotation)
+
+
+def _upright(bars: Bars, rotation: int) -> Bars:
+    """Bars of a picture that is to be turned so many degrees clockwise, after turning."""
+    top, bottom, left, right = bars
+    return {
+        90: (left, right, bottom, top),
+        180: (bottom, top, right, left),
+        270: (right, left, top, bottom),
+    }.get(rotation, bars)
 
 
 def _edges(lit: NDArray[np.bool_]) -> tuple[int, int]:

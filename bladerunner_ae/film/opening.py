@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -14,6 +16,12 @@ from bladerunner_ae.errors import InputError
 
 # How many packets may pass before the first whole frame (a recording can begin in the middle).
 _PACKETS_TO_FIRST_FRAME = 2000
+
+# After a seek a whole frame comes within so many packets, or not at all.
+_PACKETS_TO_KEY_FRAME = 200
+
+# A stream that the file calls its default counts as if it had so many pixels more.
+_DEFAULT_PIXELS = 5_000_000
 
 # Demuxers of single pictures and of text art: libav would "play" such files.
 _NOT_FILMS = ("image2", "tty", "_pipe")
@@ -49,26 +57,75 @@ def open_film(path: Path) -> Iterator[InputContainer]:
 
 
 def picture_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The stream with the film's picture; cover art does not count.
+    """The stream with the film's picture: the largest, or the one that the file calls its default.
+
+    Cover art, thumbnails and attached images do not count.
 
     Raises:
         InputError: there is none, or its codec is unknown.
     """
-    pictures = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
+    pictures = _pictures(container)
     if not pictures:
         what = "only sound" if container.streams.audio else "no picture"
         what += " and a cover picture" if container.streams.video else ""
         raise InputError(f"{path}: has {what}; a film with a video stream is needed")
-    best = container.streams.best("video")
-    stream = next((one for one in pictures if best is not None and one.index == best.index), None)
-    stream = stream or pictures[0]
+    stream = max(pictures, key=_rank)  # the first of equal ones
     if stream.codec_context is None:
         raise InputError(f"{path}: its picture is in a format that this decoder does not know")
     return stream
+
+
+def other_pictures(container: InputContainer, stream: VideoStream) -> list[str]:
+    """The pictures that were not chosen, each by its stream's number and size."""
+    return [
+        f"{one.index} ({one.height}x{one.width})"
+        for one in _pictures(container)
+        # One of an unknown codec has no size.
+        if one.index != stream.index and one.codec_context is not None
+    ]
+
+
+def _pictures(container: InputContainer) -> list[VideoStream]:
+    no_film = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    return [stream for stream in container.streams.video if not stream.disposition & no_film]
+
+
+def _rank(stream: VideoStream) -> tuple[bool, int]:
+    """By ffmpeg's own rule: a default stream counts as much as millions of pixels more."""
+    known = stream.codec_context is not None
+    area = (stream.height or 0) * (stream.width or 0) if known else 0
+    return known, area + _DEFAULT_PIXELS * bool(stream.disposition & Disposition.default)
+
+
+def key_frames(
+    container: InputContainer, stream: VideoStream, place: Fraction, packets: int = 1
+) -> list[VideoFrame]:
+    """The key frame before a place, and a few frames behind it.
+
+    Args:
+        container: an open film; it is read on from there.
+        stream: its picture.
+        place: in seconds, on the clock of the container.
+        packets: how many to decode, from the key frame on.
+
+    Returns:
+        About as many frames, as shown; none where the file is damaged or cannot be searched.
+    """
+    frames, decoded = list[VideoFrame](), 0
+    try:
+        container.seek(int(place * av.time_base))  # this forgets all that was being decoded
+        for packet in islice(container.demux(stream), _PACKETS_TO_KEY_FRAME):
+            if packet.size and (decoded or packet.is_keyframe):
+                frames += stream.codec_context.decode(packet)
+                decoded += 1
+            if decoded == packets:
+                break
+        # Emptied at once, the decoder need not see the frames that come before the key frame in
+        # the order of showing.
+        frames += stream.codec_context.decode(None)
+    except (IndexError, av.FFmpegError):
+        pass
+    return frames
 
 
 def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
@@ -81,7 +138,7 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
     for _ in range(_PACKETS_TO_FIRST_FRAME):
         try:
             packet = next(packets)
-        except (StopIteration, av.FFmpegError):
+        except (StopIteration, IndexError, av.FFmpegError):
             break
         try:
             frames = packet.decode()
