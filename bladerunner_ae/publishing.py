@@ -43,10 +43,11 @@ def prepare(remote: RemotePath) -> None:
     """Makes sure, before hours of work, that records can be sent to a folder.
 
     Raises:
-        StorageError: there is no such bucket, or it may not be written.
+        StorageError: there is no such bucket, or it may not be written or read.
     """
     if UPLOAD_NAME not in storage.names(remote):
         storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
+    storage.read_text(remote / UPLOAD_NAME)
 
 
 def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:

@@ -106,6 +106,13 @@ def test_a_file_whose_writing_fails_does_not_appear(folder: Location) -> None:
     assert storage.names(folder) == ["file"]
 
 
+def test_a_file_that_is_listed_but_not_read_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_files, "names", lambda folder: ["secret"])
+    for call in (storage.file_size, storage.read_bytes):
+        with pytest.raises(StorageError, match="ram://films/secret: access denied"):
+            call("ram://films/secret")
+
+
 @pytest.mark.parametrize("scheme", ["s3", "az", "hdfs"])
 def test_a_scheme_of_tensorflow_io_names_what_to_install(scheme: str) -> None:
     if scheme in remote_files._schemes(tf) or tf.__version__.startswith("2.16."):

@@ -71,14 +71,14 @@ def names(directory: str) -> list[str]:
 
 def size(path: str) -> int:
     """Returns the size of a file in bytes."""
-    with _explained(path):
+    with _explained_file(path):
         return int(_gfile(path).stat(path).length)
 
 
 @contextmanager
 def reading(path: str) -> Iterator[Any]:
     """Opens a file of bytes."""
-    with _explained(path), _gfile(path).GFile(path, "rb") as file:
+    with _explained_file(path), _gfile(path).GFile(path, "rb") as file:
         yield file
 
 
@@ -213,6 +213,27 @@ def _credentials(scheme: str) -> str:
     return _CREDENTIALS.get(scheme, f"those of {scheme}://")
 
 
+def _denied(path: str) -> StorageError:
+    credentials = _credentials(urlsplit(path).scheme)
+    return StorageError(f"{path}: access denied; check the credentials ({credentials})")
+
+
+@contextmanager
+def _explained_file(path: str) -> Iterator[None]:
+    """As `_explained`, for the reading of a file.
+
+    To the S3 client a file that may not be read is none; but it may be listed.
+    """
+    try:
+        with _explained(path):
+            yield
+    except FileNotFoundError as error:
+        folder, _, name = path.rpartition("/")
+        if name in names(folder):
+            raise _denied(path) from error
+        raise
+
+
 @contextmanager
 def _explained(path: str) -> Iterator[None]:
     """Turns TensorFlow's errors into FileNotFoundError or a sentence for people.
@@ -233,9 +254,7 @@ def _explained(path: str) -> Iterator[None]:
             ) from error
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
     except (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError) as error:
-        raise StorageError(
-            f"{path}: access denied; check the credentials ({_credentials(urlsplit(path).scheme)})"
-        ) from error
+        raise _denied(path) from error
     except tf.errors.InvalidArgumentError as error:
         raise StorageError(f"{path}: is no usable path ({_reason(error)})") from error
     except tf.errors.OpError as error:
