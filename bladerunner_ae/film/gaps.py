@@ -29,7 +29,7 @@ def describe_gaps(
     """
     if len(pts) < _FEWEST_FRAMES:
         return ""
-    steps = np.diff(np.asarray(pts, np.int64))
+    steps = np.diff(np.asarray(pts, np.int64)).astype(np.float64)
     usual = float(np.median(steps))
     gaps = steps > 1.5 * usual + 1
     even = np.abs(steps - usual) <= max(1.0, usual / 4)
