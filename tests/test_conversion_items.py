@@ -1,16 +1,19 @@
 """Films made shard by shard, in any order and more than once, are those of one conversion."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bladerunner_ae import conversion_items
 from bladerunner_ae.conversion import convert_film, plan_conversion
+from bladerunner_ae.conversion_facts import Facts, PartFacts
 from bladerunner_ae.conversion_items import Item, Job, finish_film, make_item, plan_film
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.encoding import FrameEncoder
@@ -268,3 +271,26 @@ def test_the_reader_of_a_shard_never_falls_back(film: Path) -> None:
     encoder = FrameEncoder(plan.info, plan.geometry, OPTIONS, single_pass="asked for")
     with pytest.raises(NotDivisibleError, match="asked for"):
         next(encoder.divided_frames())
+
+
+def test_facts_of_parts_are_those_of_the_film() -> None:
+    """Times, shots and bars that come and go, wherever the parts begin."""
+    noise = np.random.default_rng(0)
+    pictures = noise.integers(60, 256, (6, 48, 80, 3), np.uint8)[np.arange(60) // 10].copy()
+    pictures[20:40, :8] = pictures[20:40, -8:] = 0  # two shots in a wider format
+    film = Facts()
+    for pts, picture in enumerate(pictures):
+        film.feed(pts * 3, picture)
+    assert film.shots.starts == [0, 10, 20, 30, 40, 50]
+    assert "33 % of the frames have bars" in film.notes()[0]
+    for size in (1, 7, 30):
+        joined = Facts()
+        for first in range(0, 60, size):
+            part = PartFacts()
+            for picture in pictures[max(first - 48, 0) : first]:
+                part.warm_up(picture)
+            for pts in range(first, min(first + size, 60)):
+                part.feed(pts * 3, pictures[pts])
+            joined.take(PartFacts.from_state(json.loads(json.dumps(part.to_state()))))
+        assert joined.times == film.times and joined.notes() == film.notes()
+        assert joined.shots.starts == film.shots.starts
