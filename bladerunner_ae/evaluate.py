@@ -11,7 +11,6 @@ Examples:
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,13 +159,8 @@ def write_contact_sheet(model: Location, records: Location, output: Location) ->
     sheet = make_contact_sheet(list(zip(originals, dreams, captions, strict=True)), columns=3)
     png = io.BytesIO()
     sheet.save(png, "PNG")
-    _make_folder_of(output)
+    storage.make_parent(output)
     storage.write_bytes(output, png.getvalue())
-
-
-def _make_folder_of(output: Location) -> None:
-    if isinstance(output, Path):
-        output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:
@@ -203,7 +197,7 @@ def main() -> None:
         )
     if values.output:
         output = location(values.output)
-        _make_folder_of(output)
+        storage.make_parent(output)
         write_json(output, result)
 
 

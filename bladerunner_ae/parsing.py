@@ -1,8 +1,10 @@
 """Reads what people type after a flag: times, frame rates, black bars. All of it exactly."""
 
 from fractions import Fraction
+from pathlib import Path
 
 from bladerunner_ae.errors import UsageError
+from tfrecords.storage import is_remote
 
 _FASTEST = 1000
 
@@ -35,6 +37,24 @@ def parse_time(name: str, text: str | None) -> Fraction | None:
     for part in parts:
         seconds = seconds * 60 + part
     return seconds
+
+
+def parse_local(name: str, text: str) -> Path:
+    """Reads the path of a film, which decoders and encoders need on a local disk.
+
+    Args:
+        name: of the flag, for the message.
+        text: the path.
+
+    Raises:
+        UsageError: it is remote.
+    """
+    if is_remote(text):
+        raise UsageError(
+            f"--{name}={text}: films are read and written on a local disk; copy the film there, "
+            "or from there"
+        )
+    return Path(text)
 
 
 def parse_bars(text: str) -> tuple[int, int, int, int] | None:

@@ -1,11 +1,12 @@
 """What people type: read exactly, or refused with an example."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.parsing import parse_bars, parse_rate, parse_time
+from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate, parse_time
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,12 @@ def test_no_time_stays_none() -> None:
 def test_times_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--duration=.*: give seconds or hours:minutes:seconds"):
         parse_time("duration", text)
+
+
+def test_films_are_local() -> None:
+    assert parse_local("film", "a/b.mp4") == Path("a/b.mp4")
+    with pytest.raises(UsageError, match=r"^--film=s3://a/b\.mp4: films are read and written on"):
+        parse_local("film", "s3://a/b.mp4")
 
 
 def test_bars() -> None:

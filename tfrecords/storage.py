@@ -173,11 +173,15 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
             remote.write(data)
         return
     temporary = partial(Path(path))
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # or a power cut could leave the name without the content
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the name without the content
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: AnyPath, text: str) -> None:
@@ -193,6 +197,12 @@ def make_directories(path: AnyPath) -> None:
         remote_files.make_directories(os.fspath(path))
     else:
         os.makedirs(path, exist_ok=True)
+
+
+def make_parent(path: Location) -> None:
+    """Makes the folder that a file lies in."""
+    if isinstance(path, Path):
+        path.parent.mkdir(parents=True, exist_ok=True)  # a remote one comes with its first file
 
 
 def remove(path: AnyPath) -> None:

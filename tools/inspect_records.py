@@ -35,6 +35,7 @@ from bladerunner_ae.inspection_pictures import (
 from bladerunner_ae.inspection_text import describe
 from bladerunner_ae.verification import verify
 from tfrecords.errors import RecordsError
+from tfrecords.storage import location
 
 _PICTURES = ("contact_sheet", "barcode", "export_frames")
 
@@ -59,16 +60,16 @@ def make_pictures(found: Inspection, values: Any) -> int:
     unreadable = [0]
     if values.export_frames:
         numbers = parse_frames(values.frames, card.frames)
-        folder = Path(values.export_frames)
+        folder = location(values.export_frames)
         lost = export_frames(directory, card, numbers, folder, values.export_format)
         unreadable.append(lost)
         _say(values, f"{folder}: {len(numbers) - lost} frames")
     if values.contact_sheet:
-        sheet = Path(values.contact_sheet)
+        sheet = location(values.contact_sheet)
         unreadable.append(write_contact_sheet(directory, card, sheet, values.contact_sheet_frames))
         _say(values, f"{sheet}: contact sheet")
     if values.barcode:
-        barcode = Path(values.barcode)
+        barcode = location(values.barcode)
         unreadable.append(write_barcode(directory, card, barcode, values.barcode_width))
         _say(values, f"{barcode}: barcode of {card.frames} frames")
     return max(unreadable)

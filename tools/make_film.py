@@ -35,6 +35,7 @@ if __package__ in (None, ""):
 from bladerunner_ae import config
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.parsing import parse_local
 from bladerunner_ae.run_folder import write_json
 from tfrecords.card import load_card
 
@@ -241,12 +242,12 @@ def _finished_result(job: Job, key: dict[str, Any]) -> dict[str, Any] | None:
 def main() -> None:
     """Reads the flags, makes the film, prints the summary as the last line."""
     values = flags.FLAGS
-    film = Path(values.film)
+    film = parse_local("film", values.film)
     if not values.film or not film.exists():
         raise InputError(f"{values.film!r}: no such file or folder; give FILM=path/to/film")
     job = Job(
         film=film,
-        folder=Path(values.output_dir) / film.resolve().stem,
+        folder=parse_local("output_dir", values.output_dir) / film.resolve().stem,
         preset=values.preset,
         steps=values.steps,
         holdout=values.holdout,

@@ -28,7 +28,7 @@ from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.film.source import film_name
 from bladerunner_ae.geometry import FITS
-from bladerunner_ae.parsing import parse_bars, parse_rate, parse_time
+from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate, parse_time
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location, RemotePath, location
 
@@ -117,7 +117,7 @@ def main() -> int:
     """Reads the flags and converts one film after the other, or all in a pipeline."""
     values = flags.FLAGS
     options = options_from_flags(values)
-    films = [Path(film) for film in values.film]
+    films = [parse_local("film", film) for film in values.film]
     names = [film_name(film) for film in films]
     for name in names:
         if names.count(name) > 1:

@@ -30,7 +30,7 @@ from bladerunner_ae.film.probe import FilmInfo, probe_film
 from bladerunner_ae.film.sound import plan_sound
 from bladerunner_ae.film.write import PRESETS, Encoding
 from bladerunner_ae.geometry import FITS, Geometry
-from bladerunner_ae.parsing import parse_bars, parse_rate
+from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate
 from bladerunner_ae.reassembly import (
     Reassembly,
     ReassemblyOptions,
@@ -92,10 +92,10 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _options(values: Any) -> ReassemblyOptions:
-    output = Path(values.output)
+    output = parse_local("output", values.output)
     side_by_side = None
     if values.side_by_side_output:
-        side_by_side = Path(values.side_by_side_output)
+        side_by_side = parse_local("side_by_side_output", values.side_by_side_output)
     elif values.side_by_side:
         side_by_side = output.with_name(f"{output.stem}_side_by_side{output.suffix}")
     return ReassemblyOptions(
@@ -131,7 +131,8 @@ def _report(result: Reassembly, film: Path) -> None:
 def main() -> None:
     """Reads the flags, checks everything that can be checked at once, dreams, reports."""
     values = flags.FLAGS
-    film, output, options = Path(values.film), Path(values.output), _options(values)
+    film, output = parse_local("film", values.film), parse_local("output", values.output)
+    options = _options(values)
     parse_bars(values.crop_bars)
     info = probe_film(film, parse_rate(values.frame_rate))
     check_outputs(film, output, options)
