@@ -92,7 +92,8 @@ def convert_films(
             runner all is done on this machine.
         strict: refuse films that cannot be read to their end.
         overwrite: replace records that are there, finished or not.
-        threads: decoders at once in each item, 0 for one.
+        threads: decoders at once in each item, 0 for one, or for as many as suit the machine where
+            one item is done after the other.
 
     Returns:
         How each film ended, in the order given.
@@ -108,7 +109,9 @@ def convert_films(
         )
     if importlib.util.find_spec("apache_beam") is None:
         raise UsageError(_MISSING)
-    pipeline = _pipeline(shlex.split(beam_options))
+    pipeline, one_by_one = _pipeline(shlex.split(beam_options))
+    if not one_by_one:
+        threads = threads or 1
     # Workers have working directories of their own.
     directory = Path(os.path.abspath(output_dir))
     job = Job(uuid4().hex, directory, options, strict, overwrite, threads)
@@ -147,22 +150,27 @@ def _run(films: list[Path], job: Job, pipeline: Any) -> str:
     return ""
 
 
-def _pipeline(arguments: list[str]) -> Any:
-    """An empty pipeline of some options; names that the local runner would overlook are refused."""
+def _pipeline(arguments: list[str]) -> tuple[Any, bool]:
+    """An empty pipeline of some options, and whether it does one item after the other.
+
+    Names of options that a local runner would overlook are refused.
+    """
     logging.disable(logging.WARNING)  # of packages that Beam would like to have for other work
     try:
         beam = importlib.import_module("apache_beam")
         module = importlib.import_module("apache_beam.options.pipeline_options")
         options = module.PipelineOptions(arguments)
         standard = options.view_as(module.StandardOptions)
-        if standard.runner in (None, "DirectRunner", _LOCAL_RUNNER):
+        local = standard.runner in (None, "DirectRunner", _LOCAL_RUNNER)
+        if local:
             known = options.get_all_options(drop_default=True)
             given = options.get_all_options(drop_default=True, retain_unknown_options=True)
             if unknown := sorted(set(given) - set(known)):
                 raise UsageError(f"--beam_options: Beam has no option --{unknown[0]}")
             _let_local_workers_import()
         standard.runner = standard.runner or _LOCAL_RUNNER
-        return beam.Pipeline(options=options)
+        one_by_one = local and options.view_as(module.DirectOptions).direct_num_workers == 1
+        return beam.Pipeline(options=options), one_by_one
     except (ValueError, SystemExit) as error:  # Beam's parser leaves the program
         reason = str(error).split(". ")[0] if isinstance(error, ValueError) else "cannot be read"
         raise UsageError(f"--beam_options={shlex.join(arguments)}: {reason}") from error

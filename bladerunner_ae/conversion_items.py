@@ -58,7 +58,7 @@ class Job:
         options: of the conversion.
         strict: refuse films that cannot be read to their end.
         overwrite: replace records that are there, finished or not.
-        threads: decoders at once in an item, 0 for one.
+        threads: decoders at once in an item, 0 for as many as suit the machine.
     """
 
     name: str
@@ -78,14 +78,14 @@ class Item:
         source: from `source_facts`.
         frames: how many the film has; 0 for a film that is converted as a whole.
         shard: number of the shard, from 0.
-        threads: decoders at once.
+        threads: decoders at once, 0 for as many as suit the machine.
     """
 
     plan: Plan
     source: dict[str, Any]
     frames: int
     shard: int = 0
-    threads: int = 1
+    threads: int = 0
 
     @property
     def folder(self) -> Path:
@@ -125,15 +125,14 @@ def plan_film(film: Path, job: Job) -> list[Item]:
         return []
     plan = plan_conversion(film, job.output_dir, job.options)
     source = source_facts(film)
-    threads = job.threads or 1
-    table = FrameEncoder(plan.info, plan.geometry, plan.options, threads).table
+    table = FrameEncoder(plan.info, plan.geometry, plan.options, job.threads).table
     if table is None or not len(table.times):
-        return [Item(plan, source, 0, threads=threads)]
-    first = Item(plan, source, len(table.times), threads=threads)
+        return [Item(plan, source, 0, threads=job.threads)]
+    first = Item(plan, source, len(table.times), threads=job.threads)
     _prepare_folder(first, job)
     _save_table(first.folder, table)
     return [
-        Item(plan, source, first.frames, shard, threads) for shard in range(len(first.ranges()))
+        Item(plan, source, first.frames, shard, job.threads) for shard in range(len(first.ranges()))
     ]
 
 

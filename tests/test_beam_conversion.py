@@ -50,7 +50,7 @@ def in_order(films: list[Path], job: Job, pipeline: Any) -> str:
 @pytest.fixture
 def without_beam(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    monkeypatch.setattr(beam_conversion, "_pipeline", lambda arguments: None)
+    monkeypatch.setattr(beam_conversion, "_pipeline", lambda arguments: (None, True))
     monkeypatch.setattr(beam_conversion, "_run", in_order)
     monkeypatch.setattr(beam_conversion, "_PAUSE_SECONDS", 0.0)
     yield monkeypatch
