@@ -78,14 +78,14 @@ def test_unknown_balance() -> None:
 
 def test_plain_sets_draw_each_kept_frame_once() -> None:
     draws = Draws(np.array([1.0, 0.0, 1.0, 1.0]), seed())
-    assert (draws.plain, draws.repeats, draws.per_pass) == (True, False, 3)
+    assert (draws.plain, draws.per_pass) == (True, 3)
     assert (counts(draws, 5) == [1, 0, 1, 1]).all()
 
 
 def test_whole_weights_draw_alike_in_every_pass() -> None:
     often = np.repeat([3.0, 0.0, 1.0, 2.0], [100_000, 7, 50_000, 3])
     draws = Draws(often, seed(5))
-    assert draws.per_pass == 350_006 and draws.repeats and not draws.plain
+    assert draws.per_pass == 350_006 and not draws.plain
     assert (counts(draws, 3) == often).all()
 
 

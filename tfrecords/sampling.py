@@ -50,12 +50,10 @@ class Draws:
     Attributes:
         per_pass: draws in a pass, the same in every one: the quotas' sum, rounded.
         plain: whether every quota is 0 or 1, so that all passes draw the same frames once.
-        repeats: whether a frame may be drawn more than once in a pass.
     """
 
     def __init__(self, quotas: NDArray[np.float64], seed: tf.Tensor) -> None:
         self.plain = bool(np.isin(quotas, (0.0, 1.0)).all())
-        self.repeats = bool((quotas > 1.0).any())
         sums = np.cumsum(quotas)
         self.per_pass = max(round(float(sums[-1])), 1)
         # Ends of the frames on the line, in whole parts of a draw: sums that must come to whole

@@ -18,6 +18,7 @@ from tfrecords.schema import Frame, example_spec, parse
 from tfrecords.seeking import record_offset
 
 _BUFFER_BYTES = 1 << 20
+_CHUNK = 64
 
 
 class InMemory:
@@ -83,13 +84,13 @@ class Streamed:
         ]
         self._paths = tf.constant([path for path, _ in self._shards])
         self._film_ids = tf.constant([part.card.film_id for part in parts])
-        firsts = sorted({shard.first_frame for _, shard in self._shards})
-        self._shard_starts = tf.constant(firsts, tf.int64)
         first = np.cumsum([0] + [part.card.frames for part in parts])
         self._first_frames = tf.constant(first[:-1], tf.int64)
         lengths = np.array([shard.frames for _, shard in self._shards], np.int64)
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         self.order = StreamedOrder(lengths, starts, shuffle_buffer)
+        self._begins = tf.constant(starts, tf.int64)
+        self._ends = tf.constant(starts + lengths, tf.int64)
         names = ("image/encoded", "frame/index", "film/id")
         self._spec = {name: example_spec()[name] for name in names}
 
@@ -121,8 +122,9 @@ class Streamed:
         shards = self.order.shards(seed)
 
         def read(cursor: tf.Tensor) -> tf.data.Dataset:
-            paths = tf.gather(self._paths, shards[cursor :: self.order.cursors])
-            return self._frames(_read_shards(paths, tf.zeros(tf.shape(paths), tf.int64)))
+            own = shards[cursor :: self.order.cursors]
+            nothing = tf.zeros(tf.shape(own), tf.int64)
+            return self._read_shards(own, consumed=nothing, offsets=nothing)
 
         cursors = tf.data.Dataset.range(self.order.cursors)
         records = _take_turns(cursors, read, self.order.cursors)
@@ -131,26 +133,51 @@ class Streamed:
     def _records_from(self, seed: tf.Tensor, position: Position) -> tf.data.Dataset:
         """Returns the records of a pass from a position on, without reading those before."""
         shards = self.order.shards(seed).numpy()
-        paths: list[str] = []
-        offsets: list[int] = []
+        # Of each shard that is left: (number, records to leave out, byte at which the rest begins).
+        left: list[tuple[int, int, int]] = []
         slices: list[tuple[int, int]] = []
         count = self.order.cursors
         for cursor in [*range(position.cursor, count), *range(position.cursor)]:
-            consumed, begin = int(position.consumed[cursor]), len(paths)
-            for path, shard in (self._shards[number] for number in shards[cursor::count]):
+            consumed, begin = int(position.consumed[cursor]), len(left)
+            for number in shards[cursor::count].tolist():
+                path, shard = self._shards[number]
                 if consumed < shard.frames:
-                    paths.append(path)
-                    offsets.append(record_offset(path, shard, consumed))
+                    left.append((number, consumed, record_offset(path, shard, consumed)))
                 consumed = max(consumed - shard.frames, 0)
-            if len(paths) > begin:
-                slices.append((begin, len(paths)))
-        all_paths, all_offsets = tf.constant(paths), tf.constant(offsets, tf.int64)
+            if len(left) > begin:
+                slices.append((begin, len(left)))
+        table = tf.constant(left, tf.int64)
 
         def read(piece: tf.Tensor) -> tf.data.Dataset:
-            begin, end = piece[0], piece[1]
-            return self._frames(_read_shards(all_paths[begin:end], all_offsets[begin:end]))
+            own, consumed, offsets = tf.unstack(table[piece[0] : piece[1]], axis=1)
+            return self._read_shards(own, consumed, offsets)
 
         return _take_turns(tf.data.Dataset.from_tensor_slices(slices), read, len(slices))
+
+    def _read_shards(
+        self, shards: tf.Tensor, consumed: tf.Tensor, offsets: tf.Tensor
+    ) -> tf.data.Dataset:
+        """Returns the records of several shards one after another, each from a byte on.
+
+        Args:
+            shards: their numbers, int [shards].
+            consumed: records of each to leave out, int64 [shards].
+            offsets: the bytes at which the rest begins, int64 [shards].
+
+        Returns:
+            (record, the frame's number in the set that it has to be), scalar string and int64.
+        """
+        # `tf.data.TFRecordDataset` is this operation without the offsets.
+        variant = tf.raw_ops.TFRecordDatasetV2(
+            filenames=tf.gather(self._paths, shards),
+            compression_type="",
+            buffer_size=_BUFFER_BYTES,
+            byte_offsets=offsets,
+        )
+        records = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+        begins = tf.gather(self._begins, shards) + consumed
+        due = tf.ragged.range(begins, tf.gather(self._ends, shards)).values
+        return tf.data.Dataset.zip((records, tf.data.Dataset.from_tensor_slices(due)))
 
     def _windows(
         self,
@@ -164,77 +191,44 @@ class Streamed:
         `Dataset.shuffle` is not used, because its order also depends on TensorFlow's global seed.
         """
 
-        def drawn(record: dict[str, tf.Tensor]) -> tf.Tensor:
-            return tf.gather(
-                counts, tf.gather(self._first_frames, record["film"]) + record["index"]
-            )
+        def parse_drawn(serialized: tf.Tensor, due: tf.Tensor) -> dict[str, tf.Tensor]:
+            chunk = self._parse(serialized, due)
+            order = tf.repeat(tf.range(tf.size(due)), tf.gather(counts, due))
+            return {name: tf.gather(values, order) for name, values in chunk.items()}
 
-        kept = records.filter(lambda record: drawn(record) > 0)
-        if self._draws.repeats:
-            kept = kept.flat_map(
-                lambda record: tf.data.Dataset.from_tensors(record).repeat(drawn(record))
-            )
+        def shuffled(number: tf.Tensor, window: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            order = shuffle(tf.range(tf.size(window["index"])), fold_in(seed, number))
+            return {name: tf.gather(values, order) for name, values in window.items()}
+
+        size = self.order.shuffle_buffer
+        # Many records at a time: the calls cost more than the work.
+        chunks = records.batch(_CHUNK).map(parse_drawn, tf.data.AUTOTUNE, deterministic=True)
         if position is not None and position.skip:
-            kept = kept.skip(position.skip)
+            windows = chunks.unbatch().skip(position.skip).batch(size)
+        else:
+            windows = chunks.rebatch(size)
         first = position.window if position is not None else 0
-        windows = kept.batch(self.order.shuffle_buffer).enumerate(first).prefetch(1)
-        return windows.flat_map(
-            lambda number, window: _shuffled_window(fold_in(seed, number), window)
+        return windows.enumerate(first).prefetch(1).map(shuffled).unbatch()
+
+    def _parse(self, serialized: tf.Tensor, due: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns {"encoded": string [records], "film", "index": int64 [records]}."""
+        features = tf.io.parse_example(serialized, self._spec)
+        film = tf.searchsorted(self._first_frames, due, side="right", out_type=tf.int64) - 1
+        index = due - tf.gather(self._first_frames, film)
+        # Checksums say nothing of whole records, or shards, that lie where others belong.
+        right = tf.equal(features["frame/index"], index) & tf.equal(
+            features["film/id"], tf.gather(self._film_ids, film)
         )
-
-    def _frames(self, records: tf.data.Dataset) -> tf.data.Dataset:
-        """Returns the frames of shards that are read one after another, each in its place.
-
-        Checksums say nothing of whole records that lie where others belong.
-        """
-
-        def follow(previous: tf.Tensor, record: dict[str, tf.Tensor]) -> Any:
-            index = record["index"]
-            begins = tf.reduce_any(tf.equal(self._shard_starts, index))
-            due = tf.equal(index, previous + 1) | begins | (previous < 0)
-            with tf.control_dependencies([tf.debugging.Assert(due, [previous, index])]):
-                return tf.identity(index), record
-
-        return records.map(self._parse).scan(tf.constant(-1, tf.int64), follow)
-
-    def _parse(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = tf.io.parse_single_example(serialized, self._spec)
-        matches = tf.equal(self._film_ids, features["film/id"])
-        # A shard that was put into the wrong folder must not pass for another film.
-        checked = tf.debugging.Assert(
-            tf.reduce_any(matches), ["a record is of none of the films", features["film/id"]]
-        )
-        with tf.control_dependencies([checked]):
-            film = tf.argmax(matches, output_type=tf.int64)
-        return {
-            "encoded": features["image/encoded"],
-            "film": film,
-            "index": features["frame/index"],
-        }
-
-
-def _read_shards(paths: tf.Tensor, offsets: tf.Tensor) -> tf.data.Dataset:
-    """Returns the records of several shards one after another, each from a byte on.
-
-    `tf.data.TFRecordDataset` is this operation without the offsets.
-    """
-    variant = tf.raw_ops.TFRecordDatasetV2(
-        filenames=paths, compression_type="", buffer_size=_BUFFER_BYTES, byte_offsets=offsets
-    )
-    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+        message = ["a record is not the frame that is due", features["film/id"], index]
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(right), message)]):
+            encoded = tf.identity(features["image/encoded"])
+        return {"encoded": encoded, "film": film, "index": index}
 
 
 def _take_turns(cursors: tf.data.Dataset, read: Any, count: int) -> tf.data.Dataset:
     """Returns one record of each cursor in turn; one that has ended is passed over."""
     return cursors.interleave(
         read, cycle_length=count, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-
-
-def _shuffled_window(seed: tf.Tensor, window: dict[str, tf.Tensor]) -> tf.data.Dataset:
-    order = shuffle(tf.range(tf.size(window["index"])), seed)
-    return tf.data.Dataset.from_tensor_slices(
-        {name: tf.gather(values, order) for name, values in window.items()}
     )
 
 
