@@ -16,7 +16,7 @@ from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
-from bladerunner_ae.film.gaps import describe_gaps, promised_end
+from bladerunner_ae.film.gaps import describe_gaps, describe_late_start, promised_end
 from bladerunner_ae.film.probe import FilmInfo, probe_film, without_deinterlacing
 from bladerunner_ae.film.source import film_name, source_facts, source_stamp
 from bladerunner_ae.film.timing import constant_rate, mean_rate
@@ -221,7 +221,10 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     whole = plan.options.duration is None
     end = promised_end(info.streams, info.video_stream) if whole else None
     gaps = describe_gaps(facts.times, info.time_base, end)
-    notes = [*info.notes, *facts.notes(), *([gaps] if gaps else [])]
+    late = ""
+    if not plan.options.start and info.kind == "film":
+        late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
+    notes = [*info.notes, *facts.notes(), *filter(None, (late, gaps))]
     if reading.problem:
         notes.append(reading.problem)
     if reading.repaired_timestamps:

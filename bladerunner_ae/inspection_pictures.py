@@ -4,16 +4,15 @@ Damage does not stop any of them: what cannot be read is marked, and counted.
 """
 
 import io
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bladerunner_ae.barcode import UNREADABLE, barcode_colours, mean_of
 from bladerunner_ae.contact_sheet import make_frame_sheet, spread_frames
 from bladerunner_ae.errors import InputError, OutputError, UsageError
 from bladerunner_ae.inspection import clock, film_seconds, film_time, frame_seconds
@@ -24,15 +23,13 @@ from tfrecords.card import FilmCard, Shard
 from tfrecords.errors import RecordsError
 from tfrecords.scan import ShardScan
 from tfrecords.schema import Frame, parse
+from tfrecords.storage import Location
 
 BARCODE_HEIGHT = 200
-UNREADABLE = (255, 0, 255)
-"""Colour of what cannot be read: films hardly ever have it."""
-
 EXPORT_FORMATS = ("png", "jpeg")
 
 
-def write_contact_sheet(directory: str, card: FilmCard, output: Path, count: int = 48) -> int:
+def write_contact_sheet(directory: str, card: FilmCard, output: Location, count: int = 48) -> int:
     """Writes a PNG of frames across the film, each with its number and time below.
 
     Args:
@@ -69,7 +66,7 @@ def write_contact_sheet(directory: str, card: FilmCard, output: Path, count: int
 
 
 def write_barcode(
-    directory: str, card: FilmCard, output: Path, width: int = 1920, threads: int | None = None
+    directory: str, card: FilmCard, output: Location, width: int = 1920, threads: int | None = None
 ) -> int:
     """Writes a PNG in which every frame is one column of its mean colour, in the film's order.
 
@@ -109,31 +106,12 @@ def mean_light(directory: str, card: FilmCard, threads: int | None = None) -> ND
                     return
                 picture = _picture_or_none(frame)
                 if picture is not None:
-                    means[index] = _mean_of(picture[inside])
+                    means[index] = mean_of(picture[inside])
                 with lock:
                     progress.update()
 
         in_threads(work, card.shards, stop, threads)
     return means
-
-
-def barcode_colours(means: NDArray[np.float64], width: int) -> Picture:
-    """Brings frames to columns.
-
-    Args:
-        means: linear light of each frame, [frames, 3] 0..1; NaN where it is not known.
-        width: columns at most.
-
-    Returns:
-        uint8 [min(frames, width), 3], sRGB. Every frame counts in exactly one column.
-    """
-    columns = min(len(means), width)
-    starts = np.arange(columns) * len(means) // columns
-    known = ~np.isnan(means[:, :1])
-    totals = np.add.reduceat(np.where(known, means, 0), starts)
-    counts = np.add.reduceat(known.astype(np.int64), starts)
-    colours = _to_srgb(totals / np.maximum(counts, 1))
-    return np.where(counts > 0, colours, np.array(UNREADABLE, np.uint8)).astype(np.uint8)
 
 
 def parse_frames(text: str, frames: int) -> list[int]:
@@ -164,7 +142,7 @@ def parse_frames(text: str, frames: int) -> list[int]:
 
 
 def export_frames(
-    directory: str, card: FilmCard, numbers: Sequence[int], folder: Path, image_format: str
+    directory: str, card: FilmCard, numbers: Sequence[int], folder: Location, image_format: str
 ) -> int:
     """Writes single frames as frame_0000123.png and so on, which this project reads as a film.
 
@@ -187,17 +165,16 @@ def export_frames(
         raise UsageError("--export_format=jpeg: the records are PNG; use --export_format=png")
     suffix = {"jpeg": ".jpg", "png": ".png"}[image_format]
     wanted = {f"frame_{number:07d}" for number in numbers}
-    listed = folder.iterdir() if folder.is_dir() else ()
-    there = [path.name for path in listed if path.stem in wanted]
+    there = [name for name in storage.names(folder) if name.rpartition(".")[0] in wanted]
     if there:
         raise InputError(f"{folder}: holds {min(there)} already; choose another folder")
     written = 0
     with _naming(folder), Progress("export", len(numbers)) as progress:
-        folder.mkdir(parents=True, exist_ok=True)
+        storage.make_directories(folder)
         for number, frame in read_frames(directory, card, numbers):
             data = _export_bytes(frame, image_format)
             if data is not None:
-                _write_whole(folder / f"frame_{number:07d}{suffix}", data)
+                storage.write_bytes(folder / f"frame_{number:07d}{suffix}", data)
                 written += 1
             progress.update()
     return len(numbers) - written
@@ -262,26 +239,6 @@ def _inside(card: FilmCard) -> tuple[slice, slice]:
         return slice(None), slice(None)
 
 
-def _from_srgb() -> NDArray[np.float64]:
-    """Linear light of each of the 256 code values."""
-    code = np.arange(256) / 255
-    return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-
-
-_LIGHT = _from_srgb()
-
-
-def _mean_of(picture: Picture) -> NDArray[np.float64]:
-    """Mean linear light of a picture, [3]; counting code values is far quicker than powers."""
-    counts = np.stack([np.bincount(picture[..., c].ravel(), minlength=256) for c in range(3)])
-    return (counts @ _LIGHT) / max(picture.shape[0] * picture.shape[1], 1)
-
-
-def _to_srgb(light: NDArray[np.float64]) -> Picture:
-    code = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.clip(np.rint(code * 255), 0, 255).astype(np.uint8)
-
-
 def _export_bytes(frame: Frame, image_format: str) -> bytes | None:
     if frame.format == image_format:
         return frame.encoded
@@ -293,26 +250,16 @@ def _export_bytes(frame: Frame, image_format: str) -> bytes | None:
     return file.getvalue()
 
 
-def _save(image: Image.Image, output: Path) -> None:
+def _save(image: Image.Image, output: Location) -> None:
     file = io.BytesIO()
     image.save(file, "PNG")
     with _naming(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(output, file.getvalue())
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        storage.make_parent(output)
+        storage.write_bytes(output, file.getvalue())
 
 
 @contextmanager
-def _naming(output: Path) -> Iterator[None]:
+def _naming(output: Location) -> Iterator[None]:
     """Turns an error of the disk into one line that names the output."""
     try:
         yield

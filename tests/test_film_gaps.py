@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bladerunner_ae.film.gaps import describe_gaps, promised_end
+from bladerunner_ae.film.gaps import describe_gaps, describe_late_start, promised_end
 from bladerunner_ae.film.promised_bytes import missing_bytes
 from tests.awkward_films import cut
 
@@ -38,6 +38,13 @@ def test_films_of_variable_rate_are_not_judged() -> None:
     random_steps = [0, 3, 4, 9, 11, 18, 20, 21, 29, 33, 34, 41]
     assert describe_gaps(random_steps, Fraction(1, 24)) == ""
     assert describe_gaps([0, 1, 9], Fraction(1, 24)) == ""
+
+
+def test_a_late_picture_is_said() -> None:
+    assert describe_late_start(Fraction(3, 2), Fraction(1)) == (
+        "its picture begins 0.50 s after its sound"
+    )
+    assert describe_late_start(Fraction(8, 100), Fraction(0)) == ""
 
 
 def test_promised_end_is_the_tag_of_the_picture() -> None:

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bladerunner_ae.barcode import UNREADABLE, barcode_colours
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.film.images import list_images
 from bladerunner_ae.inspection import Inspection, clock, inspect_film
 from bladerunner_ae.inspection_pictures import (
-    UNREADABLE,
-    barcode_colours,
     export_frames,
     mean_light,
     parse_frames,

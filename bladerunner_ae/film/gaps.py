@@ -12,6 +12,8 @@ _MOST_GAPS = Fraction(1, 4)
 # Of the other steps nearly all are a frame long.
 _STEADY = 0.95
 _FEWEST_FRAMES = 8
+# Sound begins some hundredths of a second before the picture in many films.
+_LATE_SECONDS = Fraction(1, 5)
 
 
 def describe_gaps(
@@ -49,6 +51,19 @@ def describe_gaps(
         if missing > 0:
             found.append(f"it ends {_number(missing, 'frame')} before its promised end")
     return f"{' and '.join(found)}: frames were lost, or never there" if found else ""
+
+
+def describe_late_start(first: Fraction, film_start: Fraction) -> str:
+    """Says that the picture begins later than the film, for the end of a sentence; or "".
+
+    Films are made so, and films are damaged so.
+
+    Args:
+        first: seconds at which the first frame is shown.
+        film_start: seconds at which the film begins.
+    """
+    late = first - film_start
+    return f"its picture begins {float(late):.2f} s after its sound" if late > _LATE_SECONDS else ""
 
 
 def promised_end(streams: Sequence[dict[str, Any]], index: int) -> Fraction | None:

@@ -1,0 +1,52 @@
+"""The colours of a film's barcode: mean light of a frame, and frames brought to columns.
+
+Colours are averaged as light, not as code values, as an eye does from afar: half black and half
+white is 188, not 128.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNREADABLE = (255, 0, 255)
+"""Colour of what cannot be read: films hardly ever have it."""
+
+Picture = NDArray[np.uint8]
+
+
+def barcode_colours(means: NDArray[np.float64], width: int) -> Picture:
+    """Brings frames to columns.
+
+    Args:
+        means: linear light of each frame, [frames, 3] 0..1; NaN where it is not known.
+        width: columns at most.
+
+    Returns:
+        uint8 [min(frames, width), 3], sRGB. Every frame counts in exactly one column.
+    """
+    columns = min(len(means), width)
+    starts = np.arange(columns) * len(means) // columns
+    known = ~np.isnan(means[:, :1])
+    totals = np.add.reduceat(np.where(known, means, 0), starts)
+    counts = np.add.reduceat(known.astype(np.int64), starts)
+    colours = _to_srgb(totals / np.maximum(counts, 1))
+    return np.where(counts > 0, colours, np.array(UNREADABLE, np.uint8)).astype(np.uint8)
+
+
+def _from_srgb() -> NDArray[np.float64]:
+    """Linear light of each of the 256 code values."""
+    code = np.arange(256) / 255
+    return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+
+
+_LIGHT = _from_srgb()
+
+
+def mean_of(picture: Picture) -> NDArray[np.float64]:
+    """Mean linear light of a picture, [3]; counting code values is far quicker than powers."""
+    counts = np.stack([np.bincount(picture[..., c].ravel(), minlength=256) for c in range(3)])
+    return (counts @ _LIGHT) / max(picture.shape[0] * picture.shape[1], 1)
+
+
+def _to_srgb(light: NDArray[np.float64]) -> Picture:
+    code = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.clip(np.rint(code * 255), 0, 255).astype(np.uint8)
