@@ -258,6 +258,8 @@ class _ShardReader:
             what = f"{count} cannot be reached" if broken else f"{count} at its end missing"
             time = frame_seconds(card, frames[0])
             self._report.damages.append(Damage(shard.name, what, None, frames, time))
+        if scan.bytes != shard.bytes and not self._report.damages:
+            self._add_once(f"has {scan.bytes} bytes, not {shard.bytes} as {CARD_NAME} says")
         if scan.sha256 != shard.sha256 and not self._report.damages:
             self._add_once(f"every record is whole, but its SHA-256 is not that of {CARD_NAME}")
         self._count_missing(max(missing, 0))

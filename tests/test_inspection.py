@@ -219,6 +219,11 @@ def test_edited_card_is_found(film: Path) -> None:
         assert any(words in line for line in said(film)), (name, said(film))
         card[name] = before
         path.write_text(json.dumps(card), "utf-8")
+    size = card["shards"][1]["bytes"]
+    card["shards"][1]["bytes"] = 1
+    path.write_text(json.dumps(card), "utf-8")
+    assert said(film) == [f"{SHARDS[1]}: has {size} bytes, not 1 as film.json says"]
+    card["shards"][1]["bytes"] = size
     card["shards"][1]["sha256"] = "0" * 64
     path.write_text(json.dumps(card), "utf-8")
     assert said(film) == [
