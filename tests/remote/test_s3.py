@@ -88,6 +88,14 @@ def test_finished_records_are_left_alone(server: S3Server, film: Path, records: 
     assert len(server.written("data/")) == before
 
 
+def test_records_are_looked_at_in_the_bucket(server: S3Server, records: Result) -> None:
+    barcode = f"--barcode=s3://{BUCKET}/pictures/barcode.png"
+    looked = server.run("tools/inspect_records.py", f"{DATA}/film", "--verify", barcode)
+    assert looked.code == 0, looked.err
+    assert "48 frames" in looked.out
+    assert server.objects("pictures/")["barcode.png"].startswith(b"\x89PNG")
+
+
 def test_a_run_lies_in_the_bucket_whole(server: S3Server, run: Result) -> None:
     found = server.objects("runs/a/")
     assert {"config.json", "flags.txt", "log.txt", "metrics.jsonl"} <= set(found)
