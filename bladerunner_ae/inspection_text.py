@@ -117,14 +117,10 @@ def _picture(card: FilmCard) -> Iterator[tuple[str, str]]:
 
 def _rotation(card: FilmCard) -> str:
     for stream in card.streams:
-        if stream.get("type") == "video" and not stream.get("cover_art"):
-            if "rotation" in stream:
-                turned = stream["rotation"]
-                return f"{turned} degrees clockwise, undone" if turned else "none"
-            coded = [stream.get("height"), stream.get("width")]
-            quarter = coded[0] != coded[1] and coded[::-1] == list(card.geometry["stored"])
-            return "by a quarter turn, undone" if quarter else "none, or by half a turn"
-    return "none"
+        if "rotation" in stream:
+            turned = stream["rotation"]
+            return f"{turned} degrees clockwise, applied" if turned else "none"
+    return "none" if card.source.get("kind") == "images" else "not on the card"
 
 
 def _bars(geometry: dict[str, Any]) -> str:

@@ -220,7 +220,11 @@ def _film_info(
         pixel_format=frame.format.name,
         codec=stream.codec_context.name,
         container=container.format.name,
-        streams=[_describe(one) for one in container.streams],
+        streams=[
+            # Which one is the picture, and how it is turned, is told by this alone.
+            _describe(one) | ({"rotation": rotation} if one.index == stream.index else {})
+            for one in container.streams
+        ],
         notes=notes,
     )
 
