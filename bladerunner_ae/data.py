@@ -124,6 +124,13 @@ def read_images(
                             f"{shard.first_frame + number} of {card.film_id}; run make_tfrecords "
                             "again with --overwrite"
                         )
+                    if (frame.height, frame.width) != (card.height, card.width):
+                        raise RecordsError(
+                            f"{directory}/{shard.name}: record {number} (from 0) is "
+                            f"{frame.height}x{frame.width} but the card says "
+                            f"{card.height}x{card.width}; run make_tfrecords again with "
+                            "--overwrite"
+                        )
                     picture = decode_image(frame.encoded, card.height, card.width)
                     images[places[number]] = picture.numpy()
     return images

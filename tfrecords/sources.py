@@ -248,6 +248,12 @@ def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
                     f"{frame.film_id}, not frame {shard.first_frame + number} of {card.film_id}; "
                     "run make_tfrecords again with --overwrite"
                 )
+            if (frame.height, frame.width) != (card.height, card.width):
+                raise RecordsError(
+                    f"{path}: record {number} (from 0) is {frame.height}x{frame.width} but the "
+                    f"card says {card.height}x{card.width}; run make_tfrecords again with "
+                    "--overwrite"
+                )
             yield frame
 
 
