@@ -120,6 +120,8 @@ def convert_films(
     outcomes.mkdir(parents=True, exist_ok=True)
     try:
         with _telling_progress(outcomes, len(films)):
+            if one_by_one:  # what goes wrong with an item is told at the end, in a line
+                logging.disable(logging.CRITICAL)
             problem = _run(paths, job, pipeline)
         if problem and not any(_told(job, film).exists() for film in films):
             raise InputError(
@@ -127,6 +129,7 @@ def convert_films(
             )
         return [_outcome(job, film, problem) for film in films]
     finally:
+        logging.disable(logging.NOTSET)
         shutil.rmtree(outcomes, ignore_errors=True)
 
 
@@ -146,6 +149,8 @@ def _run(films: list[Path], job: Job, pipeline: Any) -> str:
     try:
         pipeline.run().wait_until_finish()
     except Exception as error:  # every runner has its own
+        if isinstance(error, RuntimeError) and str(error).startswith("KeyboardInterrupt"):
+            raise KeyboardInterrupt from error
         return _line(error)
     return ""
 

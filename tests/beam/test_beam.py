@@ -97,7 +97,7 @@ def test_the_same_records(
 @pytest.mark.parametrize("runner", ["default", "processes"])
 def test_killed_it_goes_on(film_factory: FilmFactory, tmp_path: Path, runner: str) -> None:
     film = film_factory("long.mp4", frames=144, extra_ffmpeg_args=("-g", "24", "-bf", "3"))
-    slow = ("--height=360", "--width=640", "--format=png", "--num_shards=8", "--crop_bars=none")
+    slow = ("--height=270", "--width=480", "--format=png", "--num_shards=8", "--crop_bars=none")
     data = tmp_path / "data"
     arguments = (f"--film={film}", f"--output_dir={data}", *slow, "--runner=beam",
                  f"--beam_options={RUNNERS[runner]}")  # fmt: skip
