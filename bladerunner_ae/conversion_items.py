@@ -39,7 +39,8 @@ from tfrecords.framing import frame_record
 from tfrecords.parts import PartFile, apart_folder, part_name, restore_part, write_json
 from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_ranges
-from tfrecords.writer import FilmWriter, refuse_other_identity, unfinished_identity
+from tfrecords.unfinished import refuse_other_identity, unfinished_identity
+from tfrecords.writer import FilmWriter
 
 _IDENTITY = "identity.json"
 _PACKETS = "packets.npz"

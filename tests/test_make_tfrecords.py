@@ -154,7 +154,7 @@ def test_a_full_disk(film: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "code", "left"),
     [
-        (signal.SIGKILL, -signal.SIGKILL, [".film.lock", ".film.partial"]),
+        (signal.SIGKILL, -signal.SIGKILL, [".film.lock", ".film.partial", ".film.state"]),
         (signal.SIGINT, 130, []),
         (signal.SIGTERM, 128 + signal.SIGTERM, []),
     ],
@@ -163,8 +163,8 @@ def test_stopped_half_way(
     film: Path, tmp_path: Path, number: signal.Signals, code: int, left: list[str]
 ) -> None:
     data = tmp_path / "data"
-    # Large lossless records take seconds.
-    slow = ("--height=1080", "--width=1920", "--format=png", "--crop_bars=none")
+    # Large lossless records take seconds, and no shard is finished before all are.
+    slow = ("--height=1080", "--width=1920", "--format=png", "--crop_bars=none", "--num_shards=1")
     arguments = (f"--film={film}", f"--output_dir={data}")
     process = subprocess.Popen(
         _command(*arguments, *slow), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -6,20 +6,17 @@ whatever stops the program, a folder of the final name holds a complete film.
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import shutil
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card, save_card
-from tfrecords.errors import DiskError, RecordsError
+from tfrecords.errors import RecordsError, naming_the_disk
 from tfrecords.framing import frame_record
 from tfrecords.lock import FileLock
 from tfrecords.parts import (
@@ -32,11 +29,12 @@ from tfrecords.parts import (
 )
 from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_name, shard_ranges
-
-_IDENTITY = "identity.json"
-
-# What can go wrong with a path that was good to begin with.
-_DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+from tfrecords.unfinished import (
+    IDENTITY_NAME,
+    refuse_other_identity,
+    states_folder,
+    unfinished_identity,
+)
 
 
 class FilmWriter:
@@ -93,17 +91,17 @@ class FilmWriter:
         self._expected = shard_ranges(expected_frames, num_shards) or [range(0)]
         self._identity, self._make_state = identity, make_state
         self._partial = self.directory.with_name(f".{self.directory.name}.partial")
-        self._states = self.directory.with_name(f".{self.directory.name}.state")
+        self._states = states_folder(self.directory)
         self._replaced = self.directory.with_name(f".{self.directory.name}.replaced")
         self._record_bytes = array("q")  # a film of days has millions of frames
         self._files: list[PartFile] = []
         self._finished = 0  # so many of them outlive this run
-        with self._naming_the_disk():
+        with naming_the_disk(self.directory):
             self.directory.parent.mkdir(parents=True, exist_ok=True)
             lock_path = self.directory.with_name(f".{self.directory.name}.lock")
             self._lock = FileLock(lock_path, purpose=str(self.directory))
             try:
-                self._take_over(start_over or identity is None)
+                self._take_over(start_over)
             except BaseException as error:
                 if isinstance(error, OSError) and not self._finished:
                     self.discard()
@@ -117,16 +115,16 @@ class FilmWriter:
                 shutil.rmtree(self._replaced)
             else:  # killed between the two renames of `_publish`
                 os.rename(self._replaced, self.directory)
-        if start_over or not (self._partial.exists() and (self._states / _IDENTITY).exists()):
+        before = unfinished_identity(self.directory)
+        if start_over or before is None or self._identity is None or not self._partial.exists():
             self.discard()
-        if self._identity is not None and self._states.exists():
-            before = json.loads((self._states / _IDENTITY).read_text("utf-8"))
+        else:
             refuse_other_identity(self.directory, before, self._identity)
             self._restore()
         self._partial.mkdir(exist_ok=True)
         if self._identity is not None:
             self._states.mkdir(exist_ok=True)
-            write_json(self._states / _IDENTITY, self._identity)
+            write_json(self._states / IDENTITY_NAME, self._identity)
 
     def _restore(self) -> None:
         """Takes over the finished shards of an earlier run, and removes what lies behind them."""
@@ -166,7 +164,7 @@ class FilmWriter:
         """
         if frame.index != self.frames:
             raise ValueError(f"frame {frame.index} was written where {self.frames} was due")
-        with self._naming_the_disk():
+        with naming_the_disk(self.directory):
             shard = len(self._files)
             if shard < len(self._expected) and self.frames == self._expected[shard].start:
                 path = self._partial / part_name(shard)
@@ -184,7 +182,7 @@ class FilmWriter:
             part: finished, in a folder beside this one.
             record_bytes: size of each of its records.
         """
-        with self._naming_the_disk():
+        with naming_the_disk(self.directory):
             path = self._partial / part_name(len(self._files))
             try:
                 os.link(part.path, path)
@@ -219,7 +217,7 @@ class FilmWriter:
         """
         if self.frames == 0:
             raise RecordsError(f"{self.directory}: not written, because the film gave no frame")
-        with self._naming_the_disk():
+        with naming_the_disk(self.directory):
             self._refuse_to_replace(overwrite)
             ranges = shard_ranges(self.frames, self._num_shards)
             if [file.first_frame for file in self._files] != [r.start for r in ranges]:
@@ -271,18 +269,6 @@ class FilmWriter:
         _synchronise(self.directory.parent)
         shutil.rmtree(self._replaced, ignore_errors=True)
 
-    @contextmanager
-    def _naming_the_disk(self) -> Iterator[None]:
-        """Turns the errors of a disk into one line for the person at the terminal."""
-        try:
-            yield
-        except OSError as error:
-            kind = DiskError if error.errno in _DISK_FAILURES else RecordsError
-            raise kind(
-                f"{self.directory}: cannot be written ({error.strerror or error}); free space, "
-                "mend the permissions or choose another folder"
-            ) from error
-
     def __enter__(self) -> FilmWriter:
         return self
 
@@ -299,38 +285,6 @@ class FilmWriter:
             part.abandon()
             part.path.unlink(missing_ok=True)  # its room may be what is needed now
         self._lock.release()
-
-
-def unfinished_identity(directory: Path) -> dict[str, Any] | None:
-    """The identity of an unfinished run that has left shards of a folder, or None."""
-    try:
-        path = directory.with_name(f".{directory.name}.state") / _IDENTITY
-        return dict(json.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
-        return None
-
-
-def refuse_other_identity(
-    directory: Path, before: dict[str, Any], identity: dict[str, Any]
-) -> None:
-    """Raises RecordsError if an unfinished run was not of the same identity.
-
-    Args:
-        directory: of the records, for the message.
-        before: identity of the unfinished run.
-        identity: JSON values of all that decides the bytes now.
-    """
-    now = json.loads(json.dumps(identity))
-    different = [
-        f"{name}: {before.get(name)} -> {now.get(name)}"
-        for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name)
-    ]
-    if different:
-        raise RecordsError(
-            f"{directory}: an unfinished run with other options is there "
-            f"({'; '.join(different)}); give its options to go on, or --overwrite to start over"
-        )
 
 
 def _read_back(directory: Path) -> FilmCard:

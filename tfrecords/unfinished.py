@@ -1,0 +1,54 @@
+"""Which film, and with which options, an unfinished run was writing records of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfrecords.errors import RecordsError
+
+IDENTITY_NAME = "identity.json"
+
+
+def states_folder(directory: Path) -> Path:
+    """The hidden folder beside a folder of records that holds the states of an unfinished run."""
+    return directory.with_name(f".{directory.name}.state")
+
+
+def unfinished_identity(directory: Path) -> dict[str, Any] | None:
+    """The identity of an unfinished run that has left finished shards, or None.
+
+    A run without finished shards, or whose identity cannot be read, has left nothing to go on from.
+    """
+    states = states_folder(directory)
+    if not any(states.glob("part-*.json")):
+        return None
+    try:
+        found = json.loads((states / IDENTITY_NAME).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def refuse_other_identity(
+    directory: Path, before: dict[str, Any], identity: dict[str, Any]
+) -> None:
+    """Raises RecordsError if an unfinished run was not of the same identity.
+
+    Args:
+        directory: of the records, for the message.
+        before: identity of the unfinished run.
+        identity: JSON values of all that decides the bytes now.
+    """
+    now = json.loads(json.dumps(identity))
+    different = [
+        f"{name}: {before.get(name)} -> {now.get(name)}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise RecordsError(
+            f"{directory}: an unfinished run with other options is there "
+            f"({'; '.join(different)}); give its options to go on, or --overwrite to start over"
+        )
