@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -94,6 +95,18 @@ def test_the_same_records(
     assert [line.endswith("; up to date") for line in again.stdout.splitlines()] == [True] * 3
 
 
+def worker_of(session: int) -> int:
+    """A process of a session in which Beam's worker runs."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            pid = int(folder.name)
+            # Its shell has the same as a part of one word.
+            if b"apache_beam.runners.worker.sdk_worker_main" in words and os.getsid(pid) == session:
+                return pid
+    raise AssertionError("no worker runs")
+
+
 @pytest.mark.parametrize("runner", ["default", "processes"])
 def test_killed_it_goes_on(film_factory: FilmFactory, tmp_path: Path, runner: str) -> None:
     film = film_factory("long.mp4", frames=144, extra_ffmpeg_args=("-g", "24", "-bf", "3"))
@@ -102,14 +115,22 @@ def test_killed_it_goes_on(film_factory: FilmFactory, tmp_path: Path, runner: st
     arguments = (f"--film={film}", f"--output_dir={data}", *slow, "--runner=beam",
                  f"--beam_options={RUNNERS[runner]}")  # fmt: skip
     parts = data / ".long.apart"
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     deadline = time.monotonic() + 100
     while len(list(parts.glob("part-0000?.json"))) < 2:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)  # and its workers
-    process.wait()
+    if runner == "processes":  # Beam gives up here; on a cluster another worker would take over
+        os.kill(worker_of(process.pid), signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "error: --runner=beam: Beam did not finish" in said.splitlines()[-1]
+    else:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
     assert not (data / "long").exists()
     kept = {path.stat().st_ino for path in parts.glob("part-0000?")
             if path.with_name(f"{path.name}.json").exists()}  # fmt: skip
