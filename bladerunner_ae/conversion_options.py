@@ -26,7 +26,7 @@ class ConversionOptions:
         num_shards: files to write.
         start, duration: seconds of the film to take, or None.
         frame_rate: of a folder of images.
-        deinterlace: "auto" makes a whole frame of the two fields of interlaced ones; "off" does not.
+        deinterlace: "auto" makes whole frames of interlaced ones, "off" leaves their fields.
     """
 
     height: int | None = None

@@ -206,6 +206,6 @@ def test_threads_follow_the_size_of_the_pictures(
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     info = probe_film(film_factory(**SMALL))
-    sizes = {(720, 1280): 5, (1080, 1920): 3, (2160, 3840): 2, (4320, 7680): 2}
+    sizes = {(720, 1280): 4, (1080, 1920): 3, (2160, 3840): 2, (4320, 7680): 2}
     for size, threads in sizes.items():
         assert default_threads(dataclasses.replace(info, stored=size)) == threads

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bladerunner_ae.film.bars import find_bars
 from bladerunner_ae.film.probe import probe_film
-from bladerunner_ae.film.sampling import key_pictures, spread_pictures
+from bladerunner_ae.film.sampling import sample_frames, sample_key_frames
 from tests.awkward_films import ffmpeg, film_of
 from tests.synthetic_film import read_number
 
@@ -130,8 +130,9 @@ def test_a_bare_stream_that_cannot_be_searched(film_factory: FilmFactory, tmp_pa
 
 def test_pictures_from_all_over_the_film(film_factory: FilmFactory) -> None:
     film = film_factory(frames=240, height=96, width=160, extra_ffmpeg_args=("-g", "12"))
-    keys = [read_number(picture) for picture in key_pictures(probe_film(film), 10)]
+    info = probe_film(film)
+    keys = [read_number(frame.to_ndarray(format="rgb24")) for frame in sample_key_frames(info, 10)]
     assert len(keys) == 10 and sorted(set(keys)) == keys
     assert all(abs(key - place) <= 12 for key, place in zip(keys, range(12, 240, 24), strict=True))
-    spread = [read_number(picture) for picture in spread_pictures(probe_film(film), 10)]
+    spread = [read_number(frame.to_ndarray(format="rgb24")) for frame in sample_frames(info, 10)]
     assert spread == list(range(12, 240, 24))

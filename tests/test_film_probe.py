@@ -95,7 +95,7 @@ def test_high_dynamic_range_is_noted(tmp_path: Path) -> None:
     encode = ["-vf", tags, "-c:v", "libx264", "-pix_fmt", "yuv420p10le"]
     info = probe_film(film_of(tmp_path / "film.mp4", [picture], *encode))
     assert (info.matrix, info.transfer, info.pixel_format) == ("bt2020", "pq", "yuv420p10le")
-    assert "high dynamic range (pq)" in info.notes[0]
+    assert "tone-mapped to SDR" in info.notes[0]
 
 
 def test_interlaced_films_are_noticed(synthetic_film: Path, tmp_path: Path) -> None:

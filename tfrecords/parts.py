@@ -184,7 +184,7 @@ def write_json(path: Path, values: Any) -> None:
     """Writes JSON under a temporary name, puts it on the disk and renames it."""
     temporary = path.with_name(f"{path.name}.new")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file)
+        file.write(json.dumps(values))  # `dump` encodes in Python, ten times as slowly
         file.flush()
         os.fsync(file.fileno())
     os.rename(temporary, path)

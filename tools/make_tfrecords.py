@@ -22,7 +22,7 @@ from absl import flags
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bladerunner_ae import beam_conversion, conversion, publishing
+from bladerunner_ae import conversion, publishing
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
@@ -83,6 +83,8 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
 
 def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions) -> int:
     """Converts films as a pipeline; returns the exit code. Each that failed gets a line."""
+    from bladerunner_ae import beam_conversion
+
     outcomes = beam_conversion.convert_films(
         films, values.output_dir, options, values.beam_options,
         strict=values.strict, overwrite=values.overwrite, threads=values.threads,
@@ -155,7 +157,7 @@ def cli() -> None:
     text("duration", None, "How much of the film to take: seconds or h:mm:ss.")
     text("frame_rate", "24", "Frames per second of a folder of images.")
     text("deinterlace", "auto", "auto: whole frames of interlaced ones; off: fields as they are.")
-    whole("threads", 0, "Decoders at once, 0: one more than cores. The records are the same.",
+    whole("threads", 0, "Decoders at once, 0: one for each core. The records are the same.",
           lower_bound=0)  # fmt: skip
     flags.DEFINE_enum("runner", "local", ("local", "beam"), "beam: shards are items of work of an "
                       "Apache Beam pipeline, for archives. The records are the same.")  # fmt: skip

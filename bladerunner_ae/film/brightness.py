@@ -4,6 +4,8 @@ Making a whole RGB picture of a frame takes several times as long. Films of high
 no other levels: near black their coding is close to that of others.
 """
 
+from typing import Any
+
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
@@ -96,7 +98,7 @@ def _yuv_planes(frame: VideoFrame) -> list[NDArray[np.integer]] | None:
         return None
     planes = []
     for component in components:
-        plane = frame.planes[component.plane]
+        plane: Any = frame.planes[component.plane]
         kind = np.uint8 if bits == 8 else np.dtype("<u2")
         values = np.frombuffer(plane, kind).reshape(plane.height, -1)
         planes.append(values[:, : plane.width])

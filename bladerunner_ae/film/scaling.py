@@ -10,6 +10,7 @@ then pass through `film.tone_map`.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from av.filter import Graph
@@ -158,7 +159,7 @@ def _pull(graph: Graph, times: deque[int]) -> Iterator[tuple[int, VideoFrame]]:
 
 def _plane(frame: VideoFrame, number: int) -> NDArray[np.uint16]:
     """One plane of a frame of 16 bits, [height, width]; it lives as long as the frame."""
-    plane = frame.planes[number]
+    plane: Any = frame.planes[number]
     return np.frombuffer(plane, "<u2").reshape(plane.height, -1)[:, : plane.width]
 
 

@@ -47,9 +47,12 @@ class _Done(Generic[Made]):
 
 
 def default_threads(info: FilmInfo) -> int:
-    """How many decoders to run: one more than cores, fewer for pictures that fill the memory."""
+    """How many decoders to run: one for each core, fewer for pictures that fill the memory.
+
+    More than cores only push each other's pictures out of the processor's cache.
+    """
     fitting = _DECODER_BYTES // (_PICTURES_HELD * 3 * info.stored[0] * info.stored[1])
-    return max(min((os.cpu_count() or 1) + 1, fitting), 2)
+    return max(min(os.cpu_count() or 1, fitting), 2)
 
 
 class SegmentReader(Generic[Made]):

@@ -87,7 +87,7 @@ class ShotMeter:
         return measure
 
     def _score(self, image: NDArray[np.uint8]) -> float:
-        frame = VideoFrame.from_ndarray(image, "rgb24")
+        frame = VideoFrame.from_numpy_buffer(image, "rgb24")
         frame.pts, frame.time_base = self._count, _TIME_BASE
         if self._graph is None:
             self._graph = _detector(frame)

@@ -43,10 +43,10 @@ def mean_rate(pts: Sequence[int], time_base: Fraction) -> Fraction | None:
 def _fits(pts: Sequence[int], frames_per_unit: Fraction) -> bool:
     """Whether every frame is near its place at a constant rate."""
     numerator, denominator = frames_per_unit.numerator, frames_per_unit.denominator
-    # Everything times `numerator`, so that only whole numbers are compared.
-    tolerance = min(Fraction(numerator), Fraction(denominator, 4))
+    # Everything times four times `numerator`, so that only whole numbers are compared.
+    tolerance = min(4 * numerator, denominator)
     return all(
-        abs((value - pts[0]) * numerator - index * denominator) <= tolerance
+        4 * abs((value - pts[0]) * numerator - index * denominator) <= tolerance
         for index, value in enumerate(pts)
     )
 
