@@ -47,7 +47,8 @@ class Completeness:
         self._packets = self._before_first_key = 0
         self._key_seen = False
         self._cut_packet = False
-        self._end = self._picture_end = Fraction(0)
+        # By stream, in units of its time base: fractions for every packet would take a while.
+        self._ends: dict[int, tuple[int, Fraction]] = {}
         self.damaged = self.patched = 0
         self.broke_off = ""
 
@@ -58,19 +59,34 @@ class Completeness:
         would take the whole frames before it along.
         """
         time = packet.pts if packet.pts is not None else packet.dts
-        end = Fraction(0)
-        if time is not None and packet.time_base is not None:
-            end = (time + (packet.duration or 0)) * packet.time_base
-            self._end = max(self._end, end)
         # In a transport stream the mark means a bad transmission, which decoders can cope with.
         cut = packet.is_corrupt and self._format != "mpegts"
         if packet.size and packet.stream is self._stream and not cut:
             self._packets += 1
             self._key_seen = self._key_seen or packet.is_keyframe
             self._before_first_key += not self._key_seen
-            self._picture_end = max(self._picture_end, end)
+        if time is not None and not (cut and packet.stream is self._stream):
+            self._note_end(packet, time + (packet.duration or 0))
         self._cut_packet = self._cut_packet or cut
         return not cut
+
+    def _note_end(self, packet: Packet, end: int) -> None:
+        known = self._ends.get(packet.stream_index)
+        if known is not None and end > known[0]:
+            self._ends[packet.stream_index] = end, known[1]
+        elif known is None and packet.time_base is not None:
+            self._ends[packet.stream_index] = end, Fraction(packet.time_base)
+
+    @property
+    def _end(self) -> Fraction:
+        """Seconds at which the last packet of any stream ends."""
+        return max((end * unit for end, unit in self._ends.values()), default=Fraction(0))
+
+    @property
+    def _picture_end(self) -> Fraction:
+        """Seconds at which the picture's last whole packet ends."""
+        end, unit = self._ends.get(self._stream.index, (0, Fraction(0)))
+        return end * unit
 
     def problem(self) -> str:
         """What is missing after the last packet, for the end of a sentence; "" if nothing is."""
