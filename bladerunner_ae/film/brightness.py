@@ -96,10 +96,10 @@ def _yuv_planes(frame: VideoFrame) -> list[NDArray[np.integer]] | None:
         return None
     if not layout.is_planar and len(components) > 1:
         return None
-    planes = []
+    planes: list[NDArray[np.integer[Any]]] = []
     for component in components:
         plane: Any = frame.planes[component.plane]
-        kind = np.uint8 if bits == 8 else np.dtype("<u2")
+        kind: Any = np.uint8 if bits == 8 else np.dtype("<u2")
         values = np.frombuffer(plane, kind).reshape(plane.height, -1)
         planes.append(values[:, : plane.width])
     return planes
