@@ -63,7 +63,7 @@ class Shown:
         pictures: uint8 [frames, height, width, 3], as records would have them.
     """
 
-    size: tuple[Fraction, Fraction]
+    size: tuple[int, Fraction]
     stored: Size
     seconds: list[Fraction]
     pictures: Pictures
@@ -77,6 +77,7 @@ class Row:
     shown: str = ""
     held: str = ""
     milliseconds: float = float("nan")
+    untimed: bool = False
     levels: tuple[float, float, float] = (float("nan"),) * 3
     reading: str = ""
     problems: list[str] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Row:
         """The line, as text."""
         greatest, most, mean = self.levels
         return [
-            self.film, self.shown, self.held, f"{self.milliseconds:.2f}",
+            self.film, self.shown, self.held, f"{self.milliseconds:.2f}{' *' if self.untimed else ''}",
             f"{greatest:.0f}, {most:.0f}, {mean:.2f}", self.reading,
             "ok" if not self.problems else f"**FAILED**: {'; '.join(self.problems)}",
         ]  # fmt: skip
@@ -123,7 +124,7 @@ def show(film: Film, path: Path, bars: tuple[int, int], picture: Rectangle) -> S
     unit = Fraction(int(base[1]), int(base[2]))
     across, down, width, height = map(int, sizes[0])
     return Shown(
-        (Fraction(height), width * (Fraction(across, down) if across else 1)),
+        (height, width * Fraction(across or 1, down if across else 1)),
         (height, width),
         [int(pts) * unit for pts in re.findall(r"\] n: *\d+ pts: *(-?\d+) ", log)],
         np.frombuffer(run.stdout, np.uint8).reshape(-1, *RASTER, 3),
@@ -141,7 +142,7 @@ def convert(path: Path, output: Path) -> tuple[FilmCard, list[Frame]]:
 
 def measure(film: Film, folder: Path) -> Row:
     """Makes, converts and compares one film."""
-    row = Row(film.name)
+    row = Row(film.name, untimed=film.untimed)
     path = make(film, folder)
     card, frames = convert(path, folder / "records")
     crop, place = (Rectangle(**card.geometry[name]) for name in ("crop", "picture"))
@@ -169,7 +170,7 @@ def measure(film: Film, folder: Path) -> Row:
 def _describe_shown(shown: Shown) -> str:
     seconds = shown.seconds
     rate = (len(seconds) - 1) / (seconds[-1] - seconds[0])
-    height, width = map(round, shown.size)
+    height, width = shown.size[0], round(shown.size[1])
     return f"{len(seconds)} at {float(rate):.3f}/s, {height}x{width}"
 
 
@@ -220,7 +221,8 @@ def _worst_time(film: Film, card: FilmCard, shown: Shown, frames: list[Frame]) -
     if not len(held) == len(shown.seconds) == len(numbers):
         return float("nan")
     made = [film.seconds[number] for number in numbers]
-    errors = [abs(one - other) for one, other in zip(held, shown.seconds, strict=True)]
+    shift = shown.seconds[0] - held[0] if film.untimed else 0
+    errors = [abs(one + shift - other) for one, other in zip(held, shown.seconds, strict=True)]
     errors += [
         abs((one - held[0]) - (other - made[0])) for one, other in zip(held, made, strict=True)
     ]
@@ -263,6 +265,12 @@ def table(rows: list[Row], command: str) -> str:
         *(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head))),
         *(f"| {' | '.join(row.cells())} |" for row in rows),
     ]
+    if any(row.untimed for row in rows):
+        lines += [
+            "",
+            "\\* AVI numbers packets and times no frame. Records count from 0, as the sound does; "
+            "ffmpeg shows all frames later by what its decoder holds back. Only distances count.",
+        ]
     return "\n".join([*lines, ""])
 
 

@@ -44,6 +44,7 @@ class Film:
         bars: rows at (top, bottom) that are black all along.
         interlaced: whether a display deinterlaces it.
         peak_nits: the brightest light of a film of high dynamic range, else None.
+        untimed: whether its container has no times, so that only distances can be compared.
         input: what ffmpeg needs to read it.
     """
 
@@ -55,6 +56,7 @@ class Film:
     bars: tuple[int, int] = (0, 0)
     interlaced: bool = False
     peak_nits: int | None = None
+    untimed: bool = False
     input: str = ""
 
 
@@ -152,7 +154,8 @@ FILMS: tuple[Film, ...] = (
           filters="scale=out_color_matrix=smpte170m:out_range=tv,setparams=colorspace=unknown"),
     _film("full range", "full.mp4", f"{H264} -pix_fmt yuvj420p", tagged("bt709", "pc")),
     _film("RGB", "rgb.mkv", "-c:v libx264rgb -preset ultrafast -qp 0 -g 12 -pix_fmt rgb24", "null"),
-    _film("HDR10 (PQ)", "pq.mkv", f"{HEVC} -pix_fmt yuv420p10le", HIGH["smpte2084"], peak_nits=1000),
+    _film("HDR10 (PQ)", "pq.mkv", f"{HEVC} -pix_fmt yuv420p10le", HIGH["smpte2084"],
+          peak_nits=1000),
     _film("HDR10 (PQ), peak of 600 nits", "pq_600.mp4",
           f"{HEVC}{_MASTERING} -pix_fmt yuv420p10le", HIGH["smpte2084"], peak_nits=600),
     _film("HLG", "hlg.mp4", f"{HEVC} -pix_fmt yuv420p10le", HIGH["arib-std-b67"], peak_nits=1000),
@@ -167,8 +170,8 @@ FILMS: tuple[Film, ...] = (
     Film("whole frames, then fields, MPEG-2", "mixed.ts", (
         "-i master.mkv -frames:v 24 -c:v mpeg2video -q:v 2 -bf 2 -g 12 -pix_fmt yuv420p -vf "
         + BT601,
-        f"-ss 1 -i fields.mkv -vf {BT601},{_FIELDS.format('top', 'tff')} -output_ts_offset 1 "
-        "-flags +ildct+ilme -c:v mpeg2video -q:v 2 -bf 2 -g 12",
+        f"-ss 1 -i fields.mkv -vf {BT601},{_FIELDS.format('top', 'tff')} "
+        "-output_ts_offset 1.0416667 -flags +ildct+ilme -c:v mpeg2video -q:v 2 -bf 2 -g 12",
     ), interlaced=True),
     Film("two pictures, the larger is the second", "two.mkv",
          (f"-i master.mkv -filter_complex [0:v]{BT709},split[a][b];[a]negate,scale=160:90[c] "
@@ -190,7 +193,7 @@ FILMS: tuple[Film, ...] = (
           f"y={HEIGHT - _BARS}:h={_BARS}:enable='lt(n,24)',{BT709}"),
     _film("H.264, ts", "h264.ts"),
     _film("H.264, flv", "h264.flv"),
-    _film("H.264, avi", "h264.avi"),
+    _film("H.264, avi", "h264.avi", untimed=True),
     _film("VP9, webm", "vp9.webm",
           "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 10 -b:v 0 -g 12"),
     _film("AV1, mp4", "av1.mp4", "-c:v libsvtav1 -preset 8 -crf 4 -g 12 -pix_fmt yuv420p10le"),
@@ -198,7 +201,7 @@ FILMS: tuple[Film, ...] = (
           "-r 25 -f dvd -c:v mpeg2video -q:v 2 -bf 2 -g 12",
           f"scale=720:576:flags=bicubic:out_color_matrix=bt470bg:out_range=tv,{_PAL},setpts=N/25/TB",
           seconds=tuple(frame_times(FRAMES, Fraction(25)))),
-    _film("MPEG-4 ASP, avi", "asp.avi", "-c:v mpeg4 -q:v 2 -bf 2 -g 12", BT601),
+    _film("MPEG-4 ASP, avi", "asp.avi", "-c:v mpeg4 -q:v 2 -bf 2 -g 12", BT601, untimed=True),
     _film("ProRes 4:2:2, mov", "prores.mov", "-c:v prores_ks -pix_fmt yuv422p10le"),
     _film("FFV1, mkv", "ffv1.mkv", "-c:v ffv1 -pix_fmt yuv420p"),
     _film("MJPEG, avi", "mjpeg.avi", "-c:v mjpeg -q:v 2 -pix_fmt yuvj420p",
