@@ -85,8 +85,9 @@ class Row:
     def cells(self) -> list[str]:
         """The line, as text."""
         greatest, most, mean = self.levels
+        star = " \\*" if self.untimed else ""
         return [
-            self.film, self.shown, self.held, f"{self.milliseconds:.2f}{' *' if self.untimed else ''}",
+            self.film, self.shown, self.held, f"{self.milliseconds:.2f}{star}",
             f"{greatest:.0f}, {most:.0f}, {mean:.2f}", self.reading,
             "ok" if not self.problems else f"**FAILED**: {'; '.join(self.problems)}",
         ]  # fmt: skip

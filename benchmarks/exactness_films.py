@@ -233,7 +233,7 @@ def make(film: Film, folder: Path) -> Path:
     """
     path = folder / film.file
     if film.file == "images":
-        path.mkdir()
+        path.mkdir(exist_ok=True)
         _step(film.arguments[0], folder, path / "%04d.png")
     elif film.file == "mixed.ts":
         parts = [folder / f"part{number}.ts" for number in range(2)]
