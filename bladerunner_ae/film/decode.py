@@ -26,6 +26,7 @@ from bladerunner_ae.film.packets import UNTIMED, film_stream
 from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import FrameScaler, RecordScaler, deinterlaced
+from bladerunner_ae.film.tail import Tail
 from bladerunner_ae.film.timing import Clock
 from bladerunner_ae.geometry import Geometry, Size
 
@@ -168,7 +169,8 @@ class FrameReader:
             self._sought = seek and self._seek(container, stream)
             complete = Completeness(container, stream, whole=not self._sought)
             clock = self._clock(container)
-            for pts, frame in _frames(container, stream, clock, complete):
+            tail = Tail(self._info)
+            for pts, frame in _frames(container, stream, clock, complete, tail):
                 if self._end is not None and pts >= self._end:
                     # Of an excerpt only damage counts: what comes after it was not looked at.
                     self.problem = complete.damage()
@@ -216,7 +218,11 @@ def time_range(
 
 
 def _frames(
-    container: InputContainer, stream: VideoStream, clock: Clock, complete: Completeness
+    container: InputContainer,
+    stream: VideoStream,
+    clock: Clock,
+    complete: Completeness,
+    tail: Tail,
 ) -> Iterator[TimedFrame]:
     """Every frame of the picture, in the order it is shown."""
     # All else is read along: it shows whether the file goes on to its promised end.
@@ -226,28 +232,35 @@ def _frames(
             # After the file's last packet comes an empty one: the decoder then gives all it holds.
             packet = next(packets)
         except (StopIteration, IndexError):  # PyAV's end where streams turned up late
-            return
+            break
         except av.FFmpegError as error:
             complete.broke_off = error.strerror or str(error)
             break
         if complete.see(packet) and packet.stream is stream:
-            for frame in _decode(stream, packet, clock, complete):
+            for frame in _decode(stream, packet, clock, complete, tail):
                 yield clock.frame(frame.pts), frame
-    for frame in _decode(stream, None, clock, complete):
+    if complete.broke_off:
+        for frame in _decode(stream, None, clock, complete, tail):
+            yield clock.frame(frame.pts), frame
+    for frame in tail.rest(complete):
         yield clock.frame(frame.pts), frame
 
 
 def _decode(
-    stream: VideoStream, packet: Packet | None, clock: Clock, complete: Completeness
+    stream: VideoStream, packet: Packet | None, clock: Clock, complete: Completeness, tail: Tail
 ) -> list[VideoFrame]:
     """The frames that the decoder gives for a packet; None makes it give all it holds."""
     # The clock counts packets: their place in the file, not what libav guesses from it.
     time = None if packet is None else packet.pts if packet.dts is None else packet.dts
     clock.packet(time)
+    damaged = False
     try:
-        return stream.codec_context.decode(packet)
+        frames = stream.codec_context.decode(packet)
     except av.FFmpegError:
-        # One frame that cannot be decoded does not end the film.
+        # One frame that cannot be decoded does not end the film. At its end `tail` counts them.
+        frames = []
         clock.drop(time)
-        complete.damaged += 1
-        return []
+        damaged = packet is not None and packet.size > 0
+        complete.damaged += damaged
+    tail.sent(packet, frames, damaged)
+    return frames
