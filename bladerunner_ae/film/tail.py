@@ -74,18 +74,22 @@ class Tail:
         if self._missing <= 0 or last is None or not self._groups:
             return []
         packets = [packet for group in self._groups for packet in group]
-        frames: list[VideoFrame] = []
+        found: list[VideoFrame] = []
         damaged = 0
         with open_film(self._info.path) as container:
             decoder = film_stream(container, self._info).codec_context
             decoder.thread_type = ThreadType.NONE
             for packet in (*packets, None):
                 try:
-                    frames += decoder.decode(packet)
+                    # The others have been given before, and would fill the memory.
+                    found += [
+                        frame
+                        for frame in decoder.decode(packet)
+                        if frame.pts is not None and frame.pts > last
+                    ]
                 except av.FFmpegError:
                     if packet is not None and packet.pts is not None and packet.pts > last:
                         damaged += 1
-        found = [frame for frame in frames if frame.pts is not None and frame.pts > last]
         # Some may have been counted when they were sent.
         complete.damaged += min(damaged, max(self._missing - len(found), 0))
         return found
