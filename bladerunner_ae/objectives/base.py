@@ -18,12 +18,16 @@ class Batch:
         epsilon: float32 [B, latent], standard normal, for the posterior sample.
         prior: float32 [B, latent], standard normal, samples of the prior.
         step: scalar int64, steps taken before this one, for schedules.
+        adversarial_scale: scalar float32, by which an objective multiplies the weight of the
+            adversarial term in its players' losses (not in the discriminator's own); 1 unless the
+            watchdog has lowered it.
     """
 
     images: tf.Tensor
     epsilon: tf.Tensor
     prior: tf.Tensor
     step: tf.Tensor
+    adversarial_scale: tf.Tensor | float = 1.0
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Broad2016:
         return Outcome(
             losses={
                 "encoder": kl / run.mean.shape[-1] + run.features,
-                "decoder": self.gamma * run.features - gan,
+                "decoder": self.gamma * run.features - batch.adversarial_scale * gan,
                 "discriminator": gan,
             },
             terms={

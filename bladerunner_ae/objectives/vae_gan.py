@@ -60,7 +60,7 @@ class VaeGan:
                 + self.pixel_weight * pixel,
                 "decoder": self.gamma * run.features
                 + self.pixel_weight * pixel
-                + self.adversarial_weight * adversarial,
+                + self.adversarial_weight * batch.adversarial_scale * adversarial,
                 "discriminator": gan,
             },
             terms={
