@@ -12,6 +12,11 @@ from typing import Any, TypeVar
 from bladerunner_ae.errors import InputError, UsageError
 
 Config = TypeVar("Config")
+_CHOICES = {
+    "precision": ("float32", "mixed_bfloat16"),
+    "jit": ("auto", "on", "off"),
+    "watchdog": ("warn", "act", "stop", "off"),
+}
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,20 @@ class TrainConfig:
         steps: optimizer steps in all.
         batch_size: frames in one step over all replicas.
         learning_rate: peak of the schedule (linear warm-up, then cosine decay to a hundredth).
+        discriminator_learning_rate: the discriminator's own peak; None: the others'.
         warmup_steps: length of the warm-up.
         constant_learning_rate: keep the peak after the warm-up instead of decaying.
         beta_1, beta_2: Adam's moment decays.
         precision: "float32" or "mixed_bfloat16".
         seed: of weights, data order and noise.
+        clip_norm: longest gradient of a player, measured over all of its variables after the
+            replicas' sum; longer ones are shortened to it. 0: never.
+        ema: decay of the averages of encoder's and decoder's weights that samples, evaluation and
+            export use (`averages.py`); 0: none are kept.
+        steps_per_execution: steps between two looks of Python at the run; the weights are the same.
+        jit: XLA compiles the step: "on", "off", "auto" (on one GPU, where it is quicker).
+        watchdog: what is done about training that goes wrong (`watchdog.py`): "warn", "act" (also
+            lower the adversarial weight), "stop", "off".
         checkpoint_every, sample_every, log_every: steps between checkpoints, sample pictures and
             log lines.
     """
@@ -86,20 +100,34 @@ class TrainConfig:
     beta_2: float = 0.999
     precision: str = "float32"
     seed: int = 0
+    discriminator_learning_rate: float | None = None
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    steps_per_execution: int = 1
+    jit: str = "auto"
+    watchdog: str = "warn"
     checkpoint_every: int = 500
     sample_every: int = 500
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "log_every"):
+        for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "log_every",
+                     "steps_per_execution"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
-        if not 0.0 < self.learning_rate < math.inf:
-            raise UsageError(f"--learning_rate must be above 0, not {self.learning_rate:g}")
+        for name in ("learning_rate", "discriminator_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not 0.0 < rate < math.inf:
+                raise UsageError(f"--{name} must be above 0, not {rate:g}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
-        if self.precision not in ("float32", "mixed_bfloat16"):
-            raise UsageError(f"--precision={self.precision}: choose float32 or mixed_bfloat16")
+        if not 0.0 <= self.clip_norm < math.inf:
+            raise UsageError(f"--clip_norm must be 0 (never) or above, not {self.clip_norm:g}")
+        if not 0.0 <= self.ema < 1.0:
+            raise UsageError(f"--ema must be 0 (none) to below 1, not {self.ema:g}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UsageError(f"--{name}={getattr(self, name)}: choose {_either(choices)}")
 
 
 @dataclass(frozen=True)
@@ -171,6 +199,11 @@ PRESETS: dict[str, Preset] = {
         description="288x512, twice the raster of base, for a large GPU",
     ),
 }
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    """("a", "b", "c") -> "a, b or c"."""
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def preset(name: str) -> Preset:

@@ -23,12 +23,13 @@ def export_run(run: Location) -> list[Location]:
         InputError: the folder is no run, or has no checkpoint that can be read.
     """
     from bladerunner_ae import training
+    from bladerunner_ae.checkpoints import restore
     from bladerunner_ae.run_folder import load_config, writing
 
     config = load_config(run)
     with writing(run):
         trainer = training.build_trainer(config)
-        if training.restore(trainer, run) == 0:
+        if restore(trainer, run) == 0:
             raise InputError(f"{run}: has no checkpoint yet; train first")
         return training.export(trainer, config, run)
 

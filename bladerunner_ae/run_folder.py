@@ -21,8 +21,9 @@ from tfrecords.storage import Location
 
 CONFIG_NAME = "config.json"
 # What may change between one start and the next of the same run: how often it reports, how long
-# it goes on, and the warm-up, which is cut to a third of a short run.
-_FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every")
+# it goes on, the warm-up, which is cut to a third of a short run, and who watches over it.
+_FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every",
+         "steps_per_execution", "watchdog")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class RunConfig:
             after the last]] kept from training.
         reading: {"order": "memory" or "streamed", "balance": "none" or "shots"}; both decide in
             which order frames are seen. Runs of the first version did not write it down.
+        fine_tune: {"run", "step", "refit_linear_path"} of the run whose weights this one began
+            with (`fine_tuning.py`); empty if it began with new ones.
     """
 
     preset: str
@@ -48,6 +51,7 @@ class RunConfig:
     train: TrainConfig
     films: list[dict[str, Any]]
     reading: dict[str, str]
+    fine_tune: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -78,6 +82,10 @@ class RunConfig:
         found += configuration.differences(self.model, other.model)
         found += configuration.differences(self.train, other.train, ignore=_FREE)
         found += _film_differences(self.films, other.films)
+        for key, flag in (("run", "fine_tune_from"), ("refit_linear_path", "refit_linear_path")):
+            ours, theirs = self.fine_tune.get(key), other.fine_tune.get(key)
+            if ours != theirs:
+                found.append(f"{flag}: {theirs} -> {ours}")
         return found + [
             f"{name}: {other.reading[name]} -> {self.reading[name]}"
             for name in sorted(self.reading.keys() & other.reading.keys())
@@ -190,12 +198,14 @@ def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
     # What a start that was killed at once may leave behind is no reason to refuse the next.
     if set(storage.names(run)) - {storage.partial(Path(CONFIG_NAME)).name}:
         if storage.is_file(run / CONFIG_NAME) and not overwrite:
-            different = config.differences(load_config(run))
+            earlier = load_config(run)
+            different = config.differences(earlier)
             if different:
                 raise InputError(
                     f"{run}: holds another run ({'; '.join(different)}); use another --model_dir, "
                     "the same flags as before, or --overwrite to start over"
                 )
+            config = dataclasses.replace(config, fine_tune=earlier.fine_tune)
         elif overwrite and storage.is_file(run / CONFIG_NAME):
             storage.remove_tree(run)
         else:

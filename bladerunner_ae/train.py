@@ -13,6 +13,7 @@ Examples:
   python -m bladerunner_ae.train --preset=base --objective=vae_gan --data=DATA/my_film --model_dir=RUN
   python -m bladerunner_ae.train --data=DATA/my_film --model_dir=RUN --holdout=0.1 --steps=2000
   python -m bladerunner_ae.train --data=DATA/a --data=DATA/b --data_weights=2,1 --model_dir=RUN
+  python -m bladerunner_ae.train --data=DATA/b --model_dir=RUN_B --fine_tune_from=RUN_A
 """  # noqa: E501
 
 import dataclasses
@@ -33,7 +34,8 @@ from tfrecords import storage
 from tfrecords.mixture import BALANCES, FilmPart, check_together
 from tfrecords.storage import Location
 
-_TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "seed", "checkpoint_every",
+_TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
+                "clip_norm", "ema", "steps_per_execution", "jit", "watchdog", "checkpoint_every",
                 "sample_every", "log_every")  # fmt: skip
 _WEIGHT_FLAGS = {
     "kl_weight": "Weight of the KL divergence averaged over latent numbers.",
@@ -67,10 +69,23 @@ def define_flags() -> None:
     number("holdout", 0.0, "Fraction of the film to keep from training, in whole shots.")
     number("holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots.")
     text("strategy", "auto", "auto, none or mirrored (several devices).")
+    text("device", "auto", "auto, cpu or gpu (refuse to start without one).")
     text("precision", "auto", "auto, float32 or mixed_bfloat16.")
     whole("steps", None, "Optimizer steps in all.")
     whole("batch_size", None, "Frames in a step, over all devices.")
     number("learning_rate", None, "Peak learning rate.")
+    number("discriminator_learning_rate", None, "The discriminator's own peak learning rate.")
+    number("clip_norm", None, "Longest gradient of a player; longer ones are shortened. 0: never.")
+    number("ema", None, "Decay of averages of the weights, such as 0.999, that samples, evaluation "
+           "and export use. 0: none.")  # fmt: skip
+    whole("steps_per_execution", None, "Steps taken in one go, without Python between them; on one "
+          "device. Weights stay the same.")  # fmt: skip
+    text("jit", None, "XLA: on, off, or auto (on for one GPU).")
+    text("watchdog", None, "About training that goes wrong: warn, act (halve the adversarial "
+         "weight when the discriminator has won), stop (with a checkpoint), off.")  # fmt: skip
+    text("fine_tune_from", None, "Run folder whose newest weights to begin with.")
+    flags.DEFINE_bool("refit_linear_path", False, "With --fine_tune_from: fit the linear path to "
+                      "this film instead of keeping the other's.")  # fmt: skip
     whole("seed", None, "Seed of weights, data order and noise.")
     whole("checkpoint_every", None, "Steps between checkpoints.")
     whole("sample_every", None, "Steps between sample pictures.")
@@ -155,36 +170,61 @@ def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int
 def main() -> None:
     """Reads the flags, then trains, or goes on, and exports."""
     from bladerunner_ae import training
-    from bladerunner_ae.run_folder import open_run, writing
+    from bladerunner_ae.run_folder import CONFIG_NAME, load_config, open_run, writing
 
     values = flags.FLAGS
     if values.data_service:
         check_service(values.data_service)
     records = [storage.location(directory) for directory in values.data]
     run = storage.location(values.model_dir)
-    config = run_config(values)
+    training.choose_device(values.device)
+    config = _fine_tuned(run_config(values), values, run)
     strategy = training.choose_strategy(values.strategy)
-    _check_replicas(config.train.batch_size, strategy.num_replicas_in_sync)
+    training.check_replicas(config.train, strategy.num_replicas_in_sync)
     print(_plan(config, strategy.num_replicas_in_sync), file=sys.stderr)
     if values.dry_run:
         return
     with writing(run):
-        open_run(run, config, values.overwrite)
+        goes_on = storage.is_file(run / CONFIG_NAME) and not values.overwrite
+        earlier = load_config(run) if goes_on else None
+        config = open_run(run, config, values.overwrite)
         # One argument a line and nothing quoted: that is what --flagfile reads.
         storage.write_text(run / "flags.txt", "\n".join(sys.argv[1:]) + "\n")
-        for path in _train(config, strategy, records, run, values.data_service):
+        for path in _train(config, earlier, strategy, records, run, values.data_service):
             print(path)
 
 
+def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
+    """Adds what --fine_tune_from says, and checks it where it is going to be needed."""
+    from bladerunner_ae import fine_tuning
+    from bladerunner_ae.checkpoints import checkpoint_steps
+
+    if not values.fine_tune_from:
+        if values.refit_linear_path:
+            raise UsageError("--refit_linear_path belongs to --fine_tune_from=RUN")
+        return config
+    source = storage.location(values.fine_tune_from)
+    config = fine_tuning.fine_tuned(config, source, values.refit_linear_path)
+    if values.overwrite or not checkpoint_steps(run):
+        fine_tuning.check_source(config)
+    return config
+
+
 def _train(
-    config: Any, strategy: Any, records: list[Location], run: Location, service: str
+    config: Any, earlier: Any, strategy: Any, records: list[Location], run: Location, service: str
 ) -> list[Location]:
     """Trains from the newest checkpoint to the end and exports; returns the SavedModels."""
     from bladerunner_ae import training
+    from bladerunner_ae.checkpoints import restore
+    from bladerunner_ae.fine_tuning import load_source
+    from bladerunner_ae.run_folder import CONFIG_NAME, write_json
 
     with strategy.scope():
         trainer = training.build_trainer(config)
-        start = training.restore(trainer, run)
+        start = restore(trainer, run)
+        if start == 0 and config.fine_tune:
+            config = load_source(trainer, config)
+            write_json(run / CONFIG_NAME, config.to_json())
     print(f"tensorboard --logdir {shlex.quote(str(run))}", file=sys.stderr)
     if start >= config.train.steps:
         print(f"already trained to step {start}; nothing to do", file=sys.stderr)
@@ -196,15 +236,12 @@ def _train(
             )
         if start:
             print(f"going on from step {start}", file=sys.stderr)
+            if earlier is not None and (change := training.rate_change(earlier, config, start)):
+                print(change, file=sys.stderr)
         if service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]
         training.fit(trainer, config, records, run, start, service)
     return training.export_if_new(trainer, config, run)
-
-
-def _check_replicas(batch_size: int, replicas: int) -> None:
-    if batch_size % replicas:
-        raise UsageError(f"--batch_size={batch_size} does not divide by {replicas} devices")
 
 
 def _plan(config: Any, replicas: int) -> str:

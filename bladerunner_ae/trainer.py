@@ -1,17 +1,21 @@
 """One training step over the players. Names no loss: the objective says who learns from what."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from bladerunner_ae import pixels
+from bladerunner_ae import pixels, watchdog
+from bladerunner_ae.averages import WeightAverages
 from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.networks import Networks
 from bladerunner_ae.objectives import Batch, Objective, Outcome
 
 _ACTIVE_VARIANCE = 0.01
+# Checkpoints of the first version know nothing of these.
+STATE_OF_LATER_VERSIONS = ("adversarial_scale", "watchdog")
 
 
 class Trainer(keras.Model):
@@ -40,10 +44,42 @@ class Trainer(keras.Model):
             # As attributes, so that checkpoints hold networks and optimizer slots; built now,
             # because restoring into an unbuilt optimizer silently loses its slots.
             setattr(self, name, players[name])
-            optimizer = make_optimizer(config)
+            optimizer = make_optimizer(config, name)
             optimizer.build(players[name].trainable_variables)
             setattr(self, f"{name}_optimizer", optimizer)
+        self._state = RunState(
+            adversarial_scale=tf.Variable(1.0, trainable=False, name="adversarial_scale"),
+            watchdog=tf.Variable(watchdog.new_state(), trainable=False, name="watchdog"),
+        )
+        self._averages = WeightAverages(networks, config.ema) if config.ema else None
         self.built = True
+
+    @property
+    def state(self) -> "RunState":
+        """What the watchdog decides and remembers."""
+        return self._state
+
+    @property
+    def averages(self) -> WeightAverages | None:
+        """The averages of the weights; None if the run keeps none."""
+        return self._averages
+
+    @property
+    def dreaming(self) -> Networks:
+        """The networks that samples, evaluation and export use: the averages where there are."""
+        return self._networks if self._averages is None else self._averages.networks
+
+    def checkpoint_parts(self) -> dict[str, Any]:
+        """Returns everything that a checkpoint must hold for a run to go on exactly, by name."""
+        parts = {
+            "trainer": self,
+            "adversarial_scale": self._state.adversarial_scale,
+            "watchdog": self._state.watchdog,
+        }
+        if self._averages is not None:
+            parts["average_encoder"] = self._averages.networks.encoder
+            parts["average_decoder"] = self._averages.networks.decoder
+        return parts
 
     @property
     def networks(self) -> Networks:
@@ -75,10 +111,16 @@ class Trainer(keras.Model):
             outcome = self._objective(self._networks, batch)
             losses = _scaled(outcome.losses, global_size)
         gradients = self._gradients(tape, losses)
+        if self._config.clip_norm:
+            gradients, norms = _clipped(gradients, self._config.clip_norm, replicas)
+        else:
+            norms = _gradient_norms(gradients, replicas)
         for name, values in gradients.items():
             variables = self._networks.players()[name].trainable_variables
             self.optimizer_of(name).apply(values, variables)
-        return {**_summary(outcome), **_gradient_norms(gradients, replicas)}
+        if self._averages is not None:
+            self._averages.update(tf.convert_to_tensor(self.decoder_optimizer.iterations))
+        return {**_summary(outcome), **norms}
 
     def _batch(self, images: tf.Tensor) -> Batch:
         context = tf.distribute.get_replica_context()
@@ -90,7 +132,13 @@ class Trainer(keras.Model):
             [size * replicas, 2, latent], seed=tf.stack([self._config.seed, step])
         )
         share = noise[replica * size : (replica + 1) * size]
-        return Batch(pixels.to_float(images), epsilon=share[:, 0], prior=share[:, 1], step=step)
+        return Batch(
+            pixels.to_float(images),
+            epsilon=share[:, 0],
+            prior=share[:, 1],
+            step=step,
+            adversarial_scale=tf.convert_to_tensor(self._state.adversarial_scale),
+        )
 
     def _gradients(
         self, tape: tf.GradientTape, losses: Mapping[str, tf.Tensor]
@@ -110,18 +158,39 @@ class Trainer(keras.Model):
         return found
 
 
-def make_optimizer(config: TrainConfig) -> keras.Optimizer:
-    """Adam with linear warm-up, then cosine decay to a hundredth, or constant."""
-    rate: Any = config.learning_rate
-    if not config.constant_learning_rate:
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=config.learning_rate * 0.01 if config.warmup_steps else rate,
-            decay_steps=max(config.steps - config.warmup_steps, 1),
-            alpha=0.01,
-            warmup_target=rate if config.warmup_steps else None,
-            warmup_steps=config.warmup_steps,
-        )
+@dataclass(frozen=True)
+class RunState:
+    """What a run remembers beside its networks and optimizers, as variables.
+
+    Attributes:
+        adversarial_scale: float32 scalar, see `Batch.adversarial_scale`.
+        watchdog: int64, see `watchdog.new_state`.
+    """
+
+    adversarial_scale: tf.Variable
+    watchdog: tf.Variable
+
+
+def make_optimizer(config: TrainConfig, player: str = "decoder") -> keras.Optimizer:
+    """Adam with the player's learning rate."""
+    rate = make_schedule(config, player)
     return keras.optimizers.Adam(rate, beta_1=config.beta_1, beta_2=config.beta_2)
+
+
+def make_schedule(config: TrainConfig, player: str = "decoder") -> Any:
+    """The learning rate: linear warm-up, then cosine decay to a hundredth; or one number."""
+    rate = config.learning_rate
+    if player == "discriminator" and config.discriminator_learning_rate is not None:
+        rate = config.discriminator_learning_rate
+    if config.constant_learning_rate:
+        return rate
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=rate * 0.01 if config.warmup_steps else rate,
+        decay_steps=max(config.steps - config.warmup_steps, 1),
+        alpha=0.01,
+        warmup_target=rate if config.warmup_steps else None,
+        warmup_steps=config.warmup_steps,
+    )
 
 
 def _scaled(losses: Mapping[str, tf.Tensor], global_size: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -151,6 +220,28 @@ def _summary(outcome: Outcome) -> dict[str, tf.Tensor]:
         # Units whose mean varies over the batch (Burda et al. 2016, arXiv:1509.00519, sec. 5.2).
         "latent/active_units": tf.reduce_sum(tf.cast(spread > _ACTIVE_VARIANCE, tf.float32)),
     }
+
+
+def _clipped(
+    gradients: Mapping[str, list[tf.Tensor]], longest: float, replicas: int
+) -> tuple[dict[str, list[tf.Tensor]], dict[str, tf.Tensor]]:
+    """Shortens each player's gradient to `longest` (Pascanu et al. 2013, arXiv:1211.5063, alg. 1).
+
+    What is measured is the sum over the replicas, so that N replicas do what one does.
+
+    Returns:
+        (gradients to apply, of which the optimizers take the sum over the replicas again; the
+        lengths before, by name for the logs).
+    """
+    context = tf.distribute.get_replica_context()
+    shortened, norms = {}, {}
+    for name, values in gradients.items():
+        whole = context.all_reduce(tf.distribute.ReduceOp.SUM, values) if replicas > 1 else values
+        norm = tf.linalg.global_norm(whole)
+        share = longest / tf.maximum(norm, longest) / replicas
+        shortened[name] = [value * share for value in whole]
+        norms[f"gradient_norm/{name}"] = norm
+    return shortened, norms
 
 
 def _gradient_norms(

@@ -8,12 +8,16 @@ from typing import Any
 import tensorflow as tf
 
 from bladerunner_ae import data, saved_models
-from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.checkpoints import checkpoint_manager
+from bladerunner_ae.config import TrainConfig
+from bladerunner_ae.errors import UsageError
+from bladerunner_ae.interruption import Interruption
 from bladerunner_ae.linear_path import initialise_linear_path
+from bladerunner_ae.memory import explain_out_of_memory
 from bladerunner_ae.networks import build_networks
 from bladerunner_ae.objectives import make_objective
 from bladerunner_ae.run_folder import RunConfig
-from bladerunner_ae.trainer import Trainer
+from bladerunner_ae.trainer import Trainer, make_schedule
 from bladerunner_ae.training_log import TrainingLog
 from tfrecords import storage
 from tfrecords.card import load_card
@@ -21,7 +25,6 @@ from tfrecords.mixture import FilmPart
 from tfrecords.reader import find_damage, mixed_frames, through_service
 from tfrecords.storage import Location
 
-_KEPT_CHECKPOINTS = 3
 _COMPONENT_FRAMES = 2048
 
 
@@ -69,47 +72,73 @@ def build_trainer(config: RunConfig) -> Trainer:
         discriminator="discriminator" in objective.players,
     )
     trainer = Trainer(networks, objective, config.train)
-    trainer.compile(optimizer=None, jit_compile="auto")
+    trainer.compile(
+        optimizer=None,
+        jit_compile={"auto": "auto", "on": True, "off": False}[config.train.jit],
+        steps_per_execution=config.train.steps_per_execution,
+    )
     return trainer
 
 
-def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointManager:
-    """Returns the manager of RUN/checkpoints; checkpoints are named by their step."""
-    return tf.train.CheckpointManager(
-        tf.train.Checkpoint(trainer=trainer),
-        str(run / "checkpoints"),
-        max_to_keep=_KEPT_CHECKPOINTS,
-        checkpoint_name="step",
-    )
+def choose_device(name: str) -> None:
+    """Makes TensorFlow use one kind of device; to be called before its first operation.
 
-
-def restore(trainer: Trainer, run: Location) -> int:
-    """Loads the newest checkpoint of a run, networks and optimizer slots alike.
-
-    Returns:
-        The step it was made at; 0 if there is none.
+    Args:
+        name: "auto": GPUs where there are any. "cpu": no GPU. "gpu": nothing else will do.
 
     Raises:
-        InputError: a checkpoint is there but does not fit or cannot be read. A run never goes on
-            from random weights by mistake.
+        UsageError: a GPU is asked for and TensorFlow finds none.
     """
-    manager = checkpoint_manager(trainer, run)
-    # The list of checkpoints is kept apart from their files, which a person may have deleted.
-    listed = [path for path in (*manager.checkpoints, manager.latest_checkpoint) if path]
-    newest = next((path for path in reversed(listed) if storage.exists(f"{path}.index")), None)
-    if newest is None:
-        return 0
-    try:
-        manager.checkpoint.restore(newest).assert_consumed()
-    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
-        # TensorFlow would list everything that was not restored, behind our one line.
-        tf.get_logger().setLevel("ERROR")
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"{newest}: does not fit this run ({reason}); it is damaged or of another preset or "
-            "version; delete it to go on from an earlier one, or start over with --overwrite"
-        ) from None
-    return trainer.steps_done
+    if name == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    elif name == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise UsageError(
+            "--device=gpu: TensorFlow finds no GPU on this machine; leave it out to train on the "
+            "CPU, or see that `nvidia-smi` works and the package is installed with [gpu]"
+        )
+
+
+def check_replicas(config: TrainConfig, replicas: int) -> None:
+    """Checks that what was asked for works on so many devices.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if config.batch_size % replicas:
+        raise UsageError(
+            f"--batch_size={config.batch_size} does not divide by {replicas} devices; "
+            f"give a multiple of {replicas}, or --strategy=none for one device"
+        )
+    # Neither works in Keras with several replicas: its loop of steps fails on their merges.
+    if replicas > 1 and config.steps_per_execution > 1:
+        raise UsageError(
+            f"--steps_per_execution={config.steps_per_execution} works on one device only, not on "
+            f"{replicas}; leave it out"
+        )
+    if replicas > 1 and config.jit == "on":
+        raise UsageError(f"--jit=on works on one device only, not on {replicas}; leave it out")
+
+
+def rate_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
+    """Says in one line if another number of steps changes the learning rate from here on.
+
+    Args:
+        earlier: of the run as it was started before.
+        config: as it is started now, in which only `config._FREE` may differ.
+        start: step it goes on from.
+
+    Returns:
+        An empty text if the rate stays what it was.
+    """
+    before, after = (make_schedule(c.train) for c in (earlier, config))
+    if not callable(before) or before.get_config() == after.get_config():
+        return ""
+    return (
+        f"--steps was {earlier.train.steps} and is {config.train.steps} now: the learning rate's "
+        f"cosine ends there, so from step {start} on it is {float(after(start)):.3g} instead of "
+        f"{float(before(start)):.3g}, and weights differ from those of a run begun with "
+        f"--steps={config.train.steps}"
+    )
 
 
 def film_parts(config: RunConfig, records: Sequence[storage.AnyPath]) -> list[FilmPart]:
@@ -137,6 +166,8 @@ def fit(
 ) -> None:
     """Trains from step `start` to the configured number of steps and checkpoints at the end.
 
+    Asked to stop by SIGTERM or Ctrl-C, it finishes the step and writes a checkpoint first.
+
     Args:
         trainer: restored to `start`, or new if that is 0.
         config: of the run.
@@ -144,6 +175,13 @@ def fit(
         run: run folder.
         start: steps done.
         service: address of a tf.data service that reads and decodes; none if empty.
+
+    Raises:
+        Preempted: SIGTERM came.
+        KeyboardInterrupt: Ctrl-C came.
+        OutputError: training has blown up, or the watchdog was told to stop it.
+        UsageError: the batch does not fit into memory.
+        RecordsError: a record is damaged.
     """
     parts = film_parts(config, records)
     batches = mixed_frames(
@@ -156,38 +194,60 @@ def fit(
     )
     if service:
         batches = through_service(batches, service)
-    manager = checkpoint_manager(trainer, run)
-    log = TrainingLog(config, parts, run, manager, start)
-    try:
-        if start == 0 and config.model.linear_path:
-            kept = sum(int(part.kept().sum()) for part in parts)
-            images = data.collect_images(batches, min(_COMPONENT_FRAMES, kept))
-            initialise_linear_path(trainer.networks, config.model, images)
-        trainer.fit(
-            batches,
-            steps_per_epoch=config.train.steps - start,
-            epochs=1,
-            verbose=0,
-            shuffle=False,
-            callbacks=[log],
-        )
-    except (KeyboardInterrupt, SystemExit):
-        # A step is one call of a graph, so the weights are those after a whole step.
-        manager.save(checkpoint_number=trainer.steps_done)
-        log.close()
-        print(f"stopped at step {trainer.steps_done}, checkpoint written", file=sys.stderr)
-        raise
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
-        for part in parts:
-            if error := find_damage(part.directory, part.card):
-                raise error from None
-        raise
+    if config.train.steps_per_execution > 1:  # an end, so that the last takes no step too many
+        batches = batches.take(config.train.steps - start)
+    interruption = Interruption()
+    log = TrainingLog(config, parts, run, checkpoint_manager(trainer, run), start, interruption)
+    log.set_model(trainer)
+    with interruption:
+        try:
+            if start == 0:
+                _initialise(trainer, config, parts, batches)
+            trainer.fit(
+                batches,
+                steps_per_epoch=config.train.steps - start,
+                epochs=1,
+                verbose=0,
+                shuffle=False,
+                callbacks=[log],
+            )
+        except (KeyboardInterrupt, SystemExit):
+            step = log.save()
+            log.close()
+            done = f"step {step}, checkpoint written" if step else "step 0, nothing to keep"
+            print(f"stopped at {done}; the same command goes on from there", file=sys.stderr)
+            raise
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
+            for part in parts:
+                if error := find_damage(part.directory, part.card):
+                    raise error from None
+            raise
+        except tf.errors.ResourceExhaustedError as error:
+            log.close()
+            explain_out_of_memory(error, trainer, config)
+            raise
+        finally:
+            log.close()
+
+
+def _initialise(
+    trainer: Trainer, config: RunConfig, parts: Sequence[FilmPart], batches: tf.data.Dataset
+) -> None:
+    """Does what is done once, before the first step."""
+    if config.model.linear_path and not (
+        config.fine_tune and not config.fine_tune["refit_linear_path"]
+    ):
+        kept = sum(int(part.kept().sum()) for part in parts)
+        images = data.collect_images(batches, min(_COMPONENT_FRAMES, kept))
+        initialise_linear_path(trainer.networks, config.model, images)
+    if trainer.averages is not None:
+        trainer.averages.restart()
 
 
 def export(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:
     """Writes the SavedModels of a trained run to RUN/export as a new version."""
     card: dict[str, Any] = {"step": trainer.steps_done, **config.to_json()}
-    return saved_models.export_models(trainer.networks, card, run / "export")
+    return saved_models.export_models(trainer.dreaming, card, run / "export")
 
 
 def export_if_new(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:

@@ -1,39 +1,48 @@
-"""What a run shows while it learns: curves, pictures, checkpoints, one status line."""
+"""What a run shows while it learns: curves, pictures, checkpoints, one status line, alarms."""
 
 import contextlib
-import io
 import json
+import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-from bladerunner_ae import data, metrics, pixels
-from bladerunner_ae.contact_sheet import make_contact_sheet, spread_frames
+from bladerunner_ae import watchdog
+from bladerunner_ae.errors import OutputError
+from bladerunner_ae.interruption import Interruption
 from bladerunner_ae.log_file import LogFile
+from bladerunner_ae.probes import Movement, Probes, to_png
 from bladerunner_ae.progress import Progress
 from bladerunner_ae.run_folder import RunConfig
+from bladerunner_ae.watchdog import LOOK_EVERY, Verdict, Watchdog
 from tfrecords import storage
 from tfrecords.mixture import FilmPart
 from tfrecords.storage import Location
 
-_PROBES = 8
+_STATUS_SECONDS = 1.0
+_STATUS_TERMS = 3
 
 
 class TrainingLog(keras.callbacks.Callback):
     """Writes metrics.jsonl, log.txt, tensorboard/, samples/ and checkpoints/ of a run folder.
 
+    The step's logs stay where they were computed until somebody looks, so that a GPU is not made
+    to wait after every step.
+
     Args:
         config: of the run.
-        parts: the films, for the probe frames: as many of each of the first eight.
+        parts: the films, for the probe frames.
         run: run folder.
         manager: of the run's checkpoints.
         start: steps done before; what an interrupted run logged beyond is dropped.
+        interruption: is asked after every step whether the run shall stop.
     """
 
     def __init__(
@@ -43,25 +52,20 @@ class TrainingLog(keras.callbacks.Callback):
         run: Location,
         manager: tf.train.CheckpointManager,
         start: int,
+        interruption: Interruption | None = None,
     ) -> None:
         super().__init__()
         self._config, self._run, self._manager, self._start = config, run, manager, start
-        probes, self._names = [], []
-        for part in parts[:_PROBES]:
-            card = part.card
-            frames = spread_frames(card.shots(), card.frames, max(_PROBES // len(parts), 1))
-            images = data.read_images(part.directory, card, frames)
-            probes.append((images, ~part.kept()[frames]))
-            film = f"{card.source['name']}, " if len(parts) > 1 else ""
-            self._names += [f"{film}frame {frame}" for frame in frames]
-        self._originals, self._held = (
-            np.concatenate(values) for values in zip(*probes, strict=True)
-        )
+        self._interruption = interruption or Interruption()
+        self._probes = Probes(parts)
+        self._step = self._saved = start
+        self._unread: list[tuple[int, Mapping[str, Any]]] = []
+        self._read_at, self._note = 0.0, ""
+        self._ends: Verdict | None = None
         self._open = contextlib.ExitStack()
         storage.make_directories(run / "samples")
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._step = self._start
         opened = self._open.enter_context
         self._metrics = opened(LogFile(self._run / "metrics.jsonl", self._is_before_start))
         self._text = opened(LogFile(self._run / "log.txt"))
@@ -70,47 +74,124 @@ class TrainingLog(keras.callbacks.Callback):
         train = self._config.train
         self._progress = opened(Progress("train", train.steps, "steps", done=self._start))
         self._window = (time.monotonic(), self._start)
+        self._watchdog = Watchdog(train.steps, self.model.state.watchdog.numpy().copy())
+        self._movement = Movement(self.model.networks.players())
         self._say(f"training from step {self._start} to {train.steps}")
+        if monotony := self._probes.monotony():
+            self._announce(monotony)
         if self._start == 0:
-            self._sample()
+            self._sample({})
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._step += 1
-        train = self._config.train
-        last = self._step == train.steps
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        self._progress.update(1, f"loss {values.get('loss/decoder', float('nan')):.4g}")
-        if self._step % train.log_every == 0 or last:
+        self._interruption.begin()
+        train, before = self._config.train, self._step
+        # The last execution may have fewer steps to do.
+        self._step = min(before + train.steps_per_execution, train.steps)
+        self._unread.append((self._step, logs or {}))
+        self._progress.update(self._step - before, self._note)
+
+        def due(every: int) -> bool:
+            return self._step // every > before // every or self._step == train.steps
+
+        looks = due(LOOK_EVERY)
+        writes, samples, saves = map(
+            due, (train.log_every, train.sample_every, train.checkpoint_every)
+        )
+        hurries = time.monotonic() - self._read_at > _STATUS_SECONDS
+        if looks or writes or samples or saves or hurries:
+            values = self._read()
+        if looks:
+            scale = float(self.model.state.adversarial_scale.numpy())
+            self._judge(self._watchdog.look(self._step, values, scale))
+        if writes:
             self._write_scalars(values)
-        if self._step % train.sample_every == 0 or last:
-            self._sample()
-        if self._step % train.checkpoint_every == 0 or last:
-            # First, so that no run goes on from a step that its logs do not know of.
-            self._synchronise()
-            self._manager.save(checkpoint_number=self._step)
+        if samples:
+            with self._interruption.at_once():
+                self._sample(values)
+        if saves or self._ends:
+            self.save()
+        if self._ends:
+            raise OutputError(
+                f"{self._run}: stopped at step {self._step} because {self._ends.wrong}; "
+                f"{self._ends.cure}; the same command trains on regardless"
+            )
+        self._interruption.check()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._say(f"finished step {self._step}")
         self.close()
 
+    def save(self) -> int:
+        """Writes a checkpoint of the step reached, if there is none yet.
+
+        Returns:
+            The step.
+
+        Raises:
+            OutputError: the weights have blown up; the last good checkpoint stays the newest.
+        """
+        self._step = self.model.steps_done
+        if self._step != self._saved:
+            if self._unread:
+                self._read()
+            # First, so that no run goes on from a step that its logs do not know of.
+            self._synchronise()
+            self.model.state.watchdog.assign(self._watchdog.state)
+            self._manager.save(checkpoint_number=self._step)
+            self._saved = self._step
+        return self._step
+
     def close(self) -> None:
         """Closes what is open; at any moment, also of an interruption, and again."""
         self._open.close()
+
+    def _read(self) -> dict[str, float]:
+        """Fetches the logs that nobody has looked at yet; returns those of the newest step."""
+        read = [(step, _floats(logs)) for step, logs in self._unread]
+        self._unread, self._read_at = [], time.monotonic()
+        if self._config.train.watchdog != "off" and (verdict := watchdog.not_finite(read)):
+            self._judge([verdict])
+            kept = f"the checkpoint of step {self._saved} is whole" if self._saved else (
+                "no checkpoint was written yet")  # fmt: skip
+            raise OutputError(f"{self._run}: {verdict.wrong} ({kept}); {verdict.cure}")
+        self._note = _status(read[-1][1])
+        return read[-1][1]
+
+    def _judge(self, verdicts: Sequence[Verdict]) -> None:
+        """Says what the watchdog has found, and does what `--watchdog` asks for."""
+        mode = self._config.train.watchdog
+        if mode == "off":
+            return
+        for verdict in verdicts:
+            cure = verdict.cure
+            if mode == "act" and verdict.lowers:
+                scale = self.model.state.adversarial_scale
+                scale.assign(scale * 0.5)
+                cure = f"its weight is halved, to {float(scale.numpy()):g} of what was asked"
+                self._watchdog.acted(verdict.kind, self._step)
+            line = {"step": self._step, "watchdog": verdict.kind}
+            self._metrics.write(json.dumps({**line, "wrong": verdict.wrong, "cure": cure}))
+            self._announce(f"watchdog: {verdict.wrong}; {cure}")
+            if mode == "stop":
+                self._ends = verdict
 
     def _write_scalars(self, values: dict[str, float]) -> None:
         now, (then, step) = time.monotonic(), self._window
         self._window = (now, self._step)
         rate = (self._step - step) * self._config.train.batch_size / max(now - then, 1e-9)
-        optimizer = self.model.optimizer_of("decoder")
-        values = {
-            **values,
-            "learning_rate": float(optimizer.learning_rate),
-            "frames_per_second": rate,
-        }
+        values = {**values, "frames_per_second": rate}
+        for player in self.model.networks.players():
+            name = "learning_rate" + "/discriminator" * (player == "discriminator")
+            values[name] = float(self.model.optimizer_of(player).learning_rate)
+        if "learning_rate/discriminator" in values:
+            values["adversarial_scale"] = float(self.model.state.adversarial_scale.numpy())
         self._record(values)
 
     def _record(self, values: dict[str, float]) -> None:
-        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        rounded = {
+            name: float(f"{value:.6g}") if math.isfinite(value) else None  # JSON knows no NaN
+            for name, value in values.items()
+        }
         self._metrics.write(json.dumps({"step": self._step, **rounded}))
         with self._summaries.as_default(step=self._step):
             for name, value in values.items():
@@ -118,30 +199,24 @@ class TrainingLog(keras.callbacks.Callback):
         if isinstance(self._run, Path):
             self._summaries.flush()
 
-    def _sample(self) -> None:
-        """Reconstructs the probe frames: a picture, and their PSNR and SSIM by seen and held."""
-        networks = self.model.networks
-        mean, _ = networks.encoder(pixels.to_float(self._originals), training=False)
-        dreams = pixels.to_pixels(networks.decoder(mean, training=False))
-        psnr = metrics.psnr(self._originals, dreams).numpy()
-        ssim = metrics.ssim(self._originals, dreams).numpy()
-        values: dict[str, float] = {}
-        for label, chosen in (("seen", ~self._held), ("held_out", self._held)):
-            if chosen.any():
-                values[f"probe/psnr_{label}"] = float(psnr[chosen].mean())
-                values[f"probe/ssim_{label}"] = float(ssim[chosen].mean())
+    def _sample(self, logs: Mapping[str, float]) -> None:
+        """Reconstructs the probe frames: a picture, PSNR and SSIM, the watchdog's look."""
+        dream = self._probes.dream(self.model.dreaming)
+        values = self._probes.scores(dream)
         self._record(values)
         self._say(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        labels = ["held out" if held else "seen" for held in self._held]
-        captions = [f"{name}, {label}" for name, label in zip(self._names, labels, strict=True)]
-        sheet = make_contact_sheet(
-            list(zip(self._originals, dreams.numpy(), captions, strict=True)), columns=2
-        )
-        png = io.BytesIO()
-        sheet.save(png, "PNG")
-        storage.write_bytes(self._run / "samples" / f"step-{self._step:07d}.png", png.getvalue())
+        sheet = self._probes.sheet(dream)
+        storage.write_bytes(self._run / "samples" / f"step-{self._step:07d}.png", to_png(sheet))
         with self._summaries.as_default(step=self._step):
             tf.summary.image("original_and_dream", np.asarray(sheet.convert("RGB"))[None])
+        if self._step > self._start:
+            facts = self._probes.facts(dream, self._movement.distances())
+            self._judge(self._watchdog.look_at_sample(self._step, facts, logs))
+
+    def _announce(self, text: str) -> None:
+        """Says something that a person must not miss."""
+        self._say(text)
+        tqdm.write(f"step {self._step}: {text}", file=sys.stderr)
 
     def _say(self, text: str) -> None:
         self._text.write(time.strftime("%Y-%m-%d %H:%M:%S ") + f"step {self._step}: {text}")
@@ -166,3 +241,18 @@ class TrainingLog(keras.callbacks.Callback):
             print(f"{self._run / 'metrics.jsonl'}: dropped a half-written line", file=sys.stderr)
             return False
         return self._start > 0 and step <= self._start
+
+
+def _floats(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Fetches scalars of any device, all at once."""
+    if not logs:
+        return {}
+    values = tf.stack([tf.cast(value, tf.float32) for value in logs.values()]).numpy()
+    return dict(zip(logs, values.tolist(), strict=True))
+
+
+def _status(logs: Mapping[str, float]) -> str:
+    """The decoder's loss and the first few terms, for the status line."""
+    terms = [name for name in logs if name.startswith("term/")][:_STATUS_TERMS]
+    shown = {"loss": logs.get("loss/decoder", math.nan), **{n[5:]: logs[n] for n in terms}}
+    return ", ".join(f"{name} {value:.4g}" for name, value in shown.items())

@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae import train, training
+from bladerunner_ae.checkpoints import restore
 from bladerunner_ae.config import PRESETS, ModelConfig, TrainConfig
 from bladerunner_ae.networks import Networks, build_networks
 from bladerunner_ae.objectives import REGISTRY, make_objective
@@ -99,7 +100,7 @@ def train_here(flags: Mapping[str, Any]) -> Trainer:
     config, run = tiny_run(flags), storage.location(flags["model_dir"])
     open_run(run, config, overwrite=False)
     trainer = training.build_trainer(config)
-    training.fit(trainer, config, _folders(flags), run, training.restore(trainer, run))
+    training.fit(trainer, config, _folders(flags), run, restore(trainer, run))
     return trainer
 
 

@@ -1,0 +1,86 @@
+"""A run's checkpoints: found by their files, restored whole or not at all."""
+
+import re
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.trainer import STATE_OF_LATER_VERSIONS, Trainer
+from tfrecords import storage
+from tfrecords.storage import Location
+
+FOLDER = "checkpoints"
+_KEPT = 3
+
+
+def checkpoint_steps(run: Location) -> list[int]:
+    """Returns the steps that a run has whole checkpoints of, in order.
+
+    They are found by their files: TensorFlow writes an index last, and its list of checkpoints,
+    a file of its own, may be lost or name others.
+    """
+    found = (re.fullmatch(r"step-(\d+)\.index", name) for name in storage.names(run / FOLDER))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def checkpoint_path(run: Location, step: int) -> str:
+    """Returns the path of a checkpoint as TensorFlow wants it, without the files' endings."""
+    return storage.join(run / FOLDER, f"step-{step}")
+
+
+def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointManager:
+    """Returns the manager that writes RUN/checkpoints; checkpoints are named by their step.
+
+    Mends the list of checkpoints where it does not agree with the files, so that none of them is
+    forgotten and kept for ever, and removes what a process that was killed has left half written.
+    """
+    folder = run / FOLDER
+    paths = [checkpoint_path(run, step) for step in checkpoint_steps(run)]
+    state = tf.train.get_checkpoint_state(str(folder))
+    listed = list(state.all_model_checkpoint_paths) if state else []
+    if paths and listed != paths:
+        tf.compat.v1.train.update_checkpoint_state(str(folder), paths[-1], paths)
+    if isinstance(folder, Path):
+        for unfinished in folder.glob("step-*_temp*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return tf.train.CheckpointManager(
+        tf.train.Checkpoint(**trainer.checkpoint_parts()),
+        str(folder),
+        max_to_keep=_KEPT,
+        checkpoint_name="step",
+    )
+
+
+def restore(trainer: Trainer, run: Location) -> int:
+    """Loads the newest checkpoint of a run: networks, optimizer slots, averages, watchdog.
+
+    Returns:
+        The step it was made at; 0 if there is none.
+
+    Raises:
+        InputError: a checkpoint is there but does not fit or cannot be read. A run never goes on
+            from random weights by mistake.
+    """
+    steps = checkpoint_steps(run)
+    if not steps:
+        return 0
+    newest = checkpoint_path(run, steps[-1])
+    try:
+        held = {name.split("/")[0] for name, _ in tf.train.list_variables(newest)}
+        parts = {
+            name: part
+            for name, part in trainer.checkpoint_parts().items()
+            if name in held or name not in STATE_OF_LATER_VERSIONS
+        }
+        tf.train.Checkpoint(**parts).restore(newest).assert_consumed()
+    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
+        # TensorFlow would list everything that was not restored, behind our one line.
+        tf.get_logger().setLevel("ERROR")
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{newest}: does not fit this run ({reason}); it is damaged or of another preset or "
+            "version; delete it to go on from an earlier one, or start over with --overwrite"
+        ) from None
+    return trainer.steps_done

@@ -1,0 +1,89 @@
+"""Begins a run with the weights of another one, trained on another film.
+
+What is taken over are the weights of its newest checkpoint, the averages where it kept some, since
+they are what it exports. Optimizers start afresh, at step 0. The linear path is the other film's
+too, unless it is fitted anew; then the convolutions' last layers start at zero again, because they
+had learnt what the old linear path lacks.
+"""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from bladerunner_ae import config as configuration
+from bladerunner_ae.checkpoints import checkpoint_steps, restore
+from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.objectives import REGISTRY
+from bladerunner_ae.run_folder import RunConfig, load_config
+from bladerunner_ae.trainer import Trainer
+from tfrecords.storage import Location, location
+
+
+def fine_tuned(config: RunConfig, source: Location, refit_linear_path: bool) -> RunConfig:
+    """Returns the configuration of a run that begins where `source` is.
+
+    Raises:
+        UsageError: the linear path of networks without one is to be fitted.
+    """
+    if refit_linear_path and not config.model.linear_path:
+        raise UsageError(
+            f"--refit_linear_path: the networks of --preset={config.preset} have no linear path"
+        )
+    path = os.path.abspath(source) if isinstance(source, Path) else str(source)
+    record = {"run": path, "step": None, "refit_linear_path": refit_linear_path}
+    return dataclasses.replace(config, fine_tune=record)
+
+
+def check_source(config: RunConfig) -> None:
+    """Checks that the run named in `config.fine_tune` is there and has networks of this shape.
+
+    Raises:
+        InputError: it is no run, has no checkpoint, or other networks.
+    """
+    source = location(config.fine_tune["run"])
+    theirs = load_config(source)
+    if not checkpoint_steps(source):
+        raise InputError(f"{source}: has no checkpoint to fine-tune from; train it first")
+    # Where one has no discriminator, its shape does not matter. Nor does where a weight began.
+    both = all("discriminator" in REGISTRY[c.objective].players for c in (config, theirs))
+    ignored = ["initial_log_var"]
+    if not both:
+        fields = dataclasses.fields(config.model)
+        ignored += [f.name for f in fields if f.name.startswith("discriminator")]
+    different = configuration.differences(config.model, theirs.model, ignore=tuple(ignored))
+    if different:
+        raise InputError(
+            f"{source}: its networks have another shape ({'; '.join(different)}); choose its "
+            f"--preset={theirs.preset} and convert the film to its {theirs.model.height}x"
+            f"{theirs.model.width}"
+        )
+
+
+def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
+    """Gives a new trainer the source's weights; to be called in the strategy's scope.
+
+    Returns:
+        `config` with the step that the weights are of.
+
+    Raises:
+        InputError: as `check_source`, or the checkpoint is damaged.
+    """
+    from bladerunner_ae.training import build_trainer
+
+    check_source(config)
+    source = location(config.fine_tune["run"])
+    other = build_trainer(load_config(source))
+    step = restore(other, source)
+    ours = trainer.networks.players()
+    theirs: dict[str, Any] = {**other.networks.players(), **other.dreaming.players()}
+    for name, network in ours.items():
+        if name in theirs:
+            network.set_weights(theirs[name].get_weights())
+    new = [name for name in ours if name not in theirs]
+    print(
+        f"fine-tuning {source} from its step {step}" + "".join(f", with a new {n}" for n in new),
+        file=sys.stderr,
+    )
+    return dataclasses.replace(config, fine_tune={**config.fine_tune, "step": step})

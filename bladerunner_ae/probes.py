@@ -1,0 +1,145 @@
+"""The few frames that a run is watched by, and what they say about it."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from PIL import Image
+
+from bladerunner_ae import data, metrics, pixels
+from bladerunner_ae.contact_sheet import make_contact_sheet, spread_frames
+from bladerunner_ae.networks import Networks
+from bladerunner_ae.watchdog import Sample
+from tfrecords.mixture import FilmPart
+
+_PROBES = 8
+_ACTIVE_VARIANCE = 0.01
+_TRACKED_NUMBERS = 256
+
+
+@dataclass(frozen=True)
+class Dream:
+    """What networks made of the probe frames.
+
+    Attributes:
+        latents: their means, float32 [n, ...].
+        pictures: uint8 [n, H, W, 3].
+    """
+
+    latents: NDArray[np.float32]
+    pictures: NDArray[np.uint8]
+
+
+class Probes:
+    """Eight frames from all over the films: as many of each of the first eight.
+
+    Args:
+        parts: the films.
+    """
+
+    def __init__(self, parts: Sequence[FilmPart]) -> None:
+        images, held = [], []
+        self._names: list[str] = []
+        for part in parts[:_PROBES]:
+            card = part.card
+            frames = spread_frames(card.shots(), card.frames, max(_PROBES // len(parts), 1))
+            images.append(data.read_images(part.directory, card, frames))
+            held.append(~part.kept()[frames])
+            film = f"{card.source['name']}, " if len(parts) > 1 else ""
+            self._names += [f"{film}frame {frame}" for frame in frames]
+        self.originals = np.concatenate(images)
+        self.held = np.concatenate(held)
+
+    def dream(self, networks: Networks) -> Dream:
+        """Reconstructs the frames, without noise."""
+        mean, _ = networks.encoder(pixels.to_float(self.originals), training=False)
+        pictures = pixels.to_pixels(networks.decoder(mean, training=False))
+        return Dream(np.asarray(mean), np.asarray(pictures))
+
+    def scores(self, dream: Dream) -> dict[str, float]:
+        """PSNR (dB) and SSIM of the frames seen and of those held out, by name for the logs."""
+        psnr = metrics.psnr(self.originals, dream.pictures).numpy()
+        ssim = metrics.ssim(self.originals, dream.pictures).numpy()
+        values: dict[str, float] = {}
+        for label, chosen in (("seen", ~self.held), ("held_out", self.held)):
+            if chosen.any():
+                values[f"probe/psnr_{label}"] = float(psnr[chosen].mean())
+                values[f"probe/ssim_{label}"] = float(ssim[chosen].mean())
+        return values
+
+    def facts(self, dream: Dream, moved: Mapping[str, float]) -> Sample:
+        """Returns what the watchdog wants to know."""
+        active = dream.latents.reshape(len(dream.latents), -1).var(axis=0) > _ACTIVE_VARIANCE
+        return Sample(
+            film_variance=_variance(self.originals),
+            dream_variance=_variance(dream.pictures),
+            active_latents=int(active.sum()),
+            moved=moved,
+        )
+
+    def sheet(self, dream: Dream) -> Image.Image:
+        """Returns each frame beside its dream."""
+        labels = ["held out" if held else "seen" for held in self.held]
+        captions = [f"{name}, {label}" for name, label in zip(self._names, labels, strict=True)]
+        return make_contact_sheet(
+            list(zip(self.originals, dream.pictures, captions, strict=True)), columns=2
+        )
+
+    def monotony(self) -> str:
+        """Says in words if there is next to nothing to learn; empty for an ordinary film."""
+        if int(self.originals.max()) <= 1:
+            return "the film is black: all that can be learnt of it is black"
+        if len(self.originals) == 1:
+            return "the film has a single frame: its dream will be that frame whatever is put in"
+        if _variance(self.originals) < 1.0:
+            return "the frames looked at are all the same: there is one picture to learn"
+        return ""
+
+
+class Movement:
+    """How far the weights of every player go between two looks, from a few of their numbers.
+
+    Args:
+        players: name -> network.
+    """
+
+    def __init__(self, players: Mapping[str, keras.Model]) -> None:
+        self._players = players
+        self._last = {name: _some_numbers(model) for name, model in players.items()}
+
+    def distances(self) -> dict[str, float]:
+        """Returns player -> distance since the last call, in units of the weights' length."""
+        now = {name: _some_numbers(model) for name, model in self._players.items()}
+        found = {
+            name: _length(now[name] - before) / max(_length(before), 1e-12)
+            for name, before in self._last.items()
+        }
+        self._last = now
+        return found
+
+
+def to_png(image: Image.Image) -> bytes:
+    """Returns a picture as the content of a PNG file."""
+    png = io.BytesIO()
+    image.save(png, "PNG")
+    return png.getvalue()
+
+
+def _variance(pictures: NDArray[np.uint8]) -> float:
+    return float(pictures.astype(np.float32).var(axis=0).mean())
+
+
+def _length(values: NDArray[np.float32]) -> float:
+    return float(np.linalg.norm(values))
+
+
+def _some_numbers(model: keras.Model) -> NDArray[np.float32]:
+    found = []
+    for variable in model.trainable_variables:
+        values = tf.reshape(tf.convert_to_tensor(variable.value), [-1])
+        found.append(values[:: max(values.shape[0] // _TRACKED_NUMBERS, 1)].numpy())
+    return np.concatenate(found)

@@ -1,0 +1,251 @@
+"""Recognises training that goes wrong and says in words what to do about it.
+
+It is given the step's logs every ten steps and, with each sample, a few facts about the pictures.
+What it remembers is an array of integers that lies in the checkpoint, so a run that was cut off and
+goes on comes to the same verdicts at the same steps.
+
+| what | seen how | for how long |
+|---|---|---|
+| not finite | NaN or infinity in any log | once |
+| dead player | gradient below a millionth of its loss | three looks |
+| still player | weights the same as at the last sample | once |
+| collapse | unlike frames come back alike | two samples |
+| vanished latents | no latent number differs between unlike frames | two samples |
+| discriminator won | sure of the film and of both kinds of fakes | a tenth of the run |
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOOK_EVERY = 10
+
+# Every kind of trouble that can be said once, at a fixed place of the state.
+_ROWS = {
+    **{f"dead_{player}": i for i, player in enumerate(("encoder", "decoder", "discriminator"))},
+    **{
+        f"still_{player}": i + 3 for i, player in enumerate(("encoder", "decoder", "discriminator"))
+    },
+    "collapse": 6,
+    "vanished_latents": 7,
+    "discriminator_won": 8,
+}
+_SPARE_ROWS = 16
+_STREAK, _SINCE, _SAID = range(3)
+
+_DEAD_GRADIENT = 1e-6  # of the loss
+_NOTHING_TO_LEARN = 1e-4  # a loss so small leaves no gradient; as squared error it is 46 dB
+_STILL = 1e-6  # of the weights' length
+_SURE = 0.95
+_WON_STEPS = 50
+_ALIKE = 0.02  # of the film's own variance between frames
+_LOWEST_SCALE = 1.0 / 64.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that has gone wrong.
+
+    Attributes:
+        kind: a name for programs, such as "collapse".
+        wrong: what is wrong.
+        cure: what a person can do about it.
+        fatal: nothing that is learnt from here on is worth keeping.
+        lowers: the adversarial weight should be halved.
+    """
+
+    kind: str
+    wrong: str
+    cure: str
+    fatal: bool = False
+    lowers: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the watchdog needs to know of the frames that a run is watched by.
+
+    Attributes:
+        film_variance: variance between the frames, mean over pixels, in grey levels squared; 0
+            if they are all alike.
+        dream_variance: the same of what the networks make of them.
+        active_latents: numbers whose mean differs between the frames.
+        moved: player -> distance its weights have gone since the last sample, over their length.
+    """
+
+    film_variance: float
+    dream_variance: float
+    active_latents: int
+    moved: Mapping[str, float]
+
+
+def new_state() -> NDArray[np.int64]:
+    """Returns the memory of a watchdog that has seen nothing: int64 [rows, 3]."""
+    return np.zeros((_SPARE_ROWS, 3), np.int64)
+
+
+class Watchdog:
+    """Judges a run by its logs and samples.
+
+    Args:
+        steps: of the run, which decide how long is long.
+        state: int64 [rows, 3]: how often in a row each trouble was seen, from which step on, and
+            whether it was said. Changed in place; `new_state()` for a new run.
+    """
+
+    def __init__(self, steps: int, state: NDArray[np.int64]) -> None:
+        self._steps = steps
+        self.state = state
+
+    def look(self, step: int, logs: Mapping[str, float], scale: float = 1.0) -> list[Verdict]:
+        """Judges by the logs of one step; to be called every `LOOK_EVERY` steps.
+
+        Args:
+            step: that the logs are of.
+            logs: of the trainer: "loss/...", "term/...", "gradient_norm/...".
+            scale: by which the adversarial weight is multiplied now.
+
+        Returns:
+            What is said now; what has been said before is not said again.
+        """
+        found = [self._dead_player(step, name, logs) for name in _players(logs)]
+        found.append(self._discriminator_won(step, logs, scale))
+        return [verdict for verdict in found if verdict is not None]
+
+    def look_at_sample(self, step: int, sample: Sample, logs: Mapping[str, float]) -> list[Verdict]:
+        """Judges by a sample; not to be called before the first step.
+
+        Args:
+            step: the sample is made after.
+            sample: see `Sample`.
+            logs: of that step.
+        """
+        found = [
+            self._still_player(step, name, moved, logs) for name, moved in sample.moved.items()
+        ]
+        # Frames that are alike may come back alike.
+        unlike = sample.film_variance >= 1.0
+        alike = unlike and sample.dream_variance < _ALIKE * sample.film_variance
+        if self._lasts("collapse", step, alike, looks=2):
+            found.append(
+                Verdict(
+                    "collapse",
+                    "frames that are unlike come back as the same picture",
+                    "if this does not pass soon, start over with a lower --kl_weight or "
+                    "--learning_rate, or another --seed",
+                )
+            )
+        vanished = unlike and sample.active_latents == 0
+        if self._lasts("vanished_latents", step, vanished, looks=2):
+            found.append(
+                Verdict(
+                    "vanished_latents",
+                    "the latents say nothing about the frame (no number of them differs between "
+                    "unlike frames): the KL term outweighs the rest",
+                    "start over with a lower --kl_weight",
+                )
+            )
+        return [verdict for verdict in found if verdict is not None]
+
+    def _dead_player(self, step: int, player: str, logs: Mapping[str, float]) -> Verdict | None:
+        loss = abs(logs[f"loss/{player}"])
+        dead = loss > _NOTHING_TO_LEARN and logs[f"gradient_norm/{player}"] < _DEAD_GRADIENT * loss
+        if not self._lasts(f"dead_{player}", step, dead, looks=3):
+            return None
+        return Verdict(
+            f"dead_{player}",
+            f"the {player} has almost no gradient any more (its loss is {loss:.3g}), so it learns "
+            "nothing: its activations are saturated",
+            "start over with a lower --learning_rate or --clip_norm=1",
+        )
+
+    def _still_player(
+        self, step: int, player: str, moved: float, logs: Mapping[str, float]
+    ) -> Verdict | None:
+        loss = abs(logs.get(f"loss/{player}", 0.0))
+        still = moved < _STILL and loss > _NOTHING_TO_LEARN
+        if not self._lasts(f"still_{player}", step, still, looks=1):
+            return None
+        return Verdict(
+            f"still_{player}",
+            f"the {player}'s weights have not moved since the last sample though its loss is "
+            f"{loss:.3g}: its learning rate is too small",
+            "start over with a higher --learning_rate"
+            + (" or --discriminator_learning_rate" if player == "discriminator" else ""),
+        )
+
+    def _discriminator_won(
+        self, step: int, logs: Mapping[str, float], scale: float
+    ) -> Verdict | None:
+        fakes = [logs[name] for name in ("term/p_reconstruction", "term/p_prior") if name in logs]
+        if "term/p_real" not in logs or not fakes:
+            return None
+        won = logs["term/p_real"] > _SURE and max(fakes) < 1.0 - _SURE
+        patience = max(_WON_STEPS, self._steps // 10)
+        if not self._lasts("discriminator_won", step, won, looks=2, steps=patience):
+            return None
+        lowered = f", though its weight was lowered to {scale:g} of what was asked"
+        return Verdict(
+            "discriminator_won",
+            f"the discriminator has told every dream from the film for {patience} steps, so its "
+            f"verdict teaches nothing any more{lowered if scale < 1.0 else ''}",
+            "lower --adversarial_weight or --discriminator_learning_rate, or let --watchdog=act "
+            "lower the weight while it trains",
+            lowers=scale > _LOWEST_SCALE,
+        )
+
+    def acted(self, kind: str, step: int) -> None:
+        """Begins to wait anew after something was done about a trouble of this kind."""
+        self.state[_ROWS[kind]] = (0, step, 0)
+
+    def _lasts(self, kind: str, step: int, seen: bool, *, looks: int, steps: int = 0) -> bool:
+        """Whether a trouble has been seen long enough and was not said before."""
+        row = self.state[_ROWS[kind]]
+        if not seen:
+            row[_STREAK] = 0
+            return False
+        if row[_STREAK] == 0:
+            row[_SINCE] = step
+        row[_STREAK] += 1
+        if row[_SAID] or row[_STREAK] < looks or step - row[_SINCE] < steps:
+            return False
+        row[_SAID] = 1
+        return True
+
+
+def not_finite(history: Iterable[tuple[int, Mapping[str, float]]]) -> Verdict | None:
+    """Looks for the first log that is NaN or infinite.
+
+    Args:
+        history: (step, its logs) of the steps since the last look, in order.
+    """
+    for step, logs in history:
+        wrong = [name for name in _in_order_of_computing(logs) if not math.isfinite(logs[name])]
+        if wrong:
+            others = f", with it {', '.join(wrong[1:4])}" if len(wrong) > 1 else ""
+            return Verdict(
+                "not_finite",
+                f"{wrong[0]} is {logs[wrong[0]]:g} in step {step}{others}: training has blown up",
+                "start over with --overwrite and a lower --learning_rate, --clip_norm=1 or "
+                "--precision=float32",
+                fatal=True,
+            )
+    return None
+
+
+def _in_order_of_computing(logs: Mapping[str, float]) -> list[str]:
+    """Names of logs, causes before effects: latents, terms, losses, gradients."""
+    order = ("latent/", "term/", "loss/", "gradient_norm/")
+    return sorted(
+        logs, key=lambda name: next((i for i, p in enumerate(order) if name.startswith(p)), 9)
+    )
+
+
+def _players(logs: Mapping[str, float]) -> list[str]:
+    names = [
+        name.removeprefix("gradient_norm/") for name in logs if name.startswith("gradient_norm/")
+    ]
+    return [name for name in names if f"loss/{name}" in logs and f"dead_{name}" in _ROWS]
