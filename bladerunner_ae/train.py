@@ -98,7 +98,7 @@ def define_flags() -> None:
 
 def run_config(values: Any) -> Any:
     """Turns flag values into a `RunConfig`; the only place where training flags are read."""
-    from bladerunner_ae import training
+    from bladerunner_ae import strategies
     from bladerunner_ae.objectives import make_objective
     from bladerunner_ae.run_folder import RunConfig
     from tfrecords.card import load_card
@@ -128,7 +128,7 @@ def run_config(values: Any) -> Any:
         weights=dataclasses.asdict(objective),  # type: ignore[call-overload]
         model=configuration.ModelConfig(height=card.height, width=card.width, **preset.model),
         train=configuration.TrainConfig(
-            **train, precision=training.choose_precision(values.precision)
+            **train, precision=strategies.choose_precision(values.precision)
         ),
         films=[_film(part, values.holdout, values.holdout_seconds) for part in parts],
         reading={"order": "memory" if in_memory else "streamed", "balance": values.balance},
@@ -169,7 +169,7 @@ def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int
 
 def main() -> None:
     """Reads the flags, then trains, or goes on, and exports."""
-    from bladerunner_ae import training
+    from bladerunner_ae import strategies, training
     from bladerunner_ae.run_folder import CONFIG_NAME, load_config, open_run, writing
 
     values = flags.FLAGS
@@ -177,9 +177,9 @@ def main() -> None:
         check_service(values.data_service)
     records = [storage.location(directory) for directory in values.data]
     run = storage.location(values.model_dir)
-    training.choose_device(values.device)
+    strategies.choose_device(values.device)
     config = _fine_tuned(run_config(values), values, run)
-    strategy = training.choose_strategy(values.strategy)
+    strategy = strategies.choose_strategy(values.strategy)
     training.check_replicas(config.train, strategy.num_replicas_in_sync)
     print(_plan(config, strategy.num_replicas_in_sync), file=sys.stderr)
     if values.dry_run:

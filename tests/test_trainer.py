@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bladerunner_ae import training
+from bladerunner_ae import strategies
 from bladerunner_ae.autoencoder import load_autoencoder
 from bladerunner_ae.config import PRESETS
 from bladerunner_ae.conversion import convert_film, plan_conversion
@@ -191,7 +191,7 @@ def test_a_run_on_two_devices_starts_logs_checkpoints_and_resumes(
 
 @pytest.mark.parametrize(("name", "replicas"), [("auto", 1), ("none", 1), ("mirrored", 2)])
 def test_strategies_on_a_machine_without_gpus(name: str, replicas: int) -> None:
-    assert training.choose_strategy(name).num_replicas_in_sync == replicas
+    assert strategies.choose_strategy(name).num_replicas_in_sync == replicas
 
 
 def test_the_noise_follows_from_seed_and_step() -> None:
