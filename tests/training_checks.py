@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae import metrics, pixels
+from bladerunner_ae.networks import Networks
 from bladerunner_ae.objectives import Batch
 from bladerunner_ae.trainer import Trainer
 from tests.tiny_training import checkpoint_values, take_steps, weights_of
@@ -136,10 +137,13 @@ def check_overfits(trainer: Trainer, images: NDArray[np.uint8], steps: int, psnr
     assert nearest.tolist() == list(range(len(images))), "frames were taken for each other"
 
 
-def reconstruct(trainer: Trainer, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns what the networks make of frames without noise."""
-    mean, _ = trainer.networks.encoder(pixels.to_float(images), training=False)
-    return pixels.to_pixels(trainer.networks.decoder(mean, training=False)).numpy()
+def reconstruct(
+    trainer: Trainer, images: NDArray[np.uint8], networks: Networks | None = None
+) -> NDArray[np.uint8]:
+    """Returns what the trained networks, or other ones, make of frames without noise."""
+    networks = networks or trainer.networks
+    mean, _ = networks.encoder(pixels.to_float(images), training=False)
+    return pixels.to_pixels(networks.decoder(mean, training=False)).numpy()
 
 
 def _mean_psnr(images: NDArray[np.uint8], dreams: NDArray[np.uint8]) -> float:
