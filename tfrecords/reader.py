@@ -181,8 +181,9 @@ def mixed_frames(
         balance: "none" or "shots", see `tfrecords.mixture`.
         shuffle_buffer: frames shuffled together if streamed; each takes thrice its encoded size
             of memory.
-        shard: (this worker's number from 0, workers). Frame number n of the order goes to worker
-            n % workers, so together they see what one would, for any number of workers or shards.
+        shard: (this worker's number from 0, workers). Of every `batch_size` * workers frames of the
+            order each worker takes its part: the first worker the first `batch_size`, and so on. So
+            the workers' batches, one behind the other, are the batches that one worker would have.
 
     Returns:
         Batches {"image": uint8 [batch_size, height, width, 3], "film": int64 [batch_size], the
@@ -215,7 +216,10 @@ def mixed_frames(
         return {"image": image, "film": record["film"], "index": record["index"]}
 
     if workers > 1:
-        entries = entries.shard(workers, worker)
+        own = slice(worker * batch_size, (worker + 1) * batch_size)
+        together = entries.batch(batch_size * workers)
+        entries = together.map(lambda entry: tf.nest.map_structure(lambda v: v[own], entry))
+        entries = entries.unbatch()
     frames = entries.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = frames.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     policy = tf.data.experimental.AutoShardPolicy

@@ -1,0 +1,109 @@
+"""What remembers a film without a network: its mean frame, and its principal components.
+
+Both are fitted on training frames only. The best linear autoencoder of a given width is principal
+component analysis (Baldi & Hornik 1989), so what a network of that width adds is what it does
+better.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+REFERENCE_WIDTHS = (16, 64)
+
+FRAMES = 2048
+"""At most so many training frames, evenly spread, are fitted; fewer where they are large."""
+
+_BYTES = 1 << 30
+_BLOCK = 8192
+_REAL = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class LinearBaseline:
+    """Pictures projected onto a few components, in full resolution.
+
+    Attributes:
+        name: "mean frame", or "PCA-" and the number of components.
+        mean: float32 [H * W * 3], 0..255.
+        components: float32 [H * W * 3, n], orthonormal columns (or zeros); none for the mean frame.
+    """
+
+    name: str
+    mean: NDArray[np.float32]
+    components: NDArray[np.float32]
+
+    def reconstruct(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns what is left of the pictures, uint8 [batch, H, W, 3] in and out."""
+        flat = images.reshape(len(images), -1).astype(np.float32) - self.mean
+        output = (flat @ self.components) @ self.components.T + self.mean
+        return np.clip(np.rint(output), 0, 255).astype(np.uint8).reshape(images.shape)
+
+
+def fit_baselines(images: NDArray[np.uint8], latent_size: int | None) -> list[LinearBaseline]:
+    """Fits the mean frame, PCA of `REFERENCE_WIDTHS`, and PCA of the latent's width.
+
+    A film of n frames has at most n - 1 components; wider ones hold them all.
+
+    Args:
+        images: uint8 [n, H, W, 3], training frames.
+        latent_size: how many numbers a frame is remembered by; None where nobody knows.
+
+    Returns:
+        By width, narrowest first.
+    """
+    widths = sorted({*REFERENCE_WIDTHS, *([latent_size] if latent_size else [])})
+    mean, components = principal_components(images, widths[-1])
+    found = [LinearBaseline("mean frame", mean, components[:, :0])]
+    return found + [
+        LinearBaseline(f"PCA-{width}", mean, np.ascontiguousarray(components[:, :width]))
+        for width in widths
+    ]
+
+
+def principal_components(
+    images: NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Principal components through the frames' Gram matrix, some thousand pixels at a time.
+
+    With centred frames as the rows of X and X X^T = V S^2 V^T, the components are X^T V / S. No
+    float copy of all frames is ever made.
+
+    Args:
+        images: uint8 [n, H, W, 3].
+        count: components wanted.
+
+    Returns:
+        (mean frame float32 [size], components float32 [size, count], the strongest first; columns
+        beyond what the frames span are zero).
+    """
+    flat = images.reshape(len(images), -1)
+    size = flat.shape[1]
+    blocks = [slice(start, start + _BLOCK) for start in range(0, size, _BLOCK)]
+    mean = np.concatenate([flat[:, block].mean(axis=0, dtype=np.float64) for block in blocks])
+    gram = np.zeros((len(flat), len(flat)))
+    for block in blocks:
+        centred = (flat[:, block] - mean[block]).astype(np.float32)
+        gram += centred @ centred.T
+    values, vectors = np.linalg.eigh(gram)
+    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
+    real = values > max(values[0], 1.0) * _REAL
+    weights = (vectors * real / np.sqrt(np.where(real, values, 1.0))).astype(np.float32)
+    components = np.zeros((size, count), np.float32)
+    for block in blocks:
+        centred = (flat[:, block] - mean[block]).astype(np.float32)
+        components[block, : len(values)] = centred.T @ weights
+    return mean.astype(np.float32), components
+
+
+def training_frames(training: NDArray[np.bool_], frame_bytes: int) -> list[int]:
+    """Chooses the frames to fit: all training frames, or as many as fit, evenly spread.
+
+    Args:
+        training: bool [frames].
+        frame_bytes: of one frame, height * width * 3.
+    """
+    indices = np.flatnonzero(training)
+    count = min(len(indices), FRAMES, max(_BYTES // frame_bytes, 1))
+    return indices[(2 * np.arange(count) + 1) * len(indices) // (2 * count)].tolist()

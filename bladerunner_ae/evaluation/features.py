@@ -1,0 +1,125 @@
+"""Distances between sets of pictures that need no discriminator and no downloaded network."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+Pictures = NDArray[np.uint8]
+
+SIDE = 64
+"""Pictures are brought to SIDE x SIDE for the random network, whatever their shape."""
+
+WIDTHS = (32, 64, 96)
+"""Channels of the random network's three layers; their sum is the number of features."""
+
+SMALL = 16
+"""Pictures are brought to SMALL x SMALL for the nearest neighbours."""
+
+_SEED = 20_160_525
+_BATCH = 256
+
+
+def random_features(images: Pictures) -> NDArray[np.float64]:
+    """Looks at pictures through a convolutional network of fixed random weights.
+
+    Such features separate pictures well enough to compare sets of them, and carry no knowledge
+    of other pictures (Naeem et al. 2020, arXiv:2002.09797, section 4). Three layers of 3x3
+    convolution with stride 2, bias and ReLU; the weights are normal with variance 2 / inputs (He
+    et al. 2015), the biases normal with deviation 0.5, all from one seed. A feature is the mean of
+    a channel over its map.
+
+    Args:
+        images: uint8 [n, H, W, 3].
+
+    Returns:
+        float64 [n, sum(WIDTHS)].
+    """
+    kernels = _kernels()
+    found = []
+    for x in _resized(images, SIDE):
+        x = x * (2.0 / 255.0) - 1.0
+        means = []
+        for kernel, bias in kernels:
+            x = tf.nn.relu(tf.nn.conv2d(x, kernel, 2, "SAME") + bias)
+            means.append(tf.reduce_mean(x, axis=[1, 2]))
+        found.append(tf.concat(means, axis=1).numpy())
+    return np.concatenate(found).astype(np.float64)
+
+
+def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    """Frechet distance of the Gaussians fitted to two sets (Dowson & Landau 1982).
+
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as in the FID of Heusel et al. 2017
+    (arXiv:1706.08500, equation 6), whose features come from another network: the numbers are not
+    comparable. It falls with the sets' size, so compare sets of one size.
+
+    Args:
+        first, second: float64 [n, features].
+
+    Returns:
+        0 or more; None where a set has less than two members, and so no covariance.
+    """
+    if min(len(first), len(second)) < 2:
+        return None
+    means = first.mean(axis=0), second.mean(axis=0)
+    covariances = np.cov(first.T), np.cov(second.T)
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    # C1 C2 has the eigenvalues of the symmetric root(C1) C2 root(C1).
+    shared = np.linalg.eigvalsh(root @ covariances[1] @ root)
+    trace = np.trace(covariances[0] + covariances[1]) - 2 * np.sqrt(np.maximum(shared, 0)).sum()
+    return max(float(((means[0] - means[1]) ** 2).sum() + trace), 0.0)
+
+
+def nearest_distances(
+    images: Pictures | NDArray[np.float32], others: Pictures | NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Distance of each picture to the most similar one of others.
+
+    Root of the mean squared difference over pixels and channels, at 16 x 16: two shots differ by
+    some tens of grey levels, two neighbouring frames by one or two.
+
+    Args:
+        images, others: uint8 [n, H, W, 3], or what `small` made of them.
+
+    Returns:
+        float64 [len(images)], grey levels.
+    """
+    ours, theirs = (small(values).astype(np.float64) for values in (images, others))
+    squares = (theirs**2).sum(axis=1)
+    found = []
+    for start in range(0, len(ours), _BATCH):
+        part = ours[start : start + _BATCH]
+        distances = (part**2).sum(axis=1)[:, None] - 2.0 * part @ theirs.T + squares
+        found.append(np.sqrt(np.maximum(distances.min(axis=1), 0.0) / ours.shape[1]))
+    return np.concatenate(found)
+
+
+def small(images: Pictures | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns pictures as float32 [n, SMALL * SMALL * 3]; what is that already stays as it is."""
+    if images.ndim == 2:
+        return images
+    return np.concatenate([part.numpy() for part in _resized(images, SMALL)]).reshape(
+        len(images), -1
+    )
+
+
+def _resized(images: Pictures, side: int) -> list[tf.Tensor]:
+    return [
+        tf.image.resize(images[start : start + _BATCH], [side, side], antialias=True)
+        for start in range(0, len(images), _BATCH)
+    ]
+
+
+def _kernels() -> Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    random = np.random.RandomState(_SEED)  # whose numbers numpy has promised never to change
+    found, inputs = [], 3
+    for width in WIDTHS:
+        scale = (2.0 / (9 * inputs)) ** 0.5
+        kernel = random.standard_normal((3, 3, inputs, width)) * scale
+        bias = random.standard_normal(width) * 0.5
+        found.append((kernel.astype(np.float32), bias.astype(np.float32)))
+        inputs = width
+    return found

@@ -1,0 +1,215 @@
+"""One pass over a film's records: a few numbers a frame from every system that is compared.
+
+Each number has a weight, so that a shot's or a film's figure is the sum of numbers over the sum of
+weights: 1 for most; for a ratio such as sharpness, what the film itself has there.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from bladerunner_ae import metrics
+from bladerunner_ae.evaluation.latents import LatentModel
+from bladerunner_ae.evaluation.rate import LatentMoments, kl_bits
+from bladerunner_ae.evaluation.vmaf import VmafMeter
+from bladerunner_ae.progress import Progress
+from tfrecords.card import FilmCard
+from tfrecords.reader import explain_data_loss, film_frames, find_damage
+from tfrecords.storage import Location
+
+METRICS = ("psnr", "ssim", "ms_ssim", "vmaf", "sharpness", "flicker", "black_level", "rate_bits")
+
+Pictures = NDArray[np.uint8]
+
+
+class System(Protocol):
+    """Anything that pictures go into and come out of again."""
+
+    def reconstruct(self, images: Pictures) -> Pictures:
+        """uint8 [batch, H, W, 3] in and out."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """What was measured of one system.
+
+    Attributes:
+        values, weights: metric -> float32 [frames]; the weight is 0 where nothing was measured or
+            the film has nothing to compare with.
+    """
+
+    values: dict[str, NDArray[np.float32]]
+    weights: dict[str, NDArray[np.float32]]
+
+    @classmethod
+    def of(cls, frames: int) -> "Numbers":
+        """Nothing measured yet of a film of so many frames."""
+        return cls(
+            *({name: np.zeros(frames, np.float32) for name in METRICS} for _ in range(2))
+        )
+
+    def put(self, name: str, index: Any, values: Any, weights: Any = 1.0) -> None:
+        """Keeps the numbers of some frames; those that are not finite count as not measured."""
+        values, weights = np.broadcast_arrays(
+            np.asarray(values, np.float32), np.asarray(weights, np.float32)
+        )
+        good = np.isfinite(values) & np.isfinite(weights)
+        self.values[name][index] = np.where(good, values, 0.0)
+        self.weights[name][index] = np.where(good, weights, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a pass over a film gave.
+
+    Attributes:
+        frames: bool [frames], which were looked at.
+        systems: name -> its numbers.
+        moments: label -> of the posteriors of the frames that bear it; empty without encoder.
+    """
+
+    frames: NDArray[np.bool_]
+    systems: dict[str, Numbers]
+    moments: dict[str, LatentMoments]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a pass shall measure.
+
+    Attributes:
+        systems: name -> system, the model first.
+        labels: str [frames], of `frame_labels`.
+        pieces: of `stretches`: frames of one shot and label.
+        chosen: bool [frames], which to look at.
+        latents: gives the first system's posterior; None: no rate.
+        vmaf: whether to measure it.
+        batch_size: frames at once; the numbers do not depend on it.
+    """
+
+    systems: Mapping[str, System]
+    labels: NDArray[np.str_]
+    pieces: Sequence[tuple[int, int]]
+    chosen: NDArray[np.bool_]
+    latents: LatentModel | None = None
+    vmaf: bool = True
+    batch_size: int = 64
+    follows: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        follows = self.chosen & np.roll(self.chosen, 1)
+        follows[[start for start, _ in self.pieces]] = False
+        object.__setattr__(self, "follows", follows)
+
+
+def choose_frames(frames: int, at_most: int) -> NDArray[np.bool_]:
+    """Chooses frames to measure: all, or pairs of neighbours, evenly spread.
+
+    Pairs, because flicker and VMAF look at how a frame follows from the one before it.
+
+    Args:
+        frames: of the film.
+        at_most: how many; 0: all.
+
+    Returns:
+        bool [frames].
+    """
+    if not 0 < at_most < frames:
+        return np.ones(frames, bool)
+    chosen = np.zeros(frames, bool)
+    pairs = at_most // 2
+    if not pairs:
+        chosen[frames // 2] = True
+        return chosen
+    second = (2 * np.arange(pairs) + 1) * frames // (2 * pairs)
+    chosen[second] = chosen[second - 1] = True
+    return chosen
+
+
+def stretches(card: FilmCard, labels: NDArray[np.str_]) -> list[tuple[int, int]]:
+    """Cuts the film into runs of frames of one shot and one label: (first, after the last)."""
+    changes = set((np.flatnonzero(labels[1:] != labels[:-1]) + 1).tolist())
+    borders = sorted({*card.shot_starts, *changes, card.frames})
+    return list(zip(borders, borders[1:], strict=False))
+
+
+def measure(plan: Plan, records: Location, card: FilmCard) -> Measured:
+    """Runs a film through all systems, once, in its order.
+
+    Raises:
+        RecordsError: a record is damaged or of another size.
+        OutputError: ffmpeg could not measure VMAF.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            measured = _Pass(plan, card, stack)
+            with Progress("evaluate", card.frames) as progress:
+                for batch in film_frames(records, batch_size=plan.batch_size):
+                    index = batch["index"].numpy()
+                    here = plan.chosen[index]
+                    if here.any():
+                        measured.add(batch["image"].numpy()[here], index[here])
+                    progress.update(len(index))
+            return measured.finish()
+    except tf.errors.DataLossError:
+        raise explain_data_loss(records, card) from None
+    except tf.errors.InvalidArgumentError:
+        if error := find_damage(records, card):
+            raise error from None
+        raise
+
+
+class _Pass:
+    def __init__(self, plan: Plan, card: FilmCard, stack: contextlib.ExitStack) -> None:
+        self._plan = plan
+        self._numbers = {name: Numbers.of(card.frames) for name in plan.systems}
+        self._moments: dict[str, LatentMoments] = {}
+        self._last: dict[str, Pictures] = {}  # the frame before, of the film and each system
+        raster = (card.height, card.width)
+        self._meters = {
+            name: stack.enter_context(VmafMeter(raster)) for name in plan.systems if plan.vmaf
+        }
+
+    def add(self, images: Pictures, index: NDArray[np.int64]) -> None:
+        film = (metrics.gradient(images).numpy(), self._change("", images))
+        if self._plan.latents is not None:
+            self._add_posterior(self._plan.latents, images, index)
+        for name, system in self._plan.systems.items():
+            dreams = system.reconstruct(images)
+            numbers = self._numbers[name]
+            numbers.put("psnr", index, metrics.psnr(images, dreams))
+            numbers.put("ssim", index, metrics.ssim(images, dreams))
+            numbers.put("ms_ssim", index, metrics.ms_ssim(images, dreams))
+            numbers.put("sharpness", index, metrics.gradient(dreams), film[0])
+            numbers.put("black_level", index, *metrics.black_level(images, dreams))
+            within = self._plan.follows[index]
+            numbers.put("flicker", index, self._change(name, dreams) * within, film[1] * within)
+            if name in self._meters:
+                self._meters[name].write(images, dreams)
+
+    def _change(self, name: str, images: Pictures) -> NDArray[np.float32]:
+        before = np.concatenate([self._last.get(name, images[:1]), images[:-1]])
+        self._last[name] = images[-1:].copy()
+        return metrics.change(before, images).numpy()
+
+    def _add_posterior(
+        self, latents: LatentModel, images: Pictures, index: NDArray[np.int64]
+    ) -> None:
+        mean, log_var = latents.encode(images)
+        bits = kl_bits(mean, log_var)
+        self._numbers[next(iter(self._plan.systems))].put("rate_bits", index, bits)
+        labels = self._plan.labels[index]
+        for label in sorted(set(labels.tolist())):
+            moments = self._moments.setdefault(label, LatentMoments())
+            moments.add(mean[labels == label], log_var[labels == label])
+
+    def finish(self) -> Measured:
+        for name, meter in self._meters.items():
+            self._numbers[name].put("vmaf", self._plan.chosen, meter.finish())
+        return Measured(self._plan.chosen, self._numbers, self._moments)

@@ -1,0 +1,140 @@
+"""From numbers a frame to figures a film, with confidence intervals over its shots."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bladerunner_ae.evaluation.measurement import METRICS, Measured, Numbers
+from bladerunner_ae.evaluation.rate import LatentMoments
+
+DRAWS = 1000
+LEVEL = 0.95
+_SEED = 20_040_526
+_DECIMALS = {"psnr": 3, "vmaf": 2, "rate_bits": 2, "black_level": 3}
+
+Stretches = Sequence[tuple[int, int]]
+Figures = dict[str, Any]
+
+
+def summarise(measured: Measured, labels: NDArray[np.str_], pieces: Stretches) -> Figures:
+    """Sums up a pass over a film.
+
+    Args:
+        measured: what the pass gave, the model as its first system.
+        labels: str [frames].
+        pieces: frames of one shot and label each, as of `measurement.stretches`.
+
+    Returns:
+        Plain JSON values {"groups": {label: figures}, "baselines": {name: {label: figures}},
+        "shots": [figures of the model]}. Figures are {"frames", "shots", metric: value or None,
+        "confidence": {metric: [low, high] or None}}.
+    """
+    systems = {name: _groups(numbers, measured, labels, pieces)
+               for name, numbers in measured.systems.items()}  # fmt: skip
+    model, *_ = systems
+    groups = systems.pop(model)
+    _add_aggregated_rate(groups, measured.moments)
+    return {
+        "groups": groups,
+        "baselines": systems,
+        "shots": _shots(measured.systems[model], measured.frames, labels, pieces),
+    }
+
+
+def _groups(
+    numbers: Numbers, measured: Measured, labels: NDArray[np.str_], pieces: Stretches
+) -> Figures:
+    """Label -> figures, of the labels that frames with measurements bear."""
+    found: Figures = {}
+    for label in sorted(set(labels[measured.frames].tolist())):
+        own = [
+            (start, end) for start, end in pieces
+            if labels[start] == label and measured.frames[start:end].any()
+        ]  # fmt: skip
+        figures: Figures = {
+            "frames": int(measured.frames[labels == label].sum()), "shots": len(own)
+        }  # fmt: skip
+        confidence: Figures = {}
+        for name in METRICS:
+            values, weights = (
+                np.array([array[start:end].sum(dtype=np.float64) for start, end in own])
+                for array in (numbers.values[name], numbers.weights[name])
+            )
+            figures[name] = rounded(name, ratio(values, weights))
+            bounds = bootstrap(values, weights)
+            confidence[name] = bounds and [rounded(name, bound) for bound in bounds]
+        found[label] = {**figures, "confidence": confidence}
+    return found
+
+
+def ratio(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float | None:
+    """Sum of values over sum of weights; None where there is nothing to divide by."""
+    total = float(weights.sum(dtype=np.float64))
+    return float(values.sum(dtype=np.float64)) / total if total > 0 else None
+
+
+def bootstrap(
+    values: NDArray[np.float64], weights: NDArray[np.float64], draws: int = DRAWS
+) -> tuple[float, float] | None:
+    """95 % percentile interval of `ratio`, by drawing shots with replacement (Efron 1979).
+
+    Shots and not frames are drawn, because neighbouring frames say nearly the same.
+
+    Args:
+        values, weights: float64 [shots], the sums over each shot's frames.
+        draws: how often; always with the same seed.
+
+    Returns:
+        (low, high); None for less than two shots with a weight.
+    """
+    weighty = weights > 0
+    if weighty.sum() < 2:
+        return None
+    random = np.random.default_rng(_SEED)
+    shots = len(values)
+    estimates = []
+    for _ in range(draws):
+        drawn = random.integers(0, shots, shots)
+        total = weights[drawn].sum()
+        if total > 0:
+            estimates.append(values[drawn].sum() / total)
+    outside = 100.0 * (1.0 - LEVEL) / 2.0
+    low, high = np.percentile(estimates, [outside, 100.0 - outside])
+    return float(low), float(high)
+
+
+def _add_aggregated_rate(groups: Figures, moments: Mapping[str, LatentMoments]) -> None:
+    whole = sum(moments.values(), LatentMoments())
+    for label, figures in groups.items():
+        bits = moments[label].bits_to(whole) if label in moments else None
+        figures["rate_bits_aggregated"] = rounded("rate_bits", bits)
+
+
+def _shots(
+    numbers: Numbers, frames: NDArray[np.bool_], labels: NDArray[np.str_], pieces: Stretches
+) -> list[Figures]:
+    return [
+        {
+            "first_frame": start,
+            "label": str(labels[start]),
+            "frames": int(frames[start:end].sum()),
+            **{
+                name: rounded(
+                    name, ratio(numbers.values[name][start:end], numbers.weights[name][start:end])
+                )
+                for name in METRICS
+            },
+        }
+        for start, end in pieces
+        if frames[start:end].any()
+    ]
+
+
+def rounded(name: str, value: float | None) -> float | None:
+    """A figure with as many decimals as mean something; None if it is not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value, _DECIMALS.get(name, 4))
