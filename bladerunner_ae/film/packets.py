@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from bladerunner_ae.film.completeness import Completeness
+from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.opening import open_film, picture_stream
 from bladerunner_ae.film.probe import FilmInfo
 
@@ -30,8 +31,10 @@ _RUN_BYTES = 12 * 2**20
 # A film whose key frames are farther apart cannot be cut: a run would not fit in memory.
 _MOST_FRAMES = 1500
 _MOST_BYTES = 48 * 2**20
-# So short a film is cut finer, to keep every decoder busy to its end.
-_SHORT_FILM_RUNS = 12
+# Runs get shorter towards the end, and are short in a short film: a part of what is left, so that
+# all decoders are busy until shortly before the end.
+_PART_OF_REST = 6
+_FEWEST_FRAMES = 24
 
 
 class NotDivisibleError(Exception):
@@ -110,10 +113,11 @@ class PacketTable:
             for place in np.flatnonzero(self.key)
             if place > 0 and before[place - 1] < self.pts[place]
         ]
-        target = max(min(_RUN_FRAMES, len(self.times) // _SHORT_FILM_RUNS), 24)
         total = np.concatenate([[0], np.cumsum(self.size)])
         cuts = [0]
         for place in possible[1:]:
+            rest = (len(self.pts) - cuts[-1]) // _PART_OF_REST
+            target = max(min(_RUN_FRAMES, rest), _FEWEST_FRAMES)
             if place - cuts[-1] >= target or total[place] - total[cuts[-1]] >= _RUN_BYTES:
                 cuts.append(place)
         return cuts
@@ -133,8 +137,8 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
     """
     if info.kind == "images":
         raise NotDivisibleError("it is a folder of images")
-    if info.interlaced:
-        raise NotDivisibleError("deinterlacing needs the frames before and behind each")
+    if info.interlaced and info.deinterlace:
+        raise NotDivisibleError(NEEDS_NEIGHBOURS)
     if info.container in UNTIMED:
         raise NotDivisibleError("its container gives frames no times")
     pts, key, size, shown = array("q"), array("b"), array("q"), array("b")

@@ -23,6 +23,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, Run, film_stream
 from bladerunner_ae.film.probe import FilmInfo
@@ -32,7 +33,7 @@ Made = TypeVar("Made")
 # Packets of the next run that a decoder gets as a check, and every so many runs a longer check.
 _OVERLAP = 2
 _LONG_OVERLAP = 24
-_LONG_EVERY = 8
+_LONG_EVERY = 24
 # Decoders keep about so many pictures each; together they may take this much memory.
 _PICTURES_HELD = 8
 _DECODER_BYTES = 160 * 2**20
@@ -158,6 +159,8 @@ class SegmentReader(Generic[Made]):
                     continue  # leans on frames of the run before, which has made it
                 if pts is None or frame.is_corrupt:
                     raise NotDivisibleError("it is damaged")
+                if frame.interlaced_frame and self._info.deinterlace:
+                    raise NotDivisibleError(NEEDS_NEIGHBOURS)
                 if run.end is not None and pts >= run.end:
                     done.beyond[pts] = make(frame)
                 elif wanted and wanted[0] <= pts <= wanted[-1]:
