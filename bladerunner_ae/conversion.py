@@ -18,16 +18,13 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
 from bladerunner_ae.film.gaps import describe_gaps, describe_late_start, promised_end
 from bladerunner_ae.film.probe import FilmInfo, probe_film, without_deinterlacing
-from bladerunner_ae.film.source import film_name, source_facts, source_stamp
+from bladerunner_ae.film.source import film_name, source_facts
 from bladerunner_ae.film.timing import constant_rate, mean_rate
 from bladerunner_ae.film.unfinished import refuse_unwritable
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.progress import Progress
-from bladerunner_ae.publishing import UPLOAD_NAME
-from tfrecords import storage
-from tfrecords.card import CARD_NAME, SCHEMA_VERSION, FilmCard, Shard, check_shards, load_card
+from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
 from tfrecords.schema import Frame
-from tfrecords.storage import Location
 from tfrecords.writer import FilmWriter
 
 
@@ -104,48 +101,6 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         options.pixels, options.multiple,
     )  # fmt: skip
     return Plan(info, options, geometry, directory)
-
-
-def finished_card(
-    film: Path, directory: Location, options: ConversionOptions, overwrite: bool = False
-) -> FilmCard | None:
-    """The card of an earlier, finished conversion of the same film with the same options.
-
-    Args:
-        film: the film that is to be converted.
-        directory: where its records belong, local or remote.
-        options: how it is to be converted.
-        overwrite: whether records that are there are to be replaced anyhow.
-
-    Returns:
-        None if there is something to do: nothing is there yet, or half an upload, or it is to be
-        replaced.
-
-    Raises:
-        InputError: something else is there: another film, other options, or no records at all
-            (these are not even overwritten).
-        RecordsError: the records are damaged.
-    """
-    found = storage.names(directory)
-    if not found and not storage.is_file(directory):
-        return None
-    if CARD_NAME not in found:
-        if UPLOAD_NAME in found:
-            return None
-        raise InputError(
-            f"{directory}: exists and holds no records; choose another --output_dir or remove it"
-        )
-    if overwrite:
-        return None
-    card = load_card(directory)
-    different = _differences(card, film, options)
-    if different:
-        raise InputError(
-            f"{directory}: holds other records ({'; '.join(different)}); use --overwrite or "
-            "another --output_dir"
-        )
-    check_shards(directory, card)
-    return card
 
 
 def convert_film(
@@ -278,25 +233,6 @@ def make_card(
         shards=shards,
         notes=_notes(plan, facts, reading),
     )
-
-
-def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list[str]:
-    """In which points earlier records differ from what is asked for now."""
-    kind = "images" if film.is_dir() else "film"
-    now = options.to_json(kind)
-    # Records of before an option existed were made as its default makes them.
-    before = ConversionOptions().to_json(kind) | card.options
-    found = [
-        f"{name}: {before.get(name)} -> {value}"
-        for name, value in now.items()
-        if before.get(name) != value
-    ]
-    # Reading a whole film again only to compare it takes long; it is done when in doubt.
-    stamp = source_stamp(film)
-    same = all(card.source.get(name) == value for name, value in stamp.items())
-    if not same and source_facts(film)["sha256"] != card.source.get("sha256"):
-        found.append(f"film: {card.source.get('name')} had another content than {film} has now")
-    return found
 
 
 def warn(card: FilmCard) -> None:

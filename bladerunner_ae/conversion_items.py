@@ -22,12 +22,12 @@ import numpy as np
 from bladerunner_ae.conversion import (
     Plan,
     convert_film,
-    finished_card,
     identity,
     make_card,
     plan_conversion,
 )
 from bladerunner_ae.conversion_facts import Facts, PartFacts
+from bladerunner_ae.conversion_finished import finished_card
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError

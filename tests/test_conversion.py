@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae.conversion import convert_film, finished_card, plan_conversion
+from bladerunner_ae.conversion import convert_film, plan_conversion
+from bladerunner_ae.conversion_finished import finished_card
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.film.decode import FrameReader

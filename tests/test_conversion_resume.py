@@ -41,7 +41,7 @@ KILLS: dict[str, tuple[str, int]] = {
     "before a state gets its name": ("tfrecords.parts.os.rename", 3),
     "while shards get their names": ("tfrecords.parts.PartFile.finish", 3),
     "before the card": ("tfrecords.writer.save_card", 0),
-    "before the folder gets its name": ("tfrecords.writer.FilmWriter._publish", 0),
+    "before the folder gets its name": ("tfrecords.writer.publish", 0),
 }
 DIES = """
 import importlib, os

@@ -24,6 +24,7 @@ if __package__ in (None, ""):
 
 from bladerunner_ae import conversion, publishing
 from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.conversion_finished import finished_card
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.film.source import film_name
@@ -58,7 +59,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     directory = output_dir / film_name(film)
     if not film.exists():
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
-    card = conversion.finished_card(film, directory, options, values.overwrite)
+    card = finished_card(film, directory, options, values.overwrite)
     if card is not None:
         print(f"{summary(directory, card)}; up to date")
         return
@@ -71,7 +72,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     if isinstance(directory, RemotePath):
         publishing.prepare(directory)
         # Whole already if only the sending was stopped.
-        card = conversion.finished_card(film, plan.directory, options, values.overwrite)
+        card = finished_card(film, plan.directory, options, values.overwrite)
     card = card or conversion.convert_film(
         plan, strict=values.strict, overwrite=values.overwrite, threads=values.threads
     )
