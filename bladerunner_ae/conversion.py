@@ -18,7 +18,7 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
 from bladerunner_ae.film.gaps import describe_gaps, describe_late_start, promised_end
 from bladerunner_ae.film.probe import FilmInfo, probe_film, without_deinterlacing
-from bladerunner_ae.film.source import film_name, source_facts
+from bladerunner_ae.film.source import film_name, refuse_changed, source_facts, source_stamp
 from bladerunner_ae.film.timing import constant_rate, mean_rate
 from bladerunner_ae.film.unfinished import refuse_unwritable
 from bladerunner_ae.geometry import Geometry, decide_geometry
@@ -53,12 +53,14 @@ class Plan:
         options: as asked for.
         geometry: how the film becomes records.
         directory: DATA/<film>.
+        stamp: of the film, from before it was looked at.
     """
 
     info: FilmInfo
     options: ConversionOptions
     geometry: Geometry
     directory: Path
+    stamp: dict[str, int]
 
     def frames_estimate(self) -> int | None:
         """How many frames will be converted, about, or None if nobody knows."""
@@ -91,6 +93,7 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     """
     directory = output_dir / film_name(film)
     refuse_unwritable(directory)
+    stamp = source_stamp(film) if film.exists() else {}
     info = probe_film(film, options.frame_rate)
     if options.deinterlace == "off":
         info = without_deinterlacing(info)
@@ -100,7 +103,7 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         info.stored, info.sample_aspect, bars, raster if any(raster) else None, options.fit,
         options.pixels, options.multiple,
     )  # fmt: skip
-    return Plan(info, options, geometry, directory)
+    return Plan(info, options, geometry, directory, stamp)
 
 
 def convert_film(
@@ -118,12 +121,14 @@ def convert_film(
         threads: decoders that run at once, 0 for as many as suit the machine.
 
     Raises:
-        InputError: no frame can be read, or `strict` and the film is damaged.
+        InputError: no frame can be read, or `strict` and the film is damaged, or it changed
+            meanwhile.
         RecordsError: the folder cannot be written, or exists and may not be replaced, or an
             unfinished conversion of another film or with other options is there.
     """
     info, options, raster = plan.info, plan.options, plan.geometry.raster
     source = source_facts(info.path)
+    refuse_changed(info.path, plan.stamp)
     film_id = source["sha256"][:16]
     facts = Facts()
     encoder = FrameEncoder(info, plan.geometry, options, threads)
@@ -143,11 +148,12 @@ def convert_film(
             print(f"{plan.directory}: going on from frame {writer.frames}", file=sys.stderr)
         with Progress("convert", expected, done=writer.frames) as progress:
             for index, pts, picture in encoder.frames(writer.frames):
-                facts.feed(pts, picture.thumbnail)
+                facts.feed(pts, picture)
                 writer.write(
                     Frame(picture.encoded, options.image_format, *raster, index, pts, film_id)
                 )
                 progress.update()
+        _refuse_changed(plan, writer)
         if not facts.times or (encoder.problem and strict):
             writer.discard()
             raise InputError(
@@ -158,6 +164,15 @@ def convert_film(
         return writer.commit(
             lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
         )
+
+
+def _refuse_changed(plan: Plan, writer: FilmWriter) -> None:
+    """Records of which nobody knows what film they are of must not stay."""
+    try:
+        refuse_changed(plan.info.path, plan.stamp)
+    except InputError:
+        writer.discard()
+        raise
 
 
 def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
@@ -179,7 +194,7 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     late = ""
     if not plan.options.start and info.kind == "film":
         late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
-    notes = [*info.notes, *facts.notes(), *filter(None, (late, gaps))]
+    notes = [*info.notes, *facts.notes(info), *filter(None, (late, gaps))]
     if reading.problem:
         notes.append(reading.problem)
     if reading.repaired_timestamps:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import pytest
 
 from bladerunner_ae.conversion import convert_film, plan_conversion
 from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.errors import InputError
 from tests.awkward_films import cut
 from tests.small_records import flip_byte
 from tfrecords.card import CARD_NAME, FilmCard, load_card
 from tfrecords.errors import RecordsError
+from tfrecords.schema import Frame
+from tfrecords.writer import FilmWriter
 
 ROOT = Path(__file__).parent.parent
 FilmFactory = Callable[..., Path]
@@ -167,3 +171,39 @@ def test_interrupted_by_ctrl_c_it_keeps_what_is_finished(
         f"part-0000{number}" for number in range(3)
     ]
     assert convert(film, tmp_path) == unbroken
+
+
+def test_a_film_that_changes_meanwhile_is_refused(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growing = tmp_path / "growing.mp4"
+    shutil.copy(film, growing)
+    plan = plan_conversion(growing, tmp_path / "data", OPTIONS)
+    write, count = FilmWriter.write, []
+
+    def write_and_grow(writer: FilmWriter, frame: Frame) -> None:
+        write(writer, frame)
+        count.append(frame.index)
+        if len(count) == 20:
+            with growing.open("ab") as file:
+                file.write(b"more")
+
+    monkeypatch.setattr(FilmWriter, "write", write_and_grow)
+    with pytest.raises(InputError, match=r"growing\.mp4: changed while it was converted"):
+        convert_film(plan)
+    assert len(count) > 20
+    assert not plan.directory.exists()
+    assert not [path for path in plan.directory.parent.iterdir() if path.suffix != ".lock"]
+
+
+def test_a_film_that_changes_between_a_look_and_its_conversion(film: Path, tmp_path: Path) -> None:
+    replaced = tmp_path / "replaced.mp4"
+    shutil.copy(film, replaced)
+    plan = plan_conversion(replaced, tmp_path / "data", OPTIONS)
+    shutil.copyfile(film, replaced)
+    with pytest.raises(InputError, match="changed while it was converted"):
+        convert_film(plan)
+    os.unlink(replaced)
+    with pytest.raises((InputError, OSError)):
+        convert_film(plan)
+    assert not plan.directory.exists()
