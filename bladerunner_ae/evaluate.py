@@ -9,6 +9,9 @@ Examples:
   python -m bladerunner_ae.evaluate --model=RUN --data=DATA/another_film --output=another.json
 """
 
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 import io
 from collections.abc import Mapping
 from typing import Any

@@ -15,6 +15,9 @@ Examples:
   python -m bladerunner_ae.train --data=DATA/a --data=DATA/b --data_weights=2,1 --model_dir=RUN
 """  # noqa: E501
 
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 import dataclasses
 import math
 import shlex

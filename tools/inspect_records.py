@@ -12,15 +12,19 @@ Examples:
   python tools/inspect_records.py data/my_film --json
 """
 
-import json
+import os
 import sys
-from pathlib import Path
+
+if __package__ in (None, ""):  # runs without installation too
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
+import json
 from typing import Any
 
 from absl import flags
-
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bladerunner_ae.cli import run_with_arguments
 from bladerunner_ae.errors import InputError, UsageError

@@ -13,14 +13,19 @@ Examples:
       --beam_options="--direct_running_mode=multi_processing --direct_num_workers=0"
 """
 
+import os
 import sys
+
+if __package__ in (None, ""):  # runs without installation too
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 from pathlib import Path
 from typing import Any
 
 from absl import flags
-
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bladerunner_ae import conversion, publishing
 from bladerunner_ae.cli import run as run_command

@@ -13,14 +13,19 @@ Examples:
   python tools/reassemble_film.py --film=other.mkv --model=RUN --output=dream.mkv --max_height=720
 """
 
+import os
 import sys
+
+if __package__ in (None, ""):  # runs without installation too
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 from pathlib import Path
 from typing import Any
 
 from absl import flags
-
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bladerunner_ae.autoencoder import Autoencoder, find_saved_model, load_autoencoder
 from bladerunner_ae.cli import run as run_command
