@@ -40,6 +40,10 @@ class Reading(Protocol):
         """How many frames had no sound time of their own."""
 
     @property
+    def jumps(self) -> str:
+        """Where the film's times jump, for the end of a sentence, or ""."""
+
+    @property
     def single_pass(self) -> str:
         """Why it was read in a single pass, or ""."""
 
@@ -194,9 +198,8 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     late = ""
     if not plan.options.start and info.kind == "film":
         late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
-    notes = [*info.notes, *facts.notes(info), *filter(None, (late, gaps))]
-    if reading.problem:
-        notes.append(reading.problem)
+    notes = [*info.notes, *facts.notes(info)]
+    notes += filter(None, (late, reading.jumps, gaps, reading.problem))
     if reading.repaired_timestamps:
         notes.append(f"{reading.repaired_timestamps} frames had no usable time of their own")
     if reading.single_pass and info.kind == "film":

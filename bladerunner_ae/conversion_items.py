@@ -101,7 +101,7 @@ class Item:
 class _SeveralDecoders:
     """How a film was read whose shards were made apart; see `conversion.Reading`."""
 
-    problem, repaired_timestamps, single_pass = "", 0, ""
+    problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
 
 
 def plan_film(film: Path, job: Job) -> list[Item]:

@@ -74,6 +74,7 @@ class FrameEncoder:
         table: the film's packets, or None where it is read in a single pass.
         single_pass: why it is, or "". May change while the frames are read.
         problem: after the last frame: what could not be read, for the end of a sentence, or "".
+        jumps: after the last frame: where the file's times jump, or "".
         repaired_timestamps: how many frames had no sound time of their own.
     """
 
@@ -89,7 +90,7 @@ class FrameEncoder:
         self._info, self._geometry, self._options = info, geometry, options
         self._threads = threads or default_threads(info)
         self.single_pass = single_pass
-        self.problem, self.repaired_timestamps = "", 0
+        self.problem, self.jumps, self.repaired_timestamps = "", "", 0
         self.table = table
         if table is None and not single_pass:
             self.table = self._read_table()
@@ -171,7 +172,7 @@ class FrameEncoder:
                     yield _result(*waiting.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
-            self.problem = reader.problem
+            self.problem, self.jumps = reader.problem, reader.jumps
             self.repaired_timestamps = reader.repaired_timestamps
 
 

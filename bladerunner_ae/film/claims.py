@@ -8,6 +8,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from bladerunner_ae.film.steady import JUMPING_FORMATS, without_wraps
+
 
 def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
     """Every plausible rate the file claims, without repeats, the most credible first.
@@ -42,6 +44,8 @@ def film_start(container: InputContainer, picture_start: Fraction) -> Fraction:
         for stream in (*container.streams.video, *container.streams.audio)
         if stream.start_time is not None and stream.time_base is not None
     ]
+    if container.format.name in JUMPING_FORMATS:
+        starts = [without_wraps(start, picture_start) for start in starts]
     return min([*starts, picture_start])
 
 

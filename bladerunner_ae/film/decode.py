@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film import images
 from bladerunner_ae.film.completeness import Completeness
+from bladerunner_ae.film.gaps import describe_jumps
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import UNTIMED, film_stream
 from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import FrameScaler, RecordScaler, deinterlaced
+from bladerunner_ae.film.steady import JUMPING_FORMATS, SteadyPackets, from_key_frame
 from bladerunner_ae.film.tail import Tail
 from bladerunner_ae.film.timing import Clock
 from bladerunner_ae.geometry import Geometry, Size
@@ -81,6 +83,7 @@ class FrameReader:
         problem: after the last frame: what could not be read, for the end of a sentence, or "" if
             all was well.
         repaired_timestamps: how many frames had no sound time of their own.
+        jumps: after the last frame: where the file's times jump, or "".
 
     Raises:
         InputError: while iterating: the film is gone, or an image of a folder cannot be read.
@@ -97,7 +100,7 @@ class FrameReader:
         duration: Fraction | None = None,
         first: int = 0,
     ) -> None:
-        self.problem = ""
+        self.problem = self.jumps = ""
         self.repaired_timestamps = 0
         self._info = info
         self._begin, self._end = time_range(info, start, duration)
@@ -167,10 +170,14 @@ class FrameReader:
             stream = film_stream(container, self._info)
             stream.thread_type = "AUTO"
             self._sought = seek and self._seek(container, stream)
+            steady = SteadyPackets(container, stream, self._info.frame_rate)
+            packets = iter(steady)
+            if self._sought and container.format.name in JUMPING_FORMATS:
+                packets = from_key_frame(packets, stream, self._seek_target)
             complete = Completeness(container, stream, whole=not self._sought)
             clock = self._clock(container)
             tail = Tail(self._info)
-            for pts, frame in _frames(container, stream, clock, complete, tail):
+            for pts, frame in _frames(packets, stream, clock, complete, tail):
                 if self._end is not None and pts >= self._end:
                     # Of an excerpt only damage counts: what comes after it was not looked at.
                     self.problem = complete.damage()
@@ -182,20 +189,26 @@ class FrameReader:
             else:
                 self.problem = complete.problem()
             self.repaired_timestamps = clock.repaired
+            self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
 
     def _clock(self, container: InputContainer) -> Clock:
         step = 1 / (self._info.frame_rate * self._info.time_base)
         reset = ceil(_RESET_SECONDS / self._info.time_base)
         return Clock(step, self._info.start_pts, reset, container.format.name == "avi")
 
+    @property
+    def _seek_target(self) -> int:
+        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
+        return 0 if self._begin is None else self._begin - margin
+
     def _seek(self, container: InputContainer, stream: VideoStream) -> bool:
         """Goes near the place where to begin; False if reading starts at the film's start."""
-        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
-        target = 0 if self._begin is None else self._begin - margin
-        if target <= self._info.start_pts or container.format.name in UNTIMED:
+        if self._seek_target <= self._info.start_pts or container.format.name in UNTIMED:
             return False
+        if container.format.name in JUMPING_FORMATS:
+            return True  # a place is known only after all jumps before it
         try:
-            container.seek(target, stream=stream)
+            container.seek(self._seek_target, stream=stream)
         except av.FFmpegError:
             return False
         return True
@@ -218,20 +231,19 @@ def time_range(
 
 
 def _frames(
-    container: InputContainer,
+    packets: Iterator[Packet],
     stream: VideoStream,
     clock: Clock,
     complete: Completeness,
     tail: Tail,
 ) -> Iterator[TimedFrame]:
     """Every frame of the picture, in the order it is shown."""
-    # All else is read along: it shows whether the file goes on to its promised end.
-    packets = container.demux()
+    # All streams are read: they show whether the file goes on to its promised end.
     while True:
         try:
             # After the file's last packet comes an empty one: the decoder then gives all it holds.
             packet = next(packets)
-        except (StopIteration, IndexError):  # PyAV's end where streams turned up late
+        except StopIteration:
             break
         except av.FFmpegError as error:
             complete.broke_off = error.strerror or str(error)

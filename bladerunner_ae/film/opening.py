@@ -23,6 +23,9 @@ _PACKETS_TO_KEY_FRAME = 200
 # A stream that the file calls its default counts as if it had so many pixels more.
 _DEFAULT_PIXELS = 5_000_000
 
+# libav takes a jump back for a wrap of the clock and adds 26.5 hours; `film.steady` knows better.
+_OPTIONS = {"correct_ts_overflow": "0"}
+
 # Demuxers of single pictures and of text art: libav would "play" such files.
 _NOT_FILMS = ("image2", "tty", "_pipe")
 
@@ -43,7 +46,7 @@ def open_film(path: Path) -> Iterator[InputContainer]:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty; copy or download the film again")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), metadata_errors="replace", options=_OPTIONS)
     except av.FFmpegError as error:
         raise InputError(_why_not_opened(path, error)) from error
     with container:

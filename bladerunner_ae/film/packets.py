@@ -21,6 +21,7 @@ from bladerunner_ae.film.completeness import Completeness
 from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.opening import open_film, picture_stream
 from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film.steady import SteadyPackets
 
 # These carry no times, or only numbers of packets: read from the start, times made up.
 UNTIMED = ("h264", "hevc", "m4v", "mpegvideo", "obu", "avi")
@@ -145,7 +146,8 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
     with open_film(info.path) as container:
         stream = film_stream(container, info)
         complete = Completeness(container, stream, whole=True)
-        for packet in _packets(container, complete):
+        steady = SteadyPackets(container, stream, info.frame_rate)
+        for packet in _packets(steady, complete):
             if packet.stream is not stream or not packet.size:
                 continue
             if packet.pts is None:
@@ -154,6 +156,8 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
             key.append(packet.is_keyframe)
             size.append(packet.size)
             shown.append(not packet.is_discard)
+        if steady.jumps:
+            raise NotDivisibleError("its times jump")
         if complete.problem():
             raise NotDivisibleError("it is damaged")
     if not len(pts) or not key[0]:
@@ -177,16 +181,12 @@ def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
     return picture_stream(container, info.path)  # the file was replaced since it was probed
 
 
-def _packets(container: InputContainer, complete: Completeness) -> Iterator[Packet]:
+def _packets(steady: SteadyPackets, complete: Completeness) -> Iterator[Packet]:
     """All packets; of every stream, because each tells whether the film goes on to its end."""
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, IndexError):  # PyAV's end where streams turned up late
-            return
-        except av.FFmpegError as error:
-            raise NotDivisibleError("it is damaged") from error
-        if not complete.see(packet):
-            raise NotDivisibleError("it is damaged")
-        yield packet
+    try:
+        for packet in steady:
+            if not complete.see(packet):
+                raise NotDivisibleError("it is damaged")
+            yield packet
+    except av.FFmpegError as error:
+        raise NotDivisibleError("it is damaged") from error

@@ -27,6 +27,7 @@ from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, Run, film_stream
 from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film.steady import SteadyPackets
 
 Made = TypeVar("Made")
 
@@ -126,7 +127,8 @@ class SegmentReader(Generic[Made]):
         kept_from = 0
         with open_film(self._info.path) as container:
             stream = film_stream(container, self._info)
-            packets = enumerate(packet for packet in container.demux(stream) if packet.size)
+            steady = SteadyPackets(container, stream, self._info.frame_rate)
+            packets = enumerate(one for one in steady if one.stream is stream and one.size)
             for run in self._runs:
                 end = min(run.end_packet + _overlap(run), len(table.pts))
                 if run is self._runs[-1]:

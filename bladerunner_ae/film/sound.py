@@ -16,7 +16,9 @@ from moviepy.config import FFMPEG_BINARY
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.opening import open_film
+from bladerunner_ae.film.packets import film_stream
 from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film.steady import JUMPING_FORMATS, SteadyPackets
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 
@@ -131,14 +133,27 @@ def _encoder(path: Path, tracks: Sequence[SoundTrack]) -> Iterator[subprocess.Po
             process.stdout.close()
 
 
-def sound_packets(
-    container: InputContainer, streams: Sequence[AudioStream], origin: Fraction
+def film_packets(
+    container: InputContainer, info: FilmInfo, streams: Sequence[AudioStream]
 ) -> Iterator[Packet]:
-    """All packets of some audio streams, with times counted from `origin`.
+    """The packets of some audio streams of a film, at the times of its pictures.
+
+    Where the film's times jump, sound jumps along with the pictures.
+    """
+    if container.format.name not in JUMPING_FORMATS:
+        yield from container.demux(*streams)
+        return
+    wanted = {stream.index for stream in streams}
+    for packet in SteadyPackets(container, film_stream(container, info), info.frame_rate):
+        if packet.stream_index in wanted:
+            yield packet
+
+
+def sound_packets(packets: Iterator[Packet], origin: Fraction) -> Iterator[Packet]:
+    """Packets of audio streams with times counted from `origin`.
 
     Reading ends where the file cannot be read any further: the pictures' decoder has said so.
     """
-    packets = container.demux(*streams)
     previous: dict[int, int] = {}
     while True:
         try:
