@@ -19,6 +19,7 @@ from PIL import Image
 
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.film.decode import DecodedFrame, FrameReader, time_range
+from bladerunner_ae.film.looks import Look, LookReader
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, read_packet_table
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import RecordScaler
@@ -37,10 +38,14 @@ class RecordPicture:
 
     Attributes:
         encoded: a whole JPEG or PNG file.
+        look: what the frame looked like in the film.
+        interlaced: whether it consisted of two fields.
         thumbnail: uint8 [height, width, 3], RGB: the picture before compression, with fewer pixels.
     """
 
     encoded: bytes
+    look: Look
+    interlaced: bool
     thumbnail: NDArray[np.uint8] = field(compare=False)
 
 
@@ -143,10 +148,16 @@ class FrameEncoder:
 
     def _maker(self) -> Callable[[VideoFrame], RecordPicture]:
         scaler = RecordScaler(self._info, self._geometry)
-        return lambda frame: self._picture(scaler.scale(frame))
+        looks = LookReader(self._info.look)
 
-    def _picture(self, image: NDArray[np.uint8]) -> RecordPicture:
-        return RecordPicture(compress(image, self._options), thumbnail(image))
+        def make(frame: VideoFrame) -> RecordPicture:
+            look = looks.read(frame)
+            return self._picture(scaler.scale(frame, look), look, frame.interlaced_frame)
+
+        return make
+
+    def _picture(self, image: NDArray[np.uint8], look: Look, interlaced: bool) -> RecordPicture:
+        return RecordPicture(compress(image, self._options), look, interlaced, thumbnail(image))
 
     def _single_pass(self, first: int, end: int | None) -> Iterator[tuple[int, int, RecordPicture]]:
         """One decoder with threads of its own; compression runs in others."""
@@ -164,7 +175,8 @@ class FrameEncoder:
                 for frame in reader:
                     if end is not None and frame.index >= end:
                         break
-                    waiting.append((frame, pool.submit(self._picture, frame.image)))
+                    made = pool.submit(self._picture, frame.image, frame.look, frame.interlaced)
+                    waiting.append((frame, made))
                     most = min(most, max(_WAITING_BYTES // frame.image.nbytes, 2))
                     if len(waiting) >= most:
                         yield _result(*waiting.popleft())

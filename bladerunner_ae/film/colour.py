@@ -4,7 +4,7 @@ Films carry the code points of ISO/IEC 23091-2, or nothing, or what they should 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -14,7 +14,7 @@ _MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte24
              10: "bt2020"}  # fmt: skip
 _UNSPECIFIED_MATRIX = 2
 _CONSTANT_LUMINANCE = 10
-_FULL_RANGE = 2
+_LIMITED_RANGE, _FULL_RANGE = 1, 2
 _TRANSFERS = {1: "bt709", 6: "bt601", 13: "srgb", 14: "bt2020", 15: "bt2020", 16: "pq", 18: "hlg"}
 _HIGH_DYNAMIC_TAGS = (16, 18)
 _HIGH_DYNAMIC_RANGE = {"pq": "HDR10 (PQ)", "hlg": "HDR (HLG)"}
@@ -32,14 +32,20 @@ _STANDARD_DEFINITION_SHORT_SIDE = 576
 _HIGH_DEFINITION_LONG_SIDE = 1280
 
 
-@dataclass(frozen=True)
-class Colours:
-    """What a frame says of its colours; `FilmInfo` explains the names."""
+class Tags(NamedTuple):
+    """What a frame is tagged with; `FilmInfo` explains the names."""
 
     matrix: str
     full_range: bool
     transfer: str
     primaries: str
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What a film's first frame says of its colours; `FilmInfo` explains the names."""
+
+    tags: Tags
     peak_nits: float | None
     notes: list[str]
 
@@ -52,7 +58,24 @@ def read_colours(frame: VideoFrame) -> Colours:
     peak = _peak_nits(frame) if transfer in _HIGH_DYNAMIC_RANGE else None
     full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
     notes = [note, describe_conversion(transfer, primaries, peak)]
-    return Colours(matrix, full, transfer, primaries, peak, [note for note in notes if note])
+    return Colours(Tags(matrix, full, transfer, primaries), peak, [note for note in notes if note])
+
+
+def read_tags(frame: VideoFrame, usual: Tags) -> Tags:
+    """The tags of a frame; what it does not say is taken from `usual`."""
+    matrix = _MATRICES.get(int(frame.colorspace) or _UNSPECIFIED_MATRIX, usual.matrix)
+    if frame.format.is_rgb:
+        matrix = "rgb"
+    elif matrix == "rgb":
+        matrix = _matrix(frame)[0]
+    said = frame.color_range in (_LIMITED_RANGE, _FULL_RANGE)
+    full = frame.color_range == _FULL_RANGE if said else usual.full_range
+    return Tags(
+        matrix,
+        full or frame.format.name.startswith("yuvj"),
+        _TRANSFERS.get(frame.color_trc, usual.transfer),
+        _PRIMARIES.get(int(frame.color_primaries), usual.primaries),
+    )
 
 
 def is_converted(transfer: str, primaries: str) -> bool:

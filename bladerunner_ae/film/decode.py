@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from bladerunner_ae.film import images
 from bladerunner_ae.film.completeness import Completeness
 from bladerunner_ae.film.gaps import describe_jumps
+from bladerunner_ae.film.fields import deinterlaced
+from bladerunner_ae.film.looks import Look, LookReader
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import UNTIMED, film_stream
 from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
-from bladerunner_ae.film.scaling import FrameScaler, RecordScaler, deinterlaced
+from bladerunner_ae.film.scaling import FrameScaler, RecordScaler
 from bladerunner_ae.film.steady import JUMPING_FORMATS, SteadyPackets, from_key_frame
 from bladerunner_ae.film.tail import Tail
 from bladerunner_ae.film.timing import Clock
@@ -54,12 +56,16 @@ class DecodedFrame:
         index: place among the frames that are read, from 0.
         pts: time at which it is shown, in units of the film's time base; rises from frame to frame.
         image: uint8 [height, width, 3], RGB: the record's picture.
+        look: what it looked like in the film.
+        interlaced: whether it consisted of two fields.
         display: uint8 [height, width, 3], RGB: the upright film frame, or None if not asked for.
     """
 
     index: int
     pts: int
     image: NDArray[np.uint8]
+    look: Look
+    interlaced: bool
     display: NDArray[np.uint8] | None = None
 
 
@@ -118,14 +124,21 @@ class FrameReader:
         self._frames = Prefetch(source, ahead)
 
     def __iter__(self) -> Iterator[DecodedFrame]:
-        frames: Iterator[TimedFrame] = iter(self._frames)
-        if self._info.interlaced:
+        frames = self._looked_at()
+        if self._info.deinterlace:
             frames = deinterlaced(frames)
-        for index, (pts, frame) in enumerate(frames):
+        for index, ((pts, look, interlaced), frame) in enumerate(frames):
             if index < self._first:
                 continue
-            display = None if self._display is None else self._display.scale(frame)
-            yield DecodedFrame(index, pts, self._scaler.scale(frame), display)
+            display = None if self._display is None else self._display.scale(frame, look)
+            image = self._scaler.scale(frame, look)
+            yield DecodedFrame(index, pts, image, look, interlaced, display)
+
+    def _looked_at(self) -> Iterator[tuple[tuple[int, Look, bool], VideoFrame]]:
+        """Every frame, with what must be known of it before it is deinterlaced."""
+        looks = LookReader(self._info.look)
+        for pts, frame in self._frames:
+            yield (pts, looks.read(frame), frame.interlaced_frame), frame
 
     def close(self) -> None:
         """Stops the decoding threads; frames not yet taken are lost. Harmless twice."""

@@ -21,8 +21,9 @@ from bladerunner_ae.film.claims import (
     estimate_frames,
     film_start,
 )
-from bladerunner_ae.film.colour import describe_conversion, read_colours
-from bladerunner_ae.film.fields import are_interlaced
+from bladerunner_ae.film.colour import Tags, describe_conversion, read_colours
+from bladerunner_ae.film.fields import are_interlaced, may_have_fields
+from bladerunner_ae.film.looks import Look, first_look, frame_rotation
 from bladerunner_ae.film.opening import first_frame, open_film, other_pictures, picture_stream
 from bladerunner_ae.geometry import Size
 
@@ -57,7 +58,9 @@ class FilmInfo:
         primaries: "bt709", "bt2020", "p3", "dci-p3" ... or "unspecified".
         peak_nits: brightest light of a film in "pq" or "hlg", decided once for the whole film; else
             None.
-        interlaced: whether frames, here and there, consist of two fields.
+        interlaced: whether frames that were looked at, here and there, consist of two fields.
+        deinterlace: whether frames that consist of two fields, wherever they are, are made whole.
+        look: shape and colours of its first frame, as decoded; what all others are compared with.
         pixel_format: libav's name for the layout of the stored pixels.
         codec: name of the picture's codec.
         container: libav's name of the file format.
@@ -84,6 +87,8 @@ class FilmInfo:
     primaries: str
     peak_nits: float | None
     interlaced: bool
+    deinterlace: bool
+    look: Look
     pixel_format: str
     codec: str
     container: str
@@ -132,15 +137,9 @@ def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInf
 
 
 def without_deinterlacing(info: FilmInfo) -> FilmInfo:
-    """The same film with its fields left as they are; `FrameReader` goes by `interlaced`."""
+    """The same film with its fields left as they are; `FrameReader` goes by `deinterlace`."""
     notes = [_NOT_DEINTERLACING if note == _DEINTERLACING else note for note in info.notes]
-    return dataclasses.replace(info, interlaced=False, notes=notes)
-
-
-def frame_rotation(frame: VideoFrame) -> int:
-    """Degrees clockwise (0, 90, 180, 270) that make a decoded frame upright."""
-    # PyAV reports the display matrix counterclockwise; phones write multiples of 90 only.
-    return -round(frame.rotation / 90) * 90 % 360
+    return dataclasses.replace(info, deinterlace=False, notes=notes)
 
 
 def _film_info(
@@ -168,12 +167,11 @@ def _film_info(
         video_stream=stream.index,
         start_pts=start,
         film_start=film_start(container, start * time_base),
-        matrix=colours.matrix,
-        full_range=colours.full_range,
-        transfer=colours.transfer,
-        primaries=colours.primaries,
+        **colours.tags._asdict(),
         peak_nits=colours.peak_nits,
         interlaced=interlaced,
+        deinterlace=interlaced or may_have_fields(stream.codec_context.name),
+        look=first_look(frame, colours.tags),
         pixel_format=frame.format.name,
         codec=stream.codec_context.name,
         container=container.format.name,
@@ -250,6 +248,8 @@ def _probe_images(folder: Path, frame_rate: Fraction) -> FilmInfo:
         primaries="bt709",
         peak_nits=None,
         interlaced=False,
+        deinterlace=False,
+        look=Look(*sequence.size, Fraction(1), 0, Tags("rgb", True, "srgb", "bt709")),
         pixel_format="rgb24",
         codec=sequence.codec,
         container="images",
