@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film import images
 from bladerunner_ae.film.completeness import Completeness
-from bladerunner_ae.film.gaps import describe_jumps
 from bladerunner_ae.film.fields import deinterlaced
+from bladerunner_ae.film.gaps import describe_jumps
 from bladerunner_ae.film.looks import Look, LookReader
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import UNTIMED, film_stream
