@@ -50,7 +50,7 @@ def describe_gaps(
         missing = round(float(promised_end / time_base - pts[-1]) / usual - 1)
         if missing > 0:
             found.append(f"it ends {_number(missing, 'frame')} before its promised end")
-    return f"{' and '.join(found)}: frames were lost, or never there" if found else ""
+    return f"{' and '.join(found)}: its rate varies, or frames were lost" if found else ""
 
 
 def describe_late_start(first: Fraction, film_start: Fraction) -> str:
