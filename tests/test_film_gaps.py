@@ -25,7 +25,8 @@ def test_an_even_film_has_no_gaps() -> None:
 def test_lost_frames_are_counted() -> None:
     lost = EVEN[:24] + EVEN[27:60] + EVEN[61:]
     assert describe_gaps(lost, MILLISECOND) == (
-        "its times have 2 gaps of 4 frames, the first at 1.0 s: its rate varies, or frames were lost"
+        "its times have 2 gaps of 4 frames, the first at 1.0 s: its rate varies, or frames were "
+        "lost"
     )
     assert describe_gaps(EVEN[:-1], MILLISECOND, Fraction(100, 24)) == (
         "it ends 1 frame before its promised end: its rate varies, or frames were lost"
