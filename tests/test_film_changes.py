@@ -224,3 +224,37 @@ def test_another_shape_on_the_way(tmp_path: Path, kind: str, codec: tuple[str, .
         height, width = picture.shape[:2]
         alone = read(probe_film(tmp_path / f"{number}.ts"), size=(height, width))[25]
         assert np.abs(picture.astype(int) - alone).mean() < 3
+
+
+def coded(folder: Path, number: int, matrix: str, light: str = "bt709") -> Path:
+    """A part in which half of the picture is red, coded by some matrix and tagged so."""
+    red = f"drawbox=w=80:color=0xc03020:t=fill,scale=out_color_matrix={matrix}:out_range=tv"
+    primaries = "bt2020" if light == "smpte2084" else light
+    tags = f"colorspace={matrix}:range=tv:color_primaries={primaries}:color_trc={light}"
+    return part(folder / f"{number}.ts", range(50 * number, 50 * number + 50), *H264,
+                filters=f"{red},setparams={tags}")  # fmt: skip
+
+
+def test_other_colours_on_the_way(tmp_path: Path) -> None:
+    parts = [coded(tmp_path, number, tag) for number, tag in enumerate(("smpte170m", "bt709"))]
+    film = joined(tmp_path / "film.ts", *parts)
+    card = convert(film, tmp_path / "a", threads=1)
+    assert card.notes == [
+        "its colours change on the way (at 2.0 s, bt601, limited range to bt709, limited range): "
+        "each part is read by its own"
+    ]
+    assert convert(film, tmp_path / "b", threads=4) == card
+    made = pictures(card, tmp_path / "a" / "film")
+    first, second = (made[number][30:60, 20:60].mean((0, 1)) for number in (25, 75))
+    assert np.abs(first - second).max() < 5  # 13 if the second were read as the first
+    assert np.abs(first - (0xC0, 0x30, 0x20)).max() < 5
+
+
+def test_another_light_on_the_way(tmp_path: Path) -> None:
+    parts = coded(tmp_path, 0, "bt709"), coded(tmp_path, 1, "bt2020nc", "smpte2084")
+    assert convert(joined(tmp_path / "film.ts", *parts), tmp_path).notes == [
+        "its colours change on the way (at 2.0 s, bt709, limited range to bt2020, limited range): "
+        "each part is read by its own",
+        "its light changes on the way (at 2.0 s, bt709 bt709 to bt2020 pq): all is shown as the "
+        "first",
+    ]
