@@ -143,7 +143,9 @@ def _retimed(
     before the k-th time; so the times themselves, put off by the delay, serve as decoding times.
     """
     times, delay = timeline.times, 0
-    step = max(round(1 / timeline.rate / timeline.time_base), 1)
+    # Not the mean: after a long gap it would put the first decoding far before the film's start.
+    step = times[1] - times[0] if len(times) > 1 else round(1 / timeline.rate / timeline.time_base)
+    step = max(step, 1)
     count = 0
     for packet in source.demux(source.streams.video[0]):
         if not packet.size or packet.pts is None or packet.dts is None:

@@ -8,6 +8,7 @@ sound alike, so that its first frame follows the last frame of the part before i
 Files of other kinds are passed through: a long step is legal there, a still picture.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ _WRAP = 2**33
 _LONGEST_STEP = 10 * _UNITS
 _LONGEST_SLIP = _UNITS // 10
 
+# Sound of two parts may overlap by so much: then the earlier goes on to its end.
+_SHORT_OVERLAP = 3 * _UNITS // 10
+
 # How much is read on to find the first frame of a new part: it may lie behind the key frame.
 _MOST_PICTURES = 32
 _MOST_PACKETS = 4000
@@ -47,6 +51,7 @@ class _Part:
     Attributes:
         number: of the part, from 0.
         latest: the latest time of decoding in it, as in the file.
+        last: the time at which its last picture so far is shown, as in the file.
         shift: what is added to its times; None until its first frame is known.
         shown: times of its pictures while there is no shift.
         sure: whether its first frame is known.
@@ -54,6 +59,7 @@ class _Part:
 
     number: int
     latest: int
+    last: int | None = None
     shift: int | None = None
     shown: list[int] = field(default_factory=list)
     sure: bool = False
@@ -84,7 +90,7 @@ class SteadyPackets:
         self._held: deque[tuple[Packet, _Part | None]] = deque()
         self._held_bytes = 0
         self._first_shown: int | None = None
-        self._last_shown = 0
+        self._last_shown = self._sound_end = 0
         self.jumps: list[int] = []
 
     def __iter__(self) -> Iterator[Packet]:
@@ -124,9 +130,7 @@ class SteadyPackets:
             if packet.stream.type in ("video", "audio"):  # others come when they come
                 part.latest = max(part.latest, unwrapped)
             if packet.pts is not None:
-                packet.pts = _nearest(packet.pts, unwrapped)
-                if packet.stream is self._picture:
-                    self._note_picture(part, packet.pts, unwrapped)
+                packet.pts = self._shown(packet, part, unwrapped)
             if packet.dts is not None:
                 packet.dts = unwrapped
         self._held.append((packet, part))
@@ -164,6 +168,19 @@ class SteadyPackets:
         self._parts.append(_Part(newest.number + 1, time))
         return self._parts[-1]
 
+    def _shown(self, packet: Packet, part: _Part, decoded: int) -> int:
+        """The time at which a packet is shown, without wraps."""
+        shown = _nearest(packet.pts or 0, decoded)
+        wrong = abs(shown - decoded) > _LONGEST_STEP
+        if packet.stream is not self._picture:
+            return decoded if wrong else shown
+        if wrong:
+            # libav takes the time of a part's last frame from the first of the next part.
+            shown = decoded if part.last is None else part.last + round(self._step)
+        part.last = shown if part.last is None else max(part.last, shown)
+        self._note_picture(part, shown, decoded)
+        return shown
+
     def _note_picture(self, part: _Part, shown: int, decoded: int) -> None:
         for older in self._parts:
             older.sure = older.sure or older.number < part.number
@@ -198,16 +215,31 @@ class SteadyPackets:
             following = even if abs(even - following) <= 2 else following
         time = packet.dts if packet.dts is not None else packet.pts
         first = min(part.shown, default=time or 0)
+        late = self._sound_end - (following - first + self._first_sound(part, first))
+        if late > _SHORT_OVERLAP:
+            # The last picture stands still until the sound before it has ended.
+            following += math.ceil(late / self._step) * self._step
         part.shift = round(following - first)
         if part.shown:  # else a sound's time was off, or belongs to another programme
             self.jumps.append(first + part.shift)
         part.shown.clear()
+
+    def _first_sound(self, part: _Part, default: int) -> int:
+        """When a part's sound begins, as far as it is known."""
+        times = [
+            packet.pts
+            for packet, its in self._held
+            if its is part and packet.stream.type == "audio" and packet.pts is not None
+        ]
+        return min(times, default=default)
 
     def _move(self, packet: Packet, shift: int) -> None:
         if packet.dts is not None:
             packet.dts += shift
         if packet.pts is not None:
             packet.pts += shift
+            if packet.stream.type == "audio":
+                self._sound_end = max(self._sound_end, packet.pts + (packet.duration or 0))
             if packet.stream is self._picture:
                 self._last_shown = max(self._last_shown, packet.pts)
                 if self._first_shown is None or packet.pts < self._first_shown:
