@@ -118,29 +118,30 @@ def _call_main(main: Callable[[], int | None]) -> int:
     try:
         with interruption.working():
             return main() or 0
-    except (BladerunnerError, RecordsError) as error:
-        return _report(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _say_stopped(signal.SIGINT)
     except interruption.Terminated:
         return _say_stopped(signal.SIGTERM)
-    except OSError as error:
+    except Exception as error:
         if isinstance(error, BrokenPipeError) and _no_reader():
             return _NO_READER
-        where = f"{error.filename}: " if error.filename else ""
-        code = 2 if error.errno in _BAD_PATH else 3
-        return _report(f"{where}{error.strerror or error}", code)
-    except Exception as error:
         if stopped := interruption.signal_that_came():  # native code made another error of it
             return _say_stopped(stopped)
-        if reason := storage.failure(error):
-            return _report(f"a remote store failed ({reason}); run the same command again", 3)
-        # a fault of ours: still one line, the traceback on request
-        return _report(
-            f"unexpected {type(error).__name__}: {_first_line(error)} "
-            "(--verbosity=1 shows the traceback)",
-            3,
-        )
+        return _report(*explain(error))
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """Returns an error in one line, and the exit code that it deserves."""
+    if isinstance(error, BladerunnerError | RecordsError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", 2 if error.errno in _BAD_PATH else 3
+    if reason := storage.failure(error):
+        return f"a remote store failed ({reason}); run the same command again", 3
+    # a fault of ours: still one line, the traceback on request
+    what = f"unexpected {type(error).__name__}: {_first_line(error)}"
+    return f"{what} (--verbosity=1 shows the traceback)", 3
 
 
 def _say_stopped(number: signal.Signals) -> int:

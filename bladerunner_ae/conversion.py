@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import bladerunner_ae
 from bladerunner_ae.conversion_facts import Facts
-from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.conversion_options import ConversionOptions, nothing_read, refuse_too_large
 from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
@@ -25,6 +25,7 @@ from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.progress import Progress
 from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
 from tfrecords.schema import Frame
+from tfrecords.wording import counted
 from tfrecords.writer import FilmWriter
 
 
@@ -80,11 +81,12 @@ class Plan:
         """Says it in a line."""
         height, width = self.geometry.raster
         frames = self.frames_estimate()
-        count = "an unknown number of" if frames is None else f"about {frames}"
+        count = "an unknown number of frames" if frames is None else counted(frames, "frame")
+        about = "" if frames is None else "about "
         return (
-            f"{self.info.path}: {count} frames of {self.info.stored[0]}x{self.info.stored[1]} -> "
+            f"{self.info.path}: {about}{count} of {self.info.stored[0]}x{self.info.stored[1]} -> "
             f"{self.directory}, {height}x{width}, {self.options.image_format}, "
-            f"{self.options.num_shards} shards"
+            f"{counted(self.options.num_shards, 'shard')}"
         )
 
 
@@ -107,6 +109,7 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         info.stored, info.sample_aspect, bars, raster if any(raster) else None, options.fit,
         options.pixels, options.multiple,
     )  # fmt: skip
+    refuse_too_large(geometry.raster)
     return Plan(info, options, geometry, directory, stamp)
 
 
@@ -160,11 +163,9 @@ def convert_film(
         _refuse_changed(plan, writer)
         if not facts.times or (encoder.problem and strict):
             writer.discard()
-            raise InputError(
-                f"{info.path}: {encoder.problem}; nothing was written (--strict)"
-                if facts.times
-                else f"{info.path}: no frame of it can be read in the range asked for"
-            )
+            if not facts.times:
+                raise nothing_read(info.path, options, encoder.problem)
+            raise InputError(f"{info.path}: {encoder.problem}; nothing was written (--strict)")
         return writer.commit(
             lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
         )
@@ -201,7 +202,8 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     notes = [*info.notes, *facts.notes(info)]
     notes += filter(None, (late, reading.jumps, gaps, reading.problem))
     if reading.repaired_timestamps:
-        notes.append(f"{reading.repaired_timestamps} frames had no usable time of their own")
+        count = counted(reading.repaired_timestamps, "frame")
+        notes.append(f"{count} had no usable time of their own")
     if reading.single_pass and info.kind == "film":
         notes.append(f"read in a single pass: {reading.single_pass}")
     return notes

@@ -11,7 +11,9 @@ from bladerunner_ae.film.source import source_facts, source_stamp
 from bladerunner_ae.publishing import UPLOAD_NAME
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
+from tfrecords.shards import is_all_shards
 from tfrecords.storage import Location
+from tfrecords.wording import changed_option
 
 
 def finished_card(
@@ -30,8 +32,8 @@ def finished_card(
         replaced.
 
     Raises:
-        InputError: something else is there: another film, other options, or no records at all
-            (these are not even overwritten).
+        InputError: something else is there: another film, other options, shards without their
+            card, or no records at all (these are not even overwritten).
         RecordsError: the records are damaged.
     """
     found = storage.names(directory)
@@ -40,6 +42,13 @@ def finished_card(
     if CARD_NAME not in found:
         if UPLOAD_NAME in found:
             return None
+        if is_all_shards(found):
+            if overwrite:
+                return None
+            raise InputError(
+                f"{directory}: holds shards but their card {CARD_NAME} is missing; put it back, or "
+                "use --overwrite to convert the film again"
+            )
         raise InputError(
             f"{directory}: exists and holds no records; choose another --output_dir or remove it"
         )
@@ -63,7 +72,7 @@ def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list
     # Records of before an option existed were made as its default makes them.
     before = ConversionOptions().to_json(kind) | card.options
     found = [
-        f"{name}: {before.get(name)} -> {value}"
+        changed_option(name, before.get(name), value)
         for name, value in now.items()
         if before.get(name) != value
     ]

@@ -26,6 +26,7 @@ from bladerunner_ae.progress import Progress
 from tfrecords import storage
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location, location
+from tfrecords.wording import counted
 
 _WORST_SHOTS = 5
 _SHEET_FRAMES = 18
@@ -170,7 +171,7 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     """Says the result in lines for a terminal."""
     lines = [
         f"{label}: PSNR {group['psnr']:.2f} dB, SSIM {group['ssim']:.3f} "
-        f"over {group['frames']} frames"
+        f"over {counted(group['frames'], 'frame')}"
         for label, group in result["groups"].items()
     ]
     worst = sorted(result["shots"], key=lambda shot: shot["psnr"])[:_WORST_SHOTS]

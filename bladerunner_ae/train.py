@@ -35,6 +35,7 @@ from bladerunner_ae.errors import UsageError
 from tfrecords import storage
 from tfrecords.mixture import BALANCES, FilmPart, check_together
 from tfrecords.storage import Location
+from tfrecords.wording import counted
 
 _TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "seed", "checkpoint_every",
                 "sample_every", "log_every")  # fmt: skip
@@ -216,10 +217,10 @@ def _plan(config: Any, replicas: int) -> str:
     names = ", ".join(film["name"] for film in config.films)
     frames = sum(film["frames"] for film in config.films)
     return (
-        f"{names}: {frames} frames ({held} held out), "
+        f"{names}: {counted(frames, 'frame')} ({held} held out), "
         f"{model.height}x{model.width}, preset {config.preset}, objective {config.objective}, "
-        f"{train.steps} steps of {train.batch_size} frames, {train.precision}, "
-        f"{replicas} device{'s' if replicas > 1 else ''}"
+        f"{counted(train.steps, 'step')} of {counted(train.batch_size, 'frame')}, "
+        f"{train.precision}, {counted(replicas, 'device')}"
     )
 
 

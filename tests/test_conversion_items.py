@@ -260,7 +260,7 @@ def test_parts_that_are_gone_and_films_that_change(
     film.write_bytes(film_factory(**FILM | {"seed": 1}).read_bytes())
     with pytest.raises(InputError, match="changed while it was converted"):
         make_item(items[0], call)
-    with pytest.raises(RecordsError, match=r"unfinished run with other options is there \(film"):
+    with pytest.raises(RecordsError, match="unfinished run of another film, or of an ear"):
         plan_film(film, call)
     film.unlink()
     with pytest.raises(InputError, match="no such file"):

@@ -191,7 +191,9 @@ def test_without_card_the_shards_tell(film: Path) -> None:
         (10, 10),
     ]
     lines = [str(damage) for damage in found.damages]
-    assert lines[0] == "film.json: has no film.json, so its conversion did not finish"
+    assert lines[0] == (
+        "film.json: has no film.json, the card without which its records mean nothing"
+    )
     assert f"{SHARDS[2]}: the shard is missing" in lines
     assert any(SHARDS[3] in line and "record 0 (from 0)" in line for line in lines)
     assert describe(found)

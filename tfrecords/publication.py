@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfrecords.card import CARD_NAME, FilmCard, load_card
 from tfrecords.errors import RecordsError
+from tfrecords.shards import is_all_shards
 
 
 def refuse_to_replace(directory: Path, overwrite: bool) -> None:
@@ -18,8 +19,8 @@ def refuse_to_replace(directory: Path, overwrite: bool) -> None:
 
     Args:
         directory: DATA/<film>.
-        overwrite: whether a folder of records may be replaced. Of another kind of folder only an
-            empty one is ever replaced.
+        overwrite: whether a folder of records may be replaced, also one whose card is lost. Of
+            another kind of folder only an empty one is ever replaced.
     """
     if not directory.exists():
         return
@@ -27,7 +28,8 @@ def refuse_to_replace(directory: Path, overwrite: bool) -> None:
         raise RecordsError(f"{directory}: is a file; choose another folder")
     if not any(directory.iterdir()):
         return
-    if not (directory / CARD_NAME).exists():
+    names = [path.name for path in directory.iterdir()]
+    if CARD_NAME not in names and not is_all_shards(names):
         raise RecordsError(
             f"{directory}: is not empty and holds no {CARD_NAME}; choose another folder"
         )

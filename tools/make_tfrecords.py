@@ -2,14 +2,15 @@
 
 Every frame is kept, in the order of showing, upright, in the film's own shape and colours; black
 bars are cut off. DATA/<film>/film.json is written last: its presence means the records are whole.
-Run again, a finished film is left alone.
+Run again, a finished film is left alone. Of several films one that fails gets an `error:` line, the
+others are converted, and the exit code is 2; a full disk stops all.
 
 Examples:
   python tools/make_tfrecords.py --film=my_film.mp4 --output_dir=data
   python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --height=144
   python tools/make_tfrecords.py --film=frames_folder --frame_rate=25 --output_dir=data --format=png
   python tools/make_tfrecords.py --film=my_film.mp4 --output_dir=data --start=0:10:00 --duration=90
-  python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --runner=beam \
+  python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --runner=beam \\
       --beam_options="--direct_running_mode=multi_processing --direct_num_workers=0"
 """
 
@@ -28,6 +29,7 @@ from typing import Any
 from absl import flags
 
 from bladerunner_ae import conversion, publishing
+from bladerunner_ae.cli import explain
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.conversion_finished import finished_card
 from bladerunner_ae.conversion_options import ConversionOptions
@@ -37,6 +39,7 @@ from bladerunner_ae.geometry import FITS
 from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate, parse_time
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location, RemotePath, location
+from tfrecords.wording import counted
 
 
 def options_from_flags(values: Any) -> ConversionOptions:
@@ -87,6 +90,23 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     print(summary(directory, card))
 
 
+def converted(film: Path, values: Any, options: ConversionOptions) -> bool:
+    """Converts one film of several: says why if that fails, and lets the others go on.
+
+    Raises:
+        Exception: it failed for no reason of the film's, such as a full disk.
+    """
+    try:
+        convert(film, values, options)
+    except Exception as error:
+        line, code = explain(error)
+        if code > InputError.exit_code:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return False
+    return True
+
+
 def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions) -> int:
     """Converts films as a pipeline; returns the exit code. Each that failed gets a line."""
     from bladerunner_ae import beam_conversion
@@ -111,14 +131,10 @@ def summary(directory: Location, card: FilmCard) -> str:
     """One line: where, how many, how large, how fast."""
     speed = f"about {float(card.frame_rate):.3f}" if card.variable_rate else str(card.frame_rate)
     return (
-        f"{directory}: {_count(card.frames, 'frame')} {card.height}x{card.width}, {speed} fps, "
-        f"{_count(len(card.shot_starts), 'shot')}, {_count(len(card.shards), 'shard')}, "
+        f"{directory}: {counted(card.frames, 'frame')} {card.height}x{card.width}, {speed} fps, "
+        f"{counted(len(card.shot_starts), 'shot')}, {counted(len(card.shards), 'shard')}, "
         f"{sum(shard.bytes for shard in card.shards) / 2**20:.1f} MiB"
     )
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def main() -> int:
@@ -134,9 +150,11 @@ def main() -> int:
         raise UsageError("--beam_options are for --runner=beam")
     if values.runner == "beam" and not values.dry_run:
         return convert_with_beam(films, values, options)
-    for film in films:
-        convert(film, values, options)
-    return 0
+    if len(films) == 1:
+        convert(films[0], values, options)
+        return 0
+    failed = [film for film in films if not converted(film, values, options)]
+    return InputError.exit_code if failed else 0
 
 
 def cli() -> None:

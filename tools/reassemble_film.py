@@ -46,6 +46,7 @@ from bladerunner_ae.reassembly import (
 )
 from tfrecords.card import load_card
 from tfrecords.storage import Location, location
+from tfrecords.wording import counted
 
 
 def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
@@ -125,8 +126,8 @@ def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry
 def _report(result: Reassembly, film: Path) -> None:
     if result.problem:
         print(
-            f"warning: {film}: {result.problem}; the {result.frames} frames that could be read "
-            "were written",
+            f"warning: {film}: {result.problem}; what could be read was written: "
+            f"{counted(result.frames, 'frame')}",
             file=sys.stderr,
         )
     for line in result.report():

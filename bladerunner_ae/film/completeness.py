@@ -100,7 +100,10 @@ class Completeness:
         """
         if not self._whole or not self._key_seen or not self._before_first_key:
             return ""
-        return f"up to {self._before_first_key} frames at its beginning lean on others before it"
+        count = self._before_first_key
+        if count == 1:
+            return "up to 1 frame at its beginning leans on others before it"
+        return f"up to {count} frames at its beginning lean on others before it"
 
     def damage(self) -> str:
         """What could not be decoded of the packets seen so far, or ""."""
