@@ -154,4 +154,6 @@ def _promised_end(container: InputContainer) -> Fraction | None:
     """
     if container.duration is None or container.format.name in ("mpegts", "mpeg"):
         return None
-    return Fraction(container.duration + (container.start_time or 0), av.time_base)
+    # Matroska's duration, and each stream's, counts from 0 wherever the film begins.
+    start = 0 if container.format.name.startswith("matroska") else container.start_time or 0
+    return Fraction(container.duration + start, av.time_base)

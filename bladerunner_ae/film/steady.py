@@ -29,6 +29,9 @@ _WRAP = 2**33
 _LONGEST_STEP = 10 * _UNITS
 _LONGEST_SLIP = _UNITS // 10
 
+# The picture's first frame may come so long after the file's first sound.
+_LATEST_START = 60 * _UNITS
+
 # Sound of two parts may overlap by so much: then the earlier goes on to its end.
 _SHORT_OVERLAP = 3 * _UNITS // 10
 
@@ -139,8 +142,11 @@ class SteadyPackets:
     def _reference(self, time: int) -> int:
         """What the first time of a stream is near to."""
         if not self._parts:
-            start = self._picture.start_time
-            self._parts.append(_Part(0, time if start is None else start, shift=0))
+            start = time if self._picture.start_time is None else self._picture.start_time
+            near = _nearest(time, start)
+            # Else it is of another programme, with a clock of its own.
+            here = near if abs(near - start) <= _LATEST_START else start
+            self._parts.append(_Part(0, here, shift=0))
         return self._parts[-1].latest
 
     def _part(self, packet: Packet, time: int) -> _Part:
@@ -171,7 +177,7 @@ class SteadyPackets:
     def _shown(self, packet: Packet, part: _Part, decoded: int) -> int:
         """The time at which a packet is shown, without wraps."""
         shown = _nearest(packet.pts or 0, decoded)
-        wrong = abs(shown - decoded) > _LONGEST_STEP
+        wrong = not -_LONGEST_STEP <= shown - decoded <= part.latest - decoded + _LONGEST_STEP
         if packet.stream is not self._picture:
             return decoded if wrong else shown
         if wrong:
