@@ -23,13 +23,15 @@ from bladerunner_ae.film.looks import Look, LookReader
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, read_packet_table
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import RecordScaler
-from bladerunner_ae.film.segments import SegmentReader, default_threads
+from bladerunner_ae.film.segments import UNDECODABLE, SegmentReader, default_threads
 from bladerunner_ae.film.shots import thumbnail
 from bladerunner_ae.geometry import Geometry
 
 # Pictures of a single pass wait for compression in at most this much memory.
 _WAITING_BYTES = 64 * 2**20
 _MOST_WAITING = 64
+
+_HIDDEN_DAMAGE = "the data of its picture is damaged, but its decoder does not say where"
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,9 @@ class FrameEncoder:
                     yield _result(*waiting.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
-            self.problem, self.jumps = reader.problem, reader.jumps
+            # Other decoders may have been told to fail where this one only makes up for it.
+            hidden = _HIDDEN_DAMAGE if self.single_pass == UNDECODABLE else ""
+            self.problem, self.jumps = reader.problem or hidden, reader.jumps
             self.repaired_timestamps = reader.repaired_timestamps
 
 
