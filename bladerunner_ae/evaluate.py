@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.parsing import parse_png
 from bladerunner_ae.progress import Progress
 from tfrecords import storage
 from tfrecords.card import FilmCard
@@ -190,15 +191,14 @@ def main() -> None:
     from bladerunner_ae.run_folder import write_json
 
     values = flags.FLAGS
+    contact_sheet = parse_png("contact_sheet", values.contact_sheet)
     result = evaluate_film(
         location(values.model), location(values.data), values.batch_size, values.max_frames
     )
     for line in describe(result):
         print(line)
-    if values.contact_sheet:
-        write_contact_sheet(
-            location(values.model), location(values.data), location(values.contact_sheet)
-        )
+    if contact_sheet is not None:
+        write_contact_sheet(location(values.model), location(values.data), contact_sheet)
     if values.output:
         output = location(values.output)
         storage.make_parent(output)

@@ -17,8 +17,9 @@ from bladerunner_ae.trainer import Trainer
 from bladerunner_ae.training_log import TrainingLog
 from tfrecords import storage
 from tfrecords.card import load_card
+from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
-from tfrecords.reader import find_damage, mixed_frames, through_service
+from tfrecords.reader import find_damage, mixed_frames, through_service, unexplained_loss
 from tfrecords.storage import Location
 
 _KEPT_CHECKPOINTS = 3
@@ -177,11 +178,29 @@ def fit(
         log.close()
         print(f"stopped at step {trainer.steps_done}, checkpoint written", file=sys.stderr)
         raise
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
-        for part in parts:
-            if error := find_damage(part.directory, part.card):
-                raise error from None
-        raise
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        explained = explain_reading(error, parts)
+        if explained is None:
+            raise
+        raise explained from None
+
+
+def explain_reading(error: tf.errors.OpError, parts: Sequence[FilmPart]) -> RecordsError | None:
+    """What is wrong with a run's records that made a step fail.
+
+    Args:
+        error: what TensorFlow made of it.
+        parts: the films.
+
+    Returns:
+        One line, or None if the step failed for another reason than the records.
+    """
+    for part in parts:
+        if damage := find_damage(part.directory, part.card):
+            return damage
+    if isinstance(error, tf.errors.DataLossError):
+        return unexplained_loss(*(part.directory for part in parts))
+    return None
 
 
 def export(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:
