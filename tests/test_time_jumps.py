@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from array import array
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -11,11 +12,17 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from bladerunner_ae.conversion import convert_film, plan_conversion
+from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.film.decode import FrameReader
 from bladerunner_ae.film.packets import NotDivisibleError, read_packet_table
 from bladerunner_ae.film.probe import probe_film
+from bladerunner_ae.film.retime import join_with_sound, make_timeline
+from bladerunner_ae.film.sound import plan_sound
 from bladerunner_ae.film.timing import constant_rate
-from tests.synthetic_film import read_number
+from bladerunner_ae.film.verify import Verification, read_sound, verify_film
+from bladerunner_ae.film.write import Encoding, PictureWriter
+from tests.synthetic_film import beep_times, flash_times, read_number
 
 FilmFactory = Callable[..., Path]
 RATE = Fraction(25)
@@ -142,3 +149,92 @@ def test_long_still_pictures_are_no_jump(film_factory: FilmFactory, tmp_path: Pa
         seconds = [float((time - pts[0]) * probe_film(slow).time_base) for time in pts]
         assert numbers == [0, 1, 2, 3] and not reader.jumps
         assert seconds == pytest.approx([0, 12, 24, 36], abs=0.001)
+
+
+def written(film: Path, output: Path) -> Verification:
+    """Writes a film's own pictures with its sound, as a dream is, and verifies the result."""
+    info, pts = probe_film(film), array("q")
+    pictures = output.with_name("pictures.mp4")
+    filters = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
+    with (
+        FrameReader(info) as reader,
+        PictureWriter(pictures, (96, 160), filters, info.frame_rate, Encoding()) as writer,
+    ):
+        for frame in reader:
+            pts.append(frame.pts)
+            writer.write(frame.image)
+    timeline, tracks = make_timeline(pts, info), plan_sound(info, output.suffix)
+    join_with_sound(pictures, output, timeline, info, tracks, info.frame_rate)
+    return verify_film(output, info, pts, timeline, tracks, read_sound(info))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "offsets", "output"),
+    [
+        ("ts", ("0", "1000"), "out.mp4"),
+        ("ts", ("1000", "0"), "out.mkv"),
+        ("ts", ("0", "0"), "out.mp4"),
+        ("ts", (NEAR_WRAP, "0"), "out.mp4"),
+        ("mpg", ("0", "1000"), "out.mp4"),
+        ("mpg", ("1000", "0"), "out.mkv"),
+    ],
+)
+def test_sound_jumps_along_with_its_pictures(
+    film_factory: FilmFactory, tmp_path: Path, suffix: str, offsets: tuple[str, str], output: str
+) -> None:
+    one = recording(film_factory, f"1.{suffix}", 90, offsets[0])
+    two = recording(film_factory, f"2.{suffix}", 40, offsets[1], seed=1)
+    found = written(joined(tmp_path / f"film.{suffix}", [one, two]), tmp_path / output)
+    assert found.frames == 130 and "packets identical" in found.sound[0]
+    in_sync(tmp_path / output, [5, 15, 25, 35, 45, 55, 65, 75, 85, 95, 105, 115, 125])
+
+
+def in_sync(film: Path, frames: Sequence[int]) -> None:
+    """Flashes and beeps come at the same times: those of certain frames at 25 a second."""
+    flashes, beeps = flash_times(film), beep_times(film)
+    first = flashes[0] - frames[0] / 25
+    assert flashes == pytest.approx([first + number / 25 for number in frames], abs=0.0011)
+    assert beeps == pytest.approx(flashes, abs=0.015)
+
+
+@pytest.mark.parametrize("offset", ["1000", NEAR_WRAP])
+def test_sound_that_is_encoded_anew_jumps_along(
+    film_factory: FilmFactory, tmp_path: Path, offset: str
+) -> None:
+    # mp4 does not hold DTS.
+    parts = [
+        film_factory(
+            f"{number}.ts", frames=90, rate=RATE, height=96, width=160, flash_every=10,
+            audio_codec="dca", extra_ffmpeg_args=("-strict", "-2", "-output_ts_offset", start),
+        )
+        for number, start in enumerate((offset, "0"))
+    ]  # fmt: skip
+    found = written(joined(tmp_path / "film.ts", parts), tmp_path / "out.mp4")
+    assert found.sound == ["re-encoded as aac because .mp4 does not hold dts"]
+    in_sync(tmp_path / "out.mp4", range(5, 180, 10))
+
+
+def test_sound_longer_than_its_pictures_is_heard_to_its_end(
+    film_factory: FilmFactory, tmp_path: Path
+) -> None:
+    longer = ("-af", "apad=pad_dur=2", "-output_ts_offset", "0")
+    one = film_factory("1.ts", frames=40, rate=RATE, height=96, width=160, flash_every=10,
+                       extra_ffmpeg_args=longer)  # fmt: skip
+    two = recording(film_factory, "2.ts", 40, "1000", seed=1)
+    written(joined(tmp_path / "film.ts", [one, two]), tmp_path / "out.mp4")
+    # The last picture of the first part stands still for two seconds more, to a whole frame.
+    in_sync(tmp_path / "out.mp4", [5, 15, 25, 35, 96, 106, 116, 126])
+
+
+def test_the_card_says_where_times_jump(film_factory: FilmFactory, tmp_path: Path) -> None:
+    parts = [recording(film_factory, f"{n}.ts", 40, start) for n, start in enumerate(("0", "3600"))]
+    plan = plan_conversion(
+        joined(tmp_path / "film.ts", parts), tmp_path, ConversionOptions(num_shards=4)
+    )
+    card = convert_film(plan)
+    assert (card.frames, card.frame_rate, card.variable_rate) == (80, 25, False)
+    assert [shard.frames for shard in card.shards] == [20] * 4
+    assert card.notes == [
+        "its times jump once at 1.6 s; the frames follow each other without a gap",
+        "read in a single pass: its times jump",
+    ]

@@ -22,6 +22,15 @@ def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
     return tuple(dict.fromkeys(rates)) or (Fraction(24),)
 
 
+def claimed_length(container: InputContainer) -> Fraction | None:
+    """Seconds that a file claims to last, or None if it does not say."""
+    if container.duration is None:
+        return None
+    # Matroska's duration counts from 0, wherever the film begins.
+    start = container.start_time or 0 if container.format.name.startswith("matroska") else 0
+    return Fraction(container.duration - start, av.time_base)
+
+
 def estimate_frames(
     container: InputContainer, stream: VideoStream, time_base: Fraction, rate: Fraction
 ) -> int | None:
@@ -32,9 +41,8 @@ def estimate_frames(
         return min(by_time, stream.frames) if stream.frames else by_time
     if stream.frames:
         return stream.frames
-    if container.duration:
-        return round(Fraction(container.duration, av.time_base) * rate)
-    return None
+    length = claimed_length(container)
+    return round(length * rate) if length else None
 
 
 def film_start(container: InputContainer, picture_start: Fraction) -> Fraction:

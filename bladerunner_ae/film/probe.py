@@ -9,13 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from bladerunner_ae.film import images
 from bladerunner_ae.film.claims import (
+    claimed_length,
     claimed_rates,
     describe_stream,
     estimate_frames,
@@ -163,7 +163,7 @@ def _film_info(
         rate_candidates=rates,
         time_base=time_base,
         frames_estimate=estimate_frames(container, stream, time_base, rates[0]),
-        duration=None if container.duration is None else Fraction(container.duration, av.time_base),
+        duration=claimed_length(container),
         video_stream=stream.index,
         start_pts=start,
         film_start=film_start(container, start * time_base),
