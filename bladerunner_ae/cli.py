@@ -11,6 +11,7 @@ import re
 import select
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -30,6 +31,7 @@ _BAD_PATH = {
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
     errno.EROFS, errno.ENAMETOOLONG, errno.ENOTEMPTY,
 }  # fmt: skip
+_REPEATED = "; repeat this option to specify a list of values"
 _NO_READER = 128 + signal.SIGPIPE
 # absl knows the long ones too, but leaves with exit code 1.
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
@@ -207,7 +209,12 @@ def _help_text(module: ModuleType, program: str) -> str:
         # absl quotes every value, numbers too.
         default = (flag.default_as_str or "").strip("'")
         default = f" (default: {default})" if default else ""
-        lines += [f"  --{flag.name}", f"      {' '.join(flag.help.split())}{default}"]
+        # absl adds that a flag may be repeated, behind our own full stop.
+        text = " ".join(flag.help.split()).removesuffix(_REPEATED) + default
+        lines += [f"  --{flag.name}", *textwrap.wrap(text, 94, initial_indent=" " * 6,
+                  subsequent_indent=" " * 6, break_on_hyphens=False)]  # fmt: skip
     lines += ["", "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks,",
-              "--version."]  # fmt: skip
+              "--version.", "",
+              "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, "
+              "143 SIGTERM."]  # fmt: skip
     return "\n".join(lines)

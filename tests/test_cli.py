@@ -164,7 +164,7 @@ def test_help(folder: Path, flag: str) -> None:
     assert stdout.startswith("Does what it is told.\n\nExamples:\n  python command.py")
     assert "Flags of command.py:\n  --do\n      what to do, exactly\n  --times\n" in stdout
     assert "how often (default: 3)" in stdout
-    assert "--flagfile=FILE" in stdout
+    assert "--flagfile=FILE" in stdout and "143 SIGTERM" in stdout
 
 
 def test_help_of_an_installed_command_shows_its_flags(folder: Path) -> None:

@@ -255,6 +255,8 @@ def test_help_and_relative_names(film: Path, tmp_path: Path) -> None:
     shown = run("--help")
     assert shown.returncode == 0 and "Examples:" in shown.stdout and "--crop_bars" in shown.stdout
     assert "--runner=beam \\\n      --beam_options=" in shown.stdout  # as a shell wants it
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+    assert "may be repeated.\n" in shown.stdout
     (tmp_path / "in").mkdir()
     shutil.copy(film, tmp_path / "in" / "film.mp4")
     done = run("--film=in/film.mp4", "--output_dir=data", *SMALL, cwd=tmp_path)

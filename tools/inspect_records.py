@@ -152,9 +152,14 @@ def cli() -> None:
     )
     flags.DEFINE_string("barcode", None, "PNG to write: each frame's mean colour as a column.")
     flags.DEFINE_integer("barcode_width", 1920, "Columns of the barcode, at most.", lower_bound=1)
-    flags.DEFINE_string("export_frames", None, "Folder to write single frames into.")
     flags.DEFINE_string(
-        "frames", ":", "Which: first:end (end not included), or numbers such as 10,20,30; : is all."
+        "export_frames", None, "Folder to write single frames into; made if need be."
+    )
+    flags.DEFINE_string(
+        "frames",
+        ":",
+        "Which frames --export_frames writes: first:end (end not included), or numbers such as "
+        "10,20,30; : is all.",
     )
     flags.DEFINE_enum(
         "export_format", "png", EXPORT_FORMATS, "As png, or as the records' own jpeg bytes."

@@ -177,8 +177,8 @@ def cli() -> None:
     text("format", "jpeg", "jpeg (4:4:4) or png (lossless).")
     whole("quality", 95, "Quality of JPEG, 1 to 100.")
     whole("num_shards", 16, "Files for a film.")
-    text("start", None, "Where in the film to begin: seconds or h:mm:ss.")
-    text("duration", None, "How much of the film to take: seconds or h:mm:ss.")
+    text("start", None, "Where in the film to begin: seconds or h:mm:ss. Default: its beginning.")
+    text("duration", None, "How much of it to take: seconds or h:mm:ss. Default: to its end.")
     text("frame_rate", "24", "Frames per second of a folder of images.")
     text("deinterlace", "auto", "auto: whole frames of interlaced ones; off: fields as they are.")
     whole("threads", 0, "Decoders at once, 0: one for each core. The records are the same.",
@@ -188,7 +188,7 @@ def cli() -> None:
     text("beam_options", "", "Beam's own flags, such as '--runner=FlinkRunner "
          "--flink_master=HOST:8081'. Default: all on this machine.")  # fmt: skip
     flags.DEFINE_bool("strict", False, "Refuse films that cannot be read to their end.")
-    flags.DEFINE_bool("overwrite", False, "Replace records that are there.")
+    flags.DEFINE_bool("overwrite", False, "Replace records that are there, or start over.")
     flags.DEFINE_bool("dry_run", False, "Say what would be done, and stop.")
     run_command(main)
 
