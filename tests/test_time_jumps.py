@@ -18,6 +18,7 @@ from bladerunner_ae.film.decode import FrameReader
 from bladerunner_ae.film.packets import NotDivisibleError, read_packet_table
 from bladerunner_ae.film.probe import probe_film
 from bladerunner_ae.film.retime import join_with_sound, make_timeline
+from bladerunner_ae.film.sampling import sample_key_frames
 from bladerunner_ae.film.sound import plan_sound
 from bladerunner_ae.film.timing import constant_rate
 from bladerunner_ae.film.verify import Verification, read_sound, verify_film
@@ -238,3 +239,11 @@ def test_the_card_says_where_times_jump(film_factory: FilmFactory, tmp_path: Pat
         "its times jump once at 1.6 s; the frames follow each other without a gap",
         "read in a single pass: its times jump",
     ]
+
+
+def test_samples_come_from_all_parts(film_factory: FilmFactory, tmp_path: Path) -> None:
+    parts = [recording(film_factory, f"{n}.ts", 90, start) for n, start in enumerate(("1000", "0"))]
+    info = probe_film(joined(tmp_path / "film.ts", parts))
+    times = [frame.pts or 0 for frame in sample_key_frames(info, 12)]
+    assert len(times) >= 8
+    assert sum(time < 1000 * 90_000 for time in times) in range(4, len(times) - 3)

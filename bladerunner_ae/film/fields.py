@@ -16,6 +16,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from bladerunner_ae.film.claims import claimed_length
 from bladerunner_ae.film.graphs import build_graph
 from bladerunner_ae.film.opening import key_frames
 
@@ -46,10 +47,10 @@ def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoF
     """
     if first.interlaced_frame:
         return True
-    if not may_have_fields(stream.codec_context.name) or not container.duration:
+    length = claimed_length(container)
+    if not may_have_fields(stream.codec_context.name) or not length:
         return False
     start = Fraction(container.start_time or 0, av.time_base)
-    length = Fraction(container.duration, av.time_base)
     return any(
         frame.interlaced_frame
         for number in range(_PLACES)
