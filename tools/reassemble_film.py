@@ -124,6 +124,8 @@ def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry
 
 
 def _report(result: Reassembly, film: Path) -> None:
+    if result.jumps:
+        print(f"note: {film}: {result.jumps}", file=sys.stderr)
     if result.problem:
         print(
             f"warning: {film}: {result.problem}; what could be read was written: "
