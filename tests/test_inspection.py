@@ -281,7 +281,7 @@ def test_unfinished_conversion_is_said(film: Path) -> None:
     partial.mkdir()
     (partial / "part-00000").write_bytes(bytes(2**20))
     (remark,) = inspect_film(film).remarks
-    assert remark.startswith("an unfinished conversion lies beside it (.film.partial, 1 files, 1.0")
+    assert remark.startswith("an unfinished conversion lies beside it (.film.partial, 1 file, 1.0")
 
 
 def test_times_read_well() -> None:
