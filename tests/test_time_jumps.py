@@ -247,3 +247,16 @@ def test_samples_come_from_all_parts(film_factory: FilmFactory, tmp_path: Path) 
     times = [frame.pts or 0 for frame in sample_key_frames(info, 12)]
     assert len(times) >= 8
     assert sum(time < 1000 * 90_000 for time in times) in range(4, len(times) - 3)
+
+
+def test_a_part_with_other_stream_numbers_is_missed(
+    film_factory: FilmFactory, tmp_path: Path
+) -> None:
+    other = ("-mpegts_start_pid", "0x200", "-mpegts_pmt_start_pid", "0x1100")
+    one = recording(film_factory, "1.ts", 60)
+    two = film_factory("2.ts", frames=60, rate=RATE, height=96, width=160,
+                       extra_ffmpeg_args=other)  # fmt: skip
+    numbers, _, reader = read(joined(tmp_path / "film.ts", [one, two]))
+    assert numbers == list(range(60))
+    assert "streams are numbered differently, is left out" in reader.problem
+    assert read(one)[2].problem == read(two)[2].problem == ""
