@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,6 +28,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.exactness_films import FILMS, Film, make, make_masters
+from benchmarks.exactness_table import MOST_LEVELS, MOST_MILLISECONDS, Row, table
 from bladerunner_ae.conversion import convert_film, plan_conversion
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.geometry import Rectangle, Size
@@ -39,8 +40,6 @@ from tfrecords.schema import Frame, parse
 Pictures = NDArray[np.uint8]
 
 RASTER = (90, 160)
-MOST_MILLISECONDS = 1.0
-MOST_LEVELS = 2.0
 
 # Light of an ordinary display, as players make it of high dynamic range. The peak must be said: the
 # filters before `tonemap` lose what the film says of it.
@@ -67,30 +66,6 @@ class Shown:
     stored: Size
     seconds: list[Fraction]
     pictures: Pictures
-
-
-@dataclass
-class Row:
-    """One line of the table."""
-
-    film: str
-    shown: str = ""
-    held: str = ""
-    milliseconds: float = float("nan")
-    untimed: bool = False
-    levels: tuple[float, float, float] = (float("nan"),) * 3
-    reading: str = ""
-    problems: list[str] = field(default_factory=list)
-
-    def cells(self) -> list[str]:
-        """The line, as text."""
-        greatest, most, mean = self.levels
-        star = " \\*" if self.untimed else ""
-        return [
-            self.film, self.shown, self.held, f"{self.milliseconds:.2f}{star}",
-            f"{greatest:.0f}, {most:.0f}, {mean:.2f}", self.reading,
-            "ok" if not self.problems else f"**FAILED**: {'; '.join(self.problems)}",
-        ]  # fmt: skip
 
 
 def show(film: Film, path: Path, bars: tuple[int, int], picture: Rectangle) -> Shown:
@@ -250,31 +225,6 @@ def _each_is_nearest(pictures: Pictures, reference: Pictures) -> bool:
     )
 
 
-def table(rows: list[Row], command: str) -> str:
-    """The rows as Markdown."""
-    good = sum(not row.problems for row in rows)
-    head = ["film", "the display shows (rows x columns)", "the records hold", "times off, ms",
-            "colours off: max, 99.9 %, mean", "read by", "verdict"]  # fmt: skip
-    lines = [
-        "# What the records hold of awkward films",
-        "",
-        f"Written by `{command}`: {good} of {len(rows)} films are exact: every frame is there, in "
-        f"order, no time is off by more than {MOST_MILLISECONDS:.0f} ms, and 99.9 % of all values "
-        f"are within {MOST_LEVELS:.0f} of 255 levels of ffmpeg's own turned, deinterlaced, "
-        f"tone-mapped and scaled picture (records of {RASTER[0]}x{RASTER[1]}, PNG).",
-        "",
-        *(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head))),
-        *(f"| {' | '.join(row.cells())} |" for row in rows),
-    ]
-    if any(row.untimed for row in rows):
-        lines += [
-            "",
-            "\\* AVI numbers packets and times no frame. Records count from 0, as the sound does; "
-            "ffmpeg shows all frames later by what its decoder holds back. Only distances count.",
-        ]
-    return "\n".join([*lines, ""])
-
-
 def main() -> None:
     """Measures all films, or some, and reports; exit code 1 if any is not exact."""
     parser = argparse.ArgumentParser(
@@ -298,7 +248,7 @@ def main() -> None:
                     rows.append(Row(film.name, problems=[f"{type(error).__name__}: {error}"]))
                 took = time.monotonic() - start
                 print(f"{' | '.join(rows[-1].cells())} ({took:.1f} s)", file=sys.stderr, flush=True)
-    text = table(rows, " ".join(["python", "benchmarks/exactness.py", *sys.argv[1:]]))
+    text = table(rows, " ".join(["python", "benchmarks/exactness.py", *sys.argv[1:]]), RASTER)
     print(text)
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 Alternating runs of whole processes, on films of at least 5,000 frames, 1280x720 and 1920x1080:
 
 * ffmpeg -threads 2 -i FILM -vf scale=256:144:flags=area,format=rgb24 -f null -
+* two such ffmpeg at once, one on each half of the film: what dividing the work can gain at most
 * python tools/make_tfrecords.py --film=FILM --height=144 --width=256
 
 and, of what was written: peak memory, distance to the exact area mean in the film's own colour
@@ -25,25 +26,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import imageio_ffmpeg
-import numpy as np
-from av.video.frame import VideoFrame
-from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bladerunner_ae.conversion_options import ConversionOptions  # noqa: E402
-from bladerunner_ae.encoding import compress  # noqa: E402
-from bladerunner_ae.film.images import read_image  # noqa: E402
+from benchmarks.records_quality import quality  # noqa: E402
 from bladerunner_ae.film.opening import open_film, picture_stream  # noqa: E402
 from bladerunner_ae.film.probe import probe_film  # noqa: E402
-from bladerunner_ae.film.scaling import RecordScaler  # noqa: E402
-from bladerunner_ae.geometry import decide_geometry  # noqa: E402
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 HEIGHT, WIDTH = 144, 256
-# Red and blue weights of luma (ITU-R BT.709).
-RED, BLUE = 0.2126, 0.0722
 
 
 @dataclass(frozen=True)
@@ -55,13 +47,18 @@ class Usage:
     memory: float
 
 
-def run(*command: object) -> Usage:
-    """Runs a command to its end, which must be a good one."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
+def start(*command: object) -> "subprocess.Popen[bytes]":
+    """Starts a command that says nothing."""
+    return subprocess.Popen(
         [str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def run(*command: object) -> Usage:
+    """Runs a command to its end, which must be a good one."""
+    began = time.perf_counter()
+    process = start(*command)
     memory, status = 0.0, 0
     while True:
         # Not `ru_maxrss`: a process inherits the peak of the one that started it.
@@ -70,7 +67,7 @@ def run(*command: object) -> Usage:
         if ended:
             break
         time.sleep(0.02)
-    wall = time.perf_counter() - start
+    wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise SystemExit(f"failed with {process.returncode}: {' '.join(map(str, command))}")
@@ -121,10 +118,29 @@ def high_definition(film: Path, path: Path) -> Path:
     return path
 
 
-def base(film: Path) -> Usage:
+def base_command(film: Path) -> list[object]:
     """One ffmpeg that decodes and scales, and writes nothing."""
     scale = f"scale={WIDTH}:{HEIGHT}:flags=area,format=rgb24"
-    return run(FFMPEG, "-v", "error", "-threads", 2, "-i", film, "-vf", scale, "-f", "null", "-")
+    return [FFMPEG, "-v", "error", "-threads", 2, "-i", film, "-vf", scale, "-f", "null", "-"]
+
+
+def halves(film: Path, seconds: float) -> list[Path]:
+    """The film in two parts, copied; the second begins at a key frame near the middle."""
+    parts = [film.with_name(f"{film.stem}-{number}{film.suffix}") for number in (1, 2)]
+    if not all(part.exists() for part in parts):
+        middle = seconds / 2
+        run(FFMPEG, "-y", "-i", film, "-t", middle, "-c", "copy", parts[0])
+        run(FFMPEG, "-y", "-ss", middle, "-i", film, "-c", "copy", parts[1])
+    return parts
+
+
+def at_once(films: list[Path]) -> float:
+    """Seconds that one ffmpeg for each film takes, all at once."""
+    began = time.perf_counter()
+    processes = [start(*base_command(film)) for film in films]
+    if any([process.wait() for process in processes]):
+        raise SystemExit(f"ffmpeg failed on a part of {films[0]}")
+    return time.perf_counter() - began
 
 
 def conversion(film: Path, folder: Path) -> Usage:
@@ -139,80 +155,28 @@ def libraries() -> Usage:
     return run(sys.executable, "-c", "import tools.make_tfrecords")
 
 
-def some_frames(film: Path, every: int) -> Iterator[VideoFrame]:
-    """Every so many-th frame as decoded."""
-    with open_film(film) as container:
-        for number, frame in enumerate(container.decode(picture_stream(container, film))):
-            if number % every == 0:
-                assert isinstance(frame, VideoFrame)
-                yield frame
-
-
-def area_weights(pixels: int, samples: int) -> NDArray[np.float64]:
-    """Row n: how much of each pixel lies in the n-th of `samples` equal parts."""
-    edges = np.arange(samples + 1) * pixels / samples
-    starts = np.arange(pixels)
-    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    return np.maximum(overlap, 0) * samples / pixels
-
-
-def exact_mean(frame: VideoFrame) -> NDArray[np.float64]:
-    """The area mean of a BT.709 frame of limited range and 4:2:0, in RGB 0..255, not rounded."""
-    planes = [
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-        for plane in frame.planes
-    ]
-    luma, cb, cr = (
-        area_weights(plane.shape[0], HEIGHT)
-        @ plane.astype(float)
-        @ area_weights(plane.shape[1], WIDTH).T
-        for plane in planes
-    )
-    luma, cb, cr = (luma - 16) * 255 / 219, (cb - 128) * 255 / 224, (cr - 128) * 255 / 224
-    red, blue = luma + cr * (2 - 2 * RED), luma + cb * (2 - 2 * BLUE)
-    green = (luma - RED * red - BLUE * blue) / (1 - RED - BLUE)
-    return np.clip(np.stack([red, green, blue], -1), 0, 255)
-
-
-def decibels(one: NDArray[np.uint8], other: NDArray[np.float64]) -> float:
-    """Peak signal-to-noise ratio of two pictures, 0..255."""
-    return float(10 * np.log10(255**2 / max(np.mean((one - other) ** 2), 1e-9)))
-
-
-def quality(film: Path, scratch: Path) -> tuple[list[float], list[float]]:
-    """Decibels of frames against the exact area mean, and of their JPEGs against the frames."""
-    info = probe_film(film)
-    scaler = RecordScaler(info, decide_geometry(info.stored, raster=(HEIGHT, WIDTH)))
-    scaling, compression = [], []
-    for frame in some_frames(film, 24):
-        image = scaler.scale(frame)
-        scaling.append(decibels(image, exact_mean(frame)))
-        picture = scratch / "frame.jpeg"
-        picture.write_bytes(compress(image, ConversionOptions()))
-        if image.any():  # black is exact and says nothing
-            compression.append(decibels(read_image(picture), image.astype(float)))
-    return scaling, compression
-
-
 def measure(name: str, film: Path, rounds: int, scratch: Path) -> list[str]:
     """One row of each table for a film."""
     frames = sum(1 for _ in packets(film))
-    ours, theirs = [], []
+    parts = halves(film, float(probe_film(film).duration or 0))
+    ours, theirs, limits = list[Usage](), list[Usage](), list[float]()
     for number in range(rounds):
-        pair = [lambda: ours.append(conversion(film, scratch / "records")),
-                lambda: theirs.append(base(film))]  # fmt: skip
-        for task in pair if number % 2 else pair[::-1]:
+        tasks = [lambda: ours.append(conversion(film, scratch / "records")),
+                 lambda: theirs.append(run(*base_command(film))),
+                 lambda: limits.append(at_once(parts))]  # fmt: skip
+        for task in tasks if number % 2 else tasks[::-1]:
             task()
-        print(
-            f"{name}: ours {ours[-1].wall:.1f} s, ffmpeg {theirs[-1].wall:.1f} s", file=sys.stderr
-        )
+        print(f"{name}: ours {ours[-1].wall:.1f} s, ffmpeg {theirs[-1].wall:.1f} s, two on halves "
+              f"{limits[-1]:.1f} s", file=sys.stderr)  # fmt: skip
     speed = [frames / statistics.median(use.wall for use in uses) for uses in (ours, theirs)]
     ratios = [their.wall / our.wall for our, their in zip(ours, theirs, strict=True)]
-    scaling, compression = quality(film, scratch)
+    highest = [their.wall / limit for their, limit in zip(theirs, limits, strict=True)]
+    scaling, compression = quality(film, (HEIGHT, WIDTH), scratch)
     memory = max(use.memory for use in ours)
     row = [
         name, frames, f"{speed[0]:.0f}", f"{speed[1]:.0f}", f"**{statistics.median(ratios):.2f}**",
-        f"{min(ratios):.2f}..{max(ratios):.2f}", f"{memory - libraries().memory:.0f}",
+        f"{min(ratios):.2f}..{max(ratios):.2f}", f"{statistics.median(highest):.2f}",
+        f"{memory - libraries().memory:.0f}",
         f"{statistics.median(scaling):.1f} ({min(scaling):.1f})",
         f"{statistics.median(compression):.1f} ({min(compression):.1f})",
     ]  # fmt: skip
@@ -229,15 +193,17 @@ def packets(film: Path) -> Iterator[Fraction]:
 def table(rows: list[list[str]], rounds: int) -> str:
     """The results as Markdown."""
     heads = ["film", "frames", "frames/s", "ffmpeg's frames/s", "ratio, median", "of single rounds",
-             "peak memory over libraries' own, MiB", "scaling, dB: median (worst)",
-             "JPEG, dB: median (worst)"]  # fmt: skip
+             "two ffmpeg on halves", "peak memory over libraries' own, MiB",
+             "scaling, dB: median (worst)", "JPEG, dB: median (worst)"]  # fmt: skip
     lines = ["| " + " | ".join(cells) + " |" for cells in [heads, ["---"] * len(heads), *rows]]
     command = f"python benchmarks/records.py --rounds={rounds}"
     return "\n".join([
         "# Film to records, against one ffmpeg", "",
         f"Written by `{command}` on {os.cpu_count()} cores ({processor()}). Alternating runs of",
         "whole processes; ffmpeg decodes and scales with `-threads 2` and writes nothing, ours",
-        "writes the records.", "", *lines, "",
+        "writes the records. *Two ffmpeg on halves* is the same ratio for two such ffmpeg at once,",
+        "one on each half of the film: about what dividing a film can gain on this machine.", "",
+        *lines, "",
     ])  # fmt: skip
 
 

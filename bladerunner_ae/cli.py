@@ -1,21 +1,26 @@
 """What every command shares: help that exits 0, one-line errors, exit codes, quiet TensorFlow.
 
 Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output could not be written or failed its own
-verification, 130 Ctrl-C. Results go to stdout, everything else to stderr.
+verification, 130 Ctrl-C, 143 SIGTERM, 141 whoever read our output has gone, as `head` does (that is
+how a shell sees other programs end then). Results go to stdout, everything else to stderr.
 """
 
 import errno
 import os
 import re
+import select
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
-from types import FrameType, ModuleType
+from types import ModuleType
+from typing import TextIO
 
 from absl import app, flags, logging
 
 import bladerunner_ae
+from bladerunner_ae import interruption
 from bladerunner_ae.errors import BladerunnerError
 from tfrecords import storage
 from tfrecords.errors import RecordsError
@@ -26,7 +31,8 @@ _BAD_PATH = {
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
     errno.EROFS, errno.ENAMETOOLONG, errno.ENOTEMPTY,
 }  # fmt: skip
-_INTERRUPTED = 130
+_REPEATED = "; repeat this option to specify a list of values"
+_NO_READER = 128 + signal.SIGPIPE
 # absl knows the long ones too, but leaves with exit code 1.
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
@@ -64,12 +70,9 @@ def _start(main: Callable[[list[str]], int | None], module_name: str) -> None:
     module = sys.modules[module_name]
     arguments = sys.argv[1:]
     if _HELP.intersection(arguments):
-        print(_help_text(module, sys.argv[0]))
-        sys.exit(0)
+        sys.exit(_call(lambda: print(_help_text(module, sys.argv[0]))))
     if "--version" in arguments:
-        print(version_text())
-        sys.exit(0)
-    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+        sys.exit(_call(lambda: print(version_text())))
 
     def guarded(argv: Sequence[str]) -> int:
         return _call(lambda: main(list(argv[1:])))
@@ -99,28 +102,53 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _call(main: Callable[[], int | None]) -> int:
+    """Calls `main`; returns the exit code once all that was printed is written."""
+    code = _call_main(main)
+    try:
+        if sys.stdout is not None:  # as in a shell's >&-
+            sys.stdout.flush()  # or a failure would show only when Python ends, as a traceback
+    except OSError as error:
+        _drop(sys.stdout)
+        no_reader = isinstance(error, BrokenPipeError)
+        code = code or (_NO_READER if no_reader else _report(f"stdout: {error.strerror}", 3))
+    return code
+
+
+def _call_main(main: Callable[[], int | None]) -> int:
     if logging.get_verbosity() < logging.DEBUG:
         logging.set_verbosity(logging.WARNING)  # TensorFlow's notes are not for the person
     try:
-        return main() or 0
-    except (BladerunnerError, RecordsError) as error:
-        return _report(str(error), error.exit_code)
+        with interruption.working():
+            return main() or 0
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on or starts over cleanly", file=sys.stderr)
-        return _INTERRUPTED
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        code = 2 if error.errno in _BAD_PATH else 3
-        return _report(f"{where}{error.strerror or error}", code)
+        return _say_stopped(signal.SIGINT)
+    except interruption.Terminated:
+        return _say_stopped(signal.SIGTERM)
     except Exception as error:
-        if reason := storage.failure(error):
-            return _report(f"a remote store failed ({reason}); run the same command again", 3)
-        # a fault of ours: still one line, the traceback on request
-        return _report(
-            f"unexpected {type(error).__name__}: {_first_line(error)} "
-            "(--verbosity=1 shows the traceback)",
-            3,
-        )
+        if isinstance(error, BrokenPipeError) and _no_reader():
+            return _NO_READER
+        if stopped := interruption.signal_that_came():  # native code made another error of it
+            return _say_stopped(stopped)
+        return _report(*explain(error))
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """Returns an error in one line, and the exit code that it deserves."""
+    if isinstance(error, BladerunnerError | RecordsError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", 2 if error.errno in _BAD_PATH else 3
+    if reason := storage.failure(error):
+        return f"a remote store failed ({reason}); run the same command again", 3
+    # a fault of ours: still one line, the traceback on request
+    what = f"unexpected {type(error).__name__}: {_first_line(error)}"
+    return f"{what} (--verbosity=1 shows the traceback)", 3
+
+
+def _say_stopped(number: signal.Signals) -> int:
+    print(interruption.LINES[number], file=sys.stderr)
+    return 128 + number
 
 
 def _first_line(error: Exception) -> str:
@@ -135,9 +163,23 @@ def _report(message: str, code: int) -> int:
     return code
 
 
-def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
-    """Turns SIGTERM into an exception, so that temporary files are removed on the way out."""
-    raise SystemExit(128 + signum)
+def _no_reader() -> bool:
+    """Whether stdout or stderr leads to a program that is gone; else another pipe broke."""
+    gone = False
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
+            _drop(stream)
+            gone = True
+    return gone
+
+
+def _drop(stream: TextIO) -> None:
+    """Lets what is still to be written to a stream vanish; Python would complain at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def quiet_tensorflow() -> None:
@@ -167,7 +209,12 @@ def _help_text(module: ModuleType, program: str) -> str:
         # absl quotes every value, numbers too.
         default = (flag.default_as_str or "").strip("'")
         default = f" (default: {default})" if default else ""
-        lines += [f"  --{flag.name}", f"      {' '.join(flag.help.split())}{default}"]
+        # absl adds that a flag may be repeated, behind our own full stop.
+        text = " ".join(flag.help.split()).removesuffix(_REPEATED) + default
+        lines += [f"  --{flag.name}", *textwrap.wrap(text, 94, initial_indent=" " * 6,
+                  subsequent_indent=" " * 6, break_on_hyphens=False)]  # fmt: skip
     lines += ["", "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks,",
-              "--version."]  # fmt: skip
+              "--version.", "",
+              "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, "
+              "143 SIGTERM."]  # fmt: skip
     return "\n".join(lines)

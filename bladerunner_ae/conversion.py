@@ -12,22 +12,20 @@ from typing import Any, Protocol
 
 import bladerunner_ae
 from bladerunner_ae.conversion_facts import Facts
-from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.conversion_options import ConversionOptions, nothing_read, refuse_too_large
 from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
 from bladerunner_ae.film.gaps import describe_gaps, describe_late_start, promised_end
 from bladerunner_ae.film.probe import FilmInfo, probe_film, without_deinterlacing
-from bladerunner_ae.film.source import film_name, source_facts, source_stamp
+from bladerunner_ae.film.source import film_name, refuse_changed, source_facts, source_stamp
 from bladerunner_ae.film.timing import constant_rate, mean_rate
 from bladerunner_ae.film.unfinished import refuse_unwritable
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.progress import Progress
-from bladerunner_ae.publishing import UPLOAD_NAME
-from tfrecords import storage
-from tfrecords.card import CARD_NAME, SCHEMA_VERSION, FilmCard, Shard, check_shards, load_card
+from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
 from tfrecords.schema import Frame
-from tfrecords.storage import Location
+from tfrecords.wording import counted
 from tfrecords.writer import FilmWriter
 
 
@@ -43,6 +41,10 @@ class Reading(Protocol):
         """How many frames had no sound time of their own."""
 
     @property
+    def jumps(self) -> str:
+        """Where the film's times jump, for the end of a sentence, or ""."""
+
+    @property
     def single_pass(self) -> str:
         """Why it was read in a single pass, or ""."""
 
@@ -56,12 +58,14 @@ class Plan:
         options: as asked for.
         geometry: how the film becomes records.
         directory: DATA/<film>.
+        stamp: of the film, from before it was looked at.
     """
 
     info: FilmInfo
     options: ConversionOptions
     geometry: Geometry
     directory: Path
+    stamp: dict[str, int]
 
     def frames_estimate(self) -> int | None:
         """How many frames will be converted, about, or None if nobody knows."""
@@ -77,11 +81,12 @@ class Plan:
         """Says it in a line."""
         height, width = self.geometry.raster
         frames = self.frames_estimate()
-        count = "an unknown number of" if frames is None else f"about {frames}"
+        count = "an unknown number of frames" if frames is None else counted(frames, "frame")
+        about = "" if frames is None else "about "
         return (
-            f"{self.info.path}: {count} frames of {self.info.stored[0]}x{self.info.stored[1]} -> "
+            f"{self.info.path}: {about}{count} of {self.info.stored[0]}x{self.info.stored[1]} -> "
             f"{self.directory}, {height}x{width}, {self.options.image_format}, "
-            f"{self.options.num_shards} shards"
+            f"{counted(self.options.num_shards, 'shard')}"
         )
 
 
@@ -94,6 +99,7 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     """
     directory = output_dir / film_name(film)
     refuse_unwritable(directory)
+    stamp = source_stamp(film) if film.exists() else {}
     info = probe_film(film, options.frame_rate)
     if options.deinterlace == "off":
         info = without_deinterlacing(info)
@@ -103,49 +109,8 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         info.stored, info.sample_aspect, bars, raster if any(raster) else None, options.fit,
         options.pixels, options.multiple,
     )  # fmt: skip
-    return Plan(info, options, geometry, directory)
-
-
-def finished_card(
-    film: Path, directory: Location, options: ConversionOptions, overwrite: bool = False
-) -> FilmCard | None:
-    """The card of an earlier, finished conversion of the same film with the same options.
-
-    Args:
-        film: the film that is to be converted.
-        directory: where its records belong, local or remote.
-        options: how it is to be converted.
-        overwrite: whether records that are there are to be replaced anyhow.
-
-    Returns:
-        None if there is something to do: nothing is there yet, or half an upload, or it is to be
-        replaced.
-
-    Raises:
-        InputError: something else is there: another film, other options, or no records at all
-            (these are not even overwritten).
-        RecordsError: the records are damaged.
-    """
-    found = storage.names(directory)
-    if not found and not storage.is_file(directory):
-        return None
-    if CARD_NAME not in found:
-        if UPLOAD_NAME in found:
-            return None
-        raise InputError(
-            f"{directory}: exists and holds no records; choose another --output_dir or remove it"
-        )
-    if overwrite:
-        return None
-    card = load_card(directory)
-    different = _differences(card, film, options)
-    if different:
-        raise InputError(
-            f"{directory}: holds other records ({'; '.join(different)}); use --overwrite or "
-            "another --output_dir"
-        )
-    check_shards(directory, card)
-    return card
+    refuse_too_large(geometry.raster)
+    return Plan(info, options, geometry, directory, stamp)
 
 
 def convert_film(
@@ -163,12 +128,14 @@ def convert_film(
         threads: decoders that run at once, 0 for as many as suit the machine.
 
     Raises:
-        InputError: no frame can be read, or `strict` and the film is damaged.
+        InputError: no frame can be read, or `strict` and the film is damaged, or it changed
+            meanwhile.
         RecordsError: the folder cannot be written, or exists and may not be replaced, or an
             unfinished conversion of another film or with other options is there.
     """
     info, options, raster = plan.info, plan.options, plan.geometry.raster
     source = source_facts(info.path)
+    refuse_changed(info.path, plan.stamp)
     film_id = source["sha256"][:16]
     facts = Facts()
     encoder = FrameEncoder(info, plan.geometry, options, threads)
@@ -188,21 +155,29 @@ def convert_film(
             print(f"{plan.directory}: going on from frame {writer.frames}", file=sys.stderr)
         with Progress("convert", expected, done=writer.frames) as progress:
             for index, pts, picture in encoder.frames(writer.frames):
-                facts.feed(pts, picture.thumbnail)
+                facts.feed(pts, picture)
                 writer.write(
                     Frame(picture.encoded, options.image_format, *raster, index, pts, film_id)
                 )
                 progress.update()
+        _refuse_changed(plan, writer)
         if not facts.times or (encoder.problem and strict):
             writer.discard()
-            raise InputError(
-                f"{info.path}: {encoder.problem}; nothing was written (--strict)"
-                if facts.times
-                else f"{info.path}: no frame of it can be read in the range asked for"
-            )
+            if not facts.times:
+                raise nothing_read(info.path, options, encoder.problem)
+            raise InputError(f"{info.path}: {encoder.problem}; nothing was written (--strict)")
         return writer.commit(
             lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
         )
+
+
+def _refuse_changed(plan: Plan, writer: FilmWriter) -> None:
+    """Records of which nobody knows what film they are of must not stay."""
+    try:
+        refuse_changed(plan.info.path, plan.stamp)
+    except InputError:
+        writer.discard()
+        raise
 
 
 def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
@@ -224,11 +199,11 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     late = ""
     if not plan.options.start and info.kind == "film":
         late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
-    notes = [*info.notes, *facts.notes(), *filter(None, (late, gaps))]
-    if reading.problem:
-        notes.append(reading.problem)
+    notes = [*info.notes, *facts.notes(info)]
+    notes += filter(None, (late, reading.jumps, gaps, reading.problem))
     if reading.repaired_timestamps:
-        notes.append(f"{reading.repaired_timestamps} frames had no usable time of their own")
+        count = counted(reading.repaired_timestamps, "frame")
+        notes.append(f"{count} had no usable time of their own")
     if reading.single_pass and info.kind == "film":
         notes.append(f"read in a single pass: {reading.single_pass}")
     return notes
@@ -278,25 +253,6 @@ def make_card(
         shards=shards,
         notes=_notes(plan, facts, reading),
     )
-
-
-def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list[str]:
-    """In which points earlier records differ from what is asked for now."""
-    kind = "images" if film.is_dir() else "film"
-    now = options.to_json(kind)
-    # Records of before an option existed were made as its default makes them.
-    before = ConversionOptions().to_json(kind) | card.options
-    found = [
-        f"{name}: {before.get(name)} -> {value}"
-        for name, value in now.items()
-        if before.get(name) != value
-    ]
-    # Reading a whole film again only to compare it takes long; it is done when in doubt.
-    stamp = source_stamp(film)
-    same = all(card.source.get(name) == value for name, value in stamp.items())
-    if not same and source_facts(film)["sha256"] != card.source.get("sha256"):
-        found.append(f"film: {card.source.get('name')} had another content than {film} has now")
-    return found
 
 
 def warn(card: FilmCard) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bladerunner_ae.encoding import RecordPicture
 from bladerunner_ae.film.bars_watch import BarsWatch
+from bladerunner_ae.film.changes import ChangesWatch
+from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.shots import (
     ShotFinder,
     ShotMeasure,
@@ -19,12 +22,13 @@ from bladerunner_ae.film.shots import (
 
 
 class Facts:
-    """Times, shots and bars of the frames seen so far.
+    """Times, shots, bars and changes of the frames seen so far.
 
     Attributes:
         times: timestamps of the frames, in units of the film's time base.
         shots: where shots begin.
         bars: how wide the black bars are.
+        changes: where they begin to look unlike before.
         single_pass: why an earlier run read the film in a single pass, or "".
     """
 
@@ -32,11 +36,14 @@ class Facts:
         self.times = array("q")
         self.shots = ShotFinder()
         self.bars = BarsWatch()
+        self.changes = ChangesWatch()
         self.single_pass = ""
 
-    def feed(self, pts: int, thumbnail: NDArray[np.uint8]) -> None:
-        """Takes the next frame: its timestamp and its picture, uint8 [height, width, 3], RGB."""
+    def feed(self, pts: int, picture: RecordPicture) -> None:
+        """Takes the next frame: its timestamp and what was made of it."""
+        thumbnail = picture.thumbnail
         self.times.append(pts)
+        self.changes.feed(pts, picture.look, picture.interlaced)
         self.shots.feed(thumbnail)
         self.bars.feed(thumbnail)
 
@@ -46,10 +53,11 @@ class Facts:
         for measure in part.measures:
             self.shots.take(measure)
         self.bars.add(part.bars)
+        self.changes.add(part.changes)
 
-    def notes(self) -> list[str]:
+    def notes(self, info: FilmInfo) -> list[str]:
         """What a person should know of what was seen."""
-        return [note] if (note := self.bars.note()) else []
+        return [*self.changes.notes(info), *filter(None, [self.bars.note()])]
 
     def to_state(self, single_pass: str) -> dict[str, Any]:
         """JSON values from which `from_state` makes facts that go on in just the same way."""
@@ -57,6 +65,7 @@ class Facts:
             "times": _times_to_text(self.times),
             "shots": self.shots.state(),
             "bars": self.bars.state(),
+            "changes": self.changes.state(),
             "single_pass": single_pass,
         }
 
@@ -67,6 +76,7 @@ class Facts:
         facts.times = _times_from_text(state["times"])
         facts.shots = ShotFinder.from_state(state["shots"])
         facts.bars = BarsWatch.from_state(state["bars"])
+        facts.changes = ChangesWatch.from_state(state["changes"])
         facts.single_pass = str(state["single_pass"])
         return facts
 
@@ -78,21 +88,25 @@ class PartFacts:
         times: timestamps of the frames, in units of the film's time base.
         measures: what they contribute to finding shots.
         bars: how wide the black bars are.
+        changes: where they begin to look unlike before.
     """
 
     def __init__(self) -> None:
         self.times = array("q")
         self.measures: list[ShotMeasure] = []
         self.bars = BarsWatch()
+        self.changes = ChangesWatch()
         self._meter = ShotMeter()
 
     def warm_up(self, thumbnail: NDArray[np.uint8]) -> None:
         """Takes one of the `WARM_UP_FRAMES` frames before the first, or of more."""
         self._meter.measure(thumbnail)
 
-    def feed(self, pts: int, thumbnail: NDArray[np.uint8]) -> None:
-        """Takes the next frame: its timestamp and its picture, uint8 [height, width, 3], RGB."""
+    def feed(self, pts: int, picture: RecordPicture) -> None:
+        """Takes the next frame: its timestamp and what was made of it."""
+        thumbnail = picture.thumbnail
         self.times.append(pts)
+        self.changes.feed(pts, picture.look, picture.interlaced)
         self.measures.append(self._meter.measure(thumbnail))
         self.bars.feed(thumbnail)
 
@@ -102,6 +116,7 @@ class PartFacts:
             "times": _times_to_text(self.times),
             "shots": measures_to_json(self.measures),
             "bars": self.bars.state(),
+            "changes": self.changes.state(),
         }
 
     @classmethod
@@ -111,6 +126,7 @@ class PartFacts:
         facts.times = _times_from_text(state["times"])
         facts.measures = measures_from_json(state["shots"])
         facts.bars = BarsWatch.from_state(state["bars"])
+        facts.changes = ChangesWatch.from_state(state["changes"])
         return facts
 
 

@@ -22,17 +22,17 @@ import numpy as np
 from bladerunner_ae.conversion import (
     Plan,
     convert_film,
-    finished_card,
     identity,
     make_card,
     plan_conversion,
 )
 from bladerunner_ae.conversion_facts import Facts, PartFacts
+from bladerunner_ae.conversion_finished import finished_card
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable
-from bladerunner_ae.film.source import film_name, source_facts, source_stamp
+from bladerunner_ae.film.source import film_name, refuse_changed, source_facts
 from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
@@ -101,7 +101,7 @@ class Item:
 class _SeveralDecoders:
     """How a film was read whose shards were made apart; see `conversion.Reading`."""
 
-    problem, repaired_timestamps, single_pass = "", 0, ""
+    problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
 
 
 def plan_film(film: Path, job: Job) -> list[Item]:
@@ -190,12 +190,12 @@ def make_item(item: Item, job: Job) -> str:
     if restore_part(item.folder, item.folder, item.shard, frames.start) is not None:
         return ""
     film = item.plan.info.path
-    if any(item.source[name] != value for name, value in source_stamp(film).items()):
-        raise InputError(f"{film}: changed while it was converted; run the same command again")
+    refuse_changed(film, item.source)
     try:
         _write_part(item, frames)
     except NotDivisibleError as reason:
         return str(reason)
+    refuse_changed(film, item.source)
     return ""
 
 
@@ -212,7 +212,7 @@ def _write_part(item: Item, frames: range) -> None:
             if index < frames.start:
                 facts.warm_up(picture.thumbnail)
                 continue
-            facts.feed(pts, picture.thumbnail)
+            facts.feed(pts, picture)
             frame = Frame(
                 picture.encoded, plan.options.image_format, *plan.geometry.raster, index, pts,
                 item.source["sha256"][:16],

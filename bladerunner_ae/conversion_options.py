@@ -3,12 +3,19 @@
 import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
-from bladerunner_ae.errors import UsageError
+from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
+from tfrecords.shards import MOST_SHARDS
 
 FORMATS = ("jpeg", "png")
 DEINTERLACE = ("auto", "off")
+# libjpeg's JPEG_MAX_DIMENSION.
+LONGEST_SIDE = 65_500
+# 8192 x 8192: every decoder holds a few such pictures of 200 MB, and readers of images take larger
+# ones for an attack.
+MOST_PIXELS = 2**26
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,20 @@ class ConversionOptions:
             raise UsageError(f"--deinterlace={self.deinterlace}: choose {' or '.join(DEINTERLACE)}")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"--quality={self.quality}: give 1 to 100")
-        if self.num_shards < 1:
-            raise UsageError(f"--num_shards={self.num_shards}: give at least 1")
+        if not 1 <= self.num_shards <= MOST_SHARDS:
+            raise UsageError(f"--num_shards={self.num_shards}: give 1 to {MOST_SHARDS}")
+        if self.duration is not None and self.duration <= 0:
+            raise UsageError(f"--duration={self.duration}: give more than 0 seconds")
+        for name, given, most in (
+            ("height", self.height, LONGEST_SIDE),
+            ("width", self.width, LONGEST_SIDE),
+            ("pixels", self.pixels, MOST_PIXELS),
+            ("multiple", self.multiple, LONGEST_SIDE),
+        ):
+            if given is not None and given > most:
+                raise UsageError(f"--{name}={given}: give at most {most}")
+        if self.height and self.width:
+            refuse_too_large((self.height, self.width))
 
     def to_json(self, kind: str) -> dict[str, Any]:
         """Plain JSON values; fractions become text.
@@ -67,6 +86,34 @@ class ConversionOptions:
             name: str(value) if isinstance(value, Fraction) else _plain(value)
             for name, value in values.items()
         }
+
+
+def refuse_too_large(raster: tuple[int, int]) -> None:
+    """Raises UsageError if no record can have a picture of (height, width) pixels."""
+    height, width = raster
+    if max(height, width) > LONGEST_SIDE or height * width > MOST_PIXELS:
+        raise UsageError(
+            f"records of {height}x{width} (height x width) are too large: no side may have more "
+            f"than {LONGEST_SIDE} pixels, and no record more than {MOST_PIXELS}; give a smaller "
+            "--height and --width"
+        )
+
+
+def nothing_read(film: Path, options: ConversionOptions, problem: str) -> BladerunnerError:
+    """The error of a film of which no frame was read.
+
+    Args:
+        film: its path.
+        options: of the conversion.
+        problem: what could not be read, or "".
+    """
+    if problem:
+        return InputError(f"{film}: no frame of it can be read ({problem})")
+    given = {"start": options.start, "duration": options.duration}
+    asked = " ".join(f"--{name}={float(value):g}" for name, value in given.items() if value)
+    if not asked:
+        return InputError(f"{film}: holds no frame that can be read")
+    return UsageError(f"{asked}: no frame of {film} lies there; is its end earlier?")
 
 
 def _plain(value: Any) -> Any:

@@ -19,16 +19,19 @@ from PIL import Image
 
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.film.decode import DecodedFrame, FrameReader, time_range
+from bladerunner_ae.film.looks import Look, LookReader
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, read_packet_table
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import RecordScaler
-from bladerunner_ae.film.segments import SegmentReader, default_threads
+from bladerunner_ae.film.segments import UNDECODABLE, SegmentReader, default_threads
 from bladerunner_ae.film.shots import thumbnail
 from bladerunner_ae.geometry import Geometry
 
 # Pictures of a single pass wait for compression in at most this much memory.
 _WAITING_BYTES = 64 * 2**20
 _MOST_WAITING = 64
+
+_HIDDEN_DAMAGE = "the data of its picture is damaged, but its decoder does not say where"
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,14 @@ class RecordPicture:
 
     Attributes:
         encoded: a whole JPEG or PNG file.
+        look: what the frame looked like in the film.
+        interlaced: whether it consisted of two fields.
         thumbnail: uint8 [height, width, 3], RGB: the picture before compression, with fewer pixels.
     """
 
     encoded: bytes
+    look: Look
+    interlaced: bool
     thumbnail: NDArray[np.uint8] = field(compare=False)
 
 
@@ -74,6 +81,7 @@ class FrameEncoder:
         table: the film's packets, or None where it is read in a single pass.
         single_pass: why it is, or "". May change while the frames are read.
         problem: after the last frame: what could not be read, for the end of a sentence, or "".
+        jumps: after the last frame: where the file's times jump, or "".
         repaired_timestamps: how many frames had no sound time of their own.
     """
 
@@ -89,7 +97,7 @@ class FrameEncoder:
         self._info, self._geometry, self._options = info, geometry, options
         self._threads = threads or default_threads(info)
         self.single_pass = single_pass
-        self.problem, self.repaired_timestamps = "", 0
+        self.problem, self.jumps, self.repaired_timestamps = "", "", 0
         self.table = table
         if table is None and not single_pass:
             self.table = self._read_table()
@@ -142,10 +150,16 @@ class FrameEncoder:
 
     def _maker(self) -> Callable[[VideoFrame], RecordPicture]:
         scaler = RecordScaler(self._info, self._geometry)
-        return lambda frame: self._picture(scaler.scale(frame))
+        looks = LookReader(self._info.look)
 
-    def _picture(self, image: NDArray[np.uint8]) -> RecordPicture:
-        return RecordPicture(compress(image, self._options), thumbnail(image))
+        def make(frame: VideoFrame) -> RecordPicture:
+            look = looks.read(frame)
+            return self._picture(scaler.scale(frame, look), look, frame.interlaced_frame)
+
+        return make
+
+    def _picture(self, image: NDArray[np.uint8], look: Look, interlaced: bool) -> RecordPicture:
+        return RecordPicture(compress(image, self._options), look, interlaced, thumbnail(image))
 
     def _single_pass(self, first: int, end: int | None) -> Iterator[tuple[int, int, RecordPicture]]:
         """One decoder with threads of its own; compression runs in others."""
@@ -163,7 +177,8 @@ class FrameEncoder:
                 for frame in reader:
                     if end is not None and frame.index >= end:
                         break
-                    waiting.append((frame, pool.submit(self._picture, frame.image)))
+                    made = pool.submit(self._picture, frame.image, frame.look, frame.interlaced)
+                    waiting.append((frame, made))
                     most = min(most, max(_WAITING_BYTES // frame.image.nbytes, 2))
                     if len(waiting) >= most:
                         yield _result(*waiting.popleft())
@@ -171,7 +186,9 @@ class FrameEncoder:
                     yield _result(*waiting.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
-            self.problem = reader.problem
+            # Other decoders may have been told to fail where this one only makes up for it.
+            hidden = _HIDDEN_DAMAGE if self.single_pass == UNDECODABLE else ""
+            self.problem, self.jumps = reader.problem or hidden, reader.jumps
             self.repaired_timestamps = reader.repaired_timestamps
 
 

@@ -9,6 +9,9 @@ Examples:
   python -m bladerunner_ae.evaluate --model=RUN --data=DATA/another_film --output=another.json
 """
 
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -19,10 +22,12 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.parsing import parse_png
 from bladerunner_ae.progress import Progress
 from tfrecords import storage
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location, location
+from tfrecords.wording import counted
 
 _WORST_SHOTS = 5
 _SHEET_FRAMES = 18
@@ -167,7 +172,7 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     """Says the result in lines for a terminal."""
     lines = [
         f"{label}: PSNR {group['psnr']:.2f} dB, SSIM {group['ssim']:.3f} "
-        f"over {group['frames']} frames"
+        f"over {counted(group['frames'], 'frame')}"
         for label, group in result["groups"].items()
     ]
     worst = sorted(result["shots"], key=lambda shot: shot["psnr"])[:_WORST_SHOTS]
@@ -186,15 +191,14 @@ def main() -> None:
     from bladerunner_ae.run_folder import write_json
 
     values = flags.FLAGS
+    contact_sheet = parse_png("contact_sheet", values.contact_sheet)
     result = evaluate_film(
         location(values.model), location(values.data), values.batch_size, values.max_frames
     )
     for line in describe(result):
         print(line)
-    if values.contact_sheet:
-        write_contact_sheet(
-            location(values.model), location(values.data), location(values.contact_sheet)
-        )
+    if contact_sheet is not None:
+        write_contact_sheet(location(values.model), location(values.data), contact_sheet)
     if values.output:
         output = location(values.output)
         storage.make_parent(output)

@@ -8,6 +8,9 @@ Examples:
   saved_model_cli show --dir out/my_film/run/export/decoder/1 --all
 """
 
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 from absl import flags
 
 from bladerunner_ae.cli import run as run_command

@@ -9,18 +9,12 @@ All sizes are (height, width). Nothing here touches pixels, and nothing is a flo
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isqrt
 from typing import Any
 
 from bladerunner_ae.errors import InputError, UsageError
-
-Size = tuple[int, int]
+from bladerunner_ae.rasters import Size, choose_raster
 
 FITS = ("contain", "cover", "stretch")
-
-# How many times worse a wrong shape is than a wrong number of pixels when a raster is chosen:
-# 1 % of distortion weighs as much as 4 % too many or too few pixels.
-_SHAPE_WEIGHT = 4
 
 
 @dataclass(frozen=True)
@@ -175,7 +169,7 @@ def decide_geometry(
     height, width = raster or (None, None)
     given_both = height is not None and width is not None
     shape = Fraction(crop.width, crop.height) * sample_aspect
-    size = _choose_raster(shape, height, width, pixels, multiple)
+    size = choose_raster(shape, height, width, pixels, multiple)
     if fit == "cover":
         crop = _cover(crop, Fraction(size[1], size[0]) / sample_aspect)
     picture = Rectangle(0, 0, *size)
@@ -238,42 +232,6 @@ def _without_bars(stored: Size, bars: tuple[int, int, int, int]) -> Rectangle:
             f"picture of {stored[0]} rows and {stored[1]} columns; give smaller ones or 'auto'"
         )
     return crop
-
-
-def _choose_raster(
-    shape: Fraction, height: int | None, width: int | None, pixels: int, multiple: int
-) -> Size:
-    """(height, width) of a record for a picture that is `shape` times as wide as high."""
-    if height is not None and width is not None:
-        return height, width
-    if height is not None:
-        return height, _nearest_multiple(height * shape, multiple)
-    if width is not None:
-        return _nearest_multiple(width / shape, multiple), width
-
-    def misfit(size: Size) -> Fraction:
-        distortion = _ratio(Fraction(size[1], size[0]), shape)
-        return distortion**_SHAPE_WEIGHT * _ratio(Fraction(size[0] * size[1]), Fraction(pixels))
-
-    # The best height cannot be more than a few multiples from the one that undistorted pixels
-    # would give.
-    ideal = isqrt(max(int(pixels / shape), 1)) // multiple
-    heights = [k * multiple for k in range(max(ideal - 3, 1), ideal + 5)]
-    sizes = [
-        (high, max(wide, 1) * multiple)
-        for high in heights
-        for wide in (int(high * shape) // multiple, int(high * shape) // multiple + 1)
-    ]
-    return min(sizes, key=misfit)
-
-
-def _ratio(one: Fraction, other: Fraction) -> Fraction:
-    """How many times the larger is the smaller, at least 1."""
-    return max(one / other, other / one)
-
-
-def _nearest_multiple(length: Fraction, multiple: int) -> int:
-    return max(round(length / multiple), 1) * multiple
 
 
 def _cover(crop: Rectangle, shape: Fraction) -> Rectangle:

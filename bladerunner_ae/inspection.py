@@ -18,6 +18,7 @@ from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.scan import ShardScan
 from tfrecords.schema import parse
+from tfrecords.wording import counted
 
 _SHARD_NAME = re.compile(r"frames-(\d{5})-of-(\d{5})\.tfrecord")
 
@@ -272,7 +273,7 @@ def _remarks(folder: str) -> list[str]:
     files = sum(1 for one in partial.iterdir() if one.is_file())
     size = sum(one.stat().st_size for one in partial.iterdir() if one.is_file())
     return [
-        f"an unfinished conversion lies beside it ({partial.name}, {files} files, "
+        f"an unfinished conversion lies beside it ({partial.name}, {counted(files, 'file')}, "
         f"{size / 2**20:.1f} MiB); make_tfrecords goes on with it"
     ]
 

@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from PIL import Image
 from bladerunner_ae.barcode import UNREADABLE, barcode_colours, mean_of
 from bladerunner_ae.contact_sheet import make_frame_sheet, spread_frames
 from bladerunner_ae.errors import InputError, OutputError, UsageError
+from bladerunner_ae.film.unfinished import refuse_unwritable
 from bladerunner_ae.inspection import clock, film_seconds, film_time, frame_seconds
 from bladerunner_ae.progress import Progress
 from bladerunner_ae.verification import Picture, decode_picture, in_threads
@@ -141,6 +143,25 @@ def parse_frames(text: str, frames: int) -> list[int]:
     return chosen
 
 
+def check_export(
+    card: FilmCard, numbers: Sequence[int], folder: Location, image_format: str
+) -> None:
+    """Refuses, before anything is read, what `export_frames` cannot do.
+
+    Raises:
+        InputError: an image of the same number is there, or no file can be written there.
+        UsageError: JPEG is wanted of records that are PNG.
+    """
+    if image_format == "jpeg" and card.encoding.get("format") == "png":
+        raise UsageError("--export_format=jpeg: the records are PNG; use --export_format=png")
+    if isinstance(folder, Path):
+        refuse_unwritable(folder / "frame")
+    wanted = {f"frame_{number:07d}" for number in numbers}
+    there = [name for name in storage.names(folder) if name.rpartition(".")[0] in wanted]
+    if there:
+        raise InputError(f"{folder}: holds {min(there)} already; choose another folder")
+
+
 def export_frames(
     directory: str, card: FilmCard, numbers: Sequence[int], folder: Location, image_format: str
 ) -> int:
@@ -157,17 +178,11 @@ def export_frames(
         How many of the frames cannot be read and are not written.
 
     Raises:
-        InputError: an image of the same number is there.
-        UsageError: JPEG is wanted of records that are PNG.
+        InputError, UsageError: as `check_export`.
         OutputError: the folder cannot be written.
     """
-    if image_format == "jpeg" and card.encoding.get("format") == "png":
-        raise UsageError("--export_format=jpeg: the records are PNG; use --export_format=png")
+    check_export(card, numbers, folder, image_format)
     suffix = {"jpeg": ".jpg", "png": ".png"}[image_format]
-    wanted = {f"frame_{number:07d}" for number in numbers}
-    there = [name for name in storage.names(folder) if name.rpartition(".")[0] in wanted]
-    if there:
-        raise InputError(f"{folder}: holds {min(there)} already; choose another folder")
     written = 0
     with _naming(folder), Progress("export", len(numbers)) as progress:
         storage.make_directories(folder)

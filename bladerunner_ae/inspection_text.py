@@ -30,10 +30,15 @@ def describe(found: Inspection) -> list[str]:
     lines += [f"note: {remark}" for remark in found.remarks]
     lines += [f"damaged: {damage}" for damage in found.damages]
     if found.verified is not None and not found.damages:
-        lines.append(f"verified: all {found.verified:,} records are whole")
+        every = "all " if found.verified > 1 else ""
+        lines.append(f"verified: {every}{_records(found.verified)} whole")
     elif found.verified is not None:
-        lines.append(f"verified: {found.verified:,} records are whole")
+        lines.append(f"verified: {_records(found.verified)} whole")
     return lines
+
+
+def _records(number: int) -> str:
+    return "1 record is" if number == 1 else f"{number:,} records are"
 
 
 def _card(card: FilmCard) -> Iterator[tuple[str, str]]:
@@ -161,9 +166,13 @@ def _shots(card: FilmCard) -> str:
     seconds = float(1 / card.frame_rate)
     median = median_shot(card)
     return (
-        f"{len(lengths):,}; median {median:g} frames ({median * seconds:.2f} s), longest "
-        f"{longest:,} frames ({longest * seconds:.2f} s, from {where})"
+        f"{len(lengths):,}; median {median:g} frame{_s(median)} ({median * seconds:.2f} s), "
+        f"longest {longest:,} frame{_s(longest)} ({longest * seconds:.2f} s, from {where})"
     )
+
+
+def _s(number: float) -> str:
+    return "" if number == 1 else "s"
 
 
 def _stream(stream: dict[str, Any]) -> str:

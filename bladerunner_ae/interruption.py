@@ -1,79 +1,92 @@
-"""SIGTERM and Ctrl-C in a training loop: at the end of the step, not in the middle of it."""
+"""Ctrl-C and SIGTERM: one line and their exit code, at whatever moment they come.
 
-import contextlib
+A command imports this module before all others, which may take seconds to import:
+
+    import bladerunner_ae.interruption  # first: signals are one line from here on
+
+While modules are imported there is nothing to tidy up, and an exception raised there may get lost
+in native code or come out as another one; so a signal ends the process at once. While the command
+works it is an exception, so that temporary files are removed and checkpoints written on the way
+out. Nothing happens where a module is imported by something else than one of our commands, such as
+a test: signals are not a library's business.
+"""
+
+import os
 import signal
-import threading
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LINES = {
+    signal.SIGINT: "\ninterrupted; the same command goes on or starts over cleanly",
+    signal.SIGTERM: "stopped; the same command goes on or starts over cleanly",
+}
+_PACKAGES = ("bladerunner_ae", "bladerunner_ae_tools", "tools")
+_IMPORTS = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+_working = False
+_came: signal.Signals | None = None
 
 
-class Preempted(SystemExit):
-    """SIGTERM: the machine is wanted back. With its checkpoint written the run exits with 0."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
+class Terminated(SystemExit):
+    """SIGTERM came while a command was working."""
 
 
-class Interruption:
-    """Answers the first SIGTERM or Ctrl-C; use as a context manager round the training loop.
+@contextmanager
+def working() -> Iterator[None]:
+    """Until the block ends, signals are `KeyboardInterrupt` and `Terminated`.
 
-    After `begin`, while steps run and what they leave is noted down, the answer waits until `check`
-    is called; before (while TensorFlow builds the graph) and in `at_once` it comes at once. The
-    answer is an exception, `Preempted` or `KeyboardInterrupt`. A second signal is answered as if
-    this class did not exist.
+    Outside of it they end the process at once.
     """
+    global _working
+    _watch()
+    _working = True
+    try:
+        yield
+    finally:
+        _working = False
 
-    def __init__(self) -> None:
-        self._asked: int | None = None
-        self._waits = False
-        self._earlier: dict[int, Any] = {}
 
-    def begin(self) -> None:
-        """From here on the answer waits for `check`."""
-        self._waits = True
+def signal_that_came() -> signal.Signals | None:
+    """The signal that interrupted the work, if one did."""
+    return _came
 
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """In here, where nothing is lost, the answer comes at once."""
-        waited, self._waits = self._waits, False
-        try:
-            self.check()
-            yield
-        finally:
-            self._waits = waited
 
-    def check(self) -> None:
-        """Answers a signal that came meanwhile.
+def _watch() -> None:
+    """Handles both signals, unless whoever started us had them ignored, as nohup does."""
+    for number in LINES:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _handle)
 
-        Raises:
-            Preempted: it was SIGTERM.
-            KeyboardInterrupt: it was Ctrl-C.
-        """
-        if self._asked is not None:
-            self._answer(self._asked)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        # Whatever comes next meets the handlers that were there before.
-        self._restore()
-        self._asked = number
-        if not self._waits:
-            self._answer(number)
+def _handle(number: int, frame: FrameType | None) -> None:
+    if not _working or _imports(frame):
+        os.write(2, f"{LINES[signal.Signals(number)]}\n".encode())
+        os._exit(128 + number)
+    global _came
+    _came = signal.Signals(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Terminated(128 + number)
 
-    def _answer(self, number: int) -> NoReturn:
-        raise Preempted if number == signal.SIGTERM else KeyboardInterrupt
 
-    def _restore(self) -> None:
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
-        self._earlier = {}
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported where the signal found us."""
+    while frame is not None:
+        if frame.f_code.co_filename in _IMPORTS:
+            return True
+        frame = frame.f_back
+    return False
 
-    def __enter__(self) -> "Interruption":
-        if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            self._earlier = {number: signal.signal(number, self._handle) for number in _SIGNALS}
-        return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._restore()
+def _is_command() -> bool:
+    """Whether this process was started as one of our commands."""
+    started = os.path.abspath(getattr(sys.modules.get("__main__"), "__file__", None) or "")
+    folder, name = os.path.split(started)
+    top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    ours = [os.path.join(top, package) for package in _PACKAGES]
+    return name.startswith("bladerunner-") or folder in ours
+
+
+if _is_command():
+    _watch()

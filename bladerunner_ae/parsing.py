@@ -4,7 +4,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from bladerunner_ae.errors import UsageError
-from tfrecords.storage import is_remote
+from bladerunner_ae.film.unfinished import refuse_unwritable
+from tfrecords.storage import Location, is_remote, location
 
 _FASTEST = 1000
 
@@ -55,6 +56,29 @@ def parse_local(name: str, text: str) -> Path:
             "or from there"
         )
     return Path(text)
+
+
+def parse_png(name: str, text: str | None) -> Location | None:
+    """Reads the path of a picture that is to be written.
+
+    Args:
+        name: of the flag, for the message.
+        text: the path, local or remote; none if empty or None.
+
+    Raises:
+        UsageError: it is called otherwise than a PNG, which it would be.
+        InputError: it is plain that it cannot be written there.
+    """
+    if not text:
+        return None
+    if not text.lower().endswith(".png"):
+        raise UsageError(f"--{name}={text}: is written as PNG; give a name that ends in .png")
+    path = location(text)
+    if isinstance(path, Path):
+        if path.is_dir():
+            raise UsageError(f"--{name}={text}: is a folder; give the name of a file")
+        refuse_unwritable(path)
+    return path
 
 
 def parse_bars(text: str) -> tuple[int, int, int, int] | None:

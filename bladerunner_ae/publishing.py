@@ -18,6 +18,7 @@ from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, check_shards, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.lock import FileLock
+from tfrecords.shards import is_all_shards
 from tfrecords.storage import RemotePath
 
 UPLOAD_NAME = "upload.json"
@@ -100,7 +101,7 @@ def _begin(card: FilmCard, remote: RemotePath, overwrite: bool) -> set[str]:
     found = set(storage.names(remote))
     if CARD_NAME in found and not overwrite:
         raise RecordsError(f"{remote}: exists; replace it with --overwrite")
-    if found and not found & {CARD_NAME, UPLOAD_NAME}:
+    if found and not found & {CARD_NAME, UPLOAD_NAME} and not (overwrite and is_all_shards(found)):
         raise RecordsError(
             f"{remote}: is not empty and holds no {CARD_NAME}; choose another folder"
         )

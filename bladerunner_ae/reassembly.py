@@ -78,12 +78,14 @@ class Reassembly:
         frames: how many frames were read.
         timeline: when they are shown.
         problem: what could not be read of the original, or "".
+        jumps: where its times jump, or "".
     """
 
     films: list[tuple[Path, Verification]]
     frames: int
     timeline: Timeline
     problem: str
+    jumps: str
 
     def report(self) -> list[str]:
         """One line for each film."""
@@ -180,12 +182,12 @@ def reassemble_film(
         if options.side_by_side is not None:
             unfinished = stack.enter_context(UnfinishedFilm(options.side_by_side))
             plans.append(_Plan(unfinished, layouts[1], panels=True))
-        pts, problem = _dream(info, autoencoder, geometry, plans, options)
+        pts, reader = _dream(info, autoencoder, geometry, plans, options)
         timeline = make_timeline(pts, info)
         films = _finish(info, plans, pts, timeline)
         for plan in plans:
             plan.unfinished.publish()
-    return Reassembly(films, len(pts), timeline, problem)
+    return Reassembly(films, len(pts), timeline, reader.problem, reader.jumps)
 
 
 @dataclass(frozen=True)
@@ -231,8 +233,8 @@ def _dream(
     geometry: Geometry,
     plans: Sequence[_Plan],
     options: ReassemblyOptions,
-) -> tuple[Sequence[int], str]:
-    """Encodes the pictures of all films; returns the frames' timestamps and what went wrong."""
+) -> tuple[Sequence[int], FrameReader]:
+    """Encodes the pictures of all films; returns the frames' timestamps and their reader."""
     display = next((plan.layout.output for plan in plans if plan.panels), None)
     size = _batch_size(options.batch_size, display)
     rate, pts = nominal_rate(info.frame_rate), array("q")
@@ -251,7 +253,7 @@ def _dream(
             progress.update(len(frames))
         if not pts:
             raise InputError(f"{info.path}: has no frame that can be read")
-    return pts, reader.problem
+    return pts, reader
 
 
 def _start(stack: ExitStack, plan: _Plan, rate: Fraction, encoding: Encoding) -> Background[_Batch]:

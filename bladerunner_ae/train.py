@@ -16,6 +16,9 @@ Examples:
   python -m bladerunner_ae.train --data=DATA/b --model_dir=RUN_B --fine_tune_from=RUN_A
 """  # noqa: E501
 
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 import dataclasses
 import math
 import shlex
@@ -33,6 +36,7 @@ from bladerunner_ae.errors import UsageError
 from tfrecords import storage
 from tfrecords.mixture import BALANCES, FilmPart, check_together
 from tfrecords.storage import Location
+from tfrecords.wording import counted
 
 _TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
                 "clip_norm", "ema", "steps_per_execution", "jit", "watchdog", "checkpoint_every",
@@ -250,10 +254,10 @@ def _plan(config: Any, replicas: int) -> str:
     names = ", ".join(film["name"] for film in config.films)
     frames = sum(film["frames"] for film in config.films)
     return (
-        f"{names}: {frames} frames ({held} held out), "
+        f"{names}: {counted(frames, 'frame')} ({held} held out), "
         f"{model.height}x{model.width}, preset {config.preset}, objective {config.objective}, "
-        f"{train.steps} steps of {train.batch_size} frames, {train.precision}, "
-        f"{replicas} device{'s' if replicas > 1 else ''}"
+        f"{counted(train.steps, 'step')} of {counted(train.batch_size, 'frame')}, "
+        f"{train.precision}, {counted(replicas, 'device')}"
     )
 
 

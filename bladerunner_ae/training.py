@@ -10,7 +10,7 @@ from bladerunner_ae import data, saved_models
 from bladerunner_ae.checkpoints import checkpoint_manager
 from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.interruption import Interruption
+from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.linear_path import initialise_linear_path
 from bladerunner_ae.memory import explain_out_of_memory
 from bladerunner_ae.networks import build_networks
@@ -20,8 +20,9 @@ from bladerunner_ae.trainer import Trainer, make_schedule
 from bladerunner_ae.training_log import TrainingLog
 from tfrecords import storage
 from tfrecords.card import load_card
+from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
-from tfrecords.reader import find_damage, mixed_frames, through_service
+from tfrecords.reader import find_damage, mixed_frames, through_service, unexplained_loss
 from tfrecords.storage import Location
 
 _COMPONENT_FRAMES = 2048
@@ -143,10 +144,10 @@ def fit(
         batches = through_service(batches, service)
     if config.train.steps_per_execution > 1:  # an end, so that the last takes no step too many
         batches = batches.take(config.train.steps - start)
-    interruption = Interruption()
-    log = TrainingLog(config, parts, run, checkpoint_manager(trainer, run), start, interruption)
+    preemption = Preemption()
+    log = TrainingLog(config, parts, run, checkpoint_manager(trainer, run), start, preemption)
     log.set_model(trainer)
-    with interruption:
+    with preemption:
         try:
             if start == 0:
                 _initialise(trainer, config, parts, batches)
@@ -164,11 +165,11 @@ def fit(
             done = f"step {step}, checkpoint written" if step else "step 0, nothing to keep"
             print(f"stopped at {done}; the same command goes on from there", file=sys.stderr)
             raise
-        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
-            for part in parts:
-                if error := find_damage(part.directory, part.card):
-                    raise error from None
-            raise
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+            explained = explain_reading(error, parts)
+            if explained is None:
+                raise
+            raise explained from None
         except tf.errors.ResourceExhaustedError as error:
             log.close()
             explain_out_of_memory(error, trainer, config)
@@ -189,6 +190,24 @@ def _initialise(
         initialise_linear_path(trainer.networks, config.model, images)
     if trainer.averages is not None:
         trainer.averages.restart()
+
+
+def explain_reading(error: tf.errors.OpError, parts: Sequence[FilmPart]) -> RecordsError | None:
+    """What is wrong with a run's records that made a step fail.
+
+    Args:
+        error: what TensorFlow made of it.
+        parts: the films.
+
+    Returns:
+        One line, or None if the step failed for another reason than the records.
+    """
+    for part in parts:
+        if damage := find_damage(part.directory, part.card):
+            return damage
+    if isinstance(error, tf.errors.DataLossError):
+        return unexplained_loss(*(part.directory for part in parts))
+    return None
 
 
 def export(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:

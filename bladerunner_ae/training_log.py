@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from bladerunner_ae import watchdog
 from bladerunner_ae.errors import OutputError
-from bladerunner_ae.interruption import Interruption
+from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.log_file import LogFile
 from bladerunner_ae.probes import Movement, Probes, to_png
 from bladerunner_ae.progress import Progress
@@ -42,7 +42,7 @@ class TrainingLog(keras.callbacks.Callback):
         run: run folder.
         manager: of the run's checkpoints.
         start: steps done before; what an interrupted run logged beyond is dropped.
-        interruption: is asked after every step whether the run shall stop.
+        preemption: is asked after every step whether the run shall stop.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class TrainingLog(keras.callbacks.Callback):
         run: Location,
         manager: tf.train.CheckpointManager,
         start: int,
-        interruption: Interruption | None = None,
+        preemption: Preemption | None = None,
     ) -> None:
         super().__init__()
         self._config, self._run, self._manager, self._start = config, run, manager, start
-        self._interruption = interruption or Interruption()
+        self._preemption = preemption or Preemption()
         self._probes = Probes(parts)
         self._step = self._saved = start
         self._unread: list[tuple[int, Mapping[str, Any]]] = []
@@ -83,7 +83,7 @@ class TrainingLog(keras.callbacks.Callback):
             self._sample({})
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._interruption.begin()
+        self._preemption.begin()
         train, before = self._config.train, self._step
         # The last execution may have fewer steps to do.
         self._step = min(before + train.steps_per_execution, train.steps)
@@ -106,7 +106,7 @@ class TrainingLog(keras.callbacks.Callback):
         if writes:
             self._write_scalars(values)
         if samples:
-            with self._interruption.at_once():
+            with self._preemption.at_once():
                 self._sample(values)
         if saves or self._ends:
             self.save()
@@ -115,7 +115,7 @@ class TrainingLog(keras.callbacks.Callback):
                 f"{self._run}: stopped at step {self._step} because {self._ends.wrong}; "
                 f"{self._ends.cure}; the same command trains on regardless"
             )
-        self._interruption.check()
+        self._preemption.check()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._say(f"finished step {self._step}")

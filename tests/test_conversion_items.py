@@ -16,9 +16,10 @@ from bladerunner_ae.conversion import convert_film, plan_conversion
 from bladerunner_ae.conversion_facts import Facts, PartFacts
 from bladerunner_ae.conversion_items import Item, Job, finish_film, make_item, plan_film
 from bladerunner_ae.conversion_options import ConversionOptions
-from bladerunner_ae.encoding import FrameEncoder
+from bladerunner_ae.encoding import FrameEncoder, RecordPicture
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, read_packet_table
+from bladerunner_ae.film.probe import probe_film
 from tests.small_records import flip_byte
 from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
@@ -259,7 +260,7 @@ def test_parts_that_are_gone_and_films_that_change(
     film.write_bytes(film_factory(**FILM | {"seed": 1}).read_bytes())
     with pytest.raises(InputError, match="changed while it was converted"):
         make_item(items[0], call)
-    with pytest.raises(RecordsError, match=r"unfinished run with other options is there \(film"):
+    with pytest.raises(RecordsError, match="unfinished run of another film, or of an ear"):
         plan_film(film, call)
     film.unlink()
     with pytest.raises(InputError, match="no such file"):
@@ -273,16 +274,25 @@ def test_the_reader_of_a_shard_never_falls_back(film: Path) -> None:
         next(encoder.divided_frames())
 
 
-def test_facts_of_parts_are_those_of_the_film() -> None:
-    """Times, shots and bars that come and go, wherever the parts begin."""
+def test_facts_of_parts_are_those_of_the_film(film: Path) -> None:
+    """Times, shots, bars that come and go and changes, wherever the parts begin."""
+    info = probe_film(film)
     noise = np.random.default_rng(0)
     pictures = noise.integers(60, 256, (6, 48, 80, 3), np.uint8)[np.arange(60) // 10].copy()
     pictures[20:40, :8] = pictures[20:40, -8:] = 0  # two shots in a wider format
-    film = Facts()
-    for pts, picture in enumerate(pictures):
-        film.feed(pts * 3, picture)
-    assert film.shots.starts == [0, 10, 20, 30, 40, 50]
-    assert "33 % of the frames have bars" in film.notes()[0]
+    wide = info.look._replace(width=200)
+    made = [
+        RecordPicture(b"", wide if 20 <= number < 40 else info.look, number in (30, 44), picture)
+        for number, picture in enumerate(pictures)
+    ]
+    facts = Facts()
+    for pts, picture in enumerate(made):
+        facts.feed(pts * 3, picture)
+    assert facts.shots.starts == [0, 10, 20, 30, 40, 50]
+    interlaced, size, bars = facts.notes(info)
+    assert "2 frames are interlaced, the first at 0.0 s" in interlaced  # 90 units
+    assert "size changes on the way (2 times, first at 0.0 s, 96x160 to 96x200)" in size
+    assert "33 % of the frames have bars" in bars
     for size in (1, 7, 30):
         joined = Facts()
         for first in range(0, 60, size):
@@ -290,7 +300,7 @@ def test_facts_of_parts_are_those_of_the_film() -> None:
             for picture in pictures[max(first - 48, 0) : first]:
                 part.warm_up(picture)
             for pts in range(first, min(first + size, 60)):
-                part.feed(pts * 3, pictures[pts])
+                part.feed(pts * 3, made[pts])
             joined.take(PartFacts.from_state(json.loads(json.dumps(part.to_state()))))
-        assert joined.times == film.times and joined.notes() == film.notes()
-        assert joined.shots.starts == film.shots.starts
+        assert joined.times == facts.times and joined.notes(info) == facts.notes(info)
+        assert joined.shots.starts == facts.shots.starts

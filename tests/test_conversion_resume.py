@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import pytest
 
 from bladerunner_ae.conversion import convert_film, plan_conversion
 from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.errors import InputError
 from tests.awkward_films import cut
 from tests.small_records import flip_byte
 from tfrecords.card import CARD_NAME, FilmCard, load_card
 from tfrecords.errors import RecordsError
+from tfrecords.schema import Frame
+from tfrecords.writer import FilmWriter
 
 ROOT = Path(__file__).parent.parent
 FilmFactory = Callable[..., Path]
@@ -41,7 +45,7 @@ KILLS: dict[str, tuple[str, int]] = {
     "before a state gets its name": ("tfrecords.parts.os.rename", 3),
     "while shards get their names": ("tfrecords.parts.PartFile.finish", 3),
     "before the card": ("tfrecords.writer.save_card", 0),
-    "before the folder gets its name": ("tfrecords.writer.FilmWriter._publish", 0),
+    "before the folder gets its name": ("tfrecords.writer.publish", 0),
 }
 DIES = """
 import importlib, os
@@ -130,7 +134,9 @@ def test_a_part_that_was_damaged_meanwhile_is_made_again(
 def test_other_options_are_refused_with_the_difference(film: Path, tmp_path: Path) -> None:
     convert_and_die(film, tmp_path, "tfrecords.writer.FilmWriter.write", 75)
     other = dataclasses.replace(OPTIONS, quality=80, num_shards=3)
-    with pytest.raises(RecordsError, match=r"quality: 95 -> 80; num_shards: 6 -> 3\); give its"):
+    with pytest.raises(
+        RecordsError, match=r"--quality: 95 -> 80; --num_shards: 6 -> 3\); give its"
+    ):
         convert(film, tmp_path, other)
     assert (tmp_path / f".{film.stem}.partial" / "part-00002").exists()  # nothing is lost
     card = convert(film, tmp_path, other, overwrite=True)
@@ -142,7 +148,7 @@ def test_another_film_is_refused(film: Path, film_factory: FilmFactory, tmp_path
     convert_and_die(film, tmp_path / "data", "tfrecords.writer.FilmWriter.write", 75)
     other = tmp_path / film.name
     other.write_bytes(film_factory(**FILM | {"seed": 1}).read_bytes())
-    with pytest.raises(RecordsError, match=r"an unfinished run with other options is there \(film"):
+    with pytest.raises(RecordsError, match="unfinished run of another film, or of an ear"):
         convert(other, tmp_path / "data")
 
 
@@ -167,3 +173,39 @@ def test_interrupted_by_ctrl_c_it_keeps_what_is_finished(
         f"part-0000{number}" for number in range(3)
     ]
     assert convert(film, tmp_path) == unbroken
+
+
+def test_a_film_that_changes_meanwhile_is_refused(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growing = tmp_path / "growing.mp4"
+    shutil.copy(film, growing)
+    plan = plan_conversion(growing, tmp_path / "data", OPTIONS)
+    write, count = FilmWriter.write, []
+
+    def write_and_grow(writer: FilmWriter, frame: Frame) -> None:
+        write(writer, frame)
+        count.append(frame.index)
+        if len(count) == 20:
+            with growing.open("ab") as file:
+                file.write(b"more")
+
+    monkeypatch.setattr(FilmWriter, "write", write_and_grow)
+    with pytest.raises(InputError, match=r"growing\.mp4: changed while it was converted"):
+        convert_film(plan)
+    assert len(count) > 20
+    assert not plan.directory.exists()
+    assert not [path for path in plan.directory.parent.iterdir() if path.suffix != ".lock"]
+
+
+def test_a_film_that_changes_between_a_look_and_its_conversion(film: Path, tmp_path: Path) -> None:
+    replaced = tmp_path / "replaced.mp4"
+    shutil.copy(film, replaced)
+    plan = plan_conversion(replaced, tmp_path / "data", OPTIONS)
+    shutil.copyfile(film, replaced)
+    with pytest.raises(InputError, match="changed while it was converted"):
+        convert_film(plan)
+    os.unlink(replaced)
+    with pytest.raises((InputError, OSError)):
+        convert_film(plan)
+    assert not plan.directory.exists()

@@ -187,6 +187,25 @@ def test_damage_inside_pictures_is_noticed_on_the_way(
     assert reader.problem == single.problem != ""
 
 
+def test_damage_that_the_decoder_hides_is_noticed(
+    film_factory: FilmFactory, tmp_path: Path
+) -> None:
+    """In HEVC, whose decoder only logs what it finds; some damage it does not find either."""
+    whole = film_factory(**SMALL, **FILMS["hevc open groups"] | {"name": "film.mkv"})
+    noise = np.random.default_rng(0)
+    hidden = 0
+    for place in range(20, 90, 10):
+        data = bytearray(whole.read_bytes())
+        middle = len(data) * place // 100
+        data[middle : middle + 40] = noise.bytes(40)
+        film = tmp_path / whole.name
+        film.write_bytes(data)
+        reader, single = encoder(film), encoder(film, single_pass="asked for")
+        assert list(reader.frames()) == list(single.frames())
+        hidden += reader.problem != single.problem == ""
+    assert hidden
+
+
 def test_numbers_and_quality(film_factory: FilmFactory) -> None:
     film = film_factory(frames=60, extra_ffmpeg_args=("-g", "12"))
     info = probe_film(film)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bladerunner_ae.film.decode import FrameReader
 from bladerunner_ae.film.gaps import describe_gaps, describe_late_start, promised_end
+from bladerunner_ae.film.probe import probe_film
 from bladerunner_ae.film.promised_bytes import missing_bytes
-from tests.awkward_films import cut
+from tests.awkward_films import cut, ffmpeg
 
 MILLISECOND = Fraction(1, 1000)
 EVEN = [round(1000 * number / 24) for number in range(100)]
@@ -25,10 +27,11 @@ def test_an_even_film_has_no_gaps() -> None:
 def test_lost_frames_are_counted() -> None:
     lost = EVEN[:24] + EVEN[27:60] + EVEN[61:]
     assert describe_gaps(lost, MILLISECOND) == (
-        "its times have 2 gaps of 4 frames, the first at 1.0 s: frames were lost, or never there"
+        "its times have 2 gaps of 4 frames, the first at 1.0 s: its rate varies, or frames were "
+        "lost"
     )
     assert describe_gaps(EVEN[:-1], MILLISECOND, Fraction(100, 24)) == (
-        "it ends 1 frame before its promised end: frames were lost, or never there"
+        "it ends 1 frame before its promised end: its rate varies, or frames were lost"
     )
 
 
@@ -72,3 +75,43 @@ def test_cut_files_lack_bytes(
     # What says nothing sensible promises nothing.
     part.write_bytes(b"\0" * 30)
     assert missing_bytes(part) == 0
+
+
+@pytest.mark.parametrize("offset", ["0", "5"])
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "mp4", "mov", "flv"])
+def test_films_that_begin_late_are_cut_off_only_if_they_are(
+    suffix: str, offset: str, film_factory: Callable[..., Path], tmp_path: Path
+) -> None:
+    codec = {"codec": "libvpx", "audio_codec": "libopus"} if suffix == "webm" else {}
+    late = ("-g", "12", "-output_ts_offset", offset)
+    late += ("-movflags", "+faststart") if suffix in ("mp4", "mov") else ()
+    film = film_factory(
+        f"film.{suffix}", frames=96, height=96, width=160, extra_ffmpeg_args=late, **codec
+    )
+    assert _reading(film) == (96, "")
+    count, problem = _reading(cut(film, tmp_path / f"cut.{suffix}", 0.6))
+    assert 40 < count < 80 and "the film is cut off: " in problem
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "mp4"])
+def test_films_that_were_cut_out_with_their_times_are_whole(
+    suffix: str, film_factory: Callable[..., Path], tmp_path: Path
+) -> None:
+    codec = {"codec": "libvpx", "audio_codec": "libopus"} if suffix == "webm" else {}
+    film = film_factory(
+        f"film.{suffix}", frames=120, height=96, width=160, extra_ffmpeg_args=("-g", "24"), **codec
+    )
+    part = tmp_path / f"part.{suffix}"
+    ffmpeg("-copyts", "-ss", "3", "-i", film, "-c", "copy", "-copyts", part)
+    count, problem = _reading(part)
+    assert 48 <= count <= 72 and problem == ""
+    assert _length(part) == pytest.approx(count / 24, abs=0.1)
+
+
+def _reading(film: Path) -> tuple[int, str]:
+    with FrameReader(probe_film(film)) as reader:
+        return sum(1 for _ in reader), reader.problem
+
+
+def _length(film: Path) -> float:
+    return float(probe_film(film).duration or 0)

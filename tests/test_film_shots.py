@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av.filter import Graph
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from bladerunner_ae.film.decode import FrameReader
@@ -134,3 +137,23 @@ def test_going_on_from_a_state_anywhere() -> None:
         for picture in pictures[border:]:
             finder.feed(picture)
         assert finder.starts == whole
+
+
+def test_scores_are_those_of_the_filter() -> None:
+    rng = np.random.default_rng(5)
+    pictures = [rng.integers(0, 256, (36, 64, 3), np.uint8) // n for n in (1, 1, 3, 9, 1, 2, 2, 9)]
+    graph, meter = Graph(), ShotMeter()
+    nodes = [
+        graph.add_buffer(width=64, height=36, format="rgb24", time_base=Fraction(1)),
+        graph.add("scdet", "threshold=12"),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*nodes).configure()
+    for number, picture in enumerate(pictures):
+        frame = VideoFrame.from_ndarray(picture, "rgb24")
+        frame.pts, frame.time_base = number, Fraction(1)
+        graph.vpush(frame)
+        # The filter writes three decimals.
+        expected = float(graph.vpull().metadata.get("lavfi.scd.score", 0))
+        assert meter.measure(picture).cut == (expected >= 12)
+        assert meter.score == pytest.approx(expected, abs=2e-3)

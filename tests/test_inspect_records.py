@@ -68,7 +68,7 @@ def test_whole_film_and_its_pictures(whole: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "frames").iterdir())) == 3
     assert (tmp_path / "new" / "sheet.png").exists()
     again = run(whole, f"--export_frames={tmp_path}/frames", "--frames=11")
-    assert "holds frame_0000011.png already" in error(again, 2)
+    assert "holds frame_0000011.png already" in error(again, 2) and again.stdout == ""
 
 
 def test_damage_ends_with_2_and_the_cure(whole: Path, damaged: Path) -> None:
@@ -102,8 +102,32 @@ def test_wrong_usage(whole: Path, tmp_path: Path) -> None:
     assert "Unknown command line flag" in error(run(whole, "--nonsense"), 1)
     assert "--frames=40" in error(run(whole, f"--export_frames={tmp_path}/x", "--frames=40"), 1)
     assert "there is no such folder" in error(run(tmp_path / "nothing"), 2)
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_read(
+    whole: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
-    assert "cannot be written" in error(run(whole, f"--barcode={tmp_path}/file/code.png"), 3)
+    (tmp_path / "folder.png").mkdir()
+    png, folder = f"{tmp_path}/file/x.png", f"{tmp_path}/folder.png"
+    for arguments, words, code in (
+        (["--frames=1:3"], "--frames=1:3: says which frames --export_frames=FOLDER writes", 1),
+        (
+            ["--contact_sheet=x.jpg"],
+            "--contact_sheet=x.jpg: is written as PNG; give a name that",
+            1,
+        ),
+        (["--barcode=barcode"], "--barcode=barcode: is written as PNG; give a name that", 1),
+        ([f"--barcode={folder}"], "is a folder; give the name of a file", 1),
+        ([f"--barcode={png}"], f"{tmp_path}/file: cannot be written to", 2),
+        ([f"--contact_sheet={png}"], f"{tmp_path}/file: cannot be written to", 2),
+        ([f"--export_frames={tmp_path}/file"], f"{tmp_path}/file is not a folder", 2),
+        ([f"--export_frames={tmp_path}/x", "--frames=50:60"], "the film has frames 0 to 39", 1),
+        ([f"--export_frames={tmp_path}/x", "--frames=7:3"], "--frames=7:3: give first:end", 1),
+    ):
+        done = run(whole, *arguments)
+        assert words in error(done, code) and done.stdout == "", arguments
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.png"]
 
 
 def test_tensorflow_is_not_imported(whole: Path) -> None:

@@ -42,6 +42,11 @@ def error(done: subprocess.CompletedProcess[str], code: int) -> str:
     return errors[0]
 
 
+def full_disk() -> None:
+    """Lets the process that calls it write no file larger than 20 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
 def everything_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
@@ -73,11 +78,33 @@ def test_two_films_in_one_call_and_again(
     assert (tmp_path / "data" / "film" / "film.json").stat().st_mtime_ns == before
 
     other_size = (f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL, "--height=144")
-    assert "(height: 72 -> 144); use --overwrite" in error(run(*other_size), 2)
+    assert "(--height: 72 -> 144); use --overwrite" in error(run(*other_size), 2)
     replaced = run(*other_size, "--overwrite")
     assert replaced.returncode == 0, replaced.stderr
     assert load_card(tmp_path / "data" / "film").height == 144
     assert everything_in(tmp_path / "data") == ["film", "other"]
+
+
+def test_of_several_films_bad_ones_do_not_stop_the_others(film: Path, tmp_path: Path) -> None:
+    gone, empty = tmp_path / "gone.mp4", tmp_path / "empty.mp4"
+    empty.touch()
+    films = [f"--film={path}" for path in (gone, empty, film)]
+    done = run(*films, f"--output_dir={tmp_path / 'data'}", *SMALL)
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"{tmp_path}/data/film: 48 frames")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert [line.split(": ")[1] for line in errors] == [str(gone), str(empty)]
+    assert everything_in(tmp_path / "data") == ["film"]
+
+
+def test_of_several_films_none_follows_a_full_disk(
+    film: Path, film_factory: FilmFactory, tmp_path: Path
+) -> None:
+    other = film_factory("other.mkv", frames=30, height=96, width=160)
+    arguments = (f"--film={film}", f"--film={other}", f"--output_dir={tmp_path / 'data'}", *SMALL)
+    done = run(*arguments, preexec_fn=full_disk)
+    assert "data/film: cannot be written (File too large)" in error(done, 3)
+    assert str(other) not in done.stderr
 
 
 @pytest.mark.parametrize("kind", BAD_FILMS)
@@ -94,6 +121,15 @@ def test_what_is_no_film(kind: str, film: Path, tmp_path: Path) -> None:
         (["--crop_bars=1:2"], "--crop_bars=1:2: give auto, none, or pixels"),
         (["--start=noon"], "--start=noon: give seconds"),
         (["--height=0"], "height"),
+        (["--height=65501"], "--height=65501: give at most 65500"),
+        (["--pixels=99999999"], "--pixels=99999999: give at most 67108864"),
+        (["--height=9000", "--width=9000"], "9000x9000 (height x width) are too large"),
+        (["--height=8000"], "(height x width) are too large"),
+        (["--num_shards=100000"], "--num_shards=100000: give 1 to 99999"),
+        (["--duration=0"], "--duration=0: give more than 0 seconds"),
+        (["--duration=-1"], "--duration=-1: give seconds"),
+        (["--duration=nan"], "--duration=nan: give seconds"),
+        (["--start=0:01:00"], "--start=60: no frame of "),
         (["--fit=squeeze"], "fit"),
         (["--format=gif"], "choose jpeg or png"),
         (["--no_such_flag"], "no_such_flag"),
@@ -142,11 +178,8 @@ def test_a_film_cut_short(film_factory: FilmFactory, tmp_path: Path) -> None:
 
 
 def test_a_full_disk(film: Path, tmp_path: Path) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
     arguments = (f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL)
-    message = error(run(*arguments, preexec_fn=limit), 3)
+    message = error(run(*arguments, preexec_fn=full_disk), 3)
     assert f"{tmp_path}/data/film: cannot be written (File too large)" in message
     assert everything_in(tmp_path / "data") == []
 
@@ -221,6 +254,9 @@ def test_no_tensorflow_is_needed(film: Path, tmp_path: Path) -> None:
 def test_help_and_relative_names(film: Path, tmp_path: Path) -> None:
     shown = run("--help")
     assert shown.returncode == 0 and "Examples:" in shown.stdout and "--crop_bars" in shown.stdout
+    assert "--runner=beam \\\n      --beam_options=" in shown.stdout  # as a shell wants it
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+    assert "may be repeated.\n" in shown.stdout
     (tmp_path / "in").mkdir()
     shutil.copy(film, tmp_path / "in" / "film.mp4")
     done = run("--film=in/film.mp4", "--output_dir=data", *SMALL, cwd=tmp_path)

@@ -186,7 +186,7 @@ def test_a_film_is_converted_into_a_remote_folder(
     assert contents(remote / film) == contents(tmp_path / "local" / film)
     assert not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
     assert make(remote) == said.rstrip() + "; up to date\n"
-    with pytest.raises(InputError, match=r"holds other records \(quality: 95 -> 60\)"):
+    with pytest.raises(InputError, match=r"holds other records \(--quality: 95 -> 60\)"):
         make(remote, quality=60)
     make(remote, quality=60, overwrite=True)
     assert load_card(remote / film).encoding["quality"] == 60

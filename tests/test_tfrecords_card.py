@@ -78,10 +78,23 @@ def test_file_in_place_of_the_folder(film: Path) -> None:
 def test_missing_card(film: Path) -> None:
     (film / CARD_NAME).unlink()
     message = (
-        f"^{film}: has no film.json, so its conversion did not finish; run make_tfrecords again$"
+        f"^{film}: has no film.json, the card without which its records mean nothing; "
+        "put it back or run make_tfrecords again with --overwrite$"
     )
     with pytest.raises(RecordsError, match=message):
         load_card(film)
+
+
+def test_a_shard_that_is_not_on_the_card_is_named(film: Path) -> None:
+    card = load_card(film)
+    check_shards(film, card)
+    (film / "notes.txt").write_text("mine")
+    check_shards(film, card)
+    (film / "frames-00016-of-00017.tfrecord").touch()
+    with pytest.raises(
+        RecordsError, match=r"/frames-00016-of-00017\.tfrecord: is no shard of this"
+    ):
+        check_shards(film, card)
 
 
 def test_newer_schema_is_refused_before_anything_else(film: Path) -> None:

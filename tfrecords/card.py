@@ -16,6 +16,8 @@ from typing import Any
 from tfrecords import storage
 from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
+from tfrecords.shards import is_shard_name
+from tfrecords.wording import counted
 
 SCHEMA_VERSION = 1
 CARD_NAME = "film.json"
@@ -164,8 +166,8 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
                 f"{directory}: there is no such folder; make it with tools/make_tfrecords.py"
             ) from error
         raise RecordsError(
-            f"{directory}: has no {CARD_NAME}, so its conversion did not finish; "
-            "run make_tfrecords again"
+            f"{directory}: has no {CARD_NAME}, the card without which its records mean nothing; "
+            "put it back or run make_tfrecords again with --overwrite"
         ) from error
     try:
         values = json.loads(text)
@@ -201,11 +203,11 @@ def save_card(directory: storage.AnyPath, card: FilmCard) -> None:
 
 
 def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
-    """Checks that every shard is there with the size that the card gives; reads no records.
+    """Checks that the card's shards are there, and no others; reads no records.
 
     Raises:
-        RecordsError: names the first shard that is missing or of another size; of one that is too
-            short also the record at which it breaks.
+        RecordsError: names the first shard that is missing, of another size than the card gives, or
+            not on the card; of one that is too short also the record at which it breaks.
     """
     for shard in card.shards:
         path = storage.join(directory, shard.name)
@@ -220,7 +222,14 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
         if size != shard.bytes:
             records = sum(1 for _ in read_records(path))  # names the record that is cut, if one is
             raise RecordsError(
-                f"{path}: holds {records} records in {size} bytes but {CARD_NAME} says "
+                f"{path}: holds {counted(records, 'record')} in {size} bytes but {CARD_NAME} says "
                 f"{shard.frames} in {shard.bytes}; "
                 "restore it or run make_tfrecords again with --overwrite"
+            )
+    known = {shard.name for shard in card.shards}
+    for name in storage.names(directory):
+        if is_shard_name(name) and name not in known:
+            raise RecordsError(
+                f"{storage.join(directory, name)}: is no shard of this film, {CARD_NAME} lacks it; "
+                "remove it, or run make_tfrecords again with --overwrite if records were mixed up"
             )

@@ -286,7 +286,12 @@ def explain_data_loss(directory: storage.AnyPath, card: FilmCard) -> RecordsErro
     Returns:
         An error to raise, that names the shard and the number of the record in it, from 0.
     """
-    return find_damage(directory, card) or RecordsError(
-        f"{directory}: reading failed, yet every record is whole when read again; "
-        "check the disk and the memory of this machine"
+    return find_damage(directory, card) or unexplained_loss(directory)
+
+
+def unexplained_loss(*directories: storage.AnyPath) -> RecordsError:
+    """Returns the error of folders in which reading failed, and nothing is wrong now."""
+    return RecordsError(
+        f"{', '.join(map(str, directories))}: reading failed, yet every record is whole when read "
+        "again; check the disk and the memory of this machine"
     )

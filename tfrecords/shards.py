@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from itertools import pairwise
+
+MOST_SHARDS = 99_999
+_NAME = re.compile(r"frames-(\d{5})-of-(\d{5})\.tfrecord")
 
 
 def shard_name(index: int, count: int) -> str:
@@ -16,6 +21,22 @@ def shard_name(index: int, count: int) -> str:
     if not 0 <= index < count:
         raise ValueError(f"there is no shard {index} of {count}")
     return f"frames-{index:05d}-of-{count:05d}.tfrecord"
+
+
+def is_shard_name(name: str) -> bool:
+    """Returns whether a file is called as a shard is."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_all_shards(names: Iterable[str]) -> bool:
+    """Returns whether a folder holds shards and nothing of anyone else's.
+
+    Args:
+        names: of all that is in it. A card that was being written when its writer was killed has a
+            hidden name, and does not count.
+    """
+    left = [name for name in names if not name.startswith(".film.json.")]
+    return bool(left) and all(map(is_shard_name, left))
 
 
 def shard_ranges(frames: int, shards: int) -> list[range]:

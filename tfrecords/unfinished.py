@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import RecordsError
+from tfrecords.wording import changed_option
 
 IDENTITY_NAME = "identity.json"
+# What decides the bytes beside film and options. It is named where no option explains it.
+_NO_OPTIONS = {
+    "geometry": "the film's picture lies otherwise in the records",
+    "tool_version": "another version of this program began it",
+}
 
 
 def states_folder(directory: Path) -> Path:
@@ -42,13 +48,18 @@ def refuse_other_identity(
         identity: JSON values of all that decides the bytes now.
     """
     now = json.loads(json.dumps(identity))
+    names = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
+    if not names:
+        return
+    if "film" in names:
+        what = "an unfinished run of another film, or of an earlier version of this one, is there"
+        raise RecordsError(f"{directory}: {what}; --overwrite starts over")
     different = [
-        f"{name}: {before.get(name)} -> {now.get(name)}"
-        for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name)
-    ]
-    if different:
-        raise RecordsError(
-            f"{directory}: an unfinished run with other options is there "
-            f"({'; '.join(different)}); give its options to go on, or --overwrite to start over"
-        )
+        changed_option(name, before.get(name), now.get(name))
+        for name in names
+        if name not in _NO_OPTIONS
+    ] or [_NO_OPTIONS[name] for name in names]
+    raise RecordsError(
+        f"{directory}: an unfinished run with other options is there ({'; '.join(different)}); "
+        "give its options to go on, or --overwrite, which starts over"
+    )

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from tfrecords import storage
-from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card, save_card
+from tfrecords.card import FilmCard, Shard, save_card
 from tfrecords.errors import RecordsError, naming_the_disk
 from tfrecords.framing import frame_record
 from tfrecords.lock import FileLock
@@ -27,6 +27,7 @@ from tfrecords.parts import (
     restore_part,
     write_json,
 )
+from tfrecords.publication import finish_publishing, publish, read_back, refuse_to_replace
 from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_name, shard_ranges
 from tfrecords.unfinished import (
@@ -92,7 +93,6 @@ class FilmWriter:
         self._identity, self._make_state = identity, make_state
         self._partial = self.directory.with_name(f".{self.directory.name}.partial")
         self._states = states_folder(self.directory)
-        self._replaced = self.directory.with_name(f".{self.directory.name}.replaced")
         self._record_bytes = array("q")  # a film of days has millions of frames
         self._files: list[PartFile] = []
         self._finished = 0  # so many of them outlive this run
@@ -110,11 +110,7 @@ class FilmWriter:
 
     def _take_over(self, start_over: bool) -> None:
         """Puts right what a killed run has left; only the lock's owner may."""
-        if self._replaced.exists():
-            if self.directory.exists():
-                shutil.rmtree(self._replaced)
-            else:  # killed between the two renames of `_publish`
-                os.rename(self._replaced, self.directory)
+        finish_publishing(self.directory)
         before = unfinished_identity(self.directory)
         if start_over or before is None or self._identity is None or not self._partial.exists():
             self.discard()
@@ -218,7 +214,7 @@ class FilmWriter:
         if self.frames == 0:
             raise RecordsError(f"{self.directory}: not written, because the film gave no frame")
         with naming_the_disk(self.directory):
-            self._refuse_to_replace(overwrite)
+            refuse_to_replace(self.directory, overwrite)
             ranges = shard_ranges(self.frames, self._num_shards)
             if [file.first_frame for file in self._files] != [r.start for r in ranges]:
                 self._files = divide_again(self._files, self._record_bytes, ranges)
@@ -230,44 +226,12 @@ class FilmWriter:
             if card.shards != shards:
                 raise ValueError("the card does not describe the shards that were written")
             save_card(self._partial, card)
-            card = _read_back(self._partial)
-            _synchronise(self._partial)
-            self._publish()
+            card = read_back(self._partial)
+            publish(self._partial, self.directory)
             self._files, self._finished = [], 0
             for folder in (self._states, apart_folder(self.directory)):
                 shutil.rmtree(folder, ignore_errors=True)
         return card
-
-    def _refuse_to_replace(self, overwrite: bool) -> None:
-        """Raises RecordsError if the folder exists and may not be replaced."""
-        if not self.directory.exists():
-            return
-        if not self.directory.is_dir():
-            raise RecordsError(f"{self.directory}: is a file; choose another folder")
-        if not any(self.directory.iterdir()):
-            return
-        if not (self.directory / CARD_NAME).exists():
-            raise RecordsError(
-                f"{self.directory}: is not empty and holds no {CARD_NAME}; choose another folder"
-            )
-        if not overwrite:
-            raise RecordsError(f"{self.directory}: exists; replace it with --overwrite")
-
-    def _publish(self) -> None:
-        """Renames the partial folder to its final name."""
-        replaces = self.directory.exists() and any(self.directory.iterdir())
-        if replaces:
-            # No rename replaces a folder that is not empty. A run killed between these two is put
-            # right by `_clean_up_after_killed_run`.
-            os.rename(self.directory, self._replaced)
-        try:
-            os.rename(self._partial, self.directory)
-        except OSError:
-            if replaces:
-                os.rename(self._replaced, self.directory)
-            raise
-        _synchronise(self.directory.parent)
-        shutil.rmtree(self._replaced, ignore_errors=True)
 
     def __enter__(self) -> FilmWriter:
         return self
@@ -285,20 +249,3 @@ class FilmWriter:
             part.abandon()
             part.path.unlink(missing_ok=True)  # its room may be what is needed now
         self._lock.release()
-
-
-def _read_back(directory: Path) -> FilmCard:
-    """Returns the card in a folder; one that could not be read again must not be published."""
-    try:
-        return load_card(directory)
-    except RecordsError as error:
-        raise ValueError(f"the card contradicts itself: {error}") from error
-
-
-def _synchronise(directory: Path) -> None:
-    """Puts the names in a folder on the disk, so that a power cut cannot undo a rename."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

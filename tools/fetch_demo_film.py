@@ -10,11 +10,18 @@ Examples:
   python tools/make_tfrecords.py --film="$(python tools/fetch_demo_film.py)" --output_dir=data
 """
 
-import hashlib
 import os
+import sys
+
+if __package__ in (None, ""):  # runs without installation too
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
+import hashlib
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -22,8 +29,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from absl import flags
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs without installation too
 
 from bladerunner_ae.cli import run
 from bladerunner_ae.errors import OutputError

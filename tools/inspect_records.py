@@ -12,30 +12,39 @@ Examples:
   python tools/inspect_records.py data/my_film --json
 """
 
-import json
+import os
 import sys
-from pathlib import Path
+
+if __package__ in (None, ""):  # runs without installation too
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
+import json
+from contextlib import suppress
 from typing import Any
 
 from absl import flags
-
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bladerunner_ae.cli import run_with_arguments
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.inspection import Inspection, inspect_film
 from bladerunner_ae.inspection_pictures import (
     EXPORT_FORMATS,
+    check_export,
     export_frames,
     parse_frames,
     write_barcode,
     write_contact_sheet,
 )
 from bladerunner_ae.inspection_text import describe
+from bladerunner_ae.parsing import parse_png
 from bladerunner_ae.verification import verify
+from tfrecords.card import load_card
 from tfrecords.errors import RecordsError
 from tfrecords.storage import location
+from tfrecords.wording import counted
 
 _PICTURES = ("contact_sheet", "barcode", "export_frames")
 
@@ -48,6 +57,23 @@ def inspect(directory: str, values: Any) -> Inspection:
     if not values.json:
         print("\n".join(describe(found)))
     return found
+
+
+def check_outputs(directory: str, values: Any) -> None:
+    """Refuses what cannot be written, before anything is read or printed."""
+    for name in ("contact_sheet", "barcode"):
+        parse_png(name, getattr(values, name))
+    if not values.export_frames:
+        if values["frames"].present:
+            raise UsageError(
+                f"--frames={values.frames}: says which frames --export_frames=FOLDER writes; give "
+                "that too"
+            )
+        return
+    with suppress(RecordsError):  # a card that cannot be read is told with all that is wrong
+        card = load_card(directory)
+        numbers = parse_frames(values.frames, card.frames)
+        check_export(card, numbers, location(values.export_frames), values.export_format)
 
 
 def make_pictures(found: Inspection, values: Any) -> int:
@@ -63,7 +89,7 @@ def make_pictures(found: Inspection, values: Any) -> int:
         folder = location(values.export_frames)
         lost = export_frames(directory, card, numbers, folder, values.export_format)
         unreadable.append(lost)
-        _say(values, f"{folder}: {len(numbers) - lost} frames")
+        _say(values, f"{folder}: {counted(len(numbers) - lost, 'frame')}")
     if values.contact_sheet:
         sheet = location(values.contact_sheet)
         unreadable.append(write_contact_sheet(directory, card, sheet, values.contact_sheet_frames))
@@ -71,7 +97,7 @@ def make_pictures(found: Inspection, values: Any) -> int:
     if values.barcode:
         barcode = location(values.barcode)
         unreadable.append(write_barcode(directory, card, barcode, values.barcode_width))
-        _say(values, f"{barcode}: barcode of {card.frames} frames")
+        _say(values, f"{barcode}: barcode of {counted(card.frames, 'frame')}")
     return max(unreadable)
 
 
@@ -86,6 +112,7 @@ def main(directories: list[str]) -> None:
         raise UsageError("give the folder of a film's records, such as data/my_film (see --help)")
     if len(directories) > 1 and any(getattr(values, name) for name in _PICTURES):
         raise UsageError("pictures and frames are made of one film at a time; give one folder")
+    check_outputs(directories[0], values)
     inspections, unreadable = [], 0
     for number, directory in enumerate(directories):
         if number and not values.json:
@@ -107,7 +134,8 @@ def _fail_if_damaged(inspections: list[Inspection], unreadable: int) -> None:
         raise RecordsError(f"{names}: {count} {'damages' if count > 1 else 'damage'}; {cure}")
     if unreadable:
         raise RecordsError(
-            f"{inspections[0].directory}: {unreadable} frames could not be read; --verify says why"
+            f"{inspections[0].directory}: {counted(unreadable, 'frame')} could not be read; "
+            "--verify says why"
         )
 
 
@@ -124,9 +152,14 @@ def cli() -> None:
     )
     flags.DEFINE_string("barcode", None, "PNG to write: each frame's mean colour as a column.")
     flags.DEFINE_integer("barcode_width", 1920, "Columns of the barcode, at most.", lower_bound=1)
-    flags.DEFINE_string("export_frames", None, "Folder to write single frames into.")
     flags.DEFINE_string(
-        "frames", ":", "Which: first:end (end not included), or numbers such as 10,20,30; : is all."
+        "export_frames", None, "Folder to write single frames into; made if need be."
+    )
+    flags.DEFINE_string(
+        "frames",
+        ":",
+        "Which frames --export_frames writes: first:end (end not included), or numbers such as "
+        "10,20,30; : is all.",
     )
     flags.DEFINE_enum(
         "export_format", "png", EXPORT_FORMATS, "As png, or as the records' own jpeg bytes."

@@ -17,10 +17,18 @@ Examples:
   python tools/make_film.py --film=my_film.mp4 --preset=base --steps=50000
 """
 
+import os
+import sys
+
+if __package__ in (None, ""):  # runs without installation too
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 import json
 import shlex
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,9 +36,6 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bladerunner_ae import config
 from bladerunner_ae.cli import run as run_command

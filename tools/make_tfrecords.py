@@ -2,28 +2,36 @@
 
 Every frame is kept, in the order of showing, upright, in the film's own shape and colours; black
 bars are cut off. DATA/<film>/film.json is written last: its presence means the records are whole.
-Run again, a finished film is left alone.
+Run again, a finished film is left alone. Of several films one that fails gets an `error:` line, the
+others are converted, and the exit code is 2; a full disk stops all.
 
 Examples:
   python tools/make_tfrecords.py --film=my_film.mp4 --output_dir=data
   python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --height=144
   python tools/make_tfrecords.py --film=frames_folder --frame_rate=25 --output_dir=data --format=png
   python tools/make_tfrecords.py --film=my_film.mp4 --output_dir=data --start=0:10:00 --duration=90
-  python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --runner=beam \
+  python tools/make_tfrecords.py --film=a.mkv --film=b.mp4 --output_dir=data --runner=beam \\
       --beam_options="--direct_running_mode=multi_processing --direct_num_workers=0"
 """
 
+import os
 import sys
+
+if __package__ in (None, ""):  # runs without installation too
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from bladerunner_ae import conversion, publishing
+from bladerunner_ae.cli import explain
 from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.conversion_finished import finished_card
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.film.source import film_name
@@ -31,6 +39,7 @@ from bladerunner_ae.geometry import FITS
 from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate, parse_time
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location, RemotePath, location
+from tfrecords.wording import counted
 
 
 def options_from_flags(values: Any) -> ConversionOptions:
@@ -58,7 +67,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     directory = output_dir / film_name(film)
     if not film.exists():
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
-    card = conversion.finished_card(film, directory, options, values.overwrite)
+    card = finished_card(film, directory, options, values.overwrite)
     if card is not None:
         print(f"{summary(directory, card)}; up to date")
         return
@@ -71,7 +80,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     if isinstance(directory, RemotePath):
         publishing.prepare(directory)
         # Whole already if only the sending was stopped.
-        card = conversion.finished_card(film, plan.directory, options, values.overwrite)
+        card = finished_card(film, plan.directory, options, values.overwrite)
     card = card or conversion.convert_film(
         plan, strict=values.strict, overwrite=values.overwrite, threads=values.threads
     )
@@ -79,6 +88,23 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
         publishing.publish(plan.directory, directory, values.overwrite)
     conversion.warn(card)
     print(summary(directory, card))
+
+
+def converted(film: Path, values: Any, options: ConversionOptions) -> bool:
+    """Converts one film of several: says why if that fails, and lets the others go on.
+
+    Raises:
+        Exception: it failed for no reason of the film's, such as a full disk.
+    """
+    try:
+        convert(film, values, options)
+    except Exception as error:
+        line, code = explain(error)
+        if code > InputError.exit_code:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return False
+    return True
 
 
 def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions) -> int:
@@ -105,14 +131,10 @@ def summary(directory: Location, card: FilmCard) -> str:
     """One line: where, how many, how large, how fast."""
     speed = f"about {float(card.frame_rate):.3f}" if card.variable_rate else str(card.frame_rate)
     return (
-        f"{directory}: {_count(card.frames, 'frame')} {card.height}x{card.width}, {speed} fps, "
-        f"{_count(len(card.shot_starts), 'shot')}, {_count(len(card.shards), 'shard')}, "
+        f"{directory}: {counted(card.frames, 'frame')} {card.height}x{card.width}, {speed} fps, "
+        f"{counted(len(card.shot_starts), 'shot')}, {counted(len(card.shards), 'shard')}, "
         f"{sum(shard.bytes for shard in card.shards) / 2**20:.1f} MiB"
     )
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def main() -> int:
@@ -128,9 +150,11 @@ def main() -> int:
         raise UsageError("--beam_options are for --runner=beam")
     if values.runner == "beam" and not values.dry_run:
         return convert_with_beam(films, values, options)
-    for film in films:
-        convert(film, values, options)
-    return 0
+    if len(films) == 1:
+        convert(films[0], values, options)
+        return 0
+    failed = [film for film in films if not converted(film, values, options)]
+    return InputError.exit_code if failed else 0
 
 
 def cli() -> None:
@@ -153,8 +177,8 @@ def cli() -> None:
     text("format", "jpeg", "jpeg (4:4:4) or png (lossless).")
     whole("quality", 95, "Quality of JPEG, 1 to 100.")
     whole("num_shards", 16, "Files for a film.")
-    text("start", None, "Where in the film to begin: seconds or h:mm:ss.")
-    text("duration", None, "How much of the film to take: seconds or h:mm:ss.")
+    text("start", None, "Where in the film to begin: seconds or h:mm:ss. Default: its beginning.")
+    text("duration", None, "How much of it to take: seconds or h:mm:ss. Default: to its end.")
     text("frame_rate", "24", "Frames per second of a folder of images.")
     text("deinterlace", "auto", "auto: whole frames of interlaced ones; off: fields as they are.")
     whole("threads", 0, "Decoders at once, 0: one for each core. The records are the same.",
@@ -164,7 +188,7 @@ def cli() -> None:
     text("beam_options", "", "Beam's own flags, such as '--runner=FlinkRunner "
          "--flink_master=HOST:8081'. Default: all on this machine.")  # fmt: skip
     flags.DEFINE_bool("strict", False, "Refuse films that cannot be read to their end.")
-    flags.DEFINE_bool("overwrite", False, "Replace records that are there.")
+    flags.DEFINE_bool("overwrite", False, "Replace records that are there, or start over.")
     flags.DEFINE_bool("dry_run", False, "Say what would be done, and stop.")
     run_command(main)
 

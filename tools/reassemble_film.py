@@ -13,14 +13,19 @@ Examples:
   python tools/reassemble_film.py --film=other.mkv --model=RUN --output=dream.mkv --max_height=720
 """
 
+import os
 import sys
+
+if __package__ in (None, ""):  # runs without installation too
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+
+# isort: split
 from pathlib import Path
 from typing import Any
 
 from absl import flags
-
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bladerunner_ae.autoencoder import Autoencoder, find_saved_model, load_autoencoder
 from bladerunner_ae.cli import run as run_command
@@ -41,6 +46,7 @@ from bladerunner_ae.reassembly import (
 )
 from tfrecords.card import load_card
 from tfrecords.storage import Location, location
+from tfrecords.wording import counted
 
 
 def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
@@ -118,10 +124,12 @@ def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry
 
 
 def _report(result: Reassembly, film: Path) -> None:
+    if result.jumps:
+        print(f"note: {film}: {result.jumps}", file=sys.stderr)
     if result.problem:
         print(
-            f"warning: {film}: {result.problem}; the {result.frames} frames that could be read "
-            "were written",
+            f"warning: {film}: {result.problem}; what could be read was written: "
+            f"{counted(result.frames, 'frame')}",
             file=sys.stderr,
         )
     for line in result.report():

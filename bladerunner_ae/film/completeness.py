@@ -19,6 +19,9 @@ from bladerunner_ae.film.promised_bytes import missing_bytes
 # length of the last frame is often unknown.
 _TOLERANCE_SECONDS = Fraction(1, 2)
 
+# In a stream without a header, sound and padding behind the last frame take less of the file.
+_MUCH_BEHIND = Fraction(1, 10)
+
 _TRANSPORT_PACKET_SIZES = (188, 192, 204)
 
 
@@ -44,7 +47,7 @@ class Completeness:
         self._promised_packets = stream.frames if counted else 0
         self._promised_end = _promised_end(container)
         self._missing_bytes = missing_bytes(Path(container.name))
-        self._packets = self._before_first_key = 0
+        self._packets = self._before_first_key = self._place = 0
         self._key_seen = False
         self._cut_packet = False
         # By stream, in units of its time base: fractions for every packet would take a while.
@@ -63,6 +66,7 @@ class Completeness:
         cut = packet.is_corrupt and self._format != "mpegts"
         if packet.size and packet.stream is self._stream and not cut:
             self._packets += 1
+            self._place = max(self._place, packet.pos or 0)
             self._key_seen = self._key_seen or packet.is_keyframe
             self._before_first_key += not self._key_seen
         if time is not None and not (cut and packet.stream is self._stream):
@@ -90,7 +94,7 @@ class Completeness:
 
     def problem(self) -> str:
         """What is missing after the last packet, for the end of a sentence; "" if nothing is."""
-        parts = (self._beheaded(), self.damage(), self._missing())
+        parts = (self._beheaded(), self.damage(), self._missing(), self._other_streams())
         return "; ".join(part for part in parts if part)
 
     def _beheaded(self) -> str:
@@ -100,7 +104,21 @@ class Completeness:
         """
         if not self._whole or not self._key_seen or not self._before_first_key:
             return ""
-        return f"up to {self._before_first_key} frames at its beginning lean on others before it"
+        count = self._before_first_key
+        if count == 1:
+            return "up to 1 frame at its beginning leans on others before it"
+        return f"up to {count} frames at its beginning lean on others before it"
+
+    def _other_streams(self) -> str:
+        """Whether much follows behind the picture, as in recordings with other stream numbers."""
+        if self._format != "mpegts" or not self._whole or not self._place:
+            return ""
+        if self._bytes - self._place < self._bytes * _MUCH_BEHIND:
+            return ""
+        return (
+            f"its picture ends after {100 * self._place // self._bytes} % of the file; what "
+            "follows, perhaps a recording whose streams are numbered differently, is left out"
+        )
 
     def damage(self) -> str:
         """What could not be decoded of the packets seen so far, or ""."""
@@ -151,4 +169,6 @@ def _promised_end(container: InputContainer) -> Fraction | None:
     """
     if container.duration is None or container.format.name in ("mpegts", "mpeg"):
         return None
-    return Fraction(container.duration + (container.start_time or 0), av.time_base)
+    # Matroska's duration, and each stream's, counts from 0 wherever the film begins.
+    start = 0 if container.format.name.startswith("matroska") else container.start_time or 0
+    return Fraction(container.duration + start, av.time_base)

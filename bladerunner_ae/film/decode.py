@@ -21,11 +21,15 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film import images
 from bladerunner_ae.film.completeness import Completeness
+from bladerunner_ae.film.fields import deinterlaced
+from bladerunner_ae.film.gaps import describe_jumps
+from bladerunner_ae.film.looks import Look, LookReader
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import UNTIMED, film_stream
 from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
-from bladerunner_ae.film.scaling import FrameScaler, RecordScaler, deinterlaced
+from bladerunner_ae.film.scaling import FrameScaler, RecordScaler
+from bladerunner_ae.film.steady import JUMPING_FORMATS, SteadyPackets, from_key_frame
 from bladerunner_ae.film.tail import Tail
 from bladerunner_ae.film.timing import Clock
 from bladerunner_ae.geometry import Geometry, Size
@@ -52,12 +56,16 @@ class DecodedFrame:
         index: place among the frames that are read, from 0.
         pts: time at which it is shown, in units of the film's time base; rises from frame to frame.
         image: uint8 [height, width, 3], RGB: the record's picture.
+        look: what it looked like in the film.
+        interlaced: whether it consisted of two fields.
         display: uint8 [height, width, 3], RGB: the upright film frame, or None if not asked for.
     """
 
     index: int
     pts: int
     image: NDArray[np.uint8]
+    look: Look
+    interlaced: bool
     display: NDArray[np.uint8] | None = None
 
 
@@ -81,6 +89,7 @@ class FrameReader:
         problem: after the last frame: what could not be read, for the end of a sentence, or "" if
             all was well.
         repaired_timestamps: how many frames had no sound time of their own.
+        jumps: after the last frame: where the file's times jump, or "".
 
     Raises:
         InputError: while iterating: the film is gone, or an image of a folder cannot be read.
@@ -97,7 +106,7 @@ class FrameReader:
         duration: Fraction | None = None,
         first: int = 0,
     ) -> None:
-        self.problem = ""
+        self.problem = self.jumps = ""
         self.repaired_timestamps = 0
         self._info = info
         self._begin, self._end = time_range(info, start, duration)
@@ -115,14 +124,21 @@ class FrameReader:
         self._frames = Prefetch(source, ahead)
 
     def __iter__(self) -> Iterator[DecodedFrame]:
-        frames: Iterator[TimedFrame] = iter(self._frames)
-        if self._info.interlaced:
+        frames = self._looked_at()
+        if self._info.deinterlace:
             frames = deinterlaced(frames)
-        for index, (pts, frame) in enumerate(frames):
+        for index, ((pts, look, interlaced), frame) in enumerate(frames):
             if index < self._first:
                 continue
-            display = None if self._display is None else self._display.scale(frame)
-            yield DecodedFrame(index, pts, self._scaler.scale(frame), display)
+            display = None if self._display is None else self._display.scale(frame, look)
+            image = self._scaler.scale(frame, look)
+            yield DecodedFrame(index, pts, image, look, interlaced, display)
+
+    def _looked_at(self) -> Iterator[tuple[tuple[int, Look, bool], VideoFrame]]:
+        """Every frame, with what must be known of it before it is deinterlaced."""
+        looks = LookReader(self._info.look)
+        for pts, frame in self._frames:
+            yield (pts, looks.read(frame), frame.interlaced_frame), frame
 
     def close(self) -> None:
         """Stops the decoding threads; frames not yet taken are lost. Harmless twice."""
@@ -167,10 +183,14 @@ class FrameReader:
             stream = film_stream(container, self._info)
             stream.thread_type = "AUTO"
             self._sought = seek and self._seek(container, stream)
+            steady = SteadyPackets(container, stream, self._info.frame_rate)
+            packets = iter(steady)
+            if self._sought and container.format.name in JUMPING_FORMATS:
+                packets = from_key_frame(packets, stream, self._seek_target)
             complete = Completeness(container, stream, whole=not self._sought)
             clock = self._clock(container)
             tail = Tail(self._info)
-            for pts, frame in _frames(container, stream, clock, complete, tail):
+            for pts, frame in _frames(packets, stream, clock, complete, tail):
                 if self._end is not None and pts >= self._end:
                     # Of an excerpt only damage counts: what comes after it was not looked at.
                     self.problem = complete.damage()
@@ -182,20 +202,26 @@ class FrameReader:
             else:
                 self.problem = complete.problem()
             self.repaired_timestamps = clock.repaired
+            self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
 
     def _clock(self, container: InputContainer) -> Clock:
         step = 1 / (self._info.frame_rate * self._info.time_base)
         reset = ceil(_RESET_SECONDS / self._info.time_base)
         return Clock(step, self._info.start_pts, reset, container.format.name == "avi")
 
+    @property
+    def _seek_target(self) -> int:
+        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
+        return 0 if self._begin is None else self._begin - margin
+
     def _seek(self, container: InputContainer, stream: VideoStream) -> bool:
         """Goes near the place where to begin; False if reading starts at the film's start."""
-        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
-        target = 0 if self._begin is None else self._begin - margin
-        if target <= self._info.start_pts or container.format.name in UNTIMED:
+        if self._seek_target <= self._info.start_pts or container.format.name in UNTIMED:
             return False
+        if container.format.name in JUMPING_FORMATS:
+            return True  # a place is known only after all jumps before it
         try:
-            container.seek(target, stream=stream)
+            container.seek(self._seek_target, stream=stream)
         except av.FFmpegError:
             return False
         return True
@@ -218,20 +244,19 @@ def time_range(
 
 
 def _frames(
-    container: InputContainer,
+    packets: Iterator[Packet],
     stream: VideoStream,
     clock: Clock,
     complete: Completeness,
     tail: Tail,
 ) -> Iterator[TimedFrame]:
     """Every frame of the picture, in the order it is shown."""
-    # All else is read along: it shows whether the file goes on to its promised end.
-    packets = container.demux()
+    # All streams are read: they show whether the file goes on to its promised end.
     while True:
         try:
             # After the file's last packet comes an empty one: the decoder then gives all it holds.
             packet = next(packets)
-        except (StopIteration, IndexError):  # PyAV's end where streams turned up late
+        except StopIteration:
             break
         except av.FFmpegError as error:
             complete.broke_off = error.strerror or str(error)

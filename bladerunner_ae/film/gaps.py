@@ -1,4 +1,4 @@
-"""Gaps in the times of a film's frames: where a damaged file lost some without a trace."""
+"""Gaps and jumps in the times of a film's frames: where some were lost, or a file was joined."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -50,7 +50,7 @@ def describe_gaps(
         missing = round(float(promised_end / time_base - pts[-1]) / usual - 1)
         if missing > 0:
             found.append(f"it ends {_number(missing, 'frame')} before its promised end")
-    return f"{' and '.join(found)}: frames were lost, or never there" if found else ""
+    return f"{' and '.join(found)}: its rate varies, or frames were lost" if found else ""
 
 
 def describe_late_start(first: Fraction, film_start: Fraction) -> str:
@@ -64,6 +64,23 @@ def describe_late_start(first: Fraction, film_start: Fraction) -> str:
     """
     late = first - film_start
     return f"its picture begins {float(late):.2f} s after its sound" if late > _LATE_SECONDS else ""
+
+
+def describe_jumps(jumps: Sequence[int], time_base: Fraction, first: int) -> str:
+    """Says where the times of a file jump, for the end of a sentence; "" if they do not.
+
+    Args:
+        jumps: timestamps that the first frames behind the jumps were given.
+        time_base: seconds per unit.
+        first: timestamp of the first frame.
+    """
+    if not jumps:
+        return ""
+    times = "once" if len(jumps) == 1 else f"{len(jumps)} times, the first"
+    return (
+        f"its times jump {times} at {float((jumps[0] - first) * time_base):.1f} s; the frames "
+        "follow each other without a gap"
+    )
 
 
 def promised_end(streams: Sequence[dict[str, Any]], index: int) -> Fraction | None:

@@ -62,7 +62,8 @@ def list_images(folder: Path) -> ImageSequence:
     order = sorted(numbered)
     paths = tuple(numbered[number] for number in order)
     missing = order[-1] - order[0] + 1 - len(order)
-    notes = (f"{missing} numbers are missing among the images",) if missing else ()
+    are = "number is" if missing == 1 else "numbers are"
+    notes = (f"{missing} {are} missing among the images",) if missing else ()
     return ImageSequence(
         paths=paths,
         size=read_image(paths[0]).shape[:2],

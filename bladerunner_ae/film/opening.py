@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.steady import JUMPING_FORMATS
 
 # How many packets may pass before the first whole frame (a recording can begin in the middle).
 _PACKETS_TO_FIRST_FRAME = 2000
@@ -22,6 +23,9 @@ _PACKETS_TO_KEY_FRAME = 200
 
 # A stream that the file calls its default counts as if it had so many pixels more.
 _DEFAULT_PIXELS = 5_000_000
+
+# libav takes a jump back for a wrap of the clock and adds 26.5 hours; `film.steady` knows better.
+_OPTIONS = {"correct_ts_overflow": "0"}
 
 # Demuxers of single pictures and of text art: libav would "play" such files.
 _NOT_FILMS = ("image2", "tty", "_pipe")
@@ -43,7 +47,7 @@ def open_film(path: Path) -> Iterator[InputContainer]:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty; copy or download the film again")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), metadata_errors="replace", options=_OPTIONS)
     except av.FFmpegError as error:
         raise InputError(_why_not_opened(path, error)) from error
     with container:
@@ -113,7 +117,7 @@ def key_frames(
     """
     frames, decoded = list[VideoFrame](), 0
     try:
-        container.seek(int(place * av.time_base))  # this forgets all that was being decoded
+        _seek(container, place)  # this forgets all that was being decoded
         for packet in islice(container.demux(stream), _PACKETS_TO_KEY_FRAME):
             if packet.size and (decoded or packet.is_keyframe):
                 frames += stream.codec_context.decode(packet)
@@ -126,6 +130,16 @@ def key_frames(
     except (IndexError, av.FFmpegError):
         pass
     return frames
+
+
+def _seek(container: InputContainer, place: Fraction) -> None:
+    if container.format.name not in JUMPING_FORMATS or not container.duration:
+        container.seek(int(place * av.time_base))
+        return
+    # Where times jump only the place in the file is sure.
+    part = (place * av.time_base - (container.start_time or 0)) / container.duration
+    offset = int(container.size * min(max(part, Fraction(0)), Fraction(1)))
+    container.seek(offset, unsupported_byte_offset=True)
 
 
 def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:

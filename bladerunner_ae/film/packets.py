@@ -18,8 +18,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from bladerunner_ae.film.completeness import Completeness
+from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.opening import open_film, picture_stream
 from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film.steady import SteadyPackets
 
 # These carry no times, or only numbers of packets: read from the start, times made up.
 UNTIMED = ("h264", "hevc", "m4v", "mpegvideo", "obu", "avi")
@@ -30,8 +32,10 @@ _RUN_BYTES = 12 * 2**20
 # A film whose key frames are farther apart cannot be cut: a run would not fit in memory.
 _MOST_FRAMES = 1500
 _MOST_BYTES = 48 * 2**20
-# So short a film is cut finer, to keep every decoder busy to its end.
-_SHORT_FILM_RUNS = 12
+# Runs get shorter towards the end, and are short in a short film: a part of what is left, so that
+# all decoders are busy until shortly before the end.
+_PART_OF_REST = 6
+_FEWEST_FRAMES = 24
 
 
 class NotDivisibleError(Exception):
@@ -110,10 +114,11 @@ class PacketTable:
             for place in np.flatnonzero(self.key)
             if place > 0 and before[place - 1] < self.pts[place]
         ]
-        target = max(min(_RUN_FRAMES, len(self.times) // _SHORT_FILM_RUNS), 24)
         total = np.concatenate([[0], np.cumsum(self.size)])
         cuts = [0]
         for place in possible[1:]:
+            rest = (len(self.pts) - cuts[-1]) // _PART_OF_REST
+            target = max(min(_RUN_FRAMES, rest), _FEWEST_FRAMES)
             if place - cuts[-1] >= target or total[place] - total[cuts[-1]] >= _RUN_BYTES:
                 cuts.append(place)
         return cuts
@@ -133,15 +138,16 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
     """
     if info.kind == "images":
         raise NotDivisibleError("it is a folder of images")
-    if info.interlaced:
-        raise NotDivisibleError("deinterlacing needs the frames before and behind each")
+    if info.interlaced and info.deinterlace:
+        raise NotDivisibleError(NEEDS_NEIGHBOURS)
     if info.container in UNTIMED:
         raise NotDivisibleError("its container gives frames no times")
     pts, key, size, shown = array("q"), array("b"), array("q"), array("b")
     with open_film(info.path) as container:
         stream = film_stream(container, info)
         complete = Completeness(container, stream, whole=True)
-        for packet in _packets(container, complete):
+        steady = SteadyPackets(container, stream, info.frame_rate)
+        for packet in _packets(steady, complete):
             if packet.stream is not stream or not packet.size:
                 continue
             if packet.pts is None:
@@ -150,6 +156,8 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
             key.append(packet.is_keyframe)
             size.append(packet.size)
             shown.append(not packet.is_discard)
+        if steady.jumps:
+            raise NotDivisibleError("its times jump")
         if complete.problem():
             raise NotDivisibleError("it is damaged")
     if not len(pts) or not key[0]:
@@ -173,16 +181,12 @@ def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
     return picture_stream(container, info.path)  # the file was replaced since it was probed
 
 
-def _packets(container: InputContainer, complete: Completeness) -> Iterator[Packet]:
+def _packets(steady: SteadyPackets, complete: Completeness) -> Iterator[Packet]:
     """All packets; of every stream, because each tells whether the film goes on to its end."""
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, IndexError):  # PyAV's end where streams turned up late
-            return
-        except av.FFmpegError as error:
-            raise NotDivisibleError("it is damaged") from error
-        if not complete.see(packet):
-            raise NotDivisibleError("it is damaged")
-        yield packet
+    try:
+        for packet in steady:
+            if not complete.see(packet):
+                raise NotDivisibleError("it is damaged")
+            yield packet
+    except av.FFmpegError as error:
+        raise NotDivisibleError("it is damaged") from error

@@ -26,6 +26,7 @@ from bladerunner_ae.film.sound import (
     SoundTrack,
     describe_stream,
     film_origin,
+    film_packets,
     open_sound,
     sound_packets,
 )
@@ -109,7 +110,7 @@ def join_with_sound(
         ):
             stream = _add_pictures(film, source.streams.video[0], timeline)
             flows = [_retimed(source, stream, timeline, pictures_rate)]
-            flows += _sound_flows(film, sound, film_origin(info))
+            flows += _sound_flows(film, sound, info)
             _copy_descriptions(film, info)
             for packet in heapq.merge(*flows, key=_moment):
                 film.mux_one(packet)
@@ -142,7 +143,9 @@ def _retimed(
     before the k-th time; so the times themselves, put off by the delay, serve as decoding times.
     """
     times, delay = timeline.times, 0
-    step = max(round(1 / timeline.rate / timeline.time_base), 1)
+    # Not the mean: after a long gap it would put the first decoding far before the film's start.
+    step = times[1] - times[0] if len(times) > 1 else round(1 / timeline.rate / timeline.time_base)
+    step = max(step, 1)
     count = 0
     for packet in source.demux(source.streams.video[0]):
         if not packet.size or packet.pts is None or packet.dts is None:
@@ -164,7 +167,7 @@ def _retimed(
 
 
 def _sound_flows(
-    film: OutputContainer, sound: Sequence[tuple[InputContainer, Any]], origin: Fraction
+    film: OutputContainer, sound: Sequence[tuple[InputContainer, Any]], info: FilmInfo
 ) -> list[Iterator[Packet]]:
     """One flow of packets for each file that sound is read from."""
     targets: dict[InputContainer, dict[int, Any]] = {}
@@ -174,14 +177,15 @@ def _sound_flows(
         target.metadata.update(described["metadata"])
         target.disposition = described["disposition"]
         targets.setdefault(container, {})[stream.index] = target
-    return [_redirected(container, found, origin) for container, found in targets.items()]
+    return [_redirected(container, found, info) for container, found in targets.items()]
 
 
 def _redirected(
-    container: InputContainer, targets: dict[int, Any], origin: Fraction
+    container: InputContainer, targets: dict[int, Any], info: FilmInfo
 ) -> Iterator[Packet]:
-    streams = [container.streams[index] for index in targets]
-    for packet in sound_packets(container, cast(Any, streams), origin):
+    streams = cast(Any, [container.streams[index] for index in targets])
+    packets = film_packets(container, info, streams)
+    for packet in sound_packets(packets, film_origin(info)):
         packet.stream = targets[packet.stream_index]
         yield packet
 

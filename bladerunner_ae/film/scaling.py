@@ -7,9 +7,6 @@ Films whose light is not that of an ordinary display are scaled as they are code
 then pass through `film.tone_map`.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,9 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.colour import Tags
+from bladerunner_ae.film.graphs import build_graph
+from bladerunner_ae.film.looks import Look
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.tone_map import tone_map_for
 from bladerunner_ae.geometry import Geometry, Rectangle, Size
@@ -32,7 +32,7 @@ class FrameScaler:
     """Cuts a rectangle out of every frame and scales it, upright.
 
     Args:
-        info: the film; its matrix, range and rotation are applied.
+        info: the film; turned as it says, with its matrix and range unless a frame has its own.
         size: (height, width) of the result.
         crop: the part of the upright stored picture to take; None: all of it.
     """
@@ -44,11 +44,16 @@ class FrameScaler:
         self._size = (size[1], size[0]) if info.rotation in (90, 270) else size
         self._tone_map = tone_map_for(info)
         self._graph: Graph | None = None
-        self._built_for: tuple[int, int, str] | None = None
+        self._built_for: tuple[int, int, str, Look] | None = None
 
-    def scale(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """The picture as uint8 [height, width, 3], RGB 0..255."""
-        graph = self._graph_for(frame)
+    def scale(self, frame: VideoFrame, look: Look | None = None) -> NDArray[np.uint8]:
+        """The picture as uint8 [height, width, 3], RGB 0..255.
+
+        Args:
+            frame: as decoded.
+            look: of the frame; None: that of the film's first.
+        """
+        graph = self._graph_for(frame, look or self._info.look)
         graph.vpush(frame)
         scaled = graph.vpull()
         if self._tone_map is None:
@@ -61,20 +66,23 @@ class FrameScaler:
         # Turning comes last, when the picture is small.
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
-    def _graph_for(self, frame: VideoFrame) -> Graph:
-        kind = (frame.height, frame.width, frame.format.name)
+    def _graph_for(self, frame: VideoFrame, look: Look) -> Graph:
+        kind = (frame.height, frame.width, frame.format.name, look)
         if self._graph is None or self._built_for != kind:
-            # A broadcast can change its size on the way: every frame is brought to that of the
-            # first, in which the crop is expressed.
-            self._graph = _build(frame, self._filters(frame))
+            self._graph = build_graph(frame, self._filters(frame, look))
             self._built_for = kind
         return self._graph
 
-    def _filters(self, frame: VideoFrame) -> list[tuple[str, str]]:
+    def _filters(self, frame: VideoFrame, look: Look) -> list[tuple[str, str]]:
         coded, crop = self._info.coded, self._crop
-        filters = [("setparams", _colour_arguments(self._info))]
-        if (frame.height, frame.width) != coded:
-            filters.append(("scale", f"{coded[1]}:{coded[0]}:flags=bicubic"))
+        filters = [("setparams", _colour_arguments(look.tags))]
+        # A broadcast can change its shape on the way: every frame is brought to that of the first,
+        # in which the crop is expressed.
+        height, width = look.fitted_into(self._info.look)
+        if (frame.height, frame.width) != (height, width):
+            filters.append(("scale", f"{width}:{height}:flags=bicubic"))
+        if (height, width) != coded:
+            filters.append(("pad", f"{coded[1]}:{coded[0]}:-1:-1:black"))
         if crop != Rectangle(0, 0, *coded):
             place = f"{crop.width}:{crop.height}:{crop.left}:{crop.top}:exact=1"
             filters.append(("crop", place))
@@ -103,9 +111,14 @@ class RecordScaler:
         self._picture, self._raster = geometry.picture, geometry.raster
         self._scaler = FrameScaler(info, geometry.picture.size, geometry.crop)
 
-    def scale(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """The record's picture as uint8 [height, width, 3], RGB 0..255."""
-        scaled = self._scaler.scale(frame)
+    def scale(self, frame: VideoFrame, look: Look | None = None) -> NDArray[np.uint8]:
+        """The record's picture as uint8 [height, width, 3], RGB 0..255.
+
+        Args:
+            frame: as decoded.
+            look: of the frame; None: that of the film's first.
+        """
+        scaled = self._scaler.scale(frame, look)
         if self._picture.size == self._raster:
             return scaled
         record = np.zeros((*self._raster, 3), np.uint8)
@@ -114,79 +127,16 @@ class RecordScaler:
         return record
 
 
-def deinterlaced(frames: Iterable[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
-    """Makes one whole frame of each pair of fields (bwdif); as many frames come out as go in.
-
-    Frames that do not say they consist of fields stay as they are.
-
-    Args:
-        frames: (pts, frame) in the order they are shown.
-
-    Yields:
-        The same timestamps, each with its frame deinterlaced.
-    """
-    times: deque[int] = deque()
-    graph: Graph | None = None
-    kind: tuple[int, int, str] | None = None
-    for pts, frame in frames:
-        if kind != (frame.height, frame.width, frame.format.name):
-            yield from _flush(graph, times)
-            kind = (frame.height, frame.width, frame.format.name)
-            graph = _build(frame, [("bwdif", "mode=send_frame:deint=interlaced")])
-        assert graph is not None
-        times.append(pts)
-        graph.vpush(frame)
-        yield from _pull(graph, times)
-    yield from _flush(graph, times)
-
-
-def _flush(graph: Graph | None, times: deque[int]) -> Iterator[tuple[int, VideoFrame]]:
-    if graph is not None:
-        graph.vpush(None)
-        yield from _pull(graph, times)
-
-
-def _pull(graph: Graph, times: deque[int]) -> Iterator[tuple[int, VideoFrame]]:
-    # The filter looks one frame ahead and changes the time base, but it never drops or adds a
-    # frame: its own timestamps are not needed.
-    while times:
-        try:
-            frame = graph.vpull()
-        except (BlockingIOError, EOFError):
-            return
-        yield times.popleft(), frame
-
-
 def _plane(frame: VideoFrame, number: int) -> NDArray[np.uint16]:
     """One plane of a frame of 16 bits, [height, width]; it lives as long as the frame."""
     plane: Any = frame.planes[number]
     return np.frombuffer(plane, "<u2").reshape(plane.height, -1)[:, : plane.width]
 
 
-def _colour_arguments(info: FilmInfo) -> str:
+def _colour_arguments(tags: Tags) -> str:
     # Primaries and curve stay as they are; a frame with damaged tags must not stop the scaler.
     arguments = "color_primaries=unknown:color_trc=unknown"
-    arguments += f":range={'pc' if info.full_range or info.matrix == 'rgb' else 'tv'}"
-    if info.matrix != "rgb":
-        arguments += f":colorspace={_SETPARAMS_MATRIX.get(info.matrix, info.matrix)}"
+    arguments += f":range={'pc' if tags.full_range or tags.matrix == 'rgb' else 'tv'}"
+    if tags.matrix != "rgb":
+        arguments += f":colorspace={_SETPARAMS_MATRIX.get(tags.matrix, tags.matrix)}"
     return arguments
-
-
-def _build(frame: VideoFrame, filters: list[tuple[str, str]]) -> Graph:
-    """A graph with one way in and one way out, for frames like this one."""
-    graph = Graph()
-    # Decoding already takes all cores; threads inside a small scaling only get in its way.
-    graph.threads = 1
-    nodes = [
-        graph.add_buffer(
-            width=frame.width,
-            height=frame.height,
-            format=frame.format,
-            # Frames that a decoder gave when it was emptied have none; it does not matter here.
-            time_base=frame.time_base or Fraction(1, 1000),
-        )
-    ]
-    nodes += [graph.add(name, arguments) for name, arguments in filters]
-    nodes.append(graph.add("buffersink"))
-    graph.link_nodes(*nodes).configure()
-    return graph

@@ -23,19 +23,27 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, Run, film_stream
 from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film.steady import SteadyPackets
 
 Made = TypeVar("Made")
 
 # Packets of the next run that a decoder gets as a check, and every so many runs a longer check.
 _OVERLAP = 2
 _LONG_OVERLAP = 24
-_LONG_EVERY = 8
+_LONG_EVERY = 24
 # Decoders keep about so many pictures each; together they may take this much memory.
 _PICTURES_HELD = 8
 _DECODER_BYTES = 160 * 2**20
+
+UNDECODABLE = "some of its data cannot be decoded"
+
+# Asked to be strict, this decoder fails where it else makes pictures of damaged data without a word
+# to its caller.
+_STRICT = {"hevc": {"err_detect": "explode"}}
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,8 @@ class SegmentReader(Generic[Made]):
         kept_from = 0
         with open_film(self._info.path) as container:
             stream = film_stream(container, self._info)
-            packets = enumerate(packet for packet in container.demux(stream) if packet.size)
+            steady = SteadyPackets(container, stream, self._info.frame_rate)
+            packets = enumerate(one for one in steady if one.stream is stream and one.size)
             for run in self._runs:
                 end = min(run.end_packet + _overlap(run), len(table.pts))
                 if run is self._runs[-1]:
@@ -158,6 +167,8 @@ class SegmentReader(Generic[Made]):
                     continue  # leans on frames of the run before, which has made it
                 if pts is None or frame.is_corrupt:
                     raise NotDivisibleError("it is damaged")
+                if frame.interlaced_frame and self._info.deinterlace:
+                    raise NotDivisibleError(NEEDS_NEIGHBOURS)
                 if run.end is not None and pts >= run.end:
                     done.beyond[pts] = make(frame)
                 elif wanted and wanted[0] <= pts <= wanted[-1]:
@@ -189,6 +200,7 @@ class _Decoders(Generic[Made]):
             stream = film_stream(stack.enter_context(open_film(info.path)), info)
             context = stream.codec_context
             context.thread_type = ThreadType.NONE
+            context.options = _STRICT.get(context.name, {})
             self._free.put((context, make_maker()))
         self.take = self._free.get
         self.give_back = self._free.put
@@ -201,7 +213,7 @@ def _decoded(decoder: VideoCodecContext, packets: Sequence[Packet]) -> Iterator[
         for packet in (*packets, None):
             yield from decoder.decode(packet)
     except av.FFmpegError as error:
-        raise NotDivisibleError("it is damaged") from error
+        raise NotDivisibleError(UNDECODABLE) from error
 
 
 def _overlap(run: Run) -> int:

@@ -1,12 +1,14 @@
 """The sound of a film, packet by packet: copied as it is wherever the new file can hold it."""
 
 import contextlib
+import math
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from threading import Thread
+from typing import IO, Any, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -16,7 +18,9 @@ from moviepy.config import FFMPEG_BINARY
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.opening import open_film
+from bladerunner_ae.film.packets import film_stream
 from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film.steady import JUMPING_FORMATS, SteadyPackets
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 
@@ -102,7 +106,7 @@ def open_sound(
                 [(film, cast(AudioStream, film.streams[track.index])) for track in copied]
             )
         if encoded:
-            process = stack.enter_context(_encoder(info.path, encoded))
+            process = stack.enter_context(_encoder(info, encoded))
             anew = cast(InputContainer, av.open(process.stdout, format="matroska"))
             stack.enter_context(anew)
             opened[False] = iter([(anew, stream) for stream in anew.streams.audio])
@@ -110,35 +114,81 @@ def open_sound(
 
 
 @contextlib.contextmanager
-def _encoder(path: Path, tracks: Sequence[SoundTrack]) -> Iterator[subprocess.Popen[bytes]]:
+def _encoder(info: FilmInfo, tracks: Sequence[SoundTrack]) -> Iterator[subprocess.Popen[bytes]]:
     """An ffmpeg that writes the streams as AAC to its standard output, at their own times.
 
     A pipe rather than a file: when this process dies, so does ffmpeg.
     """
-    command = [FFMPEG_BINARY, "-nostdin", "-loglevel", "error", "-copyts", "-i", str(path)]
-    command += [part for track in tracks for part in ("-map", f"0:{track.index}")]
+    fed = info.container in JUMPING_FORMATS  # ffmpeg would read jumps in its own way
+    source = ["-f", "nut", "-i", "pipe:0"] if fed else ["-nostdin", "-i", str(info.path)]
+    command = [FFMPEG_BINARY, "-loglevel", "error", "-copyts", *source]
+    for number, track in enumerate(tracks):
+        command += ["-map", f"0:{number if fed else track.index}"]
     command += ["-c:a", "aac"]
     for number, track in enumerate(tracks):
         command += [f"-b:a:{number}", str(_AAC_BITS_PER_CHANNEL * track.channels)]
     command += ["-avoid_negative_ts", "disabled", "-f", "matroska", "pipe:1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE if fed else subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    feeder = Thread(target=_feed, args=(info, tracks, process.stdin), daemon=True)
     try:
+        if fed:
+            feeder.start()
         yield process
     finally:
         process.kill()
         process.wait()
+        if fed:
+            feeder.join()
         if process.stdout:
             process.stdout.close()
 
 
-def sound_packets(
-    container: InputContainer, streams: Sequence[AudioStream], origin: Fraction
+def _feed(info: FilmInfo, tracks: Sequence[SoundTrack], pipe: IO[bytes]) -> None:
+    """Writes the packets of some streams, at the times of the film's pictures."""
+    # A pipe that breaks means that nobody wants more; what is missing, verification finds.
+    with (
+        contextlib.suppress(OSError, ValueError, InputError),
+        pipe,
+        open_film(info.path) as film,
+        av.open(f"pipe:{pipe.fileno()}", "w", "nut") as fed,
+    ):
+        streams = [cast(AudioStream, film.streams[track.index]) for track in tracks]
+        targets = {one.index: fed.add_stream_from_template(one) for one in streams}
+        for packet in sound_packets(film_packets(film, info, streams), Fraction(0)):
+            packet.stream = targets[packet.stream_index]
+            fed.mux_one(packet)
+
+
+def film_packets(
+    container: InputContainer, info: FilmInfo, streams: Sequence[AudioStream]
 ) -> Iterator[Packet]:
-    """All packets of some audio streams, with times counted from `origin`.
+    """The packets of some audio streams of a film, at the times of its pictures.
+
+    Where the film's times jump, sound jumps along with the pictures; what would then be heard at
+    the same time as the sound before is left out.
+    """
+    if container.format.name not in JUMPING_FORMATS:
+        yield from container.demux(*streams)
+        return
+    earliest = dict.fromkeys((stream.index for stream in streams), -math.inf)
+    steady = SteadyPackets(container, film_stream(container, info), info.frame_rate)
+    for packet in steady:
+        index, time = packet.stream_index, packet.pts
+        if index not in earliest or (steady.jumps and time is not None and time < earliest[index]):
+            continue
+        if time is not None:
+            earliest[index] = time + (packet.duration or 0) / 2
+        yield packet
+
+
+def sound_packets(packets: Iterator[Packet], origin: Fraction) -> Iterator[Packet]:
+    """Packets of audio streams with times counted from `origin`.
 
     Reading ends where the file cannot be read any further: the pictures' decoder has said so.
     """
-    packets = container.demux(*streams)
     previous: dict[int, int] = {}
     while True:
         try:

@@ -3,10 +3,11 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bladerunner_ae.errors import InputError
 from bladerunner_ae.film import images
 
 _BLOCK_BYTES = 1 << 20
@@ -26,18 +27,45 @@ def source_facts(film: Path) -> dict[str, Any]:
     Returns:
         "name"; "kind", "film" or "images"; "sha256" of the contents (of a folder of images: of all
         of them, one after the other); and `source_stamp`.
+
+    Raises:
+        InputError: the film changes meanwhile.
     """
+    # Before anything is read: what changes later shows.
+    stamp = source_stamp(film)
     digest = hashlib.sha256()
     for path in _files(film):
         with path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
+    refuse_changed(film, stamp)
     return {
         "name": os.path.basename(os.path.abspath(film)),
         "kind": "images" if film.is_dir() else "film",
         "sha256": digest.hexdigest(),
-        **source_stamp(film),
+        **stamp,
     }
+
+
+def refuse_changed(film: Path, stamp: Mapping[str, Any]) -> None:
+    """Makes sure that a film is still the one that was looked at before.
+
+    Args:
+        film: the film.
+        stamp: what `source_stamp` gave, or `source_facts`, of then.
+
+    Raises:
+        InputError: it is another, or gone.
+    """
+    try:
+        now = source_stamp(film)
+    except (OSError, InputError):
+        raise InputError(f"{film}: is gone, or cannot be read any more") from None
+    if any(stamp[name] != value for name, value in now.items()):
+        raise InputError(
+            f"{film}: changed while it was converted; nothing was written; wait until it is whole "
+            "and run the same command again"
+        )
 
 
 def source_stamp(film: Path) -> dict[str, int]:

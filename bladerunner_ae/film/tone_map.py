@@ -10,7 +10,8 @@ gamma (ITU-R BT.1886) codes the result. Every coded value is looked up in a tabl
 import numpy as np
 from numpy.typing import NDArray
 
-from bladerunner_ae.film.probe import FilmInfo, is_converted
+from bladerunner_ae.film.colour import is_converted
+from bladerunner_ae.film.probe import FilmInfo
 
 Light = NDArray[np.float32]
 

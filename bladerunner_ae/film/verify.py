@@ -6,7 +6,7 @@ sound packet the same bytes at the same time.
 
 import hashlib
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
@@ -22,7 +22,7 @@ from bladerunner_ae.errors import OutputError
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.retime import Timeline
-from bladerunner_ae.film.sound import SoundTrack, film_origin, sound_packets
+from bladerunner_ae.film.sound import SoundTrack, film_origin, film_packets, sound_packets
 
 # How far sound whose packets are cut differently may begin or end from where it did: a few
 # packets of AAC.
@@ -79,7 +79,8 @@ def read_sound(info: FilmInfo) -> dict[int, SoundPrint]:
         return {}
     with open_film(info.path) as container:
         streams = [one for one in container.streams.audio if one.codec_context is not None]
-        prints = _read_prints(container, streams, film_origin(info))
+        packets = film_packets(container, info, streams)
+        prints = _read_prints(streams, packets, film_origin(info))
         # Here, not later: libav frees its streams with the file.
         indexes = [stream.index for stream in streams]
     return {index: one for index, one in zip(indexes, prints, strict=True) if one.packets}
@@ -110,7 +111,8 @@ def verify_film(
         with av.open(str(path)) as film:
             times, time_base = _picture_times(film)
         with av.open(str(path)) as film:
-            found = _read_prints(film, list(film.streams.audio), Fraction(0))
+            streams = list(film.streams.audio)
+            found = _read_prints(streams, film.demux(*streams), Fraction(0))
     except (av.FFmpegError, IndexError) as error:
         raise OutputError(f"{path}: cannot be read back ({error})") from error
     if len(times) != len(pts):
@@ -179,12 +181,12 @@ def _largest_error(
 
 
 def _read_prints(
-    container: InputContainer, streams: Sequence[AudioStream], origin: Fraction
+    streams: Sequence[AudioStream], packets: Iterator[Packet], origin: Fraction
 ) -> list[SoundPrint]:
     """Reads some audio streams of a file in one go."""
     gatherers = {stream.index: _Gatherer(stream) for stream in streams}
     if streams:
-        for packet in sound_packets(container, streams, origin):
+        for packet in sound_packets(packets, origin):
             gatherers[packet.stream_index].add(packet)
     return [gatherers[stream.index].result() for stream in streams]
 

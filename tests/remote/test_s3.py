@@ -84,7 +84,7 @@ def test_finished_records_are_left_alone(server: S3Server, film: Path, records: 
     assert again.code == 0 and again.out == records.out.rstrip("\n") + "; up to date\n"
     other = server.run(*CONVERT, "--quality=80", f"--film={film}", f"--output_dir={DATA}")
     assert other.code == 2
-    assert "s3://films/data/film: holds other records (quality: 95 -> 80)" in other.error
+    assert "s3://films/data/film: holds other records (--quality: 95 -> 80)" in other.error
     assert len(server.written("data/")) == before
 
 

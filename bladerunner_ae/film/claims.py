@@ -1,0 +1,81 @@
+"""What a film's file claims about its streams: rates, lengths, beginnings."""
+
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from bladerunner_ae.film.steady import JUMPING_FORMATS, without_wraps
+
+
+def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
+    """Every plausible rate the file claims, without repeats, the most credible first.
+
+    libav's guess comes first: an average is taken from the index or from the first second, and
+    AVI and raw streams are off by a factor of two or more.
+    """
+    claims = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+    rates = [Fraction(rate) for rate in claims if rate and 0 < rate < 1000]
+    return tuple(dict.fromkeys(rates)) or (Fraction(24),)
+
+
+def claimed_length(container: InputContainer) -> Fraction | None:
+    """Seconds that a file claims to last, or None if it does not say."""
+    if container.duration is None:
+        return None
+    # Matroska's duration counts from 0, wherever the film begins.
+    start = container.start_time or 0 if container.format.name.startswith("matroska") else 0
+    return Fraction(container.duration - start, av.time_base)
+
+
+def estimate_frames(
+    container: InputContainer, stream: VideoStream, time_base: Fraction, rate: Fraction
+) -> int | None:
+    """How many frames there are, about, or None where nothing tells."""
+    if stream.duration:
+        # An edit list can hide frames that the index counts, so time goes before the count.
+        by_time = round(stream.duration * time_base * rate)
+        return min(by_time, stream.frames) if stream.frames else by_time
+    if stream.frames:
+        return stream.frames
+    length = claimed_length(container)
+    return round(length * rate) if length else None
+
+
+def film_start(container: InputContainer, picture_start: Fraction) -> Fraction:
+    """Start of the earliest picture or sound, exact where libav's own is in microseconds."""
+    starts = [
+        stream.start_time * Fraction(stream.time_base)
+        for stream in (*container.streams.video, *container.streams.audio)
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    if container.format.name in JUMPING_FORMATS:
+        starts = [without_wraps(start, picture_start) for start in starts]
+    return min([*starts, picture_start])
+
+
+def describe_stream(stream: Any) -> dict[str, Any]:
+    """A stream of any kind as a JSON object."""
+    context = stream.codec_context
+    facts: dict[str, Any] = {
+        "index": stream.index,
+        "type": stream.type,
+        "codec": context.name if context is not None else None,
+        "time_base": str(stream.time_base),
+        "start_time": stream.start_time,
+        "duration": stream.duration,
+        "metadata": dict(stream.metadata),
+    }
+    if stream.type == "video" and context is not None:
+        facts |= {
+            "height": stream.height,
+            "width": stream.width,
+            "rate": str(stream.average_rate),
+            "cover_art": bool(stream.disposition & Disposition.attached_pic),
+        }
+    elif stream.type == "audio" and context is not None:  # else its codec is not known
+        facts |= {"sample_rate": stream.sample_rate, "channels": stream.channels}
+    return facts
