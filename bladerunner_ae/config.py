@@ -13,6 +13,7 @@ from bladerunner_ae.errors import InputError, UsageError
 
 Config = TypeVar("Config")
 _CHOICES = {
+    "resize": ("transposed", "upsample"),
     "precision": ("float32", "mixed_bfloat16"),
     "jit": ("auto", "on", "off"),
     "watchdog": ("warn", "act", "stop", "off"),
@@ -40,6 +41,9 @@ class ModelConfig:
             components, fitted before training and kept (`linear_path.py`).
         initial_log_var: bias that the log-variance head starts from.
         discriminator_filters: channels of the discriminator's strided convolutions.
+        resize: how the decoder doubles a map: "transposed" convolution, or "upsample": the nearest
+            pixel followed by a 3x3 convolution, which cannot make checkerboards (Odena et al.
+            2016, doi:10.23915/distill.00003).
     """
 
     height: int
@@ -54,8 +58,10 @@ class ModelConfig:
     linear_path: bool = False
     initial_log_var: float = 0.0
     discriminator_filters: tuple[int, ...] = (80, 160, 320, 640)
+    resize: str = "transposed"
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         divisor = 2 ** max(len(self.filters), len(self.discriminator_filters))
         if self.height % divisor or self.width % divisor or min(self.height, self.width) < 1:
             raise InputError(
@@ -63,6 +69,12 @@ class ModelConfig:
                 f"convert the film again with --multiple={divisor}, or give --height and --width "
                 f"as multiples of {divisor}"
             )
+
+
+def _check_choices(config: Any) -> None:
+    for name in _CHOICES.keys() & {field.name for field in dataclasses.fields(config)}:
+        if getattr(config, name) not in _CHOICES[name]:
+            raise UsageError(f"--{name}={getattr(config, name)}: choose {_either(_CHOICES[name])}")
 
 
 @dataclass(frozen=True)
@@ -125,9 +137,7 @@ class TrainConfig:
             raise UsageError(f"--clip_norm must be 0 (never) or above, not {self.clip_norm:g}")
         if not 0.0 <= self.ema < 1.0:
             raise UsageError(f"--ema must be 0 (none) to below 1, not {self.ema:g}")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UsageError(f"--{name}={getattr(self, name)}: choose {_either(choices)}")
+        _check_choices(self)
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,11 @@ def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
         x = layers.Conv2D(config.filters[-1], 1, dtype=policy, name="widen")(x)
     x = _normalized_activation(config, policy, "map", normalize=True)(x)
     x = _residual_blocks(config, policy, x)
-    # Each transposed convolution leads to the width of the encoder's map of that size.
+    # Each doubling leads to the width of the encoder's map of that size.
     for i, filters in reversed(list(enumerate(config.filters[:-1]))):
-        x = _transposed(config, policy, f"deconv_{i + 1}", filters)(x)
+        x = _doubled(config, policy, f"deconv_{i + 1}", filters, x)
         x = _normalized_activation(config, policy, f"deconv_{i + 1}", normalize=True)(x)
-    x = _transposed(config, policy, "deconv_0", 3)(x)
+    x = _doubled(config, policy, "deconv_0", 3, x)
     x = layers.Activation("linear", dtype="float32", name="colours")(x)
     if config.linear_path:
         x = layers.Add(dtype="float32", name="sum")([x, _linear_picture(config, latent)])
@@ -142,12 +142,22 @@ def _convolution(
     )
 
 
-def _transposed(
-    config: ModelConfig, policy: keras.DTypePolicy, name: str, filters: int
-) -> keras.Layer:
+def _doubled(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, filters: int, x: Any
+) -> Any:
+    """A map of twice the height and width; what has weights is called `name` either way.
+
+    Where a transposed convolution's kernel is no multiple of its stride, its outputs are sums of
+    unequally many terms, and even where it is, outputs side by side have weights of their own:
+    both show as a checkerboard. Enlarged first, all see the same weights (Odena et al. 2016,
+    doi:10.23915/distill.00003, who found the nearest pixel better than bilinear).
+    """
+    if config.resize == "upsample":
+        x = layers.UpSampling2D(2, dtype=policy, name=f"{name}_up")(x)
+        return layers.Conv2D(filters, 3, padding="same", dtype=policy, name=name)(x)
     return layers.Conv2DTranspose(
         filters, config.kernel_size, strides=2, padding="same", dtype=policy, name=name
-    )
+    )(x)
 
 
 def _groups(filters: int) -> int:

@@ -41,6 +41,7 @@ from tfrecords.wording import counted
 _TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
                 "clip_norm", "ema", "steps_per_execution", "jit", "watchdog", "checkpoint_every",
                 "sample_every", "log_every")  # fmt: skip
+_MODEL_FLAGS = ("resize",)
 _WEIGHT_FLAGS = {
     "kl_weight": "Weight of the KL divergence averaged over latent numbers.",
     "noise": "Posterior sample's standard deviation, in units of the posterior's own.",
@@ -70,6 +71,8 @@ def define_flags() -> None:
          required=True)  # fmt: skip
     text("preset", "preview", f"Starting point: {', '.join(configuration.PRESETS)}.")
     text("objective", None, "Who learns from what: vae, vae_gan, broad2016. Default: the preset's.")
+    text("resize", None, "How the decoder doubles a map: transposed (convolution), or upsample: "
+         "nearest pixel, then a convolution, which makes no checkerboards.")  # fmt: skip
     number("holdout", 0.0, "Fraction of the film to keep from training, in whole shots.")
     number("holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots.")
     text("strategy", "auto", "auto, none or mirrored (several devices).")
@@ -120,6 +123,8 @@ def run_config(values: Any) -> Any:
     card = parts[0].card
     in_memory = not values.data_service and fits(parts, values.cache_limit << 20)
     given = {name: getattr(values, name) for name in _TRAIN_FLAGS}
+    shape = {name: getattr(values, name) for name in _MODEL_FLAGS}
+    model = {**preset.model, **{k: v for k, v in shape.items() if v is not None}}
     train = {**preset.train, **{k: v for k, v in given.items() if v is not None}}
     train["warmup_steps"] = min(train.get("warmup_steps", 0), train["steps"] // 3)
     weights = {name: getattr(values, name) for name in _WEIGHT_FLAGS}
@@ -130,7 +135,7 @@ def run_config(values: Any) -> Any:
         preset=values.preset,
         objective=objective.name,
         weights=dataclasses.asdict(objective),  # type: ignore[call-overload]
-        model=configuration.ModelConfig(height=card.height, width=card.width, **preset.model),
+        model=configuration.ModelConfig(height=card.height, width=card.width, **model),
         train=configuration.TrainConfig(
             **train, precision=strategies.choose_precision(values.precision)
         ),

@@ -82,7 +82,7 @@ def tiny_flags(records: Path, run: Path, objective: str = "vae", **changes: Any)
 
 def tiny_run(flags: Mapping[str, Any]) -> RunConfig:
     """Returns what `bladerunner_ae.train` makes of its flags."""
-    defaults = dict.fromkeys([*train._TRAIN_FLAGS, *train._WEIGHT_FLAGS])
+    defaults = dict.fromkeys([*train._TRAIN_FLAGS, *train._MODEL_FLAGS, *train._WEIGHT_FLAGS])
     others = {
         "holdout": 0.0, "holdout_seconds": 0.0, "data_weights": [], "balance": "none",
         "cache_limit": 2048, "data_service": "",
