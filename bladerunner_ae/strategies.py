@@ -1,10 +1,14 @@
 """On which devices a run trains, and in which precision: what flags ask for, made real."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
 
+from bladerunner_ae.cluster import cluster_of, needed_cluster
 from bladerunner_ae.errors import UsageError
+from bladerunner_ae.workers import Workers
 
 
 def choose_device(name: str) -> None:
@@ -26,19 +30,46 @@ def choose_device(name: str) -> None:
 
 
 def choose_strategy(name: str) -> tf.distribute.Strategy:
-    """Returns the strategy called `name`.
+    """Returns the strategy called `name` for a process that trains alone.
 
     Args:
         name: "none": one device. "mirrored": all GPUs, or all logical CPUs where there is none.
             "auto": mirrored with two GPUs or more, else none, which is quicker on one.
     """
+    if name not in ("auto", "none", "mirrored"):
+        raise UsageError(f"--strategy={name}: choose auto, none, mirrored or multi_worker")
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
-    if name not in ("auto", "mirrored"):
-        raise UsageError(f"--strategy={name}: choose auto, none or mirrored")
     devices = gpus or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def join(name: str, environment: Mapping[str, str]) -> Workers:
+    """Returns the strategy called `name`, with this process's place among the workers.
+
+    To be called before TensorFlow's first operation. Of several workers each waits here until all
+    are there.
+
+    Args:
+        name: as for `choose_strategy`; "multi_worker": the workers that TF_CONFIG names. "auto" is
+            that too where TF_CONFIG names several.
+        environment: of the process.
+
+    Raises:
+        UsageError: there is no such strategy, or TF_CONFIG is missing or malformed.
+    """
+    cluster = needed_cluster(environment) if name == "multi_worker" else None
+    if name == "auto" and (found := cluster_of(environment)) and found.count > 1:
+        cluster = found
+    if cluster is None or cluster.count == 1:
+        return Workers(choose_strategy("auto" if cluster else name))
+    others = [a for i, a in enumerate(cluster.addresses) if i != cluster.index]
+    print(
+        f"worker {cluster.index} of {cluster.count}, waiting for {', '.join(others)}",
+        file=sys.stderr,
+    )
+    return Workers(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
 
 
 def choose_precision(name: str) -> str:

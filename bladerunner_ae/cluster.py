@@ -1,0 +1,109 @@
+"""Who the workers of a run on several machines are: what TF_CONFIG says, checked.
+
+TensorFlow reads the variable too, but meets a mistake in it with a traceback, or waits for ever for
+a worker that nobody will start.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bladerunner_ae.errors import UsageError
+
+VARIABLE = "TF_CONFIG"
+_EXAMPLE = (
+    '{"cluster": {"worker": ["first-host:2222", "second-host:2222"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+# In the order in which TensorFlow numbers their workers.
+_JOBS = ("chief", "worker")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers that train one run together, and which of them this process is.
+
+    Attributes:
+        addresses: HOST:PORT of every worker, the chief's first.
+        index: this process's place in `addresses`.
+    """
+
+    addresses: tuple[str, ...] = ("",)
+    index: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many workers there are."""
+        return len(self.addresses)
+
+    @property
+    def chief(self) -> bool:
+        """Whether this is the one worker that writes."""
+        return self.index == 0
+
+
+def cluster_of(environment: Mapping[str, str]) -> Cluster | None:
+    """Reads TF_CONFIG.
+
+    Args:
+        environment: of the process.
+
+    Returns:
+        None if the variable is missing or empty, or names no cluster, as on machines that are
+        prepared for one but train alone.
+
+    Raises:
+        UsageError: it is not what TensorFlow could use; one line with an example.
+    """
+    text = environment.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise _malformed(f"is no JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise _malformed("is no JSON object")
+    if not values.get("cluster"):
+        return None
+    return _cluster(values["cluster"], values.get("task"))
+
+
+def needed_cluster(environment: Mapping[str, str]) -> Cluster:
+    """As `cluster_of`, for a run that cannot do without."""
+    cluster = cluster_of(environment)
+    if cluster is None:
+        raise UsageError(
+            f"--strategy=multi_worker: {VARIABLE} does not say who the workers are; set it on "
+            f"each, with its own index, such as {VARIABLE}='{_EXAMPLE}'"
+        )
+    return cluster
+
+
+def _cluster(jobs: Any, task: Any) -> Cluster:
+    if not isinstance(jobs, dict) or not all(isinstance(v, list) for v in jobs.values()):
+        raise _malformed('"cluster" is no object of lists of addresses')
+    if others := sorted(jobs.keys() - set(_JOBS)):
+        raise _malformed(f"has tasks of type {', '.join(others)}, which have no part in this")
+    if len(jobs.get("chief", [])) > 1:
+        raise _malformed("has more than one chief")
+    addresses = [address for job in _JOBS for address in jobs.get(job, [])]
+    for address in addresses:
+        if not isinstance(address, str) or not re.fullmatch(r"[^/\s]+:\d{1,5}", address):
+            raise _malformed(f"has {json.dumps(address)} where HOST:PORT is needed")
+    if len(set(addresses)) < len(addresses):
+        raise _malformed("names one address twice")
+    if not isinstance(task, dict) or task.get("type") not in jobs:
+        raise _malformed(f'"task" has none of the types of "cluster" ({", ".join(jobs)})')
+    index, own = task.get("index"), jobs[task["type"]]
+    if not isinstance(index, int) or not 0 <= index < len(own):
+        raise _malformed(
+            f'"task" has index {json.dumps(index)}, which is not from 0 to {len(own) - 1}'
+        )
+    return Cluster(tuple(addresses), addresses.index(own[index]))
+
+
+def _malformed(what: str) -> UsageError:
+    return UsageError(f"{VARIABLE} {what}; it should look like {_EXAMPLE}")
