@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 from bladerunner_ae.errors import InputError, UsageError
 
 Config = TypeVar("Config")
+_LATENT_SIZE, _LATENT_CHANNELS = 200, 4
 _CHOICES = {
     "resize": ("transposed", "upsample"),
+    "latent": ("vector", "spatial"),
     "precision": ("float32", "mixed_bfloat16"),
     "jit": ("auto", "on", "off"),
     "watchdog": ("warn", "act", "stop", "off"),
@@ -26,7 +28,8 @@ class ModelConfig:
 
     Attributes:
         height, width: the raster in pixels; each a multiple of 2 ** len(filters).
-        latent_size: numbers a frame is remembered by.
+        latent_size: numbers a frame is remembered by; 0: 200 as a vector, and as a grid what its
+            places and channels come to. A grid allows no other.
         filters: channels of the encoder's strided convolutions, outermost first; the decoder
             mirrors them.
         kernel_size: of the strided and transposed convolutions. 4 divides the stride and so
@@ -44,11 +47,16 @@ class ModelConfig:
         resize: how the decoder doubles a map: "transposed" convolution, or "upsample": the nearest
             pixel followed by a 3x3 convolution, which cannot make checkerboards (Odena et al.
             2016, doi:10.23915/distill.00003).
+        latent: "vector": dense layers make a frame one vector of numbers that know of no place.
+            "spatial": a grid of the size of the smallest map, each place of which remembers what
+            was there, which keeps more of a frame with fewer weights. Outside the networks it is
+            a vector too, the grid row by row.
+        latent_channels: numbers in each place of a spatial latent; 0: 4, and none in a vector.
     """
 
     height: int
     width: int
-    latent_size: int = 200
+    latent_size: int = 0
     filters: tuple[int, ...] = (80, 160, 320, 640)
     kernel_size: int = 5
     activation: str = "leaky_relu"
@@ -59,6 +67,8 @@ class ModelConfig:
     initial_log_var: float = 0.0
     discriminator_filters: tuple[int, ...] = (80, 160, 320, 640)
     resize: str = "transposed"
+    latent: str = "vector"
+    latent_channels: int = 0
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -69,6 +79,35 @@ class ModelConfig:
                 f"convert the film again with --multiple={divisor}, or give --height and --width "
                 f"as multiples of {divisor}"
             )
+        if self.latent == "spatial":
+            self._settle_grid()
+        elif self.latent_channels:
+            raise UsageError(
+                f"--latent_channels={self.latent_channels} belongs to --latent=spatial"
+            )
+        elif not self.latent_size:
+            object.__setattr__(self, "latent_size", _LATENT_SIZE)
+        if self.latent_size < 1:
+            raise UsageError(f"latent_size must be at least 1, not {self.latent_size}")
+
+    def _settle_grid(self) -> None:
+        if self.latent_channels < 0:
+            raise UsageError(f"--latent_channels must be at least 1, not {self.latent_channels}")
+        object.__setattr__(self, "latent_channels", self.latent_channels or _LATENT_CHANNELS)
+        height, width = self.smallest
+        size = height * width * self.latent_channels
+        if self.latent_size not in (0, size):
+            raise UsageError(
+                f"--latent=spatial: a grid of {height}x{width}x{self.latent_channels} has "
+                f"latent_size {size}, not {self.latent_size}; leave latent_size out"
+            )
+        object.__setattr__(self, "latent_size", size)
+
+    @property
+    def smallest(self) -> tuple[int, int]:
+        """(height, width) of the smallest map."""
+        divisor = 2 ** len(self.filters)
+        return self.height // divisor, self.width // divisor
 
 
 def _check_choices(config: Any) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae import pixels
 from bladerunner_ae.config import ModelConfig
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.networks import Networks, linear_block
 
 _SMALLEST_STD = 1e-2
 
@@ -27,16 +27,24 @@ def initialise_linear_path(
     images start at zero. The convolutional branches start at an output of zero (their last
     layer's kernels are zeroed), so that the first step starts from the principal components.
 
+    Of a spatial latent every place gets the principal components of all blocks of that size: what
+    is worth keeping of a block does not depend on where it lies.
+
     Args:
         networks: built with `config.linear_path`.
         config: of the networks.
         images: uint8 [n, H, W, 3], n >= 2, frames from all over the film.
     """
-    flat = _half_size(images)
-    mean, components, std = principal_components(flat, config.latent_size)
+    half = _half_size(images)
+    if config.latent == "spatial":
+        samples, count = _blocks(half, linear_block(config)), config.latent_channels
+    else:
+        samples, count = half.reshape(len(half), -1), config.latent_size
+    mean, components, std = principal_components(samples, count)
     scale = np.maximum(std, _SMALLEST_STD * std[0] if std[0] > 0 else 1.0)
     encode = components / scale
-    networks.encoder.get_layer("linear_code").set_weights([encode, -mean @ encode])
+    code = networks.encoder.get_layer("linear_code")
+    code.set_weights([encode.reshape(code.kernel.shape), -mean @ encode])
     networks.decoder.get_layer("linear_picture").set_weights([(components * scale).T, mean])
     for layer in (networks.encoder.get_layer("mean"), networks.decoder.get_layer("deconv_0")):
         layer.set_weights([np.zeros_like(weights) for weights in layer.get_weights()])
@@ -45,7 +53,7 @@ def initialise_linear_path(
 def principal_components(
     samples: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Principal components through the Gram matrix, which is small where samples are few.
+    """Principal components through the Gram matrix or the covariance, whichever is smaller.
 
     Args:
         samples: float32 [n, size].
@@ -57,12 +65,14 @@ def principal_components(
     """
     mean = samples.mean(0)
     centred = (samples - mean).astype(np.float64)
-    values, vectors = np.linalg.eigh(centred @ centred.T)
+    few = len(samples) <= samples.shape[1]
+    values, vectors = np.linalg.eigh(centred @ centred.T if few else centred.T @ centred)
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     real = values > max(values[0], 0.0) * 1e-9
     singular = np.sqrt(np.where(real, values, 1.0))
     components = np.zeros((samples.shape[1], count), np.float32)
-    components[:, : len(values)] = (centred.T @ vectors) / singular * real
+    directions = (centred.T @ vectors) / singular if few else vectors
+    components[:, : len(values)] = directions * real
     std = np.zeros(count, np.float32)
     std[: len(values)] = singular * real / np.sqrt(len(samples))
     return mean, components, std
@@ -73,4 +83,11 @@ def _half_size(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         tf.nn.avg_pool2d(pixels.to_float(images[i : i + 256]), 2, 2, "VALID").numpy()
         for i in range(0, len(images), 256)
     ]
-    return np.concatenate(parts).reshape(len(images), -1)
+    return np.concatenate(parts)
+
+
+def _blocks(pictures: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """[n, h * side, w * side, 3] -> [n * h * w, side * side * 3]."""
+    n, height, width, colours = pictures.shape
+    parts = pictures.reshape(n, height // side, side, width // side, side, colours)
+    return parts.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side * side * colours)

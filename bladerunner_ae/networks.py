@@ -7,6 +7,7 @@ layer uses the statistics of a batch, so what comes out for a frame depends on t
 Pictures inside are float32 `[batch, height, width, 3]`, -1 (black) to 1 (white).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,20 +68,22 @@ def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
         # The first layer sees raw colours, whose scale means something: no normalisation there.
         x = _normalized_activation(config, policy, f"conv_{i}", normalize=i > 0)(x)
     x = _residual_blocks(config, policy, x)
-    if config.bottleneck_channels:
-        x = layers.Conv2D(config.bottleneck_channels, 1, dtype=policy, name="narrow")(x)
-    x = layers.Flatten(dtype=policy, name="flat")(x)
-    mean = layers.Dense(config.latent_size, dtype=policy, name="mean")(x)
+    if config.latent == "vector":
+        if config.bottleneck_channels:
+            x = layers.Conv2D(config.bottleneck_channels, 1, dtype=policy, name="narrow")(x)
+        x = layers.Flatten(dtype=policy, name="flat")(x)
+    mean = _head(config, policy, "mean", x)
     mean = layers.Activation("linear", dtype="float32", name="mean_float")(mean)
     if config.linear_path:
         mean = layers.Add(dtype="float32", name="mean_sum")([mean, _linear_code(config, image)])
-    log_var = layers.Dense(
-        config.latent_size,
-        dtype=policy,
+    log_var = _head(
+        config,
+        policy,
+        "log_var",
+        x,
         kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
         bias_initializer=keras.initializers.Constant(config.initial_log_var),
-        name="log_var",
-    )(x)
+    )
     log_var = _Clip(*LOG_VAR_RANGE, dtype="float32", name="log_var_range")(log_var)
     return keras.Model(image, (mean, log_var), name="encoder")
 
@@ -92,13 +95,7 @@ def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
     would bend the linear part. Without one it ends in the original's tanh.
     """
     latent = keras.Input((config.latent_size,), name="latent")
-    divisor = 2 ** len(config.filters)
-    height, width = config.height // divisor, config.width // divisor
-    channels = config.bottleneck_channels or config.filters[-1]
-    x = layers.Dense(height * width * channels, dtype=policy, name="unflat")(latent)
-    x = layers.Reshape((height, width, channels), dtype=policy, name="map")(x)
-    if config.bottleneck_channels:
-        x = layers.Conv2D(config.filters[-1], 1, dtype=policy, name="widen")(x)
+    x = _map(config, policy, latent)
     x = _normalized_activation(config, policy, "map", normalize=True)(x)
     x = _residual_blocks(config, policy, x)
     # Each doubling leads to the width of the encoder's map of that size.
@@ -132,6 +129,30 @@ def build_discriminator(config: ModelConfig, policy: keras.DTypePolicy) -> keras
     x = layers.Flatten(dtype=policy, name="flat")(x)
     logits = layers.Dense(1, dtype="float32", name="logits")(x)
     return keras.Model(image, (logits, features), name="discriminator")
+
+
+def _head(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, x: Any, **initializers: Any
+) -> Any:
+    """A dense layer, or one that is the same in each place of the map; out comes a vector."""
+    if config.latent == "vector":
+        return layers.Dense(config.latent_size, dtype=policy, name=name, **initializers)(x)
+    x = layers.Conv2D(config.latent_channels, 1, dtype=policy, name=name, **initializers)(x)
+    return layers.Flatten(dtype=policy, name=f"{name}_flat")(x)
+
+
+def _map(config: ModelConfig, policy: keras.DTypePolicy, latent: Any) -> Any:
+    """The latent as the decoder's smallest map, of `filters[-1]` channels."""
+    last, x = config.filters[-1], latent
+    if config.latent == "vector":
+        channels = config.bottleneck_channels or last
+        x = layers.Dense(math.prod(config.smallest) * channels, dtype=policy, name="unflat")(x)
+    else:
+        channels = config.latent_channels
+    x = layers.Reshape((*config.smallest, channels), dtype=policy, name="map")(x)
+    if config.latent == "spatial" or config.bottleneck_channels:
+        x = layers.Conv2D(last, 1, dtype=policy, name="widen")(x)
+    return x
 
 
 def _convolution(
@@ -192,25 +213,41 @@ def _residual_blocks(config: ModelConfig, policy: keras.DTypePolicy, x: Any) -> 
 def _linear_code(config: ModelConfig, image: Any) -> Any:
     """A linear map of the half-size picture to the latent: half of a linear autoencoder.
 
+    Of a spatial latent each place gets its own block of the picture and no other.
+
     Not trained by gradients: `linear_path.py` fits it in closed form. Adam's steps, as large for a
     weight of 0.0003 as for one of 0.1, would undo the fit in a few steps.
     """
+    frozen = {"dtype": "float32", "trainable": False, "name": "linear_code"}
     x = layers.AveragePooling2D(_LINEAR_POOL, dtype="float32", name="linear_pool")(image)
+    if config.latent == "spatial":
+        block = linear_block(config)
+        x = layers.Conv2D(config.latent_channels, block, strides=block, **frozen)(x)
+        return layers.Flatten(dtype="float32", name="linear_flat")(x)
     x = layers.Flatten(dtype="float32", name="linear_flat")(x)
-    code = layers.Dense(config.latent_size, dtype="float32", trainable=False, name="linear_code")
-    return code(x)
+    return layers.Dense(config.latent_size, **frozen)(x)
 
 
 def _linear_picture(config: ModelConfig, latent: Any) -> Any:
     """The other half: a linear map of the latent to a half-size picture, enlarged smoothly."""
     height, width = linear_size(config)
-    x = layers.Dense(height * width * 3, dtype="float32", trainable=False, name="linear_picture")(
-        latent
-    )
-    x = layers.Reshape((height, width, 3), dtype="float32", name="linear_map")(x)
+    frozen = {"dtype": "float32", "trainable": False, "name": "linear_picture"}
+    if config.latent == "spatial":
+        grid, block = (*config.smallest, config.latent_channels), linear_block(config)
+        x = layers.Reshape(grid, dtype="float32", name="linear_grid")(latent)
+        x = layers.Dense(block * block * 3, **frozen)(x)
+        x = _Tile(block, dtype="float32", name="linear_map")(x)
+    else:
+        x = layers.Dense(height * width * 3, **frozen)(latent)
+        x = layers.Reshape((height, width, 3), dtype="float32", name="linear_map")(x)
     return layers.UpSampling2D(
         _LINEAR_POOL, interpolation="bilinear", dtype="float32", name="linear_up"
     )(x)
+
+
+def linear_block(config: ModelConfig) -> int:
+    """Side of the block of the half-size picture that a place of a spatial latent sees."""
+    return 2 ** len(config.filters) // _LINEAR_POOL
 
 
 def linear_size(config: ModelConfig) -> tuple[int, int]:
@@ -228,3 +265,18 @@ class _Clip(layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         return keras.ops.clip(keras.ops.cast(inputs, "float32"), self.low, self.high)
+
+
+@keras.saving.register_keras_serializable("bladerunner_ae")
+class _Tile(layers.Layer):
+    """Lays vectors `[B, h, w, side * side * 3]` out as blocks of a picture."""
+
+    def __init__(self, side: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.side = side
+
+    def call(self, inputs: Any) -> Any:
+        _, height, width, _ = inputs.shape
+        x = keras.ops.reshape(inputs, (-1, height, width, self.side, self.side, 3))
+        x = keras.ops.transpose(x, (0, 1, 3, 2, 4, 5))
+        return keras.ops.reshape(x, (-1, height * self.side, width * self.side, 3))

@@ -41,7 +41,7 @@ from tfrecords.wording import counted
 _TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
                 "clip_norm", "ema", "steps_per_execution", "jit", "watchdog", "checkpoint_every",
                 "sample_every", "log_every")  # fmt: skip
-_MODEL_FLAGS = ("resize",)
+_MODEL_FLAGS = ("resize", "latent", "latent_channels")
 _WEIGHT_FLAGS = {
     "kl_weight": "Weight of the KL divergence averaged over latent numbers.",
     "noise": "Posterior sample's standard deviation, in units of the posterior's own.",
@@ -73,6 +73,9 @@ def define_flags() -> None:
     text("objective", None, "Who learns from what: vae, vae_gan, broad2016. Default: the preset's.")
     text("resize", None, "How the decoder doubles a map: transposed (convolution), or upsample: "
          "nearest pixel, then a convolution, which makes no checkerboards.")  # fmt: skip
+    text("latent", None, "vector, or spatial: a small grid that keeps more of a frame, in more "
+         "numbers.")  # fmt: skip
+    whole("latent_channels", None, "Numbers in each place of --latent=spatial. Default: 4.")
     number("holdout", 0.0, "Fraction of the film to keep from training, in whole shots.")
     number("holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots.")
     text("strategy", "auto", "auto, none or mirrored (several devices).")
