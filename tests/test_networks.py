@@ -49,6 +49,32 @@ def test_base_has_the_size_of_the_published_model() -> None:
     assert sum(counts.values()) / 1e6 == pytest.approx(75.7, abs=0.05)
 
 
+def test_large_has_one_halving_more_and_half_the_width() -> None:
+    players = networks_of("large", 288, 512).players()
+    widths, flat = [3, 40, 80, 160, 320, 640], 9 * 16 * 640
+    pairs = list(itertools.pairwise(widths))
+    down = sum(convolution(5, a, b) + 2 * b for a, b in pairs) - 2 * 40
+    up = sum(convolution(5, b, a) + 2 * b for a, b in pairs)
+    counts = {name: model.count_params() for name, model in players.items()}
+    assert counts == {
+        "encoder": down + 2 * dense(flat, 200),
+        "decoder": dense(200, flat) + up,
+        "discriminator": down + dense(flat, 1),
+    }
+    assert sum(counts.values()) / 1e6 == pytest.approx(75.9, abs=0.05)
+
+
+def test_a_grid_and_upsampling_need_fewer_weights() -> None:
+    changes = {"latent": "spatial", "latent_channels": 6, "resize": "upsample"}
+    players = networks_of("preview", 72, 128, **changes).players()
+    residual = 2 * convolution(3, 96, 96)
+    down = convolution(4, 3, 24) + convolution(4, 24, 48) + convolution(4, 48, 96)
+    up = convolution(3, 96, 48) + convolution(3, 48, 24) + convolution(3, 24, 3)
+    counts = {name: model.count_params() for name, model in players.items()}
+    assert counts["encoder"] == down + residual + 2 * convolution(1, 96, 6) + convolution(4, 3, 6)
+    assert counts["decoder"] == convolution(1, 6, 96) + residual + up + dense(6, 4 * 4 * 3)
+
+
 def test_preview_is_small_enough_for_a_laptop() -> None:
     players = networks_of("preview", 72, 128).players()
     small, picture = 9 * 16 * 32, 36 * 64 * 3
