@@ -36,13 +36,22 @@ def fine_tuned(config: RunConfig, source: Location, refit_linear_path: bool) -> 
     return dataclasses.replace(config, fine_tune=record)
 
 
-def check_source(config: RunConfig) -> None:
+def check_source(config: RunConfig, run: Location | None = None) -> None:
     """Checks that the run named in `config.fine_tune` is there and has networks of this shape.
 
+    Args:
+        config: of the run to begin.
+        run: its folder, which must be another one.
+
     Raises:
+        UsageError: it is the same folder, which starting over would delete.
         InputError: it is no run, has no checkpoint, or other networks.
     """
     source = location(config.fine_tune["run"])
+    if run is not None and _real(source) == _real(run):
+        raise UsageError(
+            f"--fine_tune_from and --model_dir are the same folder, {run}; give another --model_dir"
+        )
     theirs = load_config(source)
     if not checkpoint_steps(source):
         raise InputError(f"{source}: has no checkpoint to fine-tune from; train it first")
@@ -59,6 +68,10 @@ def check_source(config: RunConfig) -> None:
             f"--preset={theirs.preset} and convert the film to its {theirs.model.height}x"
             f"{theirs.model.width}"
         )
+
+
+def _real(folder: Location) -> str:
+    return os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
 
 
 def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:

@@ -47,6 +47,11 @@ def working() -> Iterator[None]:
         _working = False
 
 
+def is_working() -> bool:
+    """Whether a command of ours is at work."""
+    return _working
+
+
 def signal_that_came() -> signal.Signals | None:
     """The signal that interrupted the work, if one did."""
     return _came

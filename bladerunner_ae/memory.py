@@ -36,14 +36,14 @@ def largest_batch(trainer: Trainer, config: RunConfig) -> int:
 
 def explain_out_of_memory(
     error: tf.errors.ResourceExhaustedError, trainer: Trainer, config: RunConfig
-) -> None:
+) -> UsageError | None:
     """Says which batch would fit; to be called when a step has failed for want of memory.
 
-    Raises:
-        UsageError: always, unless the error is about a disk.
+    Returns:
+        None if the error is about a disk.
     """
     if os.strerror(errno.ENOSPC) in str(error):
-        return
+        return None
     asked = config.train.batch_size
     fits = largest_batch(trainer, config)
     cure = (
@@ -51,4 +51,4 @@ def explain_out_of_memory(
         if fits
         else "nor does any smaller one: choose a smaller --preset, or convert the film smaller"
     )
-    raise UsageError(f"out of memory: --batch_size={asked} does not fit; {cure}") from None
+    return UsageError(f"out of memory: --batch_size={asked} does not fit; {cure}")

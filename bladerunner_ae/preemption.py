@@ -1,13 +1,23 @@
-"""SIGTERM and Ctrl-C in a training loop: at the end of the step, not in the middle of it."""
+"""SIGTERM and Ctrl-C in a training loop: at the end of the step, not in the middle of it.
+
+`interruption.py` is about commands, whose work is undone when they are interrupted; here it is
+kept. While a loop runs, this module's handlers take the place of that module's.
+"""
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from bladerunner_ae.interruption import LINES, is_working
+
+# Whoever ends a job often signals twice at once: `timeout` and Slurm the process and its group, a
+# terminal's Ctrl-C our parent too, which then passes SIGTERM on to us.
+_TOGETHER_SECONDS = 1.0
 
 
 class Preempted(SystemExit):
@@ -18,18 +28,25 @@ class Preempted(SystemExit):
 
 
 class Preemption:
-    """Answers the first SIGTERM or Ctrl-C; use as a context manager round the training loop.
+    """Answers SIGTERM and Ctrl-C; use as a context manager round the training loop.
 
     After `begin`, while steps run and what they leave is noted down, the answer waits until `check`
     is called; before (while TensorFlow builds the graph) and in `at_once` it comes at once. The
-    answer is an exception, `Preempted` or `KeyboardInterrupt`. A second signal is answered as if
-    this class did not exist.
+    answer is an exception, `Preempted` or `KeyboardInterrupt`.
+
+    A second signal, more than a second after the first, ends the process at once with one line and
+    128 plus its number, even in the middle of a long step or of writing the checkpoint.
     """
 
     def __init__(self) -> None:
         self._asked: int | None = None
         self._waits = False
-        self._earlier: dict[int, Any] = {}
+        self._open = contextlib.ExitStack()
+
+    @property
+    def came(self) -> bool:
+        """Whether a signal came."""
+        return self._asked is not None
 
     def begin(self) -> None:
         """From here on the answer waits for `check`."""
@@ -53,29 +70,57 @@ class Preemption:
             KeyboardInterrupt: it was Ctrl-C.
         """
         if self._asked is not None:
-            self._answer(self._asked)
+            raise Preempted if self._asked == signal.SIGTERM else KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # Whatever comes next meets the handlers that were there before.
-        self._restore()
-        self._asked = number
-        if not self._waits:
-            self._answer(number)
-
-    def _answer(self, number: int) -> NoReturn:
-        raise Preempted if number == signal.SIGTERM else KeyboardInterrupt
-
-    def _restore(self) -> None:
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
-        self._earlier = {}
+        if self._asked is None:
+            self._asked = number
+            if not self._waits:
+                self.check()
 
     def __enter__(self) -> "Preemption":
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            for number in _SIGNALS:
+            self._listen()
+            for number in LINES:
                 if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-                    self._earlier[number] = signal.signal(number, self._handle)
+                    self._open.callback(signal.signal, number, signal.signal(number, self._handle))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._restore()
+        self._open.close()
+        if self.came and is_working():
+            # All is written and the command is leaving: nothing may change its exit code now.
+            for number in LINES:
+                signal.signal(number, signal.SIG_IGN)
+
+    def _listen(self) -> None:
+        """Has a thread wait for the second signal.
+
+        Python's handlers wait until native code returns, and a step is native code. Python notes
+        every signal in a file descriptor at the moment that it comes.
+        """
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        self._open.callback(os.close, reading)
+        listener = threading.Thread(target=_end_at_the_second, args=(reading,), daemon=True)
+        listener.start()
+        self._open.callback(listener.join)
+        self._open.callback(os.close, writing)  # which ends the thread
+        self._open.callback(_restore_wakeup, signal.set_wakeup_fd(writing))
+
+
+def _restore_wakeup(earlier: int) -> None:
+    signal.set_wakeup_fd(earlier)
+
+
+def _end_at_the_second(reading: int) -> None:
+    first: float | None = None
+    while noted := os.read(reading, 1):
+        if noted[0] in set(LINES):
+            now = time.monotonic()
+            if first is None:
+                first = now
+            elif now - first > _TOGETHER_SECONDS:
+                number: Any = signal.Signals(noted[0])
+                os.write(2, f"{LINES[number]}\n".encode())
+                os._exit(128 + number)

@@ -18,8 +18,10 @@ def choose_device(name: str) -> None:
         name: "auto": GPUs where there are any. "cpu": no GPU. "gpu": nothing else will do.
 
     Raises:
-        UsageError: a GPU is asked for and TensorFlow finds none.
+        UsageError: a GPU is asked for and TensorFlow finds none, or there is no such kind.
     """
+    if name not in ("auto", "cpu", "gpu"):
+        raise UsageError(f"--device={name}: choose auto, cpu or gpu")
     if name == "cpu":
         tf.config.set_visible_devices([], "GPU")
     elif name == "gpu" and not tf.config.list_physical_devices("GPU"):

@@ -116,6 +116,13 @@ def run_config(values: Any) -> Any:
 
     if not 0.0 <= values.holdout < 1.0:
         raise UsageError(f"--holdout={values.holdout}: give a fraction from 0 to below 1")
+    if not 0.0 <= values.holdout_seconds < math.inf:
+        raise UsageError(f"--holdout_seconds={values.holdout_seconds:g}: give 0 or more seconds")
+    if values.holdout_seconds and not values.holdout:
+        raise UsageError(
+            f"--holdout_seconds={values.holdout_seconds:g} says how long the runs held out are, "
+            "--holdout=0.1 how much of the film; give both"
+        )
     preset = configuration.preset(values.preset)
     weights_of_films = _data_weights(values.data_weights, len(values.data))
     parts = [
@@ -218,7 +225,7 @@ def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
     source = storage.location(values.fine_tune_from)
     config = fine_tuning.fine_tuned(config, source, values.refit_linear_path)
     if values.overwrite or not checkpoint_steps(run):
-        fine_tuning.check_source(config)
+        fine_tuning.check_source(config, run)
     return config
 
 

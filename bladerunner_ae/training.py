@@ -9,12 +9,12 @@ import tensorflow as tf
 from bladerunner_ae import data, saved_models
 from bladerunner_ae.checkpoints import checkpoint_manager
 from bladerunner_ae.config import TrainConfig
-from bladerunner_ae.errors import UsageError
-from bladerunner_ae.preemption import Preemption
+from bladerunner_ae.errors import BladerunnerError, UsageError
 from bladerunner_ae.linear_path import initialise_linear_path
 from bladerunner_ae.memory import explain_out_of_memory
 from bladerunner_ae.networks import build_networks
 from bladerunner_ae.objectives import make_objective
+from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.trainer import Trainer, make_schedule
 from bladerunner_ae.training_log import TrainingLog
@@ -159,23 +159,40 @@ def fit(
                 shuffle=False,
                 callbacks=[log],
             )
-        except (KeyboardInterrupt, SystemExit):
-            step = log.save()
-            log.close()
-            done = f"step {step}, checkpoint written" if step else "step 0, nothing to keep"
-            print(f"stopped at {done}; the same command goes on from there", file=sys.stderr)
-            raise
-        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-            explained = explain_reading(error, parts)
+        except BaseException as error:
+            if preemption.came and not isinstance(error, BladerunnerError | RecordsError):
+                _stop(log)
+                preemption.check()  # native code may have made another error of the answer
+            explained = _explained(error, trainer, config, parts, log)
             if explained is None:
                 raise
             raise explained from None
-        except tf.errors.ResourceExhaustedError as error:
-            log.close()
-            explain_out_of_memory(error, trainer, config)
-            raise
         finally:
             log.close()
+
+
+def _stop(log: TrainingLog) -> None:
+    """Writes a checkpoint of the last step, and says so."""
+    step = log.save()
+    log.close()
+    done = f"step {step}, checkpoint written" if step else "step 0, nothing to keep"
+    print(f"stopped at {done}; the same command goes on from there", file=sys.stderr)
+
+
+def _explained(
+    error: BaseException,
+    trainer: Trainer,
+    config: RunConfig,
+    parts: Sequence[FilmPart],
+    log: TrainingLog,
+) -> Exception | None:
+    """Returns what a person should read in place of an error of TensorFlow; None: the error."""
+    if isinstance(error, tf.errors.DataLossError | tf.errors.InvalidArgumentError):
+        return explain_reading(error, parts)
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        log.close()
+        return explain_out_of_memory(error, trainer, config)
+    return None
 
 
 def _initialise(

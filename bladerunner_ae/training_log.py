@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from bladerunner_ae import watchdog
 from bladerunner_ae.errors import OutputError
-from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.log_file import LogFile
+from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.probes import Movement, Probes, to_png
 from bladerunner_ae.progress import Progress
 from bladerunner_ae.run_folder import RunConfig

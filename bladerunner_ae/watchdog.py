@@ -15,7 +15,7 @@ goes on comes to the same verdicts at the same steps.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -226,14 +226,32 @@ def not_finite(history: Iterable[tuple[int, Mapping[str, float]]]) -> Verdict | 
         wrong = [name for name in _in_order_of_computing(logs) if not math.isfinite(logs[name])]
         if wrong:
             others = f", with it {', '.join(wrong[1:4])}" if len(wrong) > 1 else ""
+            players = _where_it_began(wrong)
+            rate = "--learning_rate"
+            if players == ["discriminator"]:
+                rate = "--discriminator_learning_rate"
+            has = "have" if len(players) > 1 else "has"
             return Verdict(
                 "not_finite",
-                f"{wrong[0]} is {logs[wrong[0]]:g} in step {step}{others}: training has blown up",
-                "start over with --overwrite and a lower --learning_rate, --clip_norm=1 or "
+                f"{wrong[0]} is {logs[wrong[0]]:g} in step {step}{others}: the "
+                f"{' and the '.join(players)} {has} blown up",
+                f"start over with --overwrite and a lower {rate}, --clip_norm=1 or "
                 "--precision=float32",
                 fatal=True,
             )
     return None
+
+
+def _where_it_began(wrong: Sequence[str]) -> list[str]:
+    """Names the players whose numbers were the first to go wrong, from the names of logs."""
+    if any(name.startswith("latent/") or name == "term/kl" for name in wrong):
+        return ["encoder"]
+    if "term/pixel" in wrong:
+        return ["decoder"]
+    if "loss/discriminator" in wrong:  # the others' losses are made of its features
+        return ["discriminator"]
+    kind = "loss/" if any(name.startswith("loss/") for name in wrong) else "gradient_norm/"
+    return [name.removeprefix(kind) for name in wrong if name.startswith(kind)] or ["training"]
 
 
 def _in_order_of_computing(logs: Mapping[str, float]) -> list[str]:

@@ -115,12 +115,40 @@ def test_the_first_log_that_is_not_finite_is_named_causes_first() -> None:
     verdict = not_finite([(1, fine), (2, broken), (3, {**fine, "loss/decoder": nan})])
     assert isinstance(verdict, Verdict) and verdict.fatal
     assert verdict.wrong.startswith(
-        "term/kl is inf in step 2, with it loss/decoder, gradient_norm/decoder: "
+        "term/kl is inf in step 2, with it loss/decoder, gradient_norm/decoder: the encoder has"
     )
     verdict = not_finite([(7, {**fine, "gradient_norm/decoder": nan})])
     assert verdict is not None and verdict.wrong.startswith(
         "gradient_norm/decoder is nan in step 7"
     )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "players", "flag"),
+    [
+        (["latent/sigma", "term/pixel", "loss/decoder"], "encoder has", "--learning_rate"),
+        (["term/pixel", "loss/encoder", "loss/discriminator"], "decoder has", "--learning_rate"),
+        (
+            ["term/gan", "loss/encoder", "loss/decoder", "loss/discriminator"],
+            "discriminator has",
+            "--discriminator_learning_rate",
+        ),
+        (["loss/encoder", "loss/decoder"], "encoder and the decoder have", "--learning_rate"),
+        (["gradient_norm/decoder"], "decoder has", "--learning_rate"),
+        (
+            ["gradient_norm/discriminator"],
+            "discriminator has",
+            "--discriminator_learning_rate",
+        ),
+    ],
+)
+def test_the_player_that_blew_up_first_is_named_with_its_flag(
+    wrong: list[str], players: str, flag: str
+) -> None:
+    verdict = not_finite([(3, {**HEALTHY, **dict.fromkeys(wrong, float("inf"))})])
+    assert verdict is not None
+    assert verdict.wrong.endswith(f": the {players} blown up")
+    assert f" {flag}," in verdict.cure
 
 
 def test_what_it_remembers_fits_into_a_checkpoint() -> None:

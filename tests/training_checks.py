@@ -127,10 +127,10 @@ def check_replica_equality(make_trainer: Callable[[], Trainer], images: NDArray[
 
 def check_overfits(trainer: Trainer, images: NDArray[np.uint8], steps: int, psnr: float) -> None:
     """After `steps` steps on one batch its frames come back at `psnr` dB, each as itself."""
-    assert _mean_psnr(images, reconstruct(trainer, images)) < psnr - 2, "it began there"
+    assert mean_psnr(images, reconstruct(trainer, images)) < psnr - 2, "it began there"
     take_steps(trainer, images, steps)
     dreams = reconstruct(trainer, images)
-    found = _mean_psnr(images, dreams)
+    found = mean_psnr(images, dreams)
     assert found >= psnr, f"{found:.2f} dB after {steps} steps"
     differences = dreams[:, None].astype(np.float64) - images[None]
     nearest = np.square(differences).mean((2, 3, 4)).argmin(1)
@@ -146,7 +146,8 @@ def reconstruct(
     return pixels.to_pixels(networks.decoder(mean, training=False)).numpy()
 
 
-def _mean_psnr(images: NDArray[np.uint8], dreams: NDArray[np.uint8]) -> float:
+def mean_psnr(images: NDArray[np.uint8], dreams: NDArray[np.uint8]) -> float:
+    """Returns the mean over frames of their PSNR, dB."""
     return float(tf.reduce_mean(metrics.psnr(images, dreams)))
 
 

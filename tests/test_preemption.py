@@ -1,0 +1,181 @@
+"""Signals while a run trains: the step is finished, a checkpoint written, and it all goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bladerunner_ae.checkpoints import checkpoint_steps
+from bladerunner_ae.preemption import Preempted, Preemption
+from tests.commands import ROOT, Commands, start
+from tests.tiny_training import arguments, tiny_flags, train_here
+from tests.training_checks import check_same_checkpoint
+
+GOES_ON = "the same command goes on"
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    ("number", "answer"), [(signal.SIGTERM, Preempted), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_while_steps_run_the_answer_waits_for_the_check(
+    number: signal.Signals, answer: type[BaseException]
+) -> None:
+    earlier = signal.getsignal(number), signal.set_wakeup_fd(-1)
+    with Preemption() as preemption:
+        preemption.begin()
+        preemption.check()
+        send(number)
+        assert preemption.came
+        with pytest.raises(answer):
+            preemption.check()
+        with pytest.raises(answer), preemption.at_once():
+            raise AssertionError("it was asked to stop before")
+    assert (signal.getsignal(number), signal.set_wakeup_fd(-1)) == earlier
+
+
+def test_before_the_first_step_and_where_nothing_is_lost_the_answer_comes_at_once() -> None:
+    with pytest.raises(Preempted) as preempted, Preemption():
+        send(signal.SIGTERM)
+        time.sleep(10)
+    assert preempted.value.code == 0
+    with pytest.raises(KeyboardInterrupt), Preemption() as preemption:
+        preemption.begin()
+        with preemption.at_once():
+            send(signal.SIGINT)
+            time.sleep(10)
+
+
+def test_signals_that_are_ignored_stay_ignored() -> None:
+    earlier = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with Preemption() as preemption:
+            send(signal.SIGTERM)
+        assert not preemption.came
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+STUCK = """
+import hashlib
+from bladerunner_ae.preemption import Preemption
+with Preemption() as preemption:
+    preemption.begin()
+    print("stuck", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", {rounds})  # native code, as a step is
+    preemption.check()
+"""
+
+
+def stuck(rounds: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK.format(rounds=rounds)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "stuck\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_at_once_even_a_step_that_does_not_end(number: int) -> None:
+    process = stuck(2**31 - 1)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)
+    assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=5)
+    assert process.returncode == 128 + number
+    (line,) = err.strip().splitlines()
+    assert GOES_ON in line
+
+
+def test_two_signals_together_are_one() -> None:
+    """As `timeout` sends them, and a terminal's Ctrl-C with a parent that passes it on."""
+    process = stuck(3_000_000)
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        process.send_signal(number)
+        time.sleep(0.1)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+
+
+def train_until(run: Path, step: int, command: list[str], *numbers: int) -> tuple[int, str, float]:
+    """Signals a training when its checkpoint of `step` is there.
+
+    Returns:
+        (exit code, stderr without the status line, seconds it took to end).
+    """
+    process = start("train", *command)
+    while not (run / "checkpoints" / f"step-{step}.index").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    time.sleep(0.3)  # some steps more
+    sent = time.monotonic()
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.05)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err, time.monotonic() - sent
+
+
+def test_a_run_that_is_preempted_goes_on_to_the_same_weights(
+    small_records: Path, tmp_path: Path, commands: Commands
+) -> None:
+    steps: dict[str, Any] = {
+        "steps": 240, "checkpoint_every": 40, "log_every": 40, "sample_every": 60, "ema": 0.9,
+    }  # fmt: skip
+    run, unbroken = tmp_path / "run", tmp_path / "unbroken"
+    command = arguments(tiny_flags(small_records, run, **steps))
+    at: list[int] = []
+    for first, numbers, code in (
+        (40, [signal.SIGTERM], 0),
+        (80, [signal.SIGINT, signal.SIGTERM], 130),
+    ):
+        found, err, seconds = train_until(run, first, command, *numbers)
+        assert found == code, err
+        assert "Traceback" not in err and seconds < 10
+        (step,) = re.findall(rf"^stopped at step (\d+), checkpoint written; {GOES_ON}", err, re.M)
+        assert err.count(GOES_ON) == (2 if code else 1), err
+        assert checkpoint_steps(run)[-1] == int(step) >= first
+        assert not (run / "export").exists()
+        at.append(int(step))
+    assert any(step % 40 for step in at), "no signal came between two checkpoints"
+    result = commands.run("train", *command)
+    assert result.code == 0 and f"going on from step {at[-1]}" in result.err, result.err
+    train_here(tiny_flags(small_records, unbroken, **steps))
+    check_same_checkpoint(run / "checkpoints/step-240", unbroken / "checkpoints/step-240")
+    logs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [log["step"] for log in logs if "loss/decoder" in log] == list(range(40, 241, 40))
+
+
+def test_a_run_that_is_preempted_before_its_first_step_starts_over(
+    small_records: Path, tmp_path: Path, commands: Commands
+) -> None:
+    run = tmp_path / "run"
+    command = arguments(tiny_flags(small_records, run))
+    process = start("train", *command)
+    while not (run / "samples" / "step-0000000.png").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in err
+    assert re.search(r"^stopped at step \d, ", err, re.M), err
+    result = commands.run("train", *command)
+    assert result.code == 0 and checkpoint_steps(run)[-1] == 4, result.err
