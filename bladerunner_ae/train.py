@@ -19,8 +19,10 @@ Examples:
 import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
 
 # isort: split
+import contextlib
 import dataclasses
 import math
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -78,7 +80,8 @@ def define_flags() -> None:
     whole("latent_channels", None, "Numbers in each place of --latent=spatial. Default: 4.")
     number("holdout", 0.0, "Fraction of the film to keep from training, in whole shots.")
     number("holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots.")
-    text("strategy", "auto", "auto, none or mirrored (several devices).")
+    text("strategy", "auto", "none (one device), mirrored (all GPUs of this machine), multi_worker "
+         "(all workers of TF_CONFIG), or auto, which looks.")  # fmt: skip
     text("device", "auto", "auto, cpu or gpu (refuse to start without one).")
     text("precision", "auto", "auto, float32 or mixed_bfloat16.")
     whole("steps", None, "Optimizer steps in all.")
@@ -198,18 +201,23 @@ def main() -> None:
     run = storage.location(values.model_dir)
     strategies.choose_device(values.device)
     config = _fine_tuned(run_config(values), values, run)
-    strategy = strategies.choose_strategy(values.strategy)
-    training.check_replicas(config.train, strategy.num_replicas_in_sync)
-    print(_plan(config, strategy.num_replicas_in_sync), file=sys.stderr)
+    workers = strategies.join(values.strategy, os.environ)
+    replicas = workers.strategy.num_replicas_in_sync
+    training.check_replicas(config.train, replicas)
+    if workers.several and values.data_service:
+        raise UsageError("--data_service serves one worker only; leave it out")
+    print(_plan(config, replicas), file=sys.stderr)
     if values.dry_run:
         return
-    with writing(run):
+    with writing(run) if workers.chief else contextlib.nullcontext(), workers.together(run):
         goes_on = storage.is_file(run / CONFIG_NAME) and not values.overwrite
         earlier = load_config(run) if goes_on else None
-        config = open_run(run, config, values.overwrite)
-        # One argument a line and nothing quoted: that is what --flagfile reads.
-        storage.write_text(run / "flags.txt", "\n".join(sys.argv[1:]) + "\n")
-        for path in _train(config, earlier, strategy, records, run, values.data_service):
+        if workers.chief:
+            config = open_run(run, config, values.overwrite)
+            # One argument a line and nothing quoted: that is what --flagfile reads.
+            storage.write_text(run / "flags.txt", "\n".join(sys.argv[1:]) + "\n")
+        workers.check_same_run(config, run)
+        for path in _train(config, earlier, workers, records, run, values.data_service):
             print(path)
 
 
@@ -220,6 +228,7 @@ def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
 
     if not values.fine_tune_from:
         if values.refit_linear_path:
+        workers.wait_for_all()
             raise UsageError("--refit_linear_path belongs to --fine_tune_from=RUN")
         return config
     source = storage.location(values.fine_tune_from)
@@ -230,7 +239,7 @@ def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
 
 
 def _train(
-    config: Any, earlier: Any, strategy: Any, records: list[Location], run: Location, service: str
+    config: Any, earlier: Any, workers: Any, records: list[Location], run: Location, service: str
 ) -> list[Location]:
     """Trains from the newest checkpoint to the end and exports; returns the SavedModels."""
     from bladerunner_ae import training
@@ -238,18 +247,20 @@ def _train(
     from bladerunner_ae.fine_tuning import load_source
     from bladerunner_ae.run_folder import CONFIG_NAME, write_json
 
-    with strategy.scope():
+    with workers.strategy.scope():
         trainer = training.build_trainer(config)
         start = restore(trainer, run)
         if start == 0 and config.fine_tune:
             config = load_source(trainer, config)
-            write_json(run / CONFIG_NAME, config.to_json())
+            if workers.chief:
+                write_json(run / CONFIG_NAME, config.to_json())
     print(f"tensorboard --logdir {shlex.quote(str(run))}", file=sys.stderr)
     if start >= config.train.steps:
         print(f"already trained to step {start}; nothing to do", file=sys.stderr)
     else:
         if start and service:
             raise UsageError(
+        workers.check_same_start(start, run)
                 f"{run}: is at step {start}, and a tf.data service cannot be told where to go on; "
                 "leave out --data_service and add --cache_limit=0, which reads in the same order"
             )
@@ -259,8 +270,8 @@ def _train(
                 print(change, file=sys.stderr)
         if service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]
-        training.fit(trainer, config, records, run, start, service)
-    return training.export_if_new(trainer, config, run)
+        training.fit(trainer, config, records, run, start, service, workers)
+    return training.export_if_new(trainer, config, run) if workers.chief else []
 
 
 def _plan(config: Any, replicas: int) -> str:

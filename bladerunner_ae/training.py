@@ -14,10 +14,10 @@ from bladerunner_ae.linear_path import initialise_linear_path
 from bladerunner_ae.memory import explain_out_of_memory
 from bladerunner_ae.networks import build_networks
 from bladerunner_ae.objectives import make_objective
-from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.trainer import Trainer, make_schedule
 from bladerunner_ae.training_log import TrainingLog
+from bladerunner_ae.workers import NoCheckpoints, Workers
 from tfrecords import storage
 from tfrecords.card import load_card
 from tfrecords.errors import RecordsError
@@ -112,6 +112,7 @@ def fit(
     start: int,
     service: str = "",
 ) -> None:
+    workers: Workers | None = None,
     """Trains from step `start` to the configured number of steps and checkpoints at the end.
 
     Asked to stop by SIGTERM or Ctrl-C, it finishes the step and writes a checkpoint first.
@@ -124,6 +125,7 @@ def fit(
         start: steps done.
         service: address of a tf.data service that reads and decodes; none if empty.
 
+        workers: that train together; None: this process trains alone.
     Raises:
         Preempted: SIGTERM came.
         KeyboardInterrupt: Ctrl-C came.
@@ -132,25 +134,15 @@ def fit(
         RecordsError: a record is damaged.
     """
     parts = film_parts(config, records)
-    batches = mixed_frames(
-        parts,
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        in_memory=config.reading["order"] == "memory",
-        first_batch=start,
-        balance=config.reading["balance"],
-    )
-    if service:
-        batches = through_service(batches, service)
-    if config.train.steps_per_execution > 1:  # an end, so that the last takes no step too many
-        batches = batches.take(config.train.steps - start)
-    preemption = Preemption()
-    log = TrainingLog(config, parts, run, checkpoint_manager(trainer, run), start, preemption)
-    log.set_model(trainer)
-    with preemption:
+    workers = workers or Workers(trainer.distribute_strategy)
+    batches = _batches(config, parts, start, service, workers)
+    with workers.own_folder(run) as folder, workers.preemption(trainer) as preemption:
+        manager = checkpoint_manager(trainer, run) if workers.chief else NoCheckpoints()
+        log = TrainingLog(config, parts, folder, manager, start, preemption)
+        log.set_model(trainer)
         try:
             if start == 0:
-                _initialise(trainer, config, parts, batches)
+                _initialise(trainer, config, parts, batches, workers)
             trainer.fit(
                 batches,
                 steps_per_epoch=config.train.steps - start,
@@ -163,7 +155,7 @@ def fit(
             if preemption.came and not isinstance(error, BladerunnerError | RecordsError):
                 _stop(log)
                 preemption.check()  # native code may have made another error of the answer
-            explained = _explained(error, trainer, config, parts, log)
+            explained = _explained(error, trainer, config, parts, log, workers)
             if explained is None:
                 raise
             raise explained from None
@@ -172,6 +164,30 @@ def fit(
 
 
 def _stop(log: TrainingLog) -> None:
+def _batches(
+    config: RunConfig, parts: Sequence[FilmPart], start: int, service: str, workers: Workers
+) -> Any:
+    """Returns what the steps from `start` on learn from."""
+
+    def read(shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        return mixed_frames(
+            parts,
+            batch_size=config.train.batch_size // shard[1],
+            seed=config.train.seed,
+            in_memory=config.reading["order"] == "memory",
+            first_batch=start,
+            balance=config.reading["balance"],
+            shard=shard,
+        )
+
+    if workers.several:
+        return workers.batches(read, config.train.batch_size)
+    batches = through_service(read(), service) if service else read()
+    if config.train.steps_per_execution > 1:  # an end, so that the last takes no step too many
+        batches = batches.take(config.train.steps - start)
+    return batches
+
+
     """Writes a checkpoint of the last step, and says so."""
     step = log.save()
     log.close()
@@ -186,25 +202,35 @@ def _explained(
     parts: Sequence[FilmPart],
     log: TrainingLog,
 ) -> Exception | None:
+    workers: Workers,
     """Returns what a person should read in place of an error of TensorFlow; None: the error."""
     if isinstance(error, tf.errors.DataLossError | tf.errors.InvalidArgumentError):
         return explain_reading(error, parts)
     if isinstance(error, tf.errors.ResourceExhaustedError):
         log.close()
         return explain_out_of_memory(error, trainer, config)
+        if workers.several:  # trying which batch fits takes all of them
+            asked = f"--batch_size={config.train.batch_size}"
+            return UsageError(f"out of memory: {asked} does not fit; give a smaller one")
     return None
 
 
 def _initialise(
-    trainer: Trainer, config: RunConfig, parts: Sequence[FilmPart], batches: tf.data.Dataset
+    trainer: Trainer, config: RunConfig, parts: Sequence[FilmPart], batches: Any, workers: Workers
 ) -> None:
     """Does what is done once, before the first step."""
     if config.model.linear_path and not (
         config.fine_tune and not config.fine_tune["refit_linear_path"]
     ):
-        kept = sum(int(part.kept().sum()) for part in parts)
-        images = data.collect_images(batches, min(_COMPONENT_FRAMES, kept))
-        initialise_linear_path(trainer.networks, config.model, images)
+        if workers.chief:
+            if workers.several:  # then `batches` are but a part of them
+                batches = _batches(config, parts, 0, "", Workers(tf.distribute.get_strategy()))
+            kept = sum(int(part.kept().sum()) for part in parts)
+            images = data.collect_images(batches, min(_COMPONENT_FRAMES, kept))
+            initialise_linear_path(trainer.networks, config.model, images)
+        workers.take_from_chief(
+            [v.value for player in trainer.networks.players().values() for v in player.variables]
+        )
     if trainer.averages is not None:
         trainer.averages.restart()
 
