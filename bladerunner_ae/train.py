@@ -219,6 +219,7 @@ def main() -> None:
         workers.check_same_run(config, run)
         for path in _train(config, earlier, workers, records, run, values.data_service):
             print(path)
+        workers.wait_for_all()
 
 
 def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
@@ -228,7 +229,6 @@ def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
 
     if not values.fine_tune_from:
         if values.refit_linear_path:
-        workers.wait_for_all()
             raise UsageError("--refit_linear_path belongs to --fine_tune_from=RUN")
         return config
     source = storage.location(values.fine_tune_from)
@@ -250,6 +250,7 @@ def _train(
     with workers.strategy.scope():
         trainer = training.build_trainer(config)
         start = restore(trainer, run)
+        workers.check_same_start(start, run)
         if start == 0 and config.fine_tune:
             config = load_source(trainer, config)
             if workers.chief:
@@ -260,7 +261,6 @@ def _train(
     else:
         if start and service:
             raise UsageError(
-        workers.check_same_start(start, run)
                 f"{run}: is at step {start}, and a tf.data service cannot be told where to go on; "
                 "leave out --data_service and add --cache_limit=0, which reads in the same order"
             )

@@ -111,8 +111,8 @@ def fit(
     run: Location,
     start: int,
     service: str = "",
-) -> None:
     workers: Workers | None = None,
+) -> None:
     """Trains from step `start` to the configured number of steps and checkpoints at the end.
 
     Asked to stop by SIGTERM or Ctrl-C, it finishes the step and writes a checkpoint first.
@@ -124,8 +124,8 @@ def fit(
         run: run folder.
         start: steps done.
         service: address of a tf.data service that reads and decodes; none if empty.
-
         workers: that train together; None: this process trains alone.
+
     Raises:
         Preempted: SIGTERM came.
         KeyboardInterrupt: Ctrl-C came.
@@ -133,8 +133,8 @@ def fit(
         UsageError: the batch does not fit into memory.
         RecordsError: a record is damaged.
     """
-    parts = film_parts(config, records)
     workers = workers or Workers(trainer.distribute_strategy)
+    parts = film_parts(config, records)
     batches = _batches(config, parts, start, service, workers)
     with workers.own_folder(run) as folder, workers.preemption(trainer) as preemption:
         manager = checkpoint_manager(trainer, run) if workers.chief else NoCheckpoints()
@@ -163,7 +163,6 @@ def fit(
             log.close()
 
 
-def _stop(log: TrainingLog) -> None:
 def _batches(
     config: RunConfig, parts: Sequence[FilmPart], start: int, service: str, workers: Workers
 ) -> Any:
@@ -188,6 +187,7 @@ def _batches(
     return batches
 
 
+def _stop(log: TrainingLog) -> None:
     """Writes a checkpoint of the last step, and says so."""
     step = log.save()
     log.close()
@@ -201,17 +201,17 @@ def _explained(
     config: RunConfig,
     parts: Sequence[FilmPart],
     log: TrainingLog,
-) -> Exception | None:
     workers: Workers,
+) -> Exception | None:
     """Returns what a person should read in place of an error of TensorFlow; None: the error."""
     if isinstance(error, tf.errors.DataLossError | tf.errors.InvalidArgumentError):
         return explain_reading(error, parts)
     if isinstance(error, tf.errors.ResourceExhaustedError):
         log.close()
-        return explain_out_of_memory(error, trainer, config)
         if workers.several:  # trying which batch fits takes all of them
             asked = f"--batch_size={config.train.batch_size}"
             return UsageError(f"out of memory: {asked} does not fit; give a smaller one")
+        return explain_out_of_memory(error, trainer, config)
     return None
 
 
