@@ -5,7 +5,8 @@ averages them. Every function takes logits or maps of any rank behind the batch 
 discriminator that judges patches needs no other code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -14,7 +15,7 @@ def _mean_per_example(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.reshape(tf.cast(values, tf.float32), [tf.shape(values)[0], -1]), 1)
 
 
-def kl_divergence(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
+def kl_divergence(mean: tf.Tensor, log_var: tf.Tensor, free: float = 0.0) -> tf.Tensor:
     """KL(N(mean, exp(log_var)) || N(0, 1)) in nats.
 
     sum_j 0.5 * (mean_j^2 + exp(log_var_j) - 1 - log_var_j)
@@ -23,11 +24,15 @@ def kl_divergence(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
     Args:
         mean: float [B, latent].
         log_var: float [B, latent].
+        free: nats that each number has at no cost: what it has less counts as that many (Kingma et
+            al. 2016, arXiv:1606.04934, appendix C.8, for each example instead of a minibatch's
+            mean, so that examples do not touch).
 
     Returns:
-        float32 [B], >= 0.
+        float32 [B], >= latent * free.
     """
-    return 0.5 * tf.reduce_sum(tf.square(mean) + tf.exp(log_var) - 1.0 - log_var, axis=1)
+    nats = 0.5 * (tf.square(mean) + tf.exp(log_var) - 1.0 - log_var)
+    return tf.reduce_sum(tf.maximum(nats, free) if free else nats, axis=1)
 
 
 def squared_error(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
@@ -40,6 +45,69 @@ def squared_error(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
         float32 [B].
     """
     return _mean_per_example(tf.math.squared_difference(target, output))
+
+
+def absolute_error(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
+    """Mean over all pixels and channels of |target - output|.
+
+    Args:
+        target, output: float [B, H, W, 3], -1..1, so the result lies in 0..2.
+
+    Returns:
+        float32 [B].
+    """
+    return _mean_per_example(tf.abs(tf.cast(target, tf.float32) - tf.cast(output, tf.float32)))
+
+
+def band_distance(target: tf.Tensor, output: tf.Tensor, bands: int = 3) -> tf.Tensor:
+    """Mean over the bands of a Laplacian pyramid of the mean absolute difference in each.
+
+    Fine detail is a small part of the squared error, so a network leaves it out; here each octave
+    counts alike. The pyramid is Burt & Adelson's (1983) with a box for the filter, so a band is a
+    picture minus the means of its 2x2 blocks; its L1 distance is the loss of Bojanowski et al.
+    2018, arXiv:1707.05776, section 3.2, with bands weighed equally.
+
+    Args:
+        target, output: float [B, H, W, C], H and W multiples of 2 ** bands.
+        bands: octaves, finest first; what is left below them does not count.
+
+    Returns:
+        float32 [B].
+    """
+    rest = tf.cast(target, tf.float32) - tf.cast(output, tf.float32)
+    distances = []
+    for _ in range(bands):
+        coarse = tf.nn.avg_pool2d(rest, 2, 2, "VALID")
+        distances.append(_mean_per_example(tf.abs(rest - _doubled(coarse))))
+        rest = coarse
+    return tf.add_n(distances) / bands
+
+
+def detail_distance(target: tf.Tensor, output: tf.Tensor, patch: int = 8) -> tf.Tensor:
+    """How far the strength of fine detail is from the target's, wherever exactly it lies.
+
+    mean over patches of |s(target) - s(output)|, s^2 = mean square in the patch of the finest band
+    of `band_distance`. A hazy patch is too weak, whatever its errors; so this asks for sharpness
+    where the other losses are content with the mean of all that might be there.
+
+    Args:
+        target, output: float [B, H, W, C], H and W multiples of `patch`.
+        patch: width of the squares in pixels, even.
+
+    Returns:
+        float32 [B].
+    """
+    strengths = []
+    for picture in (target, output):
+        picture = tf.cast(picture, tf.float32)
+        band = picture - _doubled(tf.nn.avg_pool2d(picture, 2, 2, "VALID"))
+        power = tf.nn.avg_pool2d(tf.square(band), patch, patch, "VALID")
+        strengths.append(tf.sqrt(power + 1e-6))
+    return _mean_per_example(tf.abs(strengths[0] - strengths[1]))
+
+
+def _doubled(picture: tf.Tensor) -> tf.Tensor:
+    return tf.repeat(tf.repeat(picture, 2, axis=1), 2, axis=2)
 
 
 def feature_distance(
@@ -63,6 +131,16 @@ def feature_distance(
         for i in chosen
     ]
     return tf.add_n(distances) / len(distances)
+
+
+def mean_logit(logits: tf.Tensor) -> tf.Tensor:
+    """The mean verdict on each example, float32 [B], of logits [B, ...]."""
+    return _mean_per_example(logits)
+
+
+def mean_probability(logits: tf.Tensor) -> tf.Tensor:
+    """The mean probability "from the film", float32 [B], of logits [B, ...]."""
+    return _mean_per_example(tf.sigmoid(tf.cast(logits, tf.float32)))
 
 
 def real_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
@@ -103,3 +181,39 @@ def discriminator_cross_entropy(
         float32 [B].
     """
     return real_cross_entropy(real) + fake_cross_entropy(reconstruction) + fake_cross_entropy(prior)
+
+
+def hinge_loss(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """max(0, 1 - real) + max(0, 1 + fake), each averaged (Lim & Ye 2017, arXiv:1705.02894, eq. 4).
+
+    A discriminator that is sure enough of an example learns nothing more from it.
+
+    Args:
+        real, fake: logits, float [B, ...].
+
+    Returns:
+        float32 [B].
+    """
+    real, fake = tf.cast(real, tf.float32), tf.cast(fake, tf.float32)
+    return _mean_per_example(tf.nn.relu(1.0 - real)) + _mean_per_example(tf.nn.relu(1.0 + fake))
+
+
+def gradient_penalty(discriminator: Callable[..., Any], images: tf.Tensor) -> tf.Tensor:
+    """R1: the squared slope of the discriminator at the film's own pictures.
+
+    sum over pixels and channels of (d logits / d images)^2 (Mescheder et al. 2018,
+    arXiv:1801.04406, eq. 9, without its gamma / 2). Maps of logits are averaged first.
+
+    Args:
+        discriminator: pictures -> (logits, features), with no example touching another.
+        images: float32 [B, H, W, 3].
+
+    Returns:
+        float32 [B].
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits, _ = discriminator(images, training=True)
+        verdict = tf.reduce_sum(_mean_per_example(logits))
+    slope = tape.gradient(verdict, images)
+    return tf.reduce_sum(tf.square(slope), axis=[1, 2, 3])

@@ -39,7 +39,7 @@ class Networks:
 
 
 def build_networks(
-    config: ModelConfig, *, precision: str, seed: int, discriminator: bool
+    config: ModelConfig, *, precision: str, seed: int, discriminator: bool, head: str = "image"
 ) -> Networks:
     """Builds the networks of `config` with weights drawn from `seed`.
 
@@ -49,13 +49,14 @@ def build_networks(
             linear path and outputs stay float32).
         seed: the same seed gives the same weights in any process.
         discriminator: whether to build one.
+        head: what it judges, see `build_discriminator`.
     """
     keras.utils.set_random_seed(seed)
     policy = keras.DTypePolicy(precision)
     return Networks(
         encoder=build_encoder(config, policy),
         decoder=build_decoder(config, policy),
-        discriminator=build_discriminator(config, policy) if discriminator else None,
+        discriminator=build_discriminator(config, policy, head) if discriminator else None,
     )
 
 
@@ -111,11 +112,19 @@ def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
     return keras.Model(latent, x, name="decoder")
 
 
-def build_discriminator(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
-    """Picture `[B, H, W, 3]` -> (logits `[B, 1]`, features: a list, one map a convolution).
+def build_discriminator(
+    config: ModelConfig, policy: keras.DTypePolicy, head: str = "image"
+) -> keras.Model:
+    """Picture `[B, H, W, 3]` -> (logits, features: a list, one map a convolution).
 
     Logits, not probabilities; positive means "from the film". The features are what the learned
     similarity metric compares (Larsen et al. 2016, arXiv:1512.09300, eq. 7).
+
+    Args:
+        config: shapes.
+        policy: precision.
+        head: "image" for one verdict on the whole picture, `[B, 1]`; "patch" for one on each patch,
+            `[B, H / 2^n, W / 2^n, 1]` (Isola et al. 2017, arXiv:1611.07004, section 3.2.2).
     """
     image = keras.Input((config.height, config.width, 3), name="image")
     x = image
@@ -126,8 +135,11 @@ def build_discriminator(config: ModelConfig, policy: keras.DTypePolicy) -> keras
             x = layers.GroupNormalization(_groups(filters), dtype=policy, name=f"norm_{i}")(x)
         x = layers.LeakyReLU(negative_slope=0.2, dtype=policy, name=f"feature_{i}")(x)
         features.append(x)
-    x = layers.Flatten(dtype=policy, name="flat")(x)
-    logits = layers.Dense(1, dtype="float32", name="logits")(x)
+    if head == "patch":
+        logits = layers.Conv2D(1, 3, padding="same", dtype="float32", name="logits")(x)
+    else:
+        x = layers.Flatten(dtype=policy, name="flat")(x)
+        logits = layers.Dense(1, dtype="float32", name="logits")(x)
     return keras.Model(image, (logits, features), name="discriminator")
 
 

@@ -43,6 +43,7 @@ from tfrecords.wording import counted
 _TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
                 "clip_norm", "ema", "steps_per_execution", "jit", "watchdog", "checkpoint_every",
                 "sample_every", "log_every")  # fmt: skip
+_OBJECTIVES = "dream, vae, vae_gan, patch_gan, broad2016"
 _MODEL_FLAGS = ("resize", "latent", "latent_channels")
 _WEIGHT_FLAGS = {
     "kl_weight": "Weight of the KL divergence averaged over latent numbers.",
@@ -50,6 +51,14 @@ _WEIGHT_FLAGS = {
     "gamma": "Weight of the learned similarity in the decoder's loss.",
     "pixel_weight": "Weight of the squared pixel error beside the features.",
     "adversarial_weight": "Weight of the adversarial term in the decoder's loss.",
+    "adversarial_start": "Part of the run after which the adversary comes in (dream).",
+    "adversarial_ramp": "Part of the run over which its weight rises then (dream).",
+    "feature_weight": "Weight of the learned similarity, once the adversary is there (dream).",
+    "band_weight": "Weight of the error in each octave of detail (dream).",
+    "detail_weight": "Weight of the strength of fine detail (dream).",
+    "kl_warmup": "Part of the run over which the KL weight rises from 0 (dream).",
+    "free_bits": "Nats of each latent number that cost nothing (dream).",
+    "r1_weight": "Weight of the penalty on the discriminator's slope (dream).",
     "gan_scale": "Scale of the discriminator's cross-entropies (broad2016).",
 }
 
@@ -72,7 +81,7 @@ def define_flags() -> None:
     text("model_dir", None, "Run folder; made if need be, gone on with if it exists.",
          required=True)  # fmt: skip
     text("preset", "preview", f"Starting point: {', '.join(configuration.PRESETS)}.")
-    text("objective", None, "Who learns from what: vae, vae_gan, broad2016. Default: the preset's.")
+    text("objective", None, f"Who learns from what: {_OBJECTIVES}. Default: the preset's.")
     text("resize", None, "How the decoder doubles a map: transposed (convolution), or upsample: "
          "nearest pixel, then a convolution, which makes no checkerboards.")  # fmt: skip
     text("latent", None, "vector, or spatial: a small grid that keeps more of a frame, in more "

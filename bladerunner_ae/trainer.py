@@ -138,6 +138,7 @@ class Trainer(keras.Model):
             prior=share[:, 1],
             step=step,
             adversarial_scale=tf.convert_to_tensor(self._state.adversarial_scale),
+            progress=tf.cast(step, tf.float32) / self._config.steps,
         )
 
     def _gradients(

@@ -36,6 +36,7 @@ def build_trainer(config: RunConfig) -> Trainer:
         precision=config.train.precision,
         seed=config.train.seed,
         discriminator="discriminator" in objective.players,
+        head=objective.head,
     )
     trainer = Trainer(networks, objective, config.train)
     trainer.compile(

@@ -118,3 +118,78 @@ def test_an_example_does_not_see_its_neighbours() -> None:
         whole = loss(a, b).numpy()
         alone = [float(loss(a[i : i + 1], b[i : i + 1])[0]) for i in range(6)]
         np.testing.assert_allclose(whole, alone, rtol=1e-6)
+
+
+def test_free_nats_cost_nothing_and_teach_nothing() -> None:
+    mean = tf.Variable([[0.5, 2.0]])
+    with tf.GradientTape() as tape:
+        found = losses.kl_divergence(mean, tf.zeros([1, 2]), free=1.0)
+    assert found.numpy().tolist() == [1.0 + 2.0]  # 0.125 nats count as the free one
+    np.testing.assert_allclose(tape.gradient(found, mean).numpy(), [[0.0, 2.0]])
+
+
+def test_absolute_error_is_a_mean_over_each_frame() -> None:
+    target = np.zeros((2, 2, 2, 3), np.float32)
+    output = target.copy()
+    output[1, 0, 0] = [-1.0, 1.0, 0.5]
+    found = losses.absolute_error(tf.constant(target), tf.constant(output)).numpy()
+    np.testing.assert_allclose(found, [0.0, 2.5 / 12])
+
+
+def test_band_distance_counts_every_octave_alike() -> None:
+    """A pattern that alternates every 2^k pixels lies in band k alone, with its full height."""
+    rows = np.arange(16)
+    black = tf.zeros([1, 16, 16, 3])
+    for octave in range(3):
+        stripes = np.where((rows >> octave) % 2, 0.5, -0.5).astype(np.float32)
+        picture = tf.constant(np.broadcast_to(stripes[None, :, None, None], (1, 16, 16, 3)).copy())
+        assert float(losses.band_distance(black, picture)[0]) == pytest.approx(0.5 / 3)
+    grey = tf.fill([1, 16, 16, 3], 0.5)
+    assert float(losses.band_distance(black, grey)[0]) == 0.0, "the mean is no band's"
+
+
+def test_detail_distance_wants_as_much_detail_wherever_it_lies() -> None:
+    checks = (np.indices((8, 8)).sum(0) % 2 * 2.0 - 1.0).astype(np.float32)
+    picture = tf.constant(np.broadcast_to(checks[None, :, :, None], (1, 8, 8, 3)).copy())
+    grey = tf.zeros_like(picture)
+    assert float(losses.detail_distance(picture, -picture)[0]) == pytest.approx(0.0, abs=1e-6)
+    assert float(losses.detail_distance(picture, grey)[0]) == pytest.approx(1.0, abs=2e-3)
+    assert float(losses.detail_distance(picture, 0.25 * picture)[0]) == pytest.approx(
+        0.75, abs=1e-4
+    )
+
+
+def test_detail_distance_has_a_gradient_where_there_is_no_detail() -> None:
+    flat = tf.Variable(tf.zeros([1, 8, 8, 3]))
+    with tf.GradientTape() as tape:
+        loss = losses.detail_distance(tf.zeros([1, 8, 8, 3]), flat)
+    assert np.isfinite(tape.gradient(loss, flat).numpy()).all()
+
+
+def test_hinge_loss_stops_at_a_margin_of_one() -> None:
+    real = tf.constant([[0.0], [2.0], [-1.0]])
+    fake = tf.constant([[0.0], [-2.0], [0.5]])
+    assert losses.hinge_loss(real, fake).numpy().tolist() == [2.0, 0.0, 3.5]
+
+
+def test_gradient_penalty_of_a_known_slope() -> None:
+    """For logits = a * sum(x) the slope is a everywhere; for sum(x^2) it is 2x."""
+    images = tf.constant(np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 2, 2, 3))
+
+    def linear(x: tf.Tensor, training: bool) -> tuple[tf.Tensor, None]:
+        return 3.0 * tf.reduce_sum(x, axis=[1, 2, 3])[:, None], None
+
+    def square(x: tf.Tensor, training: bool) -> tuple[tf.Tensor, None]:
+        return tf.reduce_sum(x**2, axis=[1, 2, 3])[:, None], None
+
+    np.testing.assert_allclose(losses.gradient_penalty(linear, images), [108.0, 108.0])
+    expected = (4 * images.numpy() ** 2).sum((1, 2, 3))
+    np.testing.assert_allclose(losses.gradient_penalty(square, images), expected, rtol=1e-5)
+
+
+def test_gradient_penalty_averages_maps_of_logits() -> None:
+    def patches(x: tf.Tensor, training: bool) -> tuple[tf.Tensor, None]:
+        return 4.0 * x, None  # 12 logits, each with a slope of 4 at its own number
+
+    found = losses.gradient_penalty(patches, tf.zeros([1, 2, 2, 3]))
+    assert float(found[0]) == pytest.approx(12 * (4 / 12) ** 2)

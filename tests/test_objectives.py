@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,8 @@ from bladerunner_ae.objectives.base import sample_posterior
 from tests.tiny_training import OBJECTIVES, film_images, tiny_networks
 
 Gradients = dict[str, list[NDArray[np.float32]]]
-ADVERSARIAL = [name for name in OBJECTIVES if "discriminator" in REGISTRY[name].players]
+# Those of Larsen et al.'s routing: nothing adversarial for the encoder.
+LARSEN = ["broad2016", "vae_gan"]
 
 
 def make_batch(size: int = 4) -> Batch:
@@ -41,9 +43,15 @@ def batch() -> Batch:
     return make_batch(BATCH_SIZE)
 
 
-@pytest.fixture(scope="module")
-def networks() -> Networks:
-    return tiny_networks("vae_gan")
+@functools.cache
+def networks_with(head: str) -> Networks:
+    return tiny_networks("vae_gan" if head == "image" else "patch_gan")
+
+
+@pytest.fixture
+def networks(request: pytest.FixtureRequest) -> Networks:
+    """Returns networks as the objective of the test's parameter `name` wants them."""
+    return networks_with(REGISTRY[request.node.callspec.params["name"]].head)
 
 
 def gradients_of(
@@ -124,6 +132,8 @@ class Independent:
         self.pixel = tf.reduce_mean((self.x - self.y) ** 2, axis=[1, 2, 3])
         if networks.discriminator is None:
             return
+        if networks.discriminator.output_shape[0][1:] != (1,):
+            return
         real, real_features = networks.discriminator(self.x, training=True)
         fake, fake_features = networks.discriminator(self.y, training=True)
         dreamt = networks.decoder(batch.prior, training=True)
@@ -162,6 +172,28 @@ def independent_losses(name: str, networks: Networks, batch: Batch) -> dict[str,
             "decoder": w.gamma * run.features - w.gan_scale * run.gan,
             "discriminator": w.gan_scale * run.gan,
         }
+    assert networks.discriminator is not None
+    logits = [networks.discriminator(v, training=True)[0] for v in (run.x, run.y)]
+    if name == "patch_gan":
+        p_real, p_fake = (tf.reshape(tf.sigmoid(v), [len(run.x), -1]) for v in logits)
+        both = (
+            w.pixel_weight * tf.reduce_mean(tf.abs(run.x - run.y), axis=[1, 2, 3])
+            + w.kl_weight * run.kl
+            - w.adversarial_weight * tf.reduce_mean(tf.math.log(p_fake), 1)
+        )
+        wrong = tf.math.log(p_real) + tf.math.log(1 - p_fake)
+        return {"encoder": both, "decoder": both, "discriminator": -tf.reduce_mean(wrong, 1) / 2}
+    if name == "dream":
+        real, fake = (tf.reshape(v, [len(run.x), -1]) for v in logits)
+        both = (
+            run.pixel
+            + w.kl_weight * run.kl
+            + w.band_weight * losses.band_distance(run.x, run.y)
+            + w.detail_weight * losses.detail_distance(run.x, run.y)
+            - w.adversarial_weight * tf.reduce_mean(fake, 1)
+        )
+        hinge = tf.nn.relu(1 - real) + tf.nn.relu(1 + fake)
+        return {"encoder": both, "decoder": both, "discriminator": tf.reduce_mean(hinge, 1)}
     raise NotImplementedError(f"write down here what the players of {name} learn from")
 
 
@@ -192,6 +224,15 @@ def test_gradients_are_those_of_the_formulas_computed_independently(
         ("broad2016", "gamma", 9.0, {"decoder"}),
         ("broad2016", "gan_scale", 50.0, {"decoder", "discriminator"}),
         ("vae", "kl_weight", 1.0, {"encoder"}),
+        ("patch_gan", "pixel_weight", 1.0, {"encoder", "decoder"}),
+        ("patch_gan", "adversarial_weight", 90.0, {"encoder", "decoder"}),
+        ("patch_gan", "kl_weight", 100.0, {"encoder"}),
+        ("dream", "kl_weight", 1.0, {"encoder"}),
+        ("dream", "band_weight", 9.0, {"encoder", "decoder"}),
+        ("dream", "detail_weight", 9.0, {"encoder", "decoder"}),
+        ("dream", "adversarial_weight", 9.0, {"encoder", "decoder"}),
+        ("dream", "feature_weight", 9.0, {"encoder", "decoder"}),
+        ("dream", "r1_weight", 900.0, {"discriminator"}),
     ],
 )
 def test_a_weight_moves_only_whom_it_should(
@@ -206,7 +247,7 @@ def test_a_weight_moves_only_whom_it_should(
             assert_same(after[player], before[player])
 
 
-@pytest.mark.parametrize("name", ADVERSARIAL)
+@pytest.mark.parametrize("name", LARSEN)
 def test_the_encoder_gets_no_adversarial_gradient(name: str, batch: Batch) -> None:
     """The discriminator's last layer feeds logits only, so it is the adversarial term's alone."""
     networks = tiny_networks(name)
@@ -220,7 +261,7 @@ def test_the_encoder_gets_no_adversarial_gradient(name: str, batch: Batch) -> No
     assert_other(after["discriminator"], before["discriminator"])
 
 
-@pytest.mark.parametrize("name", ADVERSARIAL)
+@pytest.mark.parametrize("name", LARSEN)
 def test_the_features_teach_nobody_but_encoder_and_decoder(
     name: str, networks: Networks, batch: Batch
 ) -> None:
@@ -274,3 +315,46 @@ def test_unknown_objective_and_unknown_weight_name_what_there_is() -> None:
         make_objective("gan")
     with pytest.raises(UsageError, match=r"vae has no weight --gamma; it has kl_weight, noise"):
         make_objective("vae", {"gamma": 2.0})
+
+
+def test_dream_leaves_the_discriminator_alone_until_it_starts(batch: Batch) -> None:
+    networks = networks_with("patch")
+    early = dataclasses.replace(batch, progress=tf.constant(0.3))
+    found = gradients_of("dream", networks, early, {"adversarial_start": 0.5})
+    assert all((gradient == 0).all() for gradient in found["discriminator"])
+    alone = gradients_of("dream", networks, batch, {"adversarial_weight": 0.0})
+    assert_same(found["decoder"], alone["decoder"])
+    assert_other(gradients_of("dream", networks, batch, {"adversarial_weight": 1.0})["decoder"],
+                 alone["decoder"])  # fmt: skip
+
+
+def test_dream_s_adversary_comes_in_gradually(batch: Batch) -> None:
+    """Half way up the ramp its term weighs half."""
+    networks = networks_with("patch")
+    objective = make_objective(
+        "dream",
+        {"adversarial_start": 0.5, "adversarial_ramp": 0.2, "adversarial_weight": 3.0},
+    )
+    found = {
+        progress: objective(networks, dataclasses.replace(batch, progress=tf.constant(progress)))
+        for progress in (0.5, 0.6, 0.7, 1.0)
+    }
+    none, half, whole, later = (o.losses["decoder"].numpy() for o in found.values())
+    adversarial = 3.0 * found[1.0].terms["adversarial"].numpy()
+    np.testing.assert_allclose(half - none, 0.5 * adversarial, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(whole - none, adversarial, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(later, whole, rtol=1e-6)
+
+
+def test_dream_s_kl_weight_warms_up(batch: Batch) -> None:
+    networks = networks_with("patch")
+    weights = {"kl_weight": 200.0, "kl_warmup": 0.5, "adversarial_start": 0.9}
+    objective = make_objective("dream", weights)
+    outcomes = [
+        objective(networks, dataclasses.replace(batch, progress=tf.constant(progress)))
+        for progress in (0.0, 0.25, 0.5)
+    ]
+    none, half, whole = (outcome.losses["encoder"].numpy() for outcome in outcomes)
+    kl = outcomes[0].terms["kl"].numpy()  # over 200 numbers, so a weight of 200 makes it one
+    np.testing.assert_allclose(half - none, 0.5 * kl, rtol=1e-3)
+    np.testing.assert_allclose(whole - none, kl, rtol=1e-3)

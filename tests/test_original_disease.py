@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.objectives import REGISTRY
 from bladerunner_ae.trainer import Trainer
 from tests import training_checks
 from tests.tiny_training import OBJECTIVES, film_images, tiny_trainer
@@ -20,7 +19,7 @@ Losses = Mapping[str, tf.Tensor]
 Gradients = dict[str, list[tf.Tensor]]
 
 # Where encoder and decoder share one loss, swapping their lists changes nothing.
-DIFFERING = [name for name in OBJECTIVES if "discriminator" in REGISTRY[name].players]
+DIFFERING = ["broad2016", "vae_gan"]
 
 
 class DecoderLeftOut(Trainer):

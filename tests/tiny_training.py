@@ -24,6 +24,10 @@ from tfrecords import storage
 
 HEIGHT, WIDTH = 24, 32
 OBJECTIVES = sorted(REGISTRY)
+# Weights with which every player of an objective learns from the first step on.
+AT_ONCE: dict[str, dict[str, float]] = {
+    "dream": {"adversarial_start": 0.0, "adversarial_ramp": 0.0}
+}
 
 
 def tiny_model(**changes: Any) -> ModelConfig:
@@ -44,6 +48,7 @@ def tiny_networks(objective: str = "vae", seed: int = 0, **changes: Any) -> Netw
         precision="float32",
         seed=seed,
         discriminator="discriminator" in REGISTRY[objective].players,
+        head=REGISTRY[objective].head,
     )
 
 
@@ -65,7 +70,7 @@ def tiny_trainer(
     """
     config = tiny_train(**changes)
     networks = tiny_networks(objective, config.seed, **(model or {}))
-    trainer = kind(networks, make_objective(objective), config)
+    trainer = kind(networks, make_objective(objective, AT_ONCE.get(objective)), config)
     trainer.compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
     return trainer
 

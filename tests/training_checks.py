@@ -63,7 +63,7 @@ def own_gradients(trainer: Trainer, images: NDArray[np.uint8]) -> Gradients:
     seed = tf.constant([config.seed, 0], tf.int64)
     noise = tf.random.stateless_normal([len(images), 2, latent], seed)
     step = tf.constant(0, tf.int64)
-    batch = Batch(pixels.to_float(images), noise[:, 0], noise[:, 1], step)
+    batch = Batch(pixels.to_float(images), noise[:, 0], noise[:, 1], step, progress=0.0)
     with tf.GradientTape(persistent=True) as tape:
         losses = trainer._objective(networks, batch).losses
         means = {name: tf.reduce_mean(loss) for name, loss in losses.items()}

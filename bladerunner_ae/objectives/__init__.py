@@ -7,12 +7,16 @@ from typing import Any
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.objectives.base import Batch, Objective, Outcome
 from bladerunner_ae.objectives.broad2016 import Broad2016
+from bladerunner_ae.objectives.dream import Dream
+from bladerunner_ae.objectives.patch_gan import PatchGan
 from bladerunner_ae.objectives.vae import Vae
 from bladerunner_ae.objectives.vae_gan import VaeGan
 
 __all__ = ["REGISTRY", "Batch", "Objective", "Outcome", "make_objective"]
 
-REGISTRY: dict[str, type[Any]] = {kind.name: kind for kind in (Vae, VaeGan, Broad2016)}
+REGISTRY: dict[str, type[Any]] = {
+    kind.name: kind for kind in (Dream, Vae, VaeGan, PatchGan, Broad2016)
+}
 
 
 def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Objective:

@@ -31,10 +31,7 @@ class AdversarialPass:
     def probabilities(self) -> dict[str, tf.Tensor]:
         """Probability "from the film" that the discriminator gives each kind, float32 [B]."""
         named = {"real": self.real, "reconstruction": self.fake, "prior": self.prior}
-        return {
-            f"p_{kind}": tf.reduce_mean(tf.sigmoid(logits), axis=list(range(1, logits.shape.rank)))
-            for kind, logits in named.items()
-        }
+        return {f"p_{kind}": losses.mean_probability(logits) for kind, logits in named.items()}
 
 
 def run_players(

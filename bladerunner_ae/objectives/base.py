@@ -21,6 +21,7 @@ class Batch:
         adversarial_scale: scalar float32, by which an objective multiplies the weight of the
             adversarial term in its players' losses (not in the discriminator's own); 1 unless the
             watchdog has lowered it.
+        progress: scalar float32, 0..1, the part of the run's steps taken before this one.
     """
 
     images: tf.Tensor
@@ -28,6 +29,7 @@ class Batch:
     prior: tf.Tensor
     step: tf.Tensor
     adversarial_scale: tf.Tensor | float = 1.0
+    progress: tf.Tensor | float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,17 @@ class Outcome:
 
 
 class Objective(Protocol):
-    """A frozen dataclass whose fields are its weights; calling it gives the step's losses."""
+    """A frozen dataclass whose fields are its weights; calling it gives the step's losses.
+
+    Attributes:
+        name: in the registry and on the command line.
+        players: the networks that learn, in the order of `Networks.players`.
+        head: what the discriminator judges, see `networks.build_discriminator`.
+    """
 
     name: ClassVar[str]
     players: ClassVar[tuple[str, ...]]
+    head: ClassVar[str]
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         """Runs the networks on `batch`; pure, takes no gradient and changes nothing."""

@@ -42,6 +42,7 @@ class Broad2016:
 
     name: ClassVar[str] = "broad2016"
     players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
+    head: ClassVar[str] = "image"
 
     gamma: float = 2.5
     gan_scale: float = 1.0 / 72.0

@@ -25,6 +25,7 @@ class Vae:
 
     name: ClassVar[str] = "vae"
     players: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    head: ClassVar[str] = "image"
 
     kl_weight: float = 1e-5
     noise: float = 1.0

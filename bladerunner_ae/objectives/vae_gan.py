@@ -40,6 +40,7 @@ class VaeGan:
 
     name: ClassVar[str] = "vae_gan"
     players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
+    head: ClassVar[str] = "image"
 
     gamma: float = 1.0
     adversarial_weight: float = 0.02

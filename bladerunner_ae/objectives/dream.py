@@ -1,0 +1,133 @@
+"""The default: reconstruct first, in every octave of detail; later a light adversary on patches.
+
+| encoder learns from | decoder learns from | discriminator |
+|---|---|---|
+| KL + pixel + bands + detail + adversarial + features | the same | patches of the film / of the reconstruction |
+
+Encoder and decoder share one loss, so one backward pass serves both. Until the adversary starts
+the discriminator is not even run: a step then costs no more than the plain autoencoder's.
+`docs/ablation.md` shows what each ingredient is worth.
+"""  # noqa: E501
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import tensorflow as tf
+
+from bladerunner_ae import losses, schedules
+from bladerunner_ae.networks import Networks
+from bladerunner_ae.objectives.base import Batch, Outcome, sample_posterior
+
+
+@dataclass(frozen=True)
+class Dream:
+    """pixel + band_weight * bands + detail_weight * detail + kl_weight * KL / latent_size.
+
+    From `adversarial_start` on encoder and decoder also come to learn from
+    adversarial_weight * -D(y) + feature_weight * features, against a discriminator that learns from
+    hinge(D(x), D(y)) + r1_weight / 2 * R1.
+
+    Attributes:
+        kl_weight: of the KL divergence averaged over latent numbers.
+        kl_warmup: the part of the run over which that weight rises from 0 (Bowman et al. 2016,
+            arXiv:1511.06349, section 3.1).
+        free_bits: nats of each latent number that cost nothing (Kingma et al. 2016,
+            arXiv:1606.04934, appendix C.8).
+        noise: standard deviation of the posterior sample in units of the posterior's own.
+        band_weight: of `losses.band_distance`.
+        detail_weight: of `losses.detail_distance`.
+        adversarial_weight: of the adversarial term; 0 leaves the discriminator out.
+        adversarial_start: the part of the run after which the adversary comes in, 0 to below 1.
+        adversarial_ramp: the part of the run over which its weight then rises.
+        feature_weight: of the learned similarity (Larsen et al. 2016), from then on.
+        r1_weight: of the penalty on the discriminator's slope.
+    """
+
+    name: ClassVar[str] = "dream"
+    players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
+    head: ClassVar[str] = "patch"
+
+    kl_weight: float = 1e-5
+    kl_warmup: float = 0.0
+    free_bits: float = 0.0
+    noise: float = 1.0
+    band_weight: float = 0.1
+    detail_weight: float = 0.05
+    adversarial_weight: float = 0.002
+    adversarial_start: float = 0.6
+    adversarial_ramp: float = 0.1
+    feature_weight: float = 0.0
+    r1_weight: float = 0.0
+
+    def __call__(self, networks: Networks, batch: Batch) -> Outcome:
+        mean, log_var = networks.encoder(batch.images, training=True)
+        latent = sample_posterior(mean, log_var, batch.epsilon, self.noise)
+        reconstruction = networks.decoder(latent, training=True)
+        pixel = losses.squared_error(batch.images, reconstruction)
+        bands = losses.band_distance(batch.images, reconstruction)
+        detail = losses.detail_distance(batch.images, reconstruction)
+        kl = losses.kl_divergence(mean, log_var, free=self.free_bits)
+        verdict = self._verdict(networks, batch, reconstruction)
+        progress = tf.convert_to_tensor(batch.progress)
+        start = self.adversarial_start
+        reached = schedules.ramp(progress, start, start + self.adversarial_ramp)
+        kl_share = self.kl_weight * schedules.ramp(progress, 0.0, self.kl_warmup)
+        loss = (
+            pixel
+            + self.band_weight * bands
+            + self.detail_weight * detail
+            + kl_share * kl / mean.shape[-1]
+            + reached * batch.adversarial_scale * self.adversarial_weight * verdict["adversarial"]
+            + reached * self.feature_weight * verdict["features"]
+        )
+        return Outcome(
+            losses={
+                "encoder": loss,
+                "decoder": loss,
+                "discriminator": verdict["gan"] + 0.5 * self.r1_weight * verdict["slope"],
+            },
+            terms={"pixel": pixel, "bands": bands, "detail": detail, "kl": kl, **verdict},
+            latent=(mean, log_var),
+            reconstruction=reconstruction,
+        )
+
+    def _verdict(
+        self, networks: Networks, batch: Batch, reconstruction: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """What the discriminator says, or zeros as long as it is not asked."""
+        discriminator = networks.discriminator
+        assert discriminator is not None, "dream needs a discriminator"
+        nothing = tf.zeros_like(batch.images[:, 0, 0, 0])
+
+        def asked() -> dict[str, tf.Tensor]:
+            logits, features = discriminator(
+                tf.concat([batch.images, reconstruction], 0), training=True
+            )
+            real, fake = tf.split(logits, 2)
+            halves = [tf.split(feature, 2) for feature in features]
+            return {
+                "gan": losses.hinge_loss(real, fake),
+                "adversarial": -losses.mean_logit(fake),
+                "features": losses.feature_distance(*zip(*halves, strict=True)),
+                "slope": self._slope(discriminator, batch.images, nothing),
+                "p_real": losses.mean_probability(real),
+                "p_reconstruction": losses.mean_probability(fake),
+            }
+
+        def silent() -> dict[str, tf.Tensor]:
+            # Connected to the weights, so that their gradients are zeros and not missing.
+            weights = tf.add_n([tf.reduce_sum(v) for v in discriminator.trainable_variables])
+            names = ("gan", "adversarial", "features", "slope", "p_real", "p_reconstruction")
+            return {name: nothing + 0.0 * weights if name == "gan" else nothing for name in names}
+
+        if self.adversarial_weight == 0.0 and self.feature_weight == 0.0:
+            return silent()
+        return tf.cond(
+            tf.convert_to_tensor(batch.progress) >= self.adversarial_start, asked, silent
+        )
+
+    def _slope(
+        self, discriminator: Callable[..., object], images: tf.Tensor, nothing: tf.Tensor
+    ) -> tf.Tensor:
+        return losses.gradient_penalty(discriminator, images) if self.r1_weight else nothing
