@@ -1,0 +1,105 @@
+"""Killed at any moment, also while it writes a checkpoint, a run ends as if nothing had been."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bladerunner_ae.checkpoints import checkpoint_steps
+from tests.commands import Commands, start
+from tests.tiny_training import arguments, tiny_flags, train_here
+from tests.training_checks import check_same_checkpoint
+
+Process = subprocess.Popen[str]
+
+
+# They spend much of their time with checkpoints.
+QUICK = {
+    "steps": 40, "checkpoint_every": 3, "ema": 0.9, "sample_every": 20, "log_every": 5,
+}  # fmt: skip
+LONGER = {**QUICK, "steps": 200, "objective": "vae_gan"}
+
+
+def still_running(process: Process) -> Iterator[None]:
+    """Comes back again and again while a process runs; its end is a failure."""
+    while process.poll() is None:
+        yield
+        time.sleep(0.0005)
+    pytest.fail(f"it ended too early: {process.communicate()[1]}")
+
+
+def after_some_steps(process: Process, run: Path, randomly: random.Random) -> str:
+    """Waits until this process has trained, then for anything up to some steps more."""
+    before = checkpoint_steps(run)
+    for _ in still_running(process):
+        if checkpoint_steps(run) not in ([], before):
+            break
+    delay = randomly.uniform(0.0, 0.5)
+    time.sleep(delay)
+    return f"{delay:.4f} s after a checkpoint"
+
+
+def while_writing(process: Process, run: Path, randomly: random.Random) -> str:
+    """Waits until a checkpoint is half written."""
+    folder = run / "checkpoints"
+    for _ in still_running(process):
+        names = {path.name for path in folder.glob("step-*")}
+        whole = {name.removesuffix(".index") for name in names if name.endswith(".index")}
+        if any(name.split(".")[0] not in whole for name in names):
+            return "while a checkpoint was written"
+    return ""
+
+
+def kill(
+    command: list[str], run: Path, when: Callable[[Process, Path, random.Random], str],
+    randomly: random.Random,
+) -> str:  # fmt: skip
+    """Starts the command and ends it by SIGKILL; returns in words when that was."""
+    process = start("train", *command)
+    try:
+        said = when(process, run, randomly)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it had ended before"
+    left = sorted(path.name for path in (run / "checkpoints").glob("*"))
+    return f"{said}, which left {left}"
+
+
+@pytest.mark.parametrize(
+    ("options", "moments"),
+    [
+        pytest.param(QUICK, (after_some_steps, while_writing), id="quick"),
+        pytest.param(
+            LONGER, (while_writing, after_some_steps) * 4, id="longer", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
+    options: dict[str, Any], moments: tuple[Any, ...], small_records: Path, tmp_path: Path,
+    commands: Commands,
+) -> None:  # fmt: skip
+    seed = random.SystemRandom().randrange(2**32)
+    randomly = random.Random(seed)
+    run, unbroken = tmp_path / "run", tmp_path / "unbroken"
+    command = arguments(tiny_flags(small_records, run, **options))
+    killed = [kill(command, run, when, randomly) for when in moments]
+    result = commands.run("train", *command)
+    story = f"seed {seed}: killed {'; '.join(killed)}"
+    assert result.code == 0, f"{result.err}\n{story}"
+    assert "going on from step" in result.err, story
+    train_here(tiny_flags(small_records, unbroken, **options))
+    last = f"checkpoints/step-{options['steps']}"
+    try:
+        check_same_checkpoint(run / last, unbroken / last)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{story}") from None
+    files = sorted(path.name for path in (run / "checkpoints").glob("*"))
+    assert len(files) == 7, f"three checkpoints of two files and their list, not {files}; {story}"
