@@ -14,6 +14,7 @@ from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
 from tfrecords.reader import decode_image
 from tfrecords.schema import parse
+from tfrecords.wording import counted
 
 Shots = list[tuple[int, int]]
 
@@ -47,9 +48,10 @@ def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
             held.append((start, end))
             total += end - start
     if not held or len(held) == len(shots):
+        runs = "add --holdout_seconds=2 to hold out runs of two seconds, or "
         raise InputError(
-            f"{card.source['name']}: has too few shots ({len(shots)}) to hold out whole ones; add "
-            "--holdout_seconds=2 to hold out runs of two seconds, or use --holdout=0"
+            f"{card.source['name']}: has too few shots ({len(shots)}) to hold out whole ones; "
+            f"{runs if _runs(card, fraction, 2.0) else ''}use --holdout=0"
         )
     return sorted(held)
 
@@ -70,15 +72,25 @@ def hold_out_runs(card: FilmCard, fraction: float, seconds: float) -> Shots:
     """
     if fraction == 0:
         return []
-    length = max(round(seconds * float(card.frame_rate)), 1)
-    every = max(round(1 / fraction), 2)
-    starts = range((every - 1) * length, card.frames, every * length)
-    if not starts:
+    runs = _runs(card, fraction, seconds)
+    if not runs:
         raise InputError(
-            f"{card.source['name']}: {card.frames} frames are too few to hold out every "
-            f"{every}th run of {length} frames; use --holdout=0 or a smaller --holdout_seconds"
+            f"{card.source['name']}: {counted(card.frames, 'frame')} are too few to hold out one "
+            f"of {_every(fraction)} runs of {seconds:g} s; use --holdout=0 or a smaller "
+            "--holdout_seconds"
         )
+    return runs
+
+
+def _runs(card: FilmCard, fraction: float, seconds: float) -> Shots:
+    length = max(round(seconds * float(card.frame_rate)), 1)
+    every = _every(fraction)
+    starts = range((every - 1) * length, card.frames, every * length)
     return [(start, min(start + length, card.frames)) for start in starts]
+
+
+def _every(fraction: float) -> int:
+    return max(round(1 / fraction), 2)
 
 
 def in_shots(frames: int, shots: Iterable[Sequence[int]]) -> NDArray[np.bool_]:

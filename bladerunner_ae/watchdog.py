@@ -39,6 +39,7 @@ _STREAK, _SINCE, _SAID = range(3)
 _DEAD_GRADIENT = 1e-6  # of the loss
 _NOTHING_TO_LEARN = 1e-4  # a loss so small leaves no gradient; as squared error it is 46 dB
 _STILL = 1e-6  # of the weights' length
+_ABSURD_CROSS_ENTROPY = 1e3  # 2 is that of one who knows nothing
 _SURE = 0.95
 _WON_STEPS = 50
 _ALIKE = 0.02  # of the film's own variance between frames
@@ -226,10 +227,10 @@ def not_finite(history: Iterable[tuple[int, Mapping[str, float]]]) -> Verdict | 
         wrong = [name for name in _in_order_of_computing(logs) if not math.isfinite(logs[name])]
         if wrong:
             others = f", with it {', '.join(wrong[1:4])}" if len(wrong) > 1 else ""
-            players = _where_it_began(wrong)
+            players = _where_it_began(wrong, logs)
             rate = "--learning_rate"
             if players == ["discriminator"]:
-                rate = "--discriminator_learning_rate"
+                rate = "--discriminator_learning_rate (if not given, it is --learning_rate)"
             has = "have" if len(players) > 1 else "has"
             return Verdict(
                 "not_finite",
@@ -242,13 +243,14 @@ def not_finite(history: Iterable[tuple[int, Mapping[str, float]]]) -> Verdict | 
     return None
 
 
-def _where_it_began(wrong: Sequence[str]) -> list[str]:
+def _where_it_began(wrong: Sequence[str], logs: Mapping[str, float]) -> list[str]:
     """Names the players whose numbers were the first to go wrong, from the names of logs."""
     if any(name.startswith("latent/") or name == "term/kl" for name in wrong):
         return ["encoder"]
     if "term/pixel" in wrong:
         return ["decoder"]
-    if "loss/discriminator" in wrong:  # the others' losses are made of its features
+    # The others' losses and gradients are made of its features.
+    if not abs(logs.get("loss/discriminator", 0.0)) < _ABSURD_CROSS_ENTROPY:
         return ["discriminator"]
     kind = "loss/" if any(name.startswith("loss/") for name in wrong) else "gradient_norm/"
     return [name.removeprefix(kind) for name in wrong if name.startswith(kind)] or ["training"]

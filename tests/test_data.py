@@ -64,8 +64,13 @@ def test_nothing_is_held_out_for_fraction_zero() -> None:
     ("shots", "fraction"), [([100], 0.1), ([50, 50], 0.1), ([1000, 900, 1100], 0.1), ([5, 5], 0.99)]
 )
 def test_shots_that_cannot_be_split_are_an_error(shots: list[int], fraction: float) -> None:
-    with pytest.raises(InputError, match=rf"film.mp4: has too few shots .{len(shots)}."):
+    with pytest.raises(InputError, match=rf"film.mp4: has too few shots .{len(shots)}.") as error:
         data.hold_out_shots(card_of(shots), fraction)
+    # The cure must be one: a run of two seconds has 48 frames here.
+    helps = bool(sum(shots) > (max(round(1 / fraction), 2) - 1) * 48)
+    assert ("add --holdout_seconds=2" in str(error.value)) == helps
+    if helps:
+        assert data.hold_out_runs(card_of(shots), fraction, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ def test_held_out_runs(
 
 
 def test_a_film_too_short_for_runs_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"48 frames are too few .* every 10th run of 24 frames"):
+    with pytest.raises(InputError, match="48 frames are too few to hold out one of 10 runs of 1 s"):
         data.hold_out_runs(card_of([48]), 0.1, 1.0)
 
 

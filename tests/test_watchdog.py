@@ -148,7 +148,13 @@ def test_the_player_that_blew_up_first_is_named_with_its_flag(
     verdict = not_finite([(3, {**HEALTHY, **dict.fromkeys(wrong, float("inf"))})])
     assert verdict is not None
     assert verdict.wrong.endswith(f": the {players} blown up")
-    assert f" {flag}," in verdict.cure
+    assert f" {flag}" in verdict.cure
+
+
+def test_gradients_through_a_discriminator_that_has_run_away_are_put_on_it() -> None:
+    logs = {**HEALTHY, "loss/discriminator": 1e12, "gradient_norm/decoder": float("inf")}
+    verdict = not_finite([(3, logs)])
+    assert verdict is not None and verdict.wrong.endswith(": the discriminator has blown up")
 
 
 def test_what_it_remembers_fits_into_a_checkpoint() -> None:
