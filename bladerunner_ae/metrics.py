@@ -125,15 +125,17 @@ def change(earlier: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
 
 
 def black_level(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """How bright the output is where the original is black (`BLACK`).
+    """How much brighter the output is where the original is black (`BLACK`).
 
     Args:
         original, output: uint8 [B, H, W, 3].
 
     Returns:
-        (sum of the output's grey levels, the mean of their channels, over the original's black
-        pixels; how many these are), float32 [B] each. Sum over number is the black level, 0..255.
+        (sum of the output's grey levels less the original's, means of their channels, over the
+        original's black pixels; how many these are), float32 [B] each. Sum over number is the
+        error of the black level, -4..255.
     """
     black = tf.cast(tf.reduce_max(original, axis=-1) <= BLACK, tf.float32)
-    grey = tf.reduce_mean(tf.cast(output, tf.float32), axis=-1)
-    return tf.reduce_sum(black * grey, axis=[1, 2]), tf.reduce_sum(black, axis=[1, 2])
+    difference = tf.cast(output, tf.float32) - tf.cast(original, tf.float32)
+    sums = tf.reduce_sum(black * tf.reduce_mean(difference, axis=-1), axis=[1, 2])
+    return sums, tf.reduce_sum(black, axis=[1, 2])

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-REFERENCE_WIDTHS = (16, 64)
-
 FRAMES = 2048
 """At most so many training frames, evenly spread, are fitted; fewer where they are large."""
 
@@ -42,24 +40,20 @@ class LinearBaseline:
 
 
 def fit_baselines(images: NDArray[np.uint8], latent_size: int | None) -> list[LinearBaseline]:
-    """Fits the mean frame, PCA of `REFERENCE_WIDTHS`, and PCA of the latent's width.
+    """Fits the mean frame, and as many principal components as a frame has latent numbers.
 
-    A film of n frames has at most n - 1 components; wider ones hold them all.
+    n frames have at most n - 1 components, and memory holds so many; with fewer than
+    `latent_size` the baseline's name says how many there are.
 
     Args:
         images: uint8 [n, H, W, 3], training frames.
-        latent_size: how many numbers a frame is remembered by; None where nobody knows.
-
-    Returns:
-        By width, narrowest first.
+        latent_size: how many numbers a frame is remembered by; None where nobody knows: no PCA.
     """
-    widths = sorted({*REFERENCE_WIDTHS, *([latent_size] if latent_size else [])})
-    mean, components = principal_components(images, widths[-1])
+    room = _BYTES // (4 * images[0].size)
+    count = min(latent_size or 0, max(len(images) - 1, 1), max(room, 1))
+    mean, components = principal_components(images, count)
     found = [LinearBaseline("mean frame", mean, components[:, :0])]
-    return found + [
-        LinearBaseline(f"PCA-{width}", mean, np.ascontiguousarray(components[:, :width]))
-        for width in widths
-    ]
+    return [*found, LinearBaseline(f"PCA-{count}", mean, components)] if latent_size else found
 
 
 def principal_components(
@@ -87,8 +81,9 @@ def principal_components(
         centred = (flat[:, block] - mean[block]).astype(np.float32)
         gram += centred @ centred.T
     values, vectors = np.linalg.eigh(gram)
+    strongest = max(values[-1], 1.0)
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    real = values > max(values[0], 1.0) * _REAL
+    real = values > strongest * _REAL
     weights = (vectors * real / np.sqrt(np.where(real, values, 1.0))).astype(np.float32)
     components = np.zeros((size, count), np.float32)
     for block in blocks:

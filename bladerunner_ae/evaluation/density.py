@@ -7,6 +7,7 @@ latents of the training set afterwards. Ours has one Gaussian a shot.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +41,11 @@ class LatentDensity:
         random = np.random.default_rng(seed)
         lengths = np.array([end - start for start, end in self.shots])
         chosen = random.choice(len(lengths), count, p=lengths / lengths.sum())
-        drawn = [self._sample_shot(*self.shots[shot], random) for shot in chosen]
+        drawn = [self._sample_shot(self.shots[shot], random) for shot in chosen]
         return np.asarray(drawn, np.float32).reshape(count, -1)
 
-    def _sample_shot(self, start: int, end: int, random: np.random.Generator) -> Floats:
+    def _sample_shot(self, shot: tuple[int, int], random: np.random.Generator) -> Floats:
+        start, end = shot
         own = self.latents[start:end]
         mean, frames = own.mean(axis=0), end - start
         share = SHRINKAGE / (SHRINKAGE + frames)
@@ -69,7 +71,7 @@ def fit_density(latents: Floats, shot_of: NDArray[np.integer]) -> LatentDensity:
     order = np.argsort(shot_of, kind="stable")
     flat, shot_of = latents.reshape(len(latents), -1)[order], np.asarray(shot_of)[order]
     borders = [0, *(np.flatnonzero(np.diff(shot_of)) + 1).tolist(), len(flat)]
-    shots = list(zip(borders, borders[1:], strict=False))
+    shots = list(pairwise(borders))
     within = np.concatenate([flat[start:end] - flat[start:end].mean(axis=0)
                              for start, end in shots])  # fmt: skip
     return LatentDensity(flat, shots, np.sqrt((within**2).mean(axis=0)))

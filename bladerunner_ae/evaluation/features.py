@@ -74,7 +74,7 @@ def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) ->
 
 
 def nearest_distances(
-    images: Pictures | NDArray[np.float32], others: Pictures | NDArray[np.float32]
+    images: NDArray[np.float32], others: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Distance of each picture to the most similar one of others.
 
@@ -82,12 +82,12 @@ def nearest_distances(
     some tens of grey levels, two neighbouring frames by one or two.
 
     Args:
-        images, others: uint8 [n, H, W, 3], or what `small` made of them.
+        images, others: what `small` made of pictures.
 
     Returns:
         float64 [len(images)], grey levels.
     """
-    ours, theirs = (small(values).astype(np.float64) for values in (images, others))
+    ours, theirs = (values.astype(np.float64) for values in (images, others))
     squares = (theirs**2).sum(axis=1)
     found = []
     for start in range(0, len(ours), _BATCH):
@@ -97,10 +97,8 @@ def nearest_distances(
     return np.concatenate(found)
 
 
-def small(images: Pictures | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns pictures as float32 [n, SMALL * SMALL * 3]; what is that already stays as it is."""
-    if images.ndim == 2:
-        return images
+def small(images: Pictures) -> NDArray[np.float32]:
+    """Returns pictures, uint8 [n, H, W, 3], as float32 [n, SMALL * SMALL * 3]."""
     return np.concatenate([part.numpy() for part in _resized(images, SMALL)]).reshape(
         len(images), -1
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,10 @@ class LatentModel:
         parts = [self._decode(latents[i : i + _BATCH]) for i in range(0, len(latents), _BATCH)]
         return np.concatenate([np.asarray(part) for part in parts])
 
+    def reconstruct(self, images: Pictures) -> Pictures:
+        """Dreams pictures from the means of their posteriors, uint8 [n, H, W, 3] in and out."""
+        return self.decode(self.encode(images)[0])
+
     def samples(self, count: int, seed: int) -> Latents:
         """Draws from the prior N(0, 1), float32 [count, *shape]; the same for the same seed."""
         return tf.random.stateless_normal([count, *self.shape], seed=[seed, 0]).numpy()
@@ -85,7 +90,7 @@ def load_latent_model(autoencoder: Location) -> tuple[LatentModel | None, str]:
     """
     halves = []
     for name, signature in (("encoder", "encode"), ("decoder", "decode")):
-        folder = autoencoder.parent.parent / name / autoencoder.name
+        folder = _sibling(autoencoder, name)
         if not storage.is_file(folder / "saved_model.pb"):
             return None, f"{folder} is missing"
         try:
@@ -97,6 +102,15 @@ def load_latent_model(autoencoder: Location) -> tuple[LatentModel | None, str]:
             return None, f"{folder} has no signature {signature!r}"
         halves.append((model, model.signatures[signature]))
     return _from_signatures(*halves), ""
+
+
+def _sibling(autoencoder: Location, name: str) -> Location:
+    """RUN/export/autoencoder/1 -> RUN/export/NAME/1."""
+    if isinstance(autoencoder, Path):
+        autoencoder = autoencoder.resolve()
+        return autoencoder.parent.parent / name / autoencoder.name
+    base = autoencoder.url.rsplit("/", 2)[0]
+    return storage.location(base) / name / autoencoder.name
 
 
 def _from_signatures(encoder: tuple[Any, Any], decoder: tuple[Any, Any]) -> LatentModel:

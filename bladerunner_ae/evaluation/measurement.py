@@ -5,8 +5,9 @@ weights: 1 for most; for a ratio such as sharpness, what the film itself has the
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from bladerunner_ae import metrics
 from bladerunner_ae.evaluation.latents import LatentModel
 from bladerunner_ae.evaluation.rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.vmaf import VmafMeter
+from bladerunner_ae.geometry import Size
 from bladerunner_ae.progress import Progress
 from tfrecords.card import FilmCard
 from tfrecords.reader import explain_data_loss, film_frames, find_damage
@@ -50,9 +52,7 @@ class Numbers:
     @classmethod
     def of(cls, frames: int) -> "Numbers":
         """Nothing measured yet of a film of so many frames."""
-        return cls(
-            *({name: np.zeros(frames, np.float32) for name in METRICS} for _ in range(2))
-        )
+        return cls(*({name: np.zeros(frames, np.float32) for name in METRICS} for _ in range(2)))
 
     def put(self, name: str, index: Any, values: Any, weights: Any = 1.0) -> None:
         """Keeps the numbers of some frames; those that are not finite count as not measured."""
@@ -136,7 +136,7 @@ def stretches(card: FilmCard, labels: NDArray[np.str_]) -> list[tuple[int, int]]
     """Cuts the film into runs of frames of one shot and one label: (first, after the last)."""
     changes = set((np.flatnonzero(labels[1:] != labels[:-1]) + 1).tolist())
     borders = sorted({*card.shot_starts, *changes, card.frames})
-    return list(zip(borders, borders[1:], strict=False))
+    return list(pairwise(borders))
 
 
 def measure(plan: Plan, records: Location, card: FilmCard) -> Measured:
@@ -146,17 +146,39 @@ def measure(plan: Plan, records: Location, card: FilmCard) -> Measured:
         RecordsError: a record is damaged or of another size.
         OutputError: ffmpeg could not measure VMAF.
     """
+    with explained_damage(records, card), contextlib.ExitStack() as stack:
+        passing = _Pass(plan, (card.height, card.width), stack)
+        with Progress("evaluate", card.frames) as progress:
+            for batch in film_frames(records, batch_size=plan.batch_size):
+                index = batch["index"].numpy()
+                here = plan.chosen[index]
+                if here.any():
+                    passing.add(batch["image"].numpy()[here], index[here])
+                progress.update(len(index))
+        return passing.finish()
+
+
+def measure_pictures(plan: Plan, images: Pictures) -> Measured:
+    """As `measure`, of frames that are in memory: uint8 [frames, H, W, 3]."""
+    with contextlib.ExitStack() as stack:
+        passing = _Pass(plan, (images.shape[1], images.shape[2]), stack)
+        for start in range(0, len(images), plan.batch_size):
+            index = np.arange(start, min(start + plan.batch_size, len(images)))
+            here = index[plan.chosen[index]]
+            if len(here):
+                passing.add(images[here], here)
+        return passing.finish()
+
+
+@contextlib.contextmanager
+def explained_damage(records: Location, card: FilmCard) -> Iterator[None]:
+    """Names the record that made TensorFlow fail.
+
+    Raises:
+        RecordsError: in place of TensorFlow's error.
+    """
     try:
-        with contextlib.ExitStack() as stack:
-            measured = _Pass(plan, card, stack)
-            with Progress("evaluate", card.frames) as progress:
-                for batch in film_frames(records, batch_size=plan.batch_size):
-                    index = batch["index"].numpy()
-                    here = plan.chosen[index]
-                    if here.any():
-                        measured.add(batch["image"].numpy()[here], index[here])
-                    progress.update(len(index))
-            return measured.finish()
+        yield
     except tf.errors.DataLossError:
         raise explain_data_loss(records, card) from None
     except tf.errors.InvalidArgumentError:
@@ -166,12 +188,11 @@ def measure(plan: Plan, records: Location, card: FilmCard) -> Measured:
 
 
 class _Pass:
-    def __init__(self, plan: Plan, card: FilmCard, stack: contextlib.ExitStack) -> None:
+    def __init__(self, plan: Plan, raster: Size, stack: contextlib.ExitStack) -> None:
         self._plan = plan
-        self._numbers = {name: Numbers.of(card.frames) for name in plan.systems}
+        self._numbers = {name: Numbers.of(len(plan.chosen)) for name in plan.systems}
         self._moments: dict[str, LatentMoments] = {}
         self._last: dict[str, Pictures] = {}  # the frame before, of the film and each system
-        raster = (card.height, card.width)
         self._meters = {
             name: stack.enter_context(VmafMeter(raster)) for name in plan.systems if plan.vmaf
         }

@@ -95,12 +95,10 @@ def bootstrap(
         return None
     random = np.random.default_rng(_SEED)
     shots = len(values)
-    estimates = []
-    for _ in range(draws):
-        drawn = random.integers(0, shots, shots)
-        total = weights[drawn].sum()
-        if total > 0:
-            estimates.append(values[drawn].sum() / total)
+    # How often each shot was drawn is all that its sums need.
+    times = random.multinomial(shots, np.full(shots, 1.0 / shots), size=draws)
+    sums, totals = times @ values, times @ weights
+    estimates = sums[totals > 0] / totals[totals > 0]
     outside = 100.0 * (1.0 - LEVEL) / 2.0
     low, high = np.percentile(estimates, [outside, 100.0 - outside])
     return float(low), float(high)

@@ -99,14 +99,14 @@ class VmafMeter:
         if len(values) != self._frames:
             raise OutputError(
                 f"libvmaf measured {len(values)} frames of {self._frames}; leave VMAF out with "
-                "--novmaf"
+                "--vmaf=off"
             )
         return values
 
     def _failure(self) -> OutputError:
         self._words.seek(0)
         last = (self._words.read().strip().splitlines() or ["it said nothing"])[-1]
-        return OutputError(f"ffmpeg could not measure VMAF ({last}); leave it out with --novmaf")
+        return OutputError(f"ffmpeg could not measure VMAF ({last}); leave it out with --vmaf=off")
 
     def __enter__(self) -> "VmafMeter":
         return self
