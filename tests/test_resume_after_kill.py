@@ -49,8 +49,9 @@ def after_some_steps(process: Process, run: Path, randomly: random.Random) -> st
 def while_writing(process: Process, run: Path, randomly: random.Random) -> str:
     """Waits until a checkpoint is half written."""
     folder = run / "checkpoints"
+    before = {path.name for path in folder.glob("step-*")}
     for _ in still_running(process):
-        names = {path.name for path in folder.glob("step-*")}
+        names = {path.name for path in folder.glob("step-*")} - before
         whole = {name.removesuffix(".index") for name in names if name.endswith(".index")}
         if any(name.split(".")[0] not in whole for name in names):
             return "while a checkpoint was written"

@@ -19,6 +19,7 @@ from bladerunner_ae.networks import Networks
 from bladerunner_ae.objectives import Batch
 from bladerunner_ae.trainer import Trainer
 from tests.tiny_training import checkpoint_values, take_steps, weights_of
+from tfrecords.reader import film_frames
 
 Gradients = dict[str, list[NDArray[np.float32]]]
 
@@ -146,6 +147,30 @@ def reconstruct(
     return pixels.to_pixels(networks.decoder(mean, training=False)).numpy()
 
 
+def check_path_equality(
+    film: NDArray[np.uint8],
+    records: Path,
+    trained: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+    exported: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+) -> None:
+    """Film, records and networks end where film and SavedModel end, in batches of 1 or 32.
+
+    Args:
+        film: uint8 [frames, height, width, 3], as the film is decoded.
+        records: of that film.
+        trained: what the networks make of frames.
+        exported: what the SavedModel makes of frames.
+    """
+    through_records = np.zeros_like(film)
+    for batch in film_frames(records, batch_size=7):
+        through_records[batch["index"].numpy()] = trained(batch["image"].numpy())
+    for size in (1, 32):
+        straight = np.concatenate([exported(film[i : i + size]) for i in range(0, len(film), size)])
+        off = np.abs(straight.astype(int) - through_records).max()
+        assert off <= 1, f"in batches of {size} the two paths differ by {off}"
+    assert np.ptp(through_records) > 50, "an even grey would agree with anything"
+
+
 def mean_psnr(images: NDArray[np.uint8], dreams: NDArray[np.uint8]) -> float:
     """Returns the mean over frames of their PSNR, dB."""
     return float(tf.reduce_mean(metrics.psnr(images, dreams)))
@@ -159,3 +184,21 @@ def check_same_checkpoint(ours: Path | str, theirs: Path | str) -> None:
         assert any(kind in key for key in first), f"the checkpoint holds no {kind}"
     unequal = [key for key in first if first[key].tobytes() != second[key].tobytes()]
     assert not unequal, f"{len(unequal)} of {len(first)} differ: {unequal[:5]}"
+
+
+def check_nearly_same_checkpoint(ours: Path | str, theirs: Path | str, before: Path | str) -> None:
+    """Two checkpoints are the same up to rounding, in units of the way there from `before`.
+
+    A few steps only: rounding grows with each, as the weather does.
+    """
+    first, second, start = (checkpoint_values(path) for path in (ours, theirs, before))
+    assert first.keys() == second.keys() == start.keys()
+    off = way = 0.0
+    for key, value in second.items():
+        if np.issubdtype(value.dtype, np.floating):
+            off += float(np.square(first[key] - value).sum())
+            way += float(np.square(start[key] - value).sum())
+        else:
+            np.testing.assert_array_equal(first[key], value, key)
+    assert way > 0.0
+    assert (off / way) ** 0.5 < 0.02, f"{(off / way) ** 0.5:.3g} of the way apart"
