@@ -173,7 +173,7 @@ class TrainingLog(keras.callbacks.Callback):
             self._metrics.write(json.dumps({**line, "wrong": verdict.wrong, "cure": cure}))
             self._announce(f"watchdog: {verdict.wrong}; {cure}")
             if mode == "stop":
-                self._ends = verdict
+                self._ends = self._ends or verdict
 
     def _write_scalars(self, values: dict[str, float]) -> None:
         now, (then, step) = time.monotonic(), self._window

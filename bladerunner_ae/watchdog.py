@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 
 LOOK_EVERY = 10
 
+_PLAYERS = ("encoder", "decoder", "discriminator")
 # Every kind of trouble that can be said once, at a fixed place of the state.
 _ROWS = {
-    **{f"dead_{player}": i for i, player in enumerate(("encoder", "decoder", "discriminator"))},
-    **{
-        f"still_{player}": i + 3 for i, player in enumerate(("encoder", "decoder", "discriminator"))
-    },
+    **{f"dead_{player}": i for i, player in enumerate(_PLAYERS)},
+    **{f"still_{player}": i + 3 for i, player in enumerate(_PLAYERS)},
     "collapse": 6,
     "vanished_latents": 7,
     "discriminator_won": 8,
@@ -141,14 +140,7 @@ class Watchdog:
             )
         vanished = unlike and sample.active_latents == 0
         if self._lasts("vanished_latents", step, vanished, looks=2):
-            found.append(
-                Verdict(
-                    "vanished_latents",
-                    "the latents say nothing about the frame (no number of them differs between "
-                    "unlike frames): the KL term outweighs the rest",
-                    "start over with a lower --kl_weight",
-                )
-            )
+            found.append(_vanished(logs))
         return [verdict for verdict in found if verdict is not None]
 
     def _dead_player(self, step: int, player: str, logs: Mapping[str, float]) -> Verdict | None:
@@ -217,6 +209,18 @@ class Watchdog:
         return True
 
 
+def _vanished(logs: Mapping[str, float]) -> Verdict:
+    rest = sum(logs.get(f"term/{name}", 0.0) for name in ("pixel", "features"))
+    outweighed = logs.get("loss/encoder", math.inf) > 2.0 * rest
+    why = "the KL term outweighs the rest" if outweighed else "the encoder has hardly learnt yet"
+    return Verdict(
+        "vanished_latents",
+        "the latents say nothing about the frame (no number of them differs between unlike "
+        f"frames): {why}",
+        f"start over with a {'lower --kl_weight' if outweighed else 'higher --learning_rate'}",
+    )
+
+
 def not_finite(history: Iterable[tuple[int, Mapping[str, float]]]) -> Verdict | None:
     """Looks for the first log that is NaN or infinite.
 
@@ -258,10 +262,16 @@ def _where_it_began(wrong: Sequence[str], logs: Mapping[str, float]) -> list[str
 
 def _in_order_of_computing(logs: Mapping[str, float]) -> list[str]:
     """Names of logs, causes before effects: latents, terms, losses, gradients."""
-    order = ("latent/", "term/", "loss/", "gradient_norm/")
-    return sorted(
-        logs, key=lambda name: next((i for i, p in enumerate(order) if name.startswith(p)), 9)
-    )
+    kinds = ("latent", "term", "loss", "gradient_norm")
+
+    def place(name: str) -> tuple[int, int]:
+        kind, _, player = name.partition("/")
+        return (
+            kinds.index(kind) if kind in kinds else len(kinds),
+            _PLAYERS.index(player) if player in _PLAYERS else len(_PLAYERS),
+        )
+
+    return sorted(logs, key=place)
 
 
 def _players(logs: Mapping[str, float]) -> list[str]:

@@ -94,6 +94,17 @@ def test_collapse_and_vanished_latents_take_two_samples() -> None:
     assert not any(dog.look_at_sample(step, near, HEALTHY) for step in range(100, 600, 100))
 
 
+@pytest.mark.parametrize(
+    ("kl_part", "cure"), [(0.0, "a higher --learning_rate"), (0.5, "a lower --kl_weight")]
+)
+def test_latents_vanish_for_two_reasons(kl_part: float, cure: str) -> None:
+    """Under a KL term of weight, or because nothing has been learnt yet."""
+    dog, bad = Watchdog(500, new_state()), sample(active_latents=0)
+    logs = {**HEALTHY, "term/pixel": 0.1, "term/features": 0.2, "loss/encoder": 0.3 + kl_part}
+    found = [verdict for step in (10, 20) for verdict in dog.look_at_sample(step, bad, logs)]
+    assert [verdict.cure for verdict in found] == [f"start over with {cure}"]
+
+
 def test_a_film_of_equal_frames_may_come_back_as_equal_frames() -> None:
     dog = Watchdog(500, new_state())
     black = sample(film_variance=0.0, dream_variance=0.0, active_latents=0)
