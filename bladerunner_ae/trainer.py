@@ -212,7 +212,7 @@ def _refuse_unconnected(player: str, variables: list[Any], gradients: list[Any])
 
 def _summary(outcome: Outcome) -> dict[str, tf.Tensor]:
     mean, log_var = outcome.latent
-    spread = tf.math.reduce_variance(mean, axis=0)
+    spread = _variance_over_batch(mean)
     return {
         **{f"loss/{name}": tf.reduce_mean(value) for name, value in outcome.losses.items()},
         **{f"term/{name}": tf.reduce_mean(value) for name, value in outcome.terms.items()},
@@ -221,6 +221,16 @@ def _summary(outcome: Outcome) -> dict[str, tf.Tensor]:
         # Units whose mean varies over the batch (Burda et al. 2016, arXiv:1509.00519, sec. 5.2).
         "latent/active_units": tf.reduce_sum(tf.cast(spread > _ACTIVE_VARIANCE, tf.float32)),
     }
+
+
+def _variance_over_batch(values: tf.Tensor) -> tf.Tensor:
+    """Variance over the examples of all replicas, where each may have but one: [B, ...] -> [...]"""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return tf.math.reduce_variance(values, axis=0)
+    moments = [tf.reduce_mean(values, 0), tf.reduce_mean(tf.square(values), 0)]
+    first, second = context.all_reduce(tf.distribute.ReduceOp.MEAN, moments)
+    return tf.maximum(second - tf.square(first), 0.0)
 
 
 def _clipped(
