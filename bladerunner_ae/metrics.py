@@ -3,7 +3,11 @@
 `docs/evaluation.md` says what each number is good for, and how films are summed up.
 """
 
+import functools
+
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 MSE_FLOOR = 1.0 / 12.0
 """Mean squared error of rounding to whole grey levels. Frames equal to within that count as
@@ -15,7 +19,8 @@ BLACK = 4
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of MS-SSIM's scales, finest first (Wang, Simoncelli & Bovik 2003, section 3.2)."""
 
-_WINDOW = 11
+_WINDOW, _DEVIATION = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
 
 
 def psnr(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
@@ -43,14 +48,8 @@ def ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [B], -1..1, 1 for equal pictures.
     """
-    return tf.image.ssim(
-        original, output, max_val=255, filter_size=ssim_window(*original.shape[1:3])
-    )
-
-
-def ssim_window(height: int, width: int) -> int:
-    """Returns the size of SSIM's window for pictures of this size: 11, or what fits."""
-    return min(_WINDOW, height, width)
+    luminance, contrast = _similarity(*_planes(original, output))
+    return _mean(luminance * contrast)
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
@@ -66,28 +65,101 @@ def ms_ssim_scales(height: int, width: int) -> int:
 
 
 def ms_ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """SSIM over several scales (Wang, Simoncelli & Bovik 2003, equation 7), mean over channels.
+    """SSIM over several scales; see `both_ssim`."""
+    return both_ssim(original, output)[1]
 
-    The product of the contrast and structure terms of every scale, and of the luminance term of
-    the coarsest, each to the power of `SCALE_WEIGHTS`. Where the pictures have room for fewer
-    than five scales, the weights of the first ones are divided by their sum, so that an equal
-    fault on all scales counts the same. Negative terms count as 0.
+
+def both_ssim(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """SSIM, and SSIM over several scales (Wang, Simoncelli & Bovik 2003, equation 7).
+
+    The latter is the product of the contrast and structure terms of every scale, and of the
+    luminance term of the coarsest, each to the power of `SCALE_WEIGHTS`. Where the pictures have
+    room for fewer than five scales, the weights of the first ones are divided by their sum, so
+    that an equal fault on all scales counts the same. Negative terms count as 0.
 
     Args:
         original, output: uint8 [B, H, W, 3].
 
     Returns:
-        float32 [B], 0..1, 1 for equal pictures.
+        (as `ssim`; mean over channels, 0..1, 1 for equal pictures), float32 [B] each.
     """
-    height, width = original.shape[1:3]
-    weights = SCALE_WEIGHTS[: ms_ssim_scales(height, width)]
-    return tf.image.ssim_multiscale(
-        original,
-        output,
-        max_val=255,
-        power_factors=[weight / sum(weights) for weight in weights],
-        filter_size=ssim_window(height, width),
-    )
+    weights = SCALE_WEIGHTS[: ms_ssim_scales(*original.shape[1:3])]
+    pictures = _planes(original, output)
+    single, product = None, 1.0
+    for scale, weight in enumerate(weights, start=1):
+        luminance, contrast = _similarity(*pictures)
+        if single is None:
+            single = _mean(luminance * contrast)
+        term = contrast if scale < len(weights) else luminance * contrast
+        term = tf.nn.relu(tf.reduce_mean(term, axis=[2, 3]))
+        product *= term ** (weight / sum(weights))
+        pictures = tuple(map(_halved, pictures))
+    return single, tf.reduce_mean(product, axis=1)
+
+
+def _planes(*pictures: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W], 0..1, on the CPU.
+
+    A GPU multiplies matrices with ten bits after the point, too few for differences of squares.
+    """
+    with tf.device("CPU:0"):
+        return tuple(
+            tf.transpose(tf.cast(picture, tf.float32), [0, 3, 1, 2]) / 255.0 for picture in pictures
+        )
+
+
+def _similarity(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """SSIM's two factors at every place of the window (Wang et al. 2004, equations 6 and 10-13).
+
+    Args:
+        first, second: float32 [B, 3, H, W], 0..1.
+
+    Returns:
+        (luminance, contrast times structure), float32 [B, 3, H - window + 1, W - window + 1].
+    """
+    with tf.device("CPU:0"):
+        product, squares = first * second, first * first + second * second
+        planes = _blurred(tf.concat([first, second, product, squares], axis=1))
+        mean_1, mean_2, product, squares = tf.split(planes, 4, axis=1)
+        means, mean_squares = 2.0 * mean_1 * mean_2, mean_1 * mean_1 + mean_2 * mean_2
+        luminance = (means + _C1) / (mean_squares + _C1)
+        contrast = (2.0 * product - means + _C2) / (squares - mean_squares + _C2)
+        return luminance, contrast
+
+
+def _blurred(planes: tf.Tensor) -> tf.Tensor:
+    """Weighted means under the window, rows and columns apart: several times as fast as 11 x 11.
+
+    As products of matrices, which a CPU is far better at than at convolutions of single planes.
+    """
+    height, width = planes.shape[2:]
+    window = min(_WINDOW, height, width)
+    rows, columns = (tf.constant(_band(size, window)) for size in (height, width))
+    return tf.matmul(rows, tf.matmul(planes, columns), transpose_a=True)
+
+
+@functools.cache
+def _band(size: int, window: int) -> NDArray[np.float32]:
+    """The window at each of its places: float32 [size, size - window + 1]."""
+    distance = np.arange(window) - (window - 1) / 2.0
+    weights = np.exp(-0.5 * (distance / _DEVIATION) ** 2)
+    band = np.zeros((size, size - window + 1), np.float32)
+    for place in range(size - window + 1):
+        band[place : place + window, place] = weights / weights.sum()
+    return band
+
+
+def _halved(planes: tf.Tensor) -> tf.Tensor:
+    """Means of 2 x 2 pixels; the last row or column of an odd number of them is repeated."""
+    batch, colours, height, width = planes.shape
+    odd = [[0, 0], [0, 0], [0, height % 2], [0, width % 2]]
+    even = tf.pad(planes, odd, "SYMMETRIC")
+    shape = [batch, colours, (height + 1) // 2, 2, (width + 1) // 2, 2]
+    return tf.reduce_mean(tf.reshape(even, shape), axis=[3, 5])
+
+
+def _mean(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(values, axis=[1, 2, 3])
 
 
 def gradient(images: tf.Tensor) -> tf.Tensor:

@@ -205,8 +205,10 @@ class _Pass:
             dreams = system.reconstruct(images)
             numbers = self._numbers[name]
             numbers.put("psnr", index, metrics.psnr(images, dreams))
-            numbers.put("ssim", index, metrics.ssim(images, dreams))
-            numbers.put("ms_ssim", index, metrics.ms_ssim(images, dreams))
+            for metric, values in zip(
+                ("ssim", "ms_ssim"), metrics.both_ssim(images, dreams), strict=True
+            ):
+                numbers.put(metric, index, values)
             numbers.put("sharpness", index, metrics.gradient(dreams), film[0])
             numbers.put("black_level", index, *metrics.black_level(images, dreams))
             within = self._plan.follows[index]

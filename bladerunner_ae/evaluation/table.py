@@ -10,8 +10,8 @@ _COLUMNS = (
     ("rate_bits", "bits", 0),
 )  # fmt: skip
 _PRIOR_COLUMNS = (
-    ("nearest_film", "to nearest frame", 2), ("nearest_sample", "from frame to nearest", 2),
-    ("frechet", "Frechet", 2),
+    ("pictures", "pictures", 0), ("nearest_film", "to nearest frame", 2),
+    ("nearest_sample", "from frame to nearest", 2), ("frechet", "Frechet", 2),
 )  # fmt: skip
 _NONE = "-"
 
