@@ -148,6 +148,8 @@ class TrainConfig:
     warmup_steps: int = 0
     constant_learning_rate: bool = False
     beta_1: float = 0.5
+        evaluate_every: steps between measurements on held out and seen frames
+            (`evaluation/during.py`); 0: none.
     beta_2: float = 0.999
     precision: str = "float32"
     seed: int = 0
@@ -168,12 +170,17 @@ class TrainConfig:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
         for name in ("learning_rate", "discriminator_learning_rate"):
             rate = getattr(self, name)
+    evaluate_every: int = 0
             if rate is not None and not 0.0 < rate < math.inf:
                 raise UsageError(f"--{name} must be above 0, not {rate:g}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if not 0.0 <= self.clip_norm < math.inf:
             raise UsageError(f"--clip_norm must be 0 (never) or above, not {self.clip_norm:g}")
+        if self.evaluate_every < 0:
+            raise UsageError(
+                f"--evaluate_every must be 0 (never) or above, not {self.evaluate_every}"
+            )
         if not 0.0 <= self.ema < 1.0:
             raise UsageError(f"--ema must be 0 (none) to below 1, not {self.ema:g}")
         _check_choices(self)

@@ -43,14 +43,14 @@ class Probes:
 
     def __init__(self, parts: Sequence[FilmPart]) -> None:
         images, held = [], []
-        self._names: list[str] = []
+        self.names: list[str] = []
         for part in parts[:_PROBES]:
             card = part.card
             frames = spread_frames(card.shots(), card.frames, max(_PROBES // len(parts), 1))
             images.append(data.read_images(part.directory, card, frames))
             held.append(~part.kept()[frames])
             film = f"{card.source['name']}, " if len(parts) > 1 else ""
-            self._names += [f"{film}frame {frame}" for frame in frames]
+            self.names += [f"{film}frame {frame}" for frame in frames]
         self.originals = np.concatenate(images)
         self.held = np.concatenate(held)
 
@@ -84,7 +84,7 @@ class Probes:
     def sheet(self, dream: Dream) -> Image.Image:
         """Returns each frame beside its dream."""
         labels = ["held out" if held else "seen" for held in self.held]
-        captions = [f"{name}, {label}" for name, label in zip(self._names, labels, strict=True)]
+        captions = [f"{name}, {label}" for name, label in zip(self.names, labels, strict=True)]
         return make_contact_sheet(
             list(zip(self.originals, dream.pictures, captions, strict=True)), columns=2
         )

@@ -42,7 +42,7 @@ from tfrecords.wording import counted
 
 _TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
                 "clip_norm", "ema", "steps_per_execution", "jit", "watchdog", "checkpoint_every",
-                "sample_every", "log_every")  # fmt: skip
+                "sample_every", "log_every", "evaluate_every")  # fmt: skip
 _OBJECTIVES = "dream, vae, vae_gan, patch_gan, broad2016"
 _MODEL_FLAGS = ("resize", "latent", "latent_channels")
 _WEIGHT_FLAGS = {
@@ -113,6 +113,8 @@ def define_flags() -> None:
     whole("sample_every", None, "Steps between sample pictures.")
     whole("log_every", None, "Steps between log lines.")
     for name, help_text in _WEIGHT_FLAGS.items():
+    whole("evaluate_every", None, "Steps between measurements on held out and seen frames, into "
+          "log.txt, metrics.jsonl and TensorBoard, with prior.png. 0: none.")  # fmt: skip
         number(name, None, help_text)
     flags.DEFINE_bool("overwrite", False, "Delete the run folder's earlier run and start over.")
     flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")

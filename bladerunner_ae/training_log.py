@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from bladerunner_ae import watchdog
 from bladerunner_ae.errors import OutputError
+from bladerunner_ae.evaluation.during import RunEvaluation, describe_values, latent_sheets
 from bladerunner_ae.log_file import LogFile
 from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.probes import Movement, Probes, to_png
@@ -58,6 +59,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._config, self._run, self._manager, self._start = config, run, manager, start
         self._preemption = preemption or Preemption()
         self._probes = Probes(parts)
+        self._evaluation = RunEvaluation(parts) if config.train.evaluate_every else None
         self._step = self._saved = start
         self._unread: list[tuple[int, Mapping[str, Any]]] = []
         self._read_at, self._note = 0.0, ""
@@ -93,6 +95,8 @@ class TrainingLog(keras.callbacks.Callback):
         def due(every: int) -> bool:
             return self._step // every > before // every or self._step == train.steps
 
+        evaluates = self._evaluation is not None and due(train.evaluate_every)
+
         looks = due(LOOK_EVERY)
         writes, samples, saves = map(
             due, (train.log_every, train.sample_every, train.checkpoint_every)
@@ -108,6 +112,9 @@ class TrainingLog(keras.callbacks.Callback):
         if samples:
             with self._preemption.at_once():
                 self._sample(values)
+        if evaluates or self._step == train.steps:
+            with self._preemption.at_once():
+                self._evaluate()
         if saves or self._ends:
             self.save()
         if self._ends:
@@ -212,6 +219,18 @@ class TrainingLog(keras.callbacks.Callback):
         if self._step > self._start:
             facts = self._probes.facts(dream, self._movement.distances())
             self._judge(self._watchdog.look_at_sample(self._step, facts, logs))
+
+    def _evaluate(self) -> None:
+        """Measures the run, if it was asked for, and shows what its latent space holds."""
+        networks = self.model.dreaming
+        if self._evaluation is not None:
+            values = self._evaluation.measure(networks)
+            self._record(values)
+            self._say(describe_values(values))
+        for name, sheet in latent_sheets(networks, self._probes, self._evaluation).items():
+            storage.write_bytes(self._run / name, to_png(sheet))
+            with self._summaries.as_default(step=self._step):
+                tf.summary.image(name.removesuffix(".png"), np.asarray(sheet)[None])
 
     def _announce(self, text: str) -> None:
         """Says something that a person must not miss."""

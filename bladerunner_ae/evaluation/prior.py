@@ -26,6 +26,8 @@ SAMPLES = 512
 REFERENCE = 1024
 """At most so many training frames, evenly spread, are what samples are compared with."""
 
+NORMAL, FITTED = "drawn from N(0, 1)", "drawn from fitted density"
+
 _SEED = 1982
 _DECIMALS = 4
 
@@ -94,10 +96,10 @@ def prior_scores(model: LatentModel, film: FilmFrames, drawn: Drawn) -> Scores:
         "dreams of training frames": model.reconstruct(
             film.training[spread(len(film.training), SAMPLES)]
         ),
-        "drawn from N(0, 1)": drawn.normal,
+        NORMAL: drawn.normal,
     }
     if drawn.fitted is not None:
-        sets["drawn from fitted density"] = drawn.fitted
+        sets[FITTED] = drawn.fitted
     thumbnails, features = small(reference), random_features(reference)
     return {
         name: _score(pictures, thumbnails, features)

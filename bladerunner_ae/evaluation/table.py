@@ -11,7 +11,7 @@ _COLUMNS = (
 )  # fmt: skip
 _PRIOR_COLUMNS = (
     ("pictures", "pictures", 0), ("nearest_film", "to nearest frame", 2),
-    ("nearest_sample", "from frame to nearest", 2), ("frechet", "Frechet", 2),
+    ("nearest_sample", "from frame to nearest", 2), ("frechet", "Frechet", 3),
 )  # fmt: skip
 _NONE = "-"
 
