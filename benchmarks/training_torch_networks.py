@@ -77,9 +77,9 @@ def smallest(model: Json, filters: str, channels: int) -> Shape:
     return channels, model["height"] // depth, model["width"] // depth
 
 
-def half_size(model: Json) -> Shape:
+def linear_size(model: Json) -> Shape:
     """(colours, height, width) at which the linear path works."""
-    return 3, model["height"] // 2, model["width"] // 2
+    return 3, model["height"] // model["linear_pool"], model["width"] // model["linear_pool"]
 
 
 class Encoder(nn.Module):
@@ -101,7 +101,8 @@ class Encoder(nn.Module):
             self.body.add_module("narrow", nn.Conv2d(widths[-1], narrow, 1))
         flat, latent = smallest(model, "filters", narrow or widths[-1]), model["latent_size"]
         self.mean, self.log_var = FlatLinear(flat, latent), FlatLinear(flat, latent)
-        self.linear_code = FlatLinear(half_size(model), latent) if model["linear_path"] else None
+        self.linear_code = FlatLinear(linear_size(model), latent) if model["linear_path"] else None
+        self.pool = model["linear_pool"]
         if self.linear_code is not None:
             self.linear_code.requires_grad_(False)
 
@@ -111,7 +112,7 @@ class Encoder(nn.Module):
         mean, log_var = self.mean(x).float(), self.log_var(x).float()
         if self.linear_code is not None:
             with torch.autocast("cpu", enabled=False):
-                mean = mean + self.linear_code(functional.avg_pool2d(image, 2).flatten(1))
+                mean = mean + self.linear_code(functional.avg_pool2d(image, self.pool).flatten(1))
         return mean, log_var.clamp(*LOG_VAR_RANGE)
 
 
@@ -136,9 +137,9 @@ class Decoder(nn.Module):
             self.body.add_module(f"deconv_{i}_norm", normalisation(model, outputs))
             self.body.add_module(f"deconv_{i}_activation", activation(model))
         self.body.add_module("deconv_0", doubling(model, filters[0], 3))
-        self.linear_picture = None
+        self.linear_picture, self.pool = None, model["linear_pool"]
         if model["linear_path"]:
-            self.linear_picture = FlatLinear(latent, half_size(model))
+            self.linear_picture = FlatLinear(latent, linear_size(model))
             self.linear_picture.requires_grad_(False)
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
@@ -148,8 +149,10 @@ class Decoder(nn.Module):
         if self.linear_picture is None:
             return torch.tanh(x)
         with torch.autocast("cpu", enabled=False):
-            half = self.linear_picture(latent).unflatten(1, self.linear_picture.map_out)
-            return x + functional.interpolate(half, scale_factor=2, mode="bilinear")
+            small = self.linear_picture(latent).unflatten(1, self.linear_picture.map_out)
+            if self.pool == 1:
+                return x + small
+            return x + functional.interpolate(small, scale_factor=self.pool, mode="bilinear")
 
 
 class Discriminator(nn.Module):

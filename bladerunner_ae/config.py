@@ -42,6 +42,8 @@ class ModelConfig:
             0 for none. Dense layers over wide maps dominate a small model's optimizer time.
         linear_path: adds a linear autoencoder beside the convolutions: the film's principal
             components, fitted before training and kept (`linear_path.py`).
+        linear_pool: pixels, in each direction, that the linear path takes as one. 1 keeps all that
+            the components can; each doubling has a quarter of the weights.
         initial_log_var: bias that the log-variance head starts from.
         discriminator_filters: channels of the discriminator's strided convolutions.
         resize: how the decoder doubles a map: "transposed" convolution, or "upsample": the nearest
@@ -69,6 +71,7 @@ class ModelConfig:
     resize: str = "transposed"
     latent: str = "vector"
     latent_channels: int = 0
+    linear_pool: int = 2
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -78,6 +81,11 @@ class ModelConfig:
                 f"frames of {self.height}x{self.width} do not fit {len(self.filters)} halvings: "
                 f"convert the film again with --multiple={divisor}, or give --height and --width "
                 f"as multiples of {divisor}"
+            )
+        if self.linear_pool < 1 or 2 ** len(self.filters) % self.linear_pool:
+            raise UsageError(
+                f"linear_pool must be a power of 2 up to {2 ** len(self.filters)}, not "
+                f"{self.linear_pool}"
             )
         if self.latent == "spatial":
             self._settle_grid()
@@ -140,6 +148,8 @@ class TrainConfig:
             lower the adversarial weight), "stop", "off".
         checkpoint_every, sample_every, log_every: steps between checkpoints, sample pictures and
             log lines.
+        evaluate_every: steps between measurements on held out and seen frames
+            (`evaluation/during.py`); 0: none.
     """
 
     steps: int
@@ -148,8 +158,6 @@ class TrainConfig:
     warmup_steps: int = 0
     constant_learning_rate: bool = False
     beta_1: float = 0.5
-        evaluate_every: steps between measurements on held out and seen frames
-            (`evaluation/during.py`); 0: none.
     beta_2: float = 0.999
     precision: str = "float32"
     seed: int = 0
@@ -162,25 +170,25 @@ class TrainConfig:
     checkpoint_every: int = 500
     sample_every: int = 500
     log_every: int = 20
+    evaluate_every: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "log_every",
                      "steps_per_execution"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if self.evaluate_every < 0:
+            raise UsageError(
+                f"--evaluate_every must be 0 (never) or above, not {self.evaluate_every}"
+            )
         for name in ("learning_rate", "discriminator_learning_rate"):
             rate = getattr(self, name)
-    evaluate_every: int = 0
             if rate is not None and not 0.0 < rate < math.inf:
                 raise UsageError(f"--{name} must be above 0, not {rate:g}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if not 0.0 <= self.clip_norm < math.inf:
             raise UsageError(f"--clip_norm must be 0 (never) or above, not {self.clip_norm:g}")
-        if self.evaluate_every < 0:
-            raise UsageError(
-                f"--evaluate_every must be 0 (never) or above, not {self.evaluate_every}"
-            )
         if not 0.0 <= self.ema < 1.0:
             raise UsageError(f"--ema must be 0 (none) to below 1, not {self.ema:g}")
         _check_choices(self)

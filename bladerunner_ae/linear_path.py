@@ -15,6 +15,7 @@ from bladerunner_ae.config import ModelConfig
 from bladerunner_ae.networks import Networks, linear_block
 
 _SMALLEST_STD = 1e-2
+_ROWS = 4096
 
 
 def initialise_linear_path(
@@ -35,11 +36,11 @@ def initialise_linear_path(
         config: of the networks.
         images: uint8 [n, H, W, 3], n >= 2, frames from all over the film.
     """
-    half = _half_size(images)
+    pictures = _shrunk(images, config.linear_pool)
     if config.latent == "spatial":
-        samples, count = _blocks(half, linear_block(config)), config.latent_channels
+        samples, count = _blocks(pictures, linear_block(config)), config.latent_channels
     else:
-        samples, count = half.reshape(len(half), -1), config.latent_size
+        samples, count = pictures.reshape(len(pictures), -1), config.latent_size
     mean, components, std = principal_components(samples, count)
     scale = np.maximum(std, _SMALLEST_STD * std[0] if std[0] > 0 else 1.0)
     encode = components / scale
@@ -64,23 +65,32 @@ def principal_components(
         samples have no more dimensions, std [count] of the samples along them, falling).
     """
     mean = samples.mean(0)
-    centred = (samples - mean).astype(np.float64)
+    centred = samples - mean
     few = len(samples) <= samples.shape[1]
-    values, vectors = np.linalg.eigh(centred @ centred.T if few else centred.T @ centred)
+    values, vectors = np.linalg.eigh(_products(centred.T if few else centred))
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     real = values > max(values[0], 0.0) * 1e-9
     singular = np.sqrt(np.where(real, values, 1.0))
     components = np.zeros((samples.shape[1], count), np.float32)
-    directions = (centred.T @ vectors) / singular if few else vectors
+    directions = (centred.T @ vectors.astype(np.float32)) / singular if few else vectors
     components[:, : len(values)] = directions * real
     std = np.zeros(count, np.float32)
     std[: len(values)] = singular * real / np.sqrt(len(samples))
     return mean, components, std
 
 
-def _half_size(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _products(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """rows.T @ rows in float64, without all rows in float64 at once."""
+    found = np.zeros((rows.shape[1],) * 2)
+    for i in range(0, len(rows), _ROWS):
+        part = rows[i : i + _ROWS].astype(np.float64)
+        found += part.T @ part
+    return found
+
+
+def _shrunk(images: NDArray[np.uint8], pool: int) -> NDArray[np.float32]:
     parts = [
-        tf.nn.avg_pool2d(pixels.to_float(images[i : i + 256]), 2, 2, "VALID").numpy()
+        tf.nn.avg_pool2d(pixels.to_float(images[i : i + 256]), pool, pool, "VALID").numpy()
         for i in range(0, len(images), 256)
     ]
     return np.concatenate(parts)

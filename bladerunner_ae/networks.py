@@ -18,7 +18,6 @@ from keras import layers
 from bladerunner_ae.config import ModelConfig
 
 LOG_VAR_RANGE = (-12.0, 6.0)
-_LINEAR_POOL = 2
 _GROUPS = 8
 
 
@@ -223,7 +222,7 @@ def _residual_blocks(config: ModelConfig, policy: keras.DTypePolicy, x: Any) -> 
 
 
 def _linear_code(config: ModelConfig, image: Any) -> Any:
-    """A linear map of the half-size picture to the latent: half of a linear autoencoder.
+    """A linear map of the picture to the latent: half of a linear autoencoder.
 
     Of a spatial latent each place gets its own block of the picture and no other.
 
@@ -231,7 +230,9 @@ def _linear_code(config: ModelConfig, image: Any) -> Any:
     weight of 0.0003 as for one of 0.1, would undo the fit in a few steps.
     """
     frozen = {"dtype": "float32", "trainable": False, "name": "linear_code"}
-    x = layers.AveragePooling2D(_LINEAR_POOL, dtype="float32", name="linear_pool")(image)
+    x = image
+    if config.linear_pool > 1:
+        x = layers.AveragePooling2D(config.linear_pool, dtype="float32", name="linear_pool")(x)
     if config.latent == "spatial":
         block = linear_block(config)
         x = layers.Conv2D(config.latent_channels, block, strides=block, **frozen)(x)
@@ -241,7 +242,7 @@ def _linear_code(config: ModelConfig, image: Any) -> Any:
 
 
 def _linear_picture(config: ModelConfig, latent: Any) -> Any:
-    """The other half: a linear map of the latent to a half-size picture, enlarged smoothly."""
+    """The other half: a linear map of the latent to a picture, which is enlarged smoothly."""
     height, width = linear_size(config)
     frozen = {"dtype": "float32", "trainable": False, "name": "linear_picture"}
     if config.latent == "spatial":
@@ -252,19 +253,21 @@ def _linear_picture(config: ModelConfig, latent: Any) -> Any:
     else:
         x = layers.Dense(height * width * 3, **frozen)(latent)
         x = layers.Reshape((height, width, 3), dtype="float32", name="linear_map")(x)
+    if config.linear_pool == 1:
+        return x
     return layers.UpSampling2D(
-        _LINEAR_POOL, interpolation="bilinear", dtype="float32", name="linear_up"
+        config.linear_pool, interpolation="bilinear", dtype="float32", name="linear_up"
     )(x)
 
 
 def linear_block(config: ModelConfig) -> int:
-    """Side of the block of the half-size picture that a place of a spatial latent sees."""
-    return 2 ** len(config.filters) // _LINEAR_POOL
+    """Side of the block of the linear path's picture that a place of a spatial latent sees."""
+    return 2 ** len(config.filters) // config.linear_pool
 
 
 def linear_size(config: ModelConfig) -> tuple[int, int]:
     """(height, width) at which the linear path works."""
-    return config.height // _LINEAR_POOL, config.width // _LINEAR_POOL
+    return config.height // config.linear_pool, config.width // config.linear_pool
 
 
 @keras.saving.register_keras_serializable("bladerunner_ae")

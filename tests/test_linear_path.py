@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bladerunner_ae import pixels
+from bladerunner_ae.errors import UsageError
 from bladerunner_ae.linear_path import initialise_linear_path, principal_components
 from bladerunner_ae.networks import linear_size
 from tests.tiny_training import film_images, tiny_model, tiny_networks
@@ -50,25 +51,27 @@ def test_equal_samples_have_no_components() -> None:
     assert np.isfinite(components).all() and np.isfinite(std).all()
 
 
-def linear_dream(images: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
-    """Returns what the best linear autoencoder of the half-size pictures gives, by numpy alone."""
+def linear_dream(images: NDArray[np.uint8], count: int, pool: int) -> NDArray[np.float32]:
+    """Returns what the best linear autoencoder of the shrunk pictures gives, by numpy alone."""
     floats = images.astype(np.float64) / 127.5 - 1
     n, height, width, _ = floats.shape
-    half = floats.reshape(n, height // 2, 2, width // 2, 2, 3).mean((2, 4)).reshape(n, -1)
-    mean = half.mean(0)
-    rows = np.linalg.svd(half - mean, full_matrices=False)[2][:count]
-    dream = mean + (half - mean) @ rows.T @ rows
-    return dream.reshape(n, height // 2, width // 2, 3).astype(np.float32)
+    small = floats.reshape(n, height // pool, pool, width // pool, pool, 3).mean((2, 4))
+    flat = small.reshape(n, -1)
+    mean = flat.mean(0)
+    rows = np.linalg.svd(flat - mean, full_matrices=False)[2][:count]
+    dream = mean + (flat - mean) @ rows.T @ rows
+    return dream.reshape(small.shape).astype(np.float32)
 
 
+@pytest.mark.parametrize("pool", [1, 2])
 @pytest.mark.parametrize("latent_size", [5, 200])
-def test_networks_start_as_the_best_linear_autoencoder(latent_size: int) -> None:
-    config = tiny_model(latent_size=latent_size)
-    networks = tiny_networks(latent_size=latent_size)
+def test_networks_start_as_the_best_linear_autoencoder(latent_size: int, pool: int) -> None:
+    config = tiny_model(latent_size=latent_size, linear_pool=pool)
+    networks = tiny_networks(latent_size=latent_size, linear_pool=pool)
     images = film_images(24)
     initialise_linear_path(networks, config, images)
     mean, _ = networks.encoder(pixels.to_float(images))
-    expected = linear_dream(images, latent_size)
+    expected = linear_dream(images, latent_size, pool)
     small = networks.decoder.get_layer("linear_picture")(mean).numpy()
     np.testing.assert_allclose(small.reshape(-1, *linear_size(config), 3), expected, atol=2e-3)
     enlarged = keras.ops.image.resize(expected, (config.height, config.width), "bilinear")
@@ -93,3 +96,8 @@ def test_black_frames_only_are_no_trouble() -> None:
     initialise_linear_path(networks, tiny_model(), black)
     mean, _ = networks.encoder(pixels.to_float(black))
     np.testing.assert_array_equal(pixels.to_pixels(networks.decoder(mean)).numpy(), black)
+
+
+def test_a_pool_that_does_not_divide_the_maps_is_refused() -> None:
+    with pytest.raises(UsageError, match="linear_pool must be a power of 2 up to 8, not 3"):
+        tiny_model(linear_pool=3)
