@@ -166,9 +166,11 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def start_workers(flags: Sequence[Mapping[str, Any]]) -> list[subprocess.Popen[str]]:
+def start_workers(
+    flags: Sequence[Mapping[str, Any]], missing: int = 0
+) -> list[subprocess.Popen[str]]:
     """Starts one training command a worker, each with a TF_CONFIG of its own."""
-    jobs = {"worker": [f"localhost:{port}" for port in free_ports(len(flags))]}
+    jobs = {"worker": [f"localhost:{port}" for port in free_ports(len(flags) + missing)]}
     return [
         subprocess.Popen(
             [sys.executable, "-m", "bladerunner_ae.train", *arguments(own)],
@@ -204,10 +206,26 @@ def parallel(records: Path, run: Path, **changes: Any) -> dict[str, Any]:
     return tiny_flags(records, run, **{"strategy": "multi_worker", **changes})
 
 
+@pytest.mark.skipif(signal.getsignal(signal.SIGINT) == signal.SIG_IGN, reason="no Ctrl-C here")
+def test_a_worker_that_waits_in_vain_can_be_stopped(small_records: Path, tmp_path: Path) -> None:
+    (worker,) = start_workers([parallel(small_records, tmp_path / "run")], missing=1)
+    assert worker.stderr is not None
+    line = worker.stderr.readline()
+    assert line.startswith("worker 0 of 2, waiting for localhost:")
+    time.sleep(1.0)
+    worker.send_signal(signal.SIGINT)
+    try:
+        _, err = worker.communicate(timeout=20)
+    finally:
+        worker.kill()
+    assert (worker.returncode, err) == (-signal.SIGINT, "")
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_workers_equal_one(small_records: Path, tmp_path: Path) -> None:
     """Also where gradients are clipped and averages kept; only the chief leaves anything."""
     both, alone = tmp_path / "both", tmp_path / "alone"
-    options = {"steps": 6, "checkpoint_every": 3, "clip_norm": 0.008, "ema": 0.9}
+    options: dict[str, Any] = {"steps": 6, "checkpoint_every": 3, "clip_norm": 0.008, "ema": 0.9}
     flags = parallel(small_records, both, **options)
     errors = finish(start_workers([flags, flags]), 0, 0)
     assert "worker 0 of 2, waiting for localhost:" in errors[0]
@@ -251,7 +269,12 @@ def test_workers_that_are_stopped_or_killed_go_on_to_the_same_weights(
     killed: int, small_records: Path, tmp_path: Path
 ) -> None:
     run, unbroken = tmp_path / "run", tmp_path / "unbroken"
-    options = {"steps": 60, "checkpoint_every": 5, "log_every": 20, "sample_every": 1000}
+    options: dict[str, Any] = {
+        "steps": 60,
+        "checkpoint_every": 5,
+        "log_every": 20,
+        "sample_every": 1000,
+    }
     flags = parallel(small_records, run, **options)
     # Asked to stop, one worker takes the other along.
     workers = start_workers([flags, flags])

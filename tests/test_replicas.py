@@ -94,7 +94,7 @@ def test_passes_that_end_within_a_batch_leave_no_device_without_frames(
     small_records: Path, tmp_path: Path
 ) -> None:
     """40 frames in batches of 24: the second batch holds the end of a pass and the next one's."""
-    options = {"holdout": 0.17, "batch_size": 24, "steps": 5, "checkpoint_every": 2}
+    options: dict[str, Any] = {"holdout": 0.17, "batch_size": 24, "steps": 5, "checkpoint_every": 2}
     for devices in (1, 2):
         train_on(devices, tiny_flags(small_records, tmp_path / str(devices), **options))
     one, two = tmp_path / "1/checkpoints", tmp_path / "2/checkpoints"
