@@ -1,6 +1,7 @@
 """What a film says of itself, and that everything else is turned away with the reason."""
 
 import os
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -119,6 +120,31 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "film.mp4")
     with pytest.raises(InputError, match="is not a file"):
         probe_film(tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize("name", ["Film: A Story.mp4", "file:x.mp4", "c:d.mp4"])
+def test_a_colon_in_a_name_is_no_protocol(
+    name: str, synthetic_film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(synthetic_film, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert probe_film(name).codec == probe_film(synthetic_film).codec
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("film.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"),
+        ("film.ffconcat", "ffconcat version 1.0\nfile {}\n"),
+    ],
+)
+def test_a_list_of_films_is_no_film(
+    name: str, text: str, synthetic_film: Path, tmp_path: Path
+) -> None:
+    convert(synthetic_film, tmp_path / "part.ts", "-c", "copy")
+    (tmp_path / name).write_text(text.format("part.ts"))
+    with pytest.raises(InputError, match="is a list of films, not a film"):
+        probe_film(tmp_path / name)
 
 
 def test_a_film_without_one_whole_frame(synthetic_film: Path, tmp_path: Path) -> None:
