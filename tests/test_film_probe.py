@@ -12,7 +12,7 @@ from PIL import Image
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.probe import probe_film
-from tests.awkward_films import BAD_FILMS, bad_film, convert, cut, film_of
+from tests.awkward_films import BAD_FILMS, bad_film, convert, cut, ffmpeg, film_of
 
 FilmFactory = Callable[..., Path]
 
@@ -44,6 +44,26 @@ def test_rotation_and_the_upright_size(film_factory: FilmFactory, rotation: int)
     assert info.rotation == -rotation % 360
     assert info.stored == ((180, 320) if rotation == 180 else (320, 180))
     assert info.coded == (180, 320)
+
+
+def test_a_slant_is_noted_and_taken_for_the_nearest_right_angle(
+    synthetic_film: Path, tmp_path: Path
+) -> None:
+    film = tmp_path / "slant.mp4"
+    ffmpeg("-display_rotation", "-30", "-i", synthetic_film, "-c", "copy", film)
+    info = probe_film(film)
+    assert info.rotation == 0 and info.stored == probe_film(synthetic_film).stored
+    assert info.notes == [
+        "the film asks to be shown at a slant; its picture is turned by 0 degrees only"
+    ]
+
+
+@pytest.mark.parametrize(("layout", "notes"), [("bgr0", 0), ("bgra", 1)])
+def test_films_that_can_be_transparent(
+    layout: str, notes: int, synthetic_film: Path, tmp_path: Path
+) -> None:
+    film = convert(synthetic_film, tmp_path / "film.mkv", "-an", "-c:v", "ffv1", "-pix_fmt", layout)
+    assert len([n for n in probe_film(film).notes if "can be transparent" in n]) == notes
 
 
 def test_sample_aspect_turns_with_the_picture(film_factory: FilmFactory) -> None:
