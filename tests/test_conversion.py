@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import io
 import os
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -199,6 +200,15 @@ def test_an_output_folder_below_a_file(film_factory: FilmFactory, tmp_path: Path
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"cannot be written to .*file is not a folder"):
         convert(film_factory(frames=24), tmp_path / "file" / "data")
+
+
+def test_a_name_that_is_no_utf8(film_factory: FilmFactory, tmp_path: Path) -> None:
+    film = film_factory(frames=4)
+    strange = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9 noir.mp4"))
+    shutil.copy(film, strange)
+    card = convert_film(plan_conversion(strange, tmp_path / "out", ConversionOptions()))
+    assert card.source["name"] == "caf\ufffd noir.mp4"
+    assert load_card(tmp_path / "out" / film_name(strange)) == card
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a film says of itself, and that everything else is turned away with the reason."""
 
 import os
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.probe import probe_film
-from tests.awkward_films import BAD_FILMS, bad_film, convert, cut, film_of
+from tests.awkward_films import BAD_FILMS, bad_film, convert, cut, ffmpeg, film_of
 
 FilmFactory = Callable[..., Path]
 
@@ -43,6 +44,26 @@ def test_rotation_and_the_upright_size(film_factory: FilmFactory, rotation: int)
     assert info.rotation == -rotation % 360
     assert info.stored == ((180, 320) if rotation == 180 else (320, 180))
     assert info.coded == (180, 320)
+
+
+def test_a_slant_is_noted_and_taken_for_the_nearest_right_angle(
+    synthetic_film: Path, tmp_path: Path
+) -> None:
+    film = tmp_path / "slant.mp4"
+    ffmpeg("-display_rotation", "-30", "-i", synthetic_film, "-c", "copy", film)
+    info = probe_film(film)
+    assert info.rotation == 0 and info.stored == probe_film(synthetic_film).stored
+    assert info.notes == [
+        "the film asks to be shown at a slant; its picture is turned by 0 degrees only"
+    ]
+
+
+@pytest.mark.parametrize(("layout", "notes"), [("bgr0", 0), ("bgra", 1)])
+def test_films_that_can_be_transparent(
+    layout: str, notes: int, synthetic_film: Path, tmp_path: Path
+) -> None:
+    film = convert(synthetic_film, tmp_path / "film.mkv", "-an", "-c:v", "ffv1", "-pix_fmt", layout)
+    assert len([n for n in probe_film(film).notes if "can be transparent" in n]) == notes
 
 
 def test_sample_aspect_turns_with_the_picture(film_factory: FilmFactory) -> None:
@@ -119,6 +140,31 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "film.mp4")
     with pytest.raises(InputError, match="is not a file"):
         probe_film(tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize("name", ["Film: A Story.mp4", "file:x.mp4", "c:d.mp4"])
+def test_a_colon_in_a_name_is_no_protocol(
+    name: str, synthetic_film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(synthetic_film, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert probe_film(name).codec == probe_film(synthetic_film).codec
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("film.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"),
+        ("film.ffconcat", "ffconcat version 1.0\nfile {}\n"),
+    ],
+)
+def test_a_list_of_films_is_no_film(
+    name: str, text: str, synthetic_film: Path, tmp_path: Path
+) -> None:
+    convert(synthetic_film, tmp_path / "part.ts", "-c", "copy")
+    (tmp_path / name).write_text(text.format("part.ts"))
+    with pytest.raises(InputError, match="is a list of films, not a film"):
+        probe_film(tmp_path / name)
 
 
 def test_a_film_without_one_whole_frame(synthetic_film: Path, tmp_path: Path) -> None:

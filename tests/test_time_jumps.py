@@ -23,6 +23,7 @@ from bladerunner_ae.film.sound import plan_sound
 from bladerunner_ae.film.timing import constant_rate
 from bladerunner_ae.film.verify import Verification, read_sound, verify_film
 from bladerunner_ae.film.write import Encoding, PictureWriter
+from tests.awkward_films import ffmpeg
 from tests.synthetic_film import beep_times, flash_times, read_number
 
 FilmFactory = Callable[..., Path]
@@ -260,3 +261,14 @@ def test_a_part_with_other_stream_numbers_is_missed(
     assert numbers == list(range(60))
     assert "streams are numbered differently, is left out" in reader.problem
     assert read(one)[2].problem == read(two)[2].problem == ""
+
+
+def test_sound_that_goes_on_behind_the_picture_is_no_other_recording(
+    film_factory: FilmFactory, tmp_path: Path
+) -> None:
+    film = film_factory("film.ts", frames=24, rate=RATE, height=96, width=160)
+    longer = tmp_path / "longer.ts"
+    ffmpeg("-i", film, "-f", "lavfi", "-i", "sine=d=6", "-map", "0:v", "-map", "1:a", "-c:v",
+           "copy", "-c:a", "mp2", "-b:a", "384k", longer)  # fmt: skip
+    numbers, _, reader = read(longer)
+    assert numbers == list(range(24)) and reader.problem == ""

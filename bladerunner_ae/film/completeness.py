@@ -48,6 +48,7 @@ class Completeness:
         self._promised_end = _promised_end(container)
         self._missing_bytes = missing_bytes(Path(container.name))
         self._packets = self._before_first_key = self._place = 0
+        self._sound_place = self._other_place = 0
         self._key_seen = False
         self._cut_packet = False
         # By stream, in units of its time base: fractions for every packet would take a while.
@@ -69,10 +70,19 @@ class Completeness:
             self._place = max(self._place, packet.pos or 0)
             self._key_seen = self._key_seen or packet.is_keyframe
             self._before_first_key += not self._key_seen
+        elif self._format == "mpegts" and packet.size:
+            self._note_place(packet)
         if time is not None and not (cut and packet.stream is self._stream):
             self._note_end(packet, time + (packet.duration or 0))
         self._cut_packet = self._cut_packet or cut
         return not cut
+
+    def _note_place(self, packet: Packet) -> None:
+        kind, place = packet.stream.type, packet.pos or 0
+        if kind == "audio":
+            self._sound_place = max(self._sound_place, place)
+        elif kind == "video":
+            self._other_place = max(self._other_place, place)
 
     def _note_end(self, packet: Packet, end: int) -> None:
         known = self._ends.get(packet.stream_index)
@@ -113,7 +123,10 @@ class Completeness:
         """Whether much follows behind the picture, as in recordings with other stream numbers."""
         if self._format != "mpegts" or not self._whole or not self._place:
             return ""
-        if self._bytes - self._place < self._bytes * _MUCH_BEHIND:
+        known = self._place
+        if self._other_place <= self._place:  # sound that goes on alone is no other recording
+            known = max(known, self._sound_place)
+        if self._bytes - known < self._bytes * _MUCH_BEHIND:
             return ""
         return (
             f"its picture ends after {100 * self._place // self._bytes} % of the file; what "

@@ -13,6 +13,13 @@ from bladerunner_ae.geometry import Size
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
+# Pillow's modes whose values Pillow would cut off at 255.
+_UNBOUNDED = ("I", "F")
+
+_UNREADABLE = (
+    OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class ImageSequence:
@@ -87,8 +94,13 @@ def read_image(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I;16"):  # Pillow would cut off what is above 255
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            if upright.mode in _UNBOUNDED:
+                raise InputError(
+                    f"{path}: has values of neither 8 nor 16 bits, and does not say which of them "
+                    "is white; save it as a PNG of 8 or 16 bits"
+                )
             picture = np.array(upright.convert("RGB"), np.uint8)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"{path}: cannot be read as an image ({error}); replace or remove it"
         ) from error

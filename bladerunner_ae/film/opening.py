@@ -1,5 +1,6 @@
 """Opens films: here everything that is not one is turned away with one line that says why."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -30,6 +31,9 @@ _OPTIONS = {"correct_ts_overflow": "0"}
 # Demuxers of single pictures and of text art: libav would "play" such files.
 _NOT_FILMS = ("image2", "tty", "_pipe")
 
+# Lists of other files: a list says nothing of whether the films that it names have changed.
+_LISTS = ("hls", "concat", "dash")
+
 
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
@@ -47,7 +51,9 @@ def open_film(path: Path) -> Iterator[InputContainer]:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty; copy or download the film again")
     try:
-        container = av.open(str(path), metadata_errors="replace", options=_OPTIONS)
+        # Absolute: libav takes what is before the colon of "Film: A Story.mp4" for a protocol.
+        where = os.path.abspath(path)
+        container = av.open(where, metadata_errors="replace", options=_OPTIONS)
     except av.FFmpegError as error:
         raise InputError(_why_not_opened(path, error)) from error
     with container:
@@ -56,6 +62,11 @@ def open_film(path: Path) -> Iterator[InputContainer]:
             raise InputError(
                 f"{path}: is not a film ({container.format.long_name}); give a film, or a folder "
                 "of numbered images"
+            )
+        if name.split(",")[0] in _LISTS:
+            raise InputError(
+                f"{path}: is a list of films, not a film ({container.format.long_name}); join what "
+                "it names into one file first"
             )
         yield container
 

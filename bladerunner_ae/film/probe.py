@@ -30,6 +30,9 @@ from bladerunner_ae.geometry import Size
 _DEINTERLACING = "the film is interlaced; one whole frame is made of each pair of fields"
 _NOT_DEINTERLACING = "the film is interlaced; its fields are left as they are"
 
+# PyAV cuts off the angle's fraction.
+_UPRIGHT_DEGREES = 2
+
 
 @dataclass(frozen=True)
 class FilmInfo:
@@ -196,8 +199,11 @@ def _notes(
         notes.append(_DEINTERLACING)
     if _is_mirrored(frame):
         notes.append("the film asks to be shown mirrored; its picture is kept as stored")
+    if abs((frame.rotation + 45) % 90 - 45) > _UPRIGHT_DEGREES:
+        turned = f"its picture is turned by {frame_rotation(frame)} degrees only"
+        notes.append(f"the film asks to be shown at a slant; {turned}")
     if _has_alpha(frame):
-        notes.append("the film is transparent in parts; its colours are kept, as if it were not")
+        notes.append("the film can be transparent; its colours are kept as if it were opaque")
     others = other_pictures(container, stream)
     if others:
         notes.append(

@@ -40,7 +40,8 @@ def source_facts(film: Path) -> dict[str, Any]:
                 digest.update(block)
     refuse_changed(film, stamp)
     return {
-        "name": os.path.basename(os.path.abspath(film)),
+        # JSON cannot hold the bytes of a name that is no UTF-8.
+        "name": os.fsencode(os.path.basename(os.path.abspath(film))).decode("utf-8", "replace"),
         "kind": "images" if film.is_dir() else "film",
         "sha256": digest.hexdigest(),
         **stamp,
