@@ -121,16 +121,20 @@ class Ours:
         return clock.seconds()
 
     def loop(self, count: int, run: str) -> list[float]:
-        """Seconds of `count` steps of training as `bladerunner_ae.train` runs it."""
+        """Seconds of `count` steps of training as `bladerunner_ae.train` runs it.
+
+        They end with one checkpoint and one picture, as every run's last step does.
+        """
         clock, done = Clock(), self.trainer.steps_done
         fit = type(self.trainer).fit
 
         def timed(*args: Any, callbacks: Any, **options: Any) -> Any:
             return fit(self.trainer, *args, callbacks=[*callbacks, clock], **options)
 
-        config = dataclasses.replace(
-            self.config, train=dataclasses.replace(self.config.train, steps=done + count + 1)
+        train = dataclasses.replace(
+            self.config.train, steps=done + count + 1, checkpoint_every=_EVER, sample_every=_EVER
         )
+        config = dataclasses.replace(self.config, train=train)
         self.trainer.fit = timed
         try:
             training.fit(self.trainer, config, [self._records], location(run), done)
