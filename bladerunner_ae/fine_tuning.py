@@ -1,9 +1,9 @@
 """Begins a run with the weights of another one, trained on another film.
 
 What is taken over are the weights of its newest checkpoint, the averages where it kept some, since
-they are what it exports. Optimizers start afresh, at step 0. The linear path is the other film's
-too, unless it is fitted anew; then the convolutions' last layers start at zero again, because they
-had learnt what the old linear path lacks.
+they are what it exports. Optimizers start afresh, at step 0. The linear path is fitted to the new
+film, because the other film's principal components hold it back; then the convolutions' last
+layers start at zero again, because they had learnt what the old linear path lacks.
 """
 
 import dataclasses
@@ -21,13 +21,22 @@ from bladerunner_ae.trainer import Trainer
 from tfrecords.storage import Location, location
 
 
-def fine_tuned(config: RunConfig, source: Location, refit_linear_path: bool) -> RunConfig:
+def fine_tuned(
+    config: RunConfig, source: Location, refit_linear_path: bool | None = None
+) -> RunConfig:
     """Returns the configuration of a run that begins where `source` is.
+
+    Args:
+        config: of the run.
+        source: folder of the other run.
+        refit_linear_path: fit the linear path to this run's films; None: where there is one.
 
     Raises:
         UsageError: the linear path of networks without one is to be fitted.
     """
-    if refit_linear_path and not config.model.linear_path:
+    if refit_linear_path is None:
+        refit_linear_path = config.model.linear_path
+    elif refit_linear_path and not config.model.linear_path:
         raise UsageError(
             f"--refit_linear_path: the networks of --preset={config.preset} have no linear path"
         )

@@ -106,15 +106,16 @@ def define_flags() -> None:
     text("watchdog", None, "About training that goes wrong: warn, act (halve the adversarial "
          "weight when the discriminator has won), stop (with a checkpoint), off.")  # fmt: skip
     text("fine_tune_from", None, "Run folder whose newest weights to begin with.")
-    flags.DEFINE_bool("refit_linear_path", False, "With --fine_tune_from: fit the linear path to "
-                      "this film instead of keeping the other's.")  # fmt: skip
+    flags.DEFINE_bool("refit_linear_path", None, "With --fine_tune_from: fit the linear path to "
+                      "this film, which is the default where there is one; "
+                      "--norefit_linear_path keeps the other film's.")  # fmt: skip
     whole("seed", None, "Seed of weights, data order and noise.")
     whole("checkpoint_every", None, "Steps between checkpoints.")
     whole("sample_every", None, "Steps between sample pictures.")
     whole("log_every", None, "Steps between log lines.")
-    for name, help_text in _WEIGHT_FLAGS.items():
     whole("evaluate_every", None, "Steps between measurements on held out and seen frames, into "
           "log.txt, metrics.jsonl and TensorBoard, with prior.png. 0: none.")  # fmt: skip
+    for name, help_text in _WEIGHT_FLAGS.items():
         number(name, None, help_text)
     flags.DEFINE_bool("overwrite", False, "Delete the run folder's earlier run and start over.")
     flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")
@@ -239,7 +240,7 @@ def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
     from bladerunner_ae.checkpoints import checkpoint_steps
 
     if not values.fine_tune_from:
-        if values.refit_linear_path:
+        if values.refit_linear_path is not None:
             raise UsageError("--refit_linear_path belongs to --fine_tune_from=RUN")
         return config
     source = storage.location(values.fine_tune_from)

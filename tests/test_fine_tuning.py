@@ -86,7 +86,7 @@ def test_an_objective_with_a_discriminator_gets_a_new_one(
 def test_it_starts_better_than_from_scratch_and_stays_so_for_a_while(
     small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:
-    """Without a linear path, as `base` and `large` are; with one, scratch is a good start too."""
+    """Without a linear path, as `base` and `large` are."""
     source_config, source = begin(small_records, tmp_path / "a", linear_path=False, steps=60)
     training.fit(source, source_config, [small_records], tmp_path / "a", 0)
     images = film_images(3)
@@ -126,6 +126,15 @@ def test_the_linear_path_is_the_other_films_unless_it_is_fitted_anew(
     for path in trunk:
         np.testing.assert_allclose(ours[path], theirs[path], atol=1e-6)
         assert np.abs(ours[path] - new[path]).max() > 1e-3
+
+
+def test_the_linear_path_is_fitted_anew_where_there_is_one(
+    small_records: Path, tmp_path: Path
+) -> None:
+    config = tiny_run(tiny_flags(small_records, tmp_path))
+    for ours, fitted in ((config, True), (without_linear_path(config), False)):
+        assert fine_tuned(ours, tmp_path).fine_tune["refit_linear_path"] is fitted
+    assert fine_tuned(config, tmp_path, False).fine_tune["refit_linear_path"] is False
 
 
 def test_a_resumed_run_needs_its_source_no_more(
