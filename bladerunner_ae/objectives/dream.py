@@ -6,7 +6,7 @@
 
 Encoder and decoder share one loss, so one backward pass serves both. Until the adversary starts
 the discriminator is not even run: a step then costs no more than the plain autoencoder's.
-`docs/ablation.md` shows what each ingredient is worth.
+`docs/measured/ablation.md` shows what each ingredient is worth.
 """  # noqa: E501
 
 from collections.abc import Callable
