@@ -41,10 +41,20 @@ def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointMa
     state = tf.train.get_checkpoint_state(str(folder))
     listed = list(state.all_model_checkpoint_paths) if state else []
     if paths and listed != paths:
-        tf.compat.v1.train.update_checkpoint_state(str(folder), paths[-1], paths)
+        # A manager never deletes those that have no time later than this.
+        tf.compat.v1.train.update_checkpoint_state(
+            str(folder),
+            paths[-1],
+            paths,
+            all_model_checkpoint_timestamps=[float(i + 1) for i in range(len(paths))],
+            last_preserved_timestamp=0.0,
+        )
     if isinstance(folder, Path):
         for unfinished in folder.glob("step-*_temp*"):
             shutil.rmtree(unfinished, ignore_errors=True)
+        for data in folder.glob("step-*.data-*"):  # half written, or half deleted
+            if not data.with_name(f"{data.name.split('.')[0]}.index").exists():
+                data.unlink(missing_ok=True)
     return tf.train.CheckpointManager(
         tf.train.Checkpoint(**trainer.checkpoint_parts()),
         str(folder),
@@ -68,7 +78,9 @@ def restore(trainer: Trainer, run: Location) -> int:
         return 0
     newest = checkpoint_path(run, steps[-1])
     try:
-        held = {name.split("/")[0] for name, _ in tf.train.list_variables(newest)}
+        # Not `tf.train.list_variables`, which takes a name in a bucket for a folder.
+        reader = tf.compat.v1.train.NewCheckpointReader(newest)
+        held = {name.split("/")[0] for name in reader.get_variable_to_shape_map()}
         parts = {
             name: part
             for name, part in trainer.checkpoint_parts().items()
