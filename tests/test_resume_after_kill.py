@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bladerunner_ae.checkpoints import checkpoint_steps
+from bladerunner_ae.checkpoints import checkpoint_manager, checkpoint_steps
 from tests.commands import Commands, start
-from tests.tiny_training import arguments, tiny_flags, train_here
+from tests.tiny_training import arguments, tiny_flags, tiny_trainer, train_here
 from tests.training_checks import check_same_checkpoint
 
 Process = subprocess.Popen[str]
@@ -104,3 +105,28 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
         raise AssertionError(f"{error}\n{story}") from None
     files = sorted(path.name for path in (run / "checkpoints").glob("*"))
     assert len(files) == 7, f"three checkpoints of two files and their list, not {files}; {story}"
+
+
+@pytest.mark.parametrize("listed", ["all", "stale", "none"])
+def test_what_a_kill_leaves_half_done_is_tidied_up(listed: str, tmp_path: Path) -> None:
+    """At every moment: while writing, before the list is brought up to date, while deleting."""
+    folder = tmp_path / "checkpoints"
+    trainer = tiny_trainer("vae", run_eagerly=True)
+    manager = checkpoint_manager(trainer, tmp_path)
+    for step in (1, 2, 3, 4):
+        if step == 4 and listed == "stale":
+            shutil.copy(folder / "checkpoint", tmp_path / "earlier")
+        manager.save(checkpoint_number=step)
+    if listed == "stale":
+        shutil.move(tmp_path / "earlier", folder / "checkpoint")
+    elif listed == "none":
+        (folder / "checkpoint").unlink()
+    for orphan in ("step-1.data-00000-of-00001", "step-5.data-00000-of-00001"):
+        shutil.copy(folder / "step-4.data-00000-of-00001", folder / orphan)
+    (folder / "step-5_temp").mkdir()
+    assert checkpoint_steps(tmp_path) == [2, 3, 4]
+    manager = checkpoint_manager(trainer, tmp_path)
+    for step in (5, 6):
+        manager.save(checkpoint_number=step)
+    assert checkpoint_steps(tmp_path) == [4, 5, 6]
+    assert len(list(folder.iterdir())) == 7, sorted(folder.iterdir())
