@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -94,8 +94,22 @@ def write_numbered_film(
     film_id: str = FILM_ID,
 ) -> FilmCard:
     """Writes the pictures of the synthetic film, which tell their numbers; about 1 ms a frame."""
-    with FilmWriter(directory, frames, num_shards) as writer:
-        for index, picture in enumerate(film_pictures(frames, height, width)):
+    pictures = list(film_pictures(frames, height, width))
+    return write_pictures(directory, pictures, num_shards, image_format, film_id)
+
+
+def write_pictures(
+    directory: Path,
+    pictures: Sequence[Picture],
+    num_shards: int = 4,
+    image_format: str = "jpeg",
+    film_id: str = FILM_ID,
+) -> FilmCard:
+    """Writes pictures, uint8 [height, width, 3] each and all of one size, as a film."""
+    height, width = pictures[0].shape[:2]
+    num_shards = min(num_shards, len(pictures))
+    with FilmWriter(directory, len(pictures), num_shards) as writer:
+        for index, picture in enumerate(pictures):
             encoded = encode(picture, image_format)
             pts = PTS_STEP * index - 5
             writer.write(Frame(encoded, image_format, height, width, index, pts, film_id))

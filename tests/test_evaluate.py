@@ -13,9 +13,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae import evaluate
+from bladerunner_ae.evaluation.film import EvaluationOptions, evaluate_film
+from bladerunner_ae.evaluation.table import describe
+from bladerunner_ae.evaluation.vmaf import missing_vmaf
 from tests.commands import Commands, Result
-from tests.small_records import card_maker, write_numbered_film
+from tests.small_records import card_maker, write_numbered_film, write_pictures
 from tests.synthetic_film import film_pictures
+from tests.tiny_training import arguments, tiny_flags
 from tfrecords.card import Shard
 
 FRAMES, HEIGHT, WIDTH = 48, 24, 32
@@ -51,7 +55,7 @@ def expected_psnr() -> NDArray[np.float64]:
 def test_figures_are_means_over_frames_by_label(
     model: Path, small_records: Path, batch_size: int
 ) -> None:
-    result = evaluate.evaluate_film(model, small_records, batch_size)
+    result = evaluate_film(model, small_records, EvaluationOptions(batch_size))
     psnr = expected_psnr()
     assert (result["film"], result["frames"]) == ("film.mp4", FRAMES)
     assert result["groups"].keys() == {"seen", "held out"}
@@ -83,13 +87,63 @@ def test_labels(trained_on: dict[str, Any], labels: list[str]) -> None:
     assert evaluate.frame_labels(card, trained_on).tolist() == labels
 
 
-def test_the_worst_shots_come_first() -> None:
-    shots = [{"first_frame": i, "psnr": 30.0 - i % 7, "label": "seen"} for i in range(7)]
-    groups = {"seen": {"psnr": 27.0, "ssim": 0.9, "frames": 7}}
-    lines = evaluate.describe({"groups": groups, "shots": shots})
-    assert lines[0] == "seen: PSNR 27.00 dB, SSIM 0.900 over 7 frames"
-    assert lines[1].startswith("most forgotten shots: frame 6 (24.0 dB, seen), frame 5 (25.0 dB")
-    assert "frame 1 " not in lines[1]
+def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: Path) -> None:
+    result = evaluate_film(model, small_records, EvaluationOptions(vmaf=False))
+    # Nobody knows how many numbers this model remembers a frame by: no components.
+    assert list(result["baselines"]) == ["mean frame"] and result["prior"] is None
+    assert result["latent_size"] is None and result["groups"]["seen"]["rate_bits"] is None
+    (note,) = result["notes"]
+    assert note.startswith("no latent rate and no samples: ") and "is missing" in note
+    pictures = np.stack(list(film_pictures(FRAMES, HEIGHT, WIDTH))).astype(np.float64)
+    mean = np.rint(pictures[:40].mean(axis=0))
+    error = np.square(pictures - mean).mean((1, 2, 3))
+    psnr = 10 * np.log10(255**2 / error)
+    for label, part in (("seen", psnr[:40]), ("held out", psnr[40:])):
+        found = result["baselines"]["mean frame"][label]["psnr"]
+        assert found == pytest.approx(part.mean(), abs=0.01)
+
+
+def test_a_part_of_the_frames(model: Path, small_records: Path) -> None:
+    options = EvaluationOptions(max_frames=12, vmaf=False, baselines=False)
+    result = evaluate_film(model, small_records, options)
+    assert (result["frames"], result["measured"], result["every"]) == (FRAMES, 12, 4)
+    chosen = [3, 4, 11, 12, 19, 20, 27, 28, 35, 36, 43, 44]
+    expected = expected_psnr()
+    assert result["groups"]["seen"]["psnr"] == pytest.approx(expected[chosen[:10]].mean(), abs=2e-3)
+    assert result["groups"]["held out"]["frames"] == 2
+    assert result["baselines"] == {}
+
+
+def test_a_film_the_model_has_not_seen(model: Path, tmp_path: Path) -> None:
+    write_numbered_film(tmp_path / "film", 6, HEIGHT, WIDTH, film_id="fedcba9876543210")
+    result = evaluate_film(model, tmp_path / "film", EvaluationOptions(vmaf=False))
+    assert list(result["groups"]) == ["unseen film"] and result["baselines"] == {}
+    assert "no baselines and no samples: the model has not seen this film" in result["notes"]
+
+
+def test_the_table() -> None:
+    def shot(number: int) -> dict[str, Any]:
+        return {"first_frame": number, "psnr": 30.0 - number % 7, "label": "seen"}
+
+    figures = {"psnr": 27.0, "ssim": 0.9, "frames": 7, "shots": 1, "vmaf": None}
+    sure = {**figures, "psnr": 12.345, "confidence": {"psnr": [11.0, 13.0], "ssim": None}}
+    lines = describe(
+        {
+            "groups": {"seen": figures},
+            "baselines": {"mean frame": {"seen": sure}, "PCA-3": {"held out": figures}},
+            "shots": [shot(number) for number in range(7)],
+            "notes": ["nothing else"],
+        }
+    )
+    assert lines == [
+        "seen, 7 frames, 1 shot       PSNR dB   SSIM",
+        "  dream                        27.00  0.900",
+        "  mean frame                   12.35  0.900",
+        "    95 %                11.00..13.00",
+        "most forgotten shots: frame 6 (24.0 dB, seen), frame 5 (25.0 dB, seen), "
+        "frame 4 (26.0 dB, seen), frame 3 (27.0 dB, seen), frame 2 (28.0 dB, seen)",
+        "note: nothing else",
+    ]
 
 
 def test_the_command_prints_and_writes(
@@ -98,17 +152,82 @@ def test_the_command_prints_and_writes(
     output, sheet = tmp_path / "deep" / "result.json", tmp_path / "sheets" / "sheet.png"
     result = commands.run(
         "evaluate", f"--model={trained_run[0]}", f"--data={small_records}", f"--output={output}",
-        f"--contact_sheet={sheet}",
+        f"--contact_sheet={sheet}", f"--pictures={tmp_path / 'latent'}",
     )  # fmt: skip
     assert result.code == 0, result.err
     figures = json.loads(output.read_text())
-    assert result.out.splitlines() == evaluate.describe(figures)
+    assert result.out.splitlines() == describe(figures)
     assert figures["groups"]["seen"]["frames"] == 40
     assert figures["groups"]["held out"]["frames"] == 8
     # The linear path alone, fitted to 40 frames, remembers them far better than a grey would.
     assert figures["groups"]["seen"]["psnr"] > 14
     assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "latent").iterdir()) == [
+        "interpolation.png", "prior.png"
+    ]  # fmt: skip
     assert not list(tmp_path.rglob(".*"))
+    assert list(figures["baselines"]) == ["mean frame", "PCA-39"]  # 40 frames span no more
+    exact = figures["baselines"]["PCA-39"]["seen"]
+    assert exact["psnr"] > 50 and exact["ssim"] > 0.99
+    assert exact["sharpness"] == pytest.approx(1.0, abs=0.01)
+    assert exact["flicker"] == pytest.approx(1.0, abs=0.01)
+    still = figures["baselines"]["mean frame"]["seen"]
+    assert still["flicker"] == 0.0 and still["psnr"] < figures["groups"]["seen"]["psnr"]
+    assert figures["latent_size"] == 200 and figures["groups"]["seen"]["rate_bits"] > 0
+    assert still["rate_bits"] is None
+    # One shot of each label: nothing can be said about others.
+    assert set(figures["groups"]["seen"]["confidence"].values()) == {None}
+    scores = figures["prior"]["scores"]
+    assert list(scores) == [
+        "frames held out", "dreams of training frames", "drawn from N(0, 1)",
+        "drawn from fitted density",
+    ]  # fmt: skip
+    if not missing_vmaf():
+        assert exact["vmaf"] > 90 > still["vmaf"]
+        assert figures["vmaf_rows"] == 288 and "VMAF" in result.out
+
+
+def test_without_vmaf_and_baselines(
+    trained_run: tuple[Path, Result], small_records: Path, commands: Commands
+) -> None:
+    result = commands.run(
+        "evaluate", f"--model={trained_run[0]}", f"--data={small_records}", "--vmaf=off",
+        "--nobaselines",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "VMAF" not in result.out and "mean frame" not in result.out
+    assert "drawn from N(0, 1)" in result.out
+    result = commands.run("evaluate", "--model=x", "--data=y", "--vmaf=perhaps")
+    assert result.code == 1 and "<auto|off>" in result.error
+
+
+@pytest.mark.parametrize("kind", ["one frame", "black"])
+def test_films_with_little_in_them(kind: str, tmp_path: Path, commands: Commands) -> None:
+    records, run = tmp_path / "film", tmp_path / "run"
+    if kind == "black":
+        write_pictures(records, np.zeros((10, HEIGHT, WIDTH, 3), np.uint8))
+    else:
+        write_numbered_film(records, 1, HEIGHT, WIDTH)
+    flags = tiny_flags(records, run, steps=2, batch_size=1, evaluate_every=1)
+    result = commands.run("train", *arguments(flags))
+    assert result.code == 0, result.err
+    assert "no frames are held out, seen psnr" in (run / "log.txt").read_text()
+    assert (run / "prior.png").is_file() and (run / "interpolation.png").is_file()
+    result = commands.run(
+        "evaluate", f"--model={run}", f"--data={records}", f"--output={tmp_path / 'e.json'}",
+        f"--pictures={tmp_path / 'pictures'}",
+    )  # fmt: skip
+    assert result.code == 0 and "RuntimeWarning" not in result.err, result.err
+    assert "note: no shots were held out" in result.out
+    figures = json.loads((tmp_path / "e.json").read_text())
+    seen = figures["groups"]["seen"]
+    assert seen["flicker"] is None  # there is no change to compare with
+    assert figures["baselines"]["mean frame"]["seen"]["psnr"] > 50
+    assert (tmp_path / "pictures" / "prior.png").is_file()
+    if kind == "black":
+        assert seen["sharpness"] is None and seen["psnr"] > 20
+    else:
+        assert seen["frames"] == 1 and seen["sharpness"] > 0
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path, small_records: Path, commands: Commands) -> None:

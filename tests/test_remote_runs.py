@@ -13,7 +13,8 @@ import pytest
 from bladerunner_ae import log_file, training
 from bladerunner_ae.autoencoder import find_saved_model, load_autoencoder
 from bladerunner_ae.errors import InputError, OutputError
-from bladerunner_ae.evaluate import evaluate_film, write_contact_sheet
+from bladerunner_ae.evaluate import write_contact_sheet
+from bladerunner_ae.evaluation.film import evaluate_film
 from bladerunner_ae.log_file import LogFile
 from bladerunner_ae.publishing import publish
 from bladerunner_ae.run_folder import load_config, open_run, writing

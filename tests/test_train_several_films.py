@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.evaluate import frame_labels
+from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.run_folder import load_config
 from bladerunner_ae.saved_models import load_model_card
 from tests.commands import Commands
