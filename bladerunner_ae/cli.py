@@ -67,6 +67,7 @@ def run_with_arguments(main: Callable[[list[str]], int | None]) -> None:
 
 def _start(main: Callable[[list[str]], int | None], module_name: str) -> None:
     quiet_tensorflow()
+    use_onednn()
     module = sys.modules[module_name]
     arguments = sys.argv[1:]
     if _HELP.intersection(arguments):
@@ -186,6 +187,15 @@ def quiet_tensorflow() -> None:
     """Hides the log lines of TensorFlow's native code. Must run before TensorFlow is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+def use_onednn() -> None:
+    """Turns oneDNN's kernels on, which TensorFlow leaves off on processors without AVX-512 VNNI.
+
+    There a step of `preview` takes three quarters of the processor's time with them. Must run
+    before TensorFlow is imported; a value that is already set stays.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def version_text() -> str:

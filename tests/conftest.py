@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from bladerunner_ae.cli import use_onednn
 from tests.commands import Commands, Result
 from tests.small_records import write_numbered_film
 from tests.synthetic_film import make_film
+
+# As commands do, with whose results those of this process are compared to the bit.
+use_onednn()
 
 
 def pytest_collection_finish() -> None:
