@@ -119,3 +119,28 @@ def test_what_is_no_film_is_one_line(tmp_path: Path, name: str) -> None:
     assert len(errors) == 1
     assert name in errors[0]
     assert "Traceback" not in done.stderr
+
+
+def test_a_training_that_was_told_to_stop_ends_the_film_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends with exit code 0, its checkpoint written, but there is no model to go on with."""
+    from tools import make_film as command
+
+    done: list[str] = []
+
+    def run(title: str, arguments: list[str], again: bool = False) -> str:
+        done.append(title[:3])
+        return ""
+
+    monkeypatch.setattr(command, "_run", run)
+    monkeypatch.setattr(command, "_only_records", lambda folder: folder)
+    monkeypatch.setattr(command, "_key", lambda job, data: "key")
+    job = command.Job(film=tmp_path / "film.mp4", folder=tmp_path / "out", preset="preview",
+                      steps=3, holdout=0.0, holdout_seconds=0.0, max_height=None,
+                      overwrite=False)  # fmt: skip
+    with pytest.raises(SystemExit) as stopped:
+        command.make_film(job)
+    assert stopped.value.code == 143
+    assert done == ["1/4", "2/4"]
+    assert "stopped before its end; the same command goes on" in capsys.readouterr().err

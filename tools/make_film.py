@@ -18,6 +18,7 @@ Examples:
 """
 
 import os
+import signal
 import sys
 
 if __package__ in (None, ""):  # runs without installation too
@@ -48,6 +49,7 @@ _TOOLS = Path(__file__).resolve().parent
 _RESULT = "result.json"
 _BAD_INPUT = InputError.exit_code
 _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
+_STOPPED = 128 + signal.SIGTERM
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; beyond this height the player enlarges it as well.
 _LARGEST_HEIGHT = 720
@@ -153,6 +155,9 @@ def make_film(job: Job) -> str:
     if result is None:
         (job.folder / _RESULT).unlink(missing_ok=True)
         _run("2/4 the network watches the film", job.train(data), again=not from_start)
+        if not (job.run / "export" / "autoencoder").is_dir():  # it was told to stop, and did
+            print("training was stopped before its end; the same command goes on", file=sys.stderr)
+            raise SystemExit(_STOPPED)
         clock.append(time.monotonic())
         _run("3/4 what it remembers", job.evaluate(data))
         clock.append(time.monotonic())
