@@ -1,0 +1,58 @@
+"""The ablation's tables follow from its runs' files; every variant is a run that can be started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks import ablation
+from benchmarks.ablation_table import tables
+from bladerunner_ae.objectives import make_objective
+from bladerunner_ae.train import _WEIGHT_FLAGS
+
+
+def result(variant: str, seed: int, psnr: float, **more: Any) -> dict[str, Any]:
+    groups = {"seen": {"psnr": 33.0}, "held out": {"psnr": psnr, "sharpness": 0.9}}
+    return {"variant": variant, "seed": seed, "steps": 500, "groups": groups, "watchdog": [],
+            "train_cpu_seconds": 300.0, "baselines": {"PCA": {"held out": {"psnr": 29.75}}},
+            "prior": None, **more}  # fmt: skip
+
+
+def row(text: str, start: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.startswith(f"| {start}"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_holds_medians_and_spreads() -> None:
+    results = [result("dream", seed, psnr) for seed, psnr in enumerate((28.0, 30.5, 29.0))]
+    results.append(result("vae", 0, 27.0, watchdog=["collapse"]))
+    text = tables(results, {"dream": "the default", "vae": "pixels alone", "r1": "not run"})
+    heads = row(text, "variant")
+    dream = dict(zip(heads, row(text, "**dream**"), strict=True))
+    assert dream["seeds"] == "3"
+    assert dream["held out PSNR"] == "29.00 (2.50)"
+    assert dream["seen PSNR"] == "33.00 (0.00)"
+    assert dream["VMAF"] == "-"
+    assert dream["watchdog"] == "quiet"
+    vae = dict(zip(heads, row(text, "**vae**"), strict=True))
+    assert (vae["held out PSNR"], vae["watchdog"]) == ("27.00", "collapse")
+    assert "r1" not in text
+    baseline = dict(zip(heads, row(text, "PCA"), strict=True))
+    assert (baseline["held out PSNR"], baseline["seeds"]) == ("29.75", "-")
+
+
+@pytest.mark.parametrize("name", sorted(ablation.VARIANTS))
+def test_every_variant_is_an_objective_with_weights_that_it_has(name: str) -> None:
+    flags = dict(flag.removeprefix("--").split("=") for flag in ablation.VARIANTS[name][0])
+    objective = flags.pop("objective")
+    weights = {key: float(value) for key, value in flags.items() if key in _WEIGHT_FLAGS}
+    made = make_objective(objective, weights)
+    for key, value in weights.items():
+        assert value != getattr(make_objective(objective), key), "a variant that changes nothing"
+        assert getattr(made, key) == value
+
+
+def test_an_unknown_variant_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablation.main(["--variants=dream,dreams", "--table"]) == 1
+    assert "error: --variants=dreams: choose from dream," in capsys.readouterr().err
