@@ -194,8 +194,6 @@ def finish(workers: Sequence[subprocess.Popen[str]], *codes: int) -> list[str]:
     errors = [err for _, err in outputs]
     assert [worker.returncode for worker in workers] == list(codes), errors
     assert not any("Traceback" in err for err in errors), errors
-    # When a worker is lost, TensorFlow's native code says so too, and nothing can keep it from it.
-    assert not any("WARNING" in err for err in errors) or any(codes), errors
     for (out, _), worker in zip(outputs[1:], workers[1:], strict=True):
         assert out == "", f"worker {worker.pid} wrote something"
     return errors
