@@ -100,7 +100,13 @@ def measure_torch(values: Any) -> Json:
     """Our step and PyTorch's, in turns: each variant has turns with ours beside it."""
     if not values.torch_python:
         raise UsageError("--only=torch needs --torch_python, an interpreter with torch and numpy")
-    return {preset: _against_torch(values, preset) for preset in values.presets}
+    found = {}
+    for preset in values.presets:
+        try:
+            found[preset] = _against_torch(values, preset)
+        except WorkerError as error:
+            say(f"{preset}: {error}")
+    return found
 
 
 def _against_torch(values: Any, preset: str) -> Json:

@@ -10,11 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bladerunner_ae.errors import InputError
+
 _HERE = Path(__file__).resolve().parent
 Json = dict[str, Any]
 
 
-class WorkerError(Exception):
+class WorkerError(InputError):
     """A process ended, or took too long; says what it said last."""
 
 
