@@ -1,5 +1,6 @@
 """A run from its configuration to its weights: build, restore, start, fit, export."""
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -85,9 +86,18 @@ def rate_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
     return (
         f"--steps was {earlier.train.steps} and is {config.train.steps} now: the learning rate's "
         f"cosine ends there, so from step {start} on it is {float(after(start)):.3g} instead of "
-        f"{float(before(start)):.3g}, and weights differ from those of a run begun with "
-        f"--steps={config.train.steps}"
+        f"{float(before(start)):.3g}{_moved_start(earlier, config)}, and weights differ "
+        f"from those of a run begun with --steps={config.train.steps}"
     )
+
+
+def _moved_start(earlier: RunConfig, config: RunConfig) -> str:
+    """Says where an adversary that waits for a part of the run comes in now."""
+    part = config.weights.get("adversarial_start")
+    if not part:
+        return ""
+    steps = [math.ceil(part * c.train.steps) for c in (earlier, config)]
+    return f", the adversary comes in at step {steps[1]} instead of {steps[0]}"
 
 
 def film_parts(config: RunConfig, records: Sequence[storage.AnyPath]) -> list[FilmPart]:

@@ -1,9 +1,15 @@
 """Schedules at their corners and between."""
 
+import dataclasses
+
 import pytest
 import tensorflow as tf
 
 from bladerunner_ae import schedules
+from bladerunner_ae.objectives import make_objective
+from bladerunner_ae.run_folder import RunConfig
+from bladerunner_ae.training import rate_change
+from tests.tiny_training import tiny_model, tiny_train
 
 
 @pytest.mark.parametrize(
@@ -13,3 +19,19 @@ from bladerunner_ae import schedules
 )  # fmt: skip
 def test_ramp(progress: float, start: float, end: float, expected: float) -> None:
     assert float(schedules.ramp(tf.constant(progress), start, end)) == pytest.approx(expected)
+
+
+def run_of(steps: int, objective: str) -> RunConfig:
+    weights = dataclasses.asdict(make_objective(objective))  # type: ignore[call-overload]
+    train = tiny_train(steps=steps, constant_learning_rate=False)
+    return RunConfig("preview", objective, weights, tiny_model(), train, films=[], reading={})
+
+
+def test_other_steps_move_the_adversary_and_say_so() -> None:
+    weights = {"adversarial_start": 0.6}
+    earlier, now = (dataclasses.replace(r, weights=weights)
+                    for r in (run_of(500, "dream"), run_of(2000, "dream")))  # fmt: skip
+    told = rate_change(earlier, now, 400)
+    assert "--steps was 500 and is 2000 now" in told
+    assert "the adversary comes in at step 1200 instead of 300" in told
+    assert "adversary" not in rate_change(run_of(500, "vae"), run_of(2000, "vae"), 400)
