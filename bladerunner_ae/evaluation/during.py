@@ -85,8 +85,7 @@ class RunEvaluation:
             for label, figures in groups.items()
             for metric in METRICS
         }
-        drawn = self.draw(model)
-        scores = prior.prior_scores(model, self._film(), drawn)
+        scores = prior.compare(self.draw(model).sets(), self._film())
         for name, title in (("normal", prior.NORMAL), ("fitted", prior.FITTED)):
             values[f"evaluate/frechet_{name}"] = scores[title]["frechet"]
             values[f"evaluate/nearest_{name}"] = scores[title]["nearest_film"]

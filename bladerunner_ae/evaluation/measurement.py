@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae import metrics
-from bladerunner_ae.evaluation.latents import LatentModel
+from bladerunner_ae.evaluation.latents import LatentModel, Latents
 from bladerunner_ae.evaluation.rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.vmaf import VmafMeter
 from bladerunner_ae.geometry import Size
@@ -199,10 +199,15 @@ class _Pass:
 
     def add(self, images: Pictures, index: NDArray[np.int64]) -> None:
         film = (metrics.gradient(images).numpy(), self._change("", images))
-        if self._plan.latents is not None:
-            self._add_posterior(self._plan.latents, images, index)
+        latents, mean = self._plan.latents, None
+        if latents is not None:
+            mean, log_var = latents.encode(images)
+            self._add_posterior(mean, log_var, index)
         for name, system in self._plan.systems.items():
-            dreams = system.reconstruct(images)
+            if system is latents and mean is not None:
+                dreams = latents.decode(mean)
+            else:
+                dreams = system.reconstruct(images)
             numbers = self._numbers[name]
             numbers.put("psnr", index, metrics.psnr(images, dreams))
             for metric, values in zip(
@@ -221,10 +226,7 @@ class _Pass:
         self._last[name] = images[-1:].copy()
         return metrics.change(before, images).numpy()
 
-    def _add_posterior(
-        self, latents: LatentModel, images: Pictures, index: NDArray[np.int64]
-    ) -> None:
-        mean, log_var = latents.encode(images)
+    def _add_posterior(self, mean: Latents, log_var: Latents, index: NDArray[np.int64]) -> None:
         bits = kl_bits(mean, log_var)
         self._numbers[next(iter(self._plan.systems))].put("rate_bits", index, bits)
         labels = self._plan.labels[index]

@@ -5,6 +5,7 @@ from the density fitted to the film's latents afterwards (`density.py`). Samples
 frames that the film really has; `docs/evaluation.md` says what the scores can and cannot tell.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,11 @@ class Drawn:
     normal: Pictures
     fitted: Pictures | None = None
 
+    def sets(self) -> dict[str, Pictures]:
+        """Returns name -> pictures of those that were drawn."""
+        found = {NORMAL: self.normal}
+        return found if self.fitted is None else {**found, FITTED: self.fitted}
+
 
 def draw(model: LatentModel, film: FilmFrames, count: int = SAMPLES) -> Drawn:
     """Draws pictures both ways; the same for the same weights and frames."""
@@ -76,30 +82,40 @@ def draw_normal(model: LatentModel, count: int = SAMPLES) -> Drawn:
 
 
 def prior_scores(model: LatentModel, film: FilmFrames, drawn: Drawn) -> Scores:
+    """Compares what a model draws with the film, and with sets that tell what to expect.
+
+    Args:
+        model: that drew.
+        film: frames.
+        drawn: what `draw` gave.
+
+    Returns:
+        As `compare`, of frames held out (if any), the model's dreams of training frames, and both
+        kinds of samples.
+    """
+    references = {
+        "frames held out": film.held_out[spread(len(film.held_out), SAMPLES)],
+        "dreams of training frames": model.reconstruct(
+            film.training[spread(len(film.training), SAMPLES)]
+        ),
+    }
+    return compare({**references, **drawn.sets()}, film)
+
+
+def compare(sets: Mapping[str, Pictures], film: FilmFrames) -> Scores:
     """Compares sets of pictures with the film's training frames.
 
     Args:
-        model: that drew them.
+        sets: name -> uint8 [n, H, W, 3]; empty ones are left out.
         film: frames.
-        drawn: what `draw` gave.
 
     Returns:
         Name of the set -> {"pictures": how many, "nearest_film": mean distance of each to the most
         similar training frame, "nearest_sample": mean distance of each training frame to the most
         similar one of them (both as of `features.nearest_distances`), "frechet": or None for a
-        single picture}. The sets are frames held out (if any), the model's dreams of training
-        frames, and both kinds of samples.
+        single picture}.
     """
     reference = film.training[spread(len(film.training), REFERENCE)]
-    sets = {
-        "frames held out": film.held_out[spread(len(film.held_out), SAMPLES)],
-        "dreams of training frames": model.reconstruct(
-            film.training[spread(len(film.training), SAMPLES)]
-        ),
-        NORMAL: drawn.normal,
-    }
-    if drawn.fitted is not None:
-        sets[FITTED] = drawn.fitted
     thumbnails, features = small(reference), random_features(reference)
     return {
         name: _score(pictures, thumbnails, features)
