@@ -219,7 +219,7 @@ PRESETS: dict[str, Preset] = {
     "preview": Preset(
         pixels=72 * 128,
         multiple=8,
-        objective="vae",
+        objective="dream",
         model={
             "filters": (24, 48, 96),
             "kernel_size": 4,
@@ -228,6 +228,7 @@ PRESETS: dict[str, Preset] = {
             "residual_blocks": 1,
             "bottleneck_channels": 32,
             "linear_path": True,
+            "linear_pool": 1,
             "initial_log_var": -4.0,
             "discriminator_filters": (24, 48, 96),
         },

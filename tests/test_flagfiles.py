@@ -9,7 +9,11 @@ from tests.small_records import write_numbered_film
 
 ROOT = Path(__file__).resolve().parent.parent
 PLANS = {
-    "preview": ((72, 128), "preset preview, objective vae, 500 steps of 32 frames"),
+    "preview": ((72, 128), "preset preview, objective dream, 500 steps of 32 frames"),
+    **{
+        name: ((72, 128), f"preset preview, objective {name}, 500 steps of 32 frames")
+        for name in ("vae", "vae_gan", "patch_gan")
+    },
     "blade_runner": ((144, 256), "preset base, objective vae_gan, 84240 steps of 12 frames"),
     "broad2016": ((144, 256), "preset base, objective broad2016, 84240 steps of 12 frames"),
 }
