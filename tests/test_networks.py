@@ -71,13 +71,13 @@ def test_a_grid_and_upsampling_need_fewer_weights() -> None:
     down = convolution(4, 3, 24) + convolution(4, 24, 48) + convolution(4, 48, 96)
     up = convolution(3, 96, 48) + convolution(3, 48, 24) + convolution(3, 24, 3)
     counts = {name: model.count_params() for name, model in players.items()}
-    assert counts["encoder"] == down + residual + 2 * convolution(1, 96, 6) + convolution(4, 3, 6)
-    assert counts["decoder"] == convolution(1, 6, 96) + residual + up + dense(6, 4 * 4 * 3)
+    assert counts["encoder"] == down + residual + 2 * convolution(1, 96, 6) + convolution(8, 3, 6)
+    assert counts["decoder"] == convolution(1, 6, 96) + residual + up + dense(6, 8 * 8 * 3)
 
 
 def test_preview_is_small_enough_for_a_laptop() -> None:
     players = networks_of("preview", 72, 128).players()
-    small, picture = 9 * 16 * 32, 36 * 64 * 3
+    small, picture = 9 * 16 * 32, 72 * 128 * 3
     residual = 2 * convolution(3, 96, 96)
     down = convolution(4, 3, 24) + convolution(4, 24, 48) + convolution(4, 48, 96)
     up = convolution(4, 96, 48) + convolution(4, 48, 24) + convolution(4, 24, 3)
