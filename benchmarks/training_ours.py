@@ -35,8 +35,9 @@ import keras
 import tensorflow as tf
 
 from bladerunner_ae import pixels, strategies, training
-from bladerunner_ae.config import PRESETS, ModelConfig, TrainConfig, to_json
+from bladerunner_ae.config import ModelConfig, TrainConfig, to_json
 from bladerunner_ae.objectives import Batch, make_objective
+from bladerunner_ae.presets import PRESETS
 from bladerunner_ae.run_folder import RunConfig
 from tfrecords.card import load_card
 from tfrecords.reader import mixed_frames

@@ -1,4 +1,4 @@
-"""What a run is made of, as frozen dataclasses: presets, JSON round trip, comparison.
+"""What a run is made of, as frozen dataclasses: JSON round trip, comparison.
 
 Flags become these values in `main` and nowhere else; nothing below ever sees a flag.
 """
@@ -194,88 +194,9 @@ class TrainConfig:
         _check_choices(self)
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A named starting point: networks, training and the raster they are meant for.
-
-    Attributes:
-        pixels: about how many pixels a frame should have.
-        multiple: what height and width must be multiples of.
-        objective: name in `objectives.REGISTRY`.
-        model: keyword arguments of `ModelConfig` beside height and width.
-        train: keyword arguments of `TrainConfig`.
-        description: one line for people.
-    """
-
-    pixels: int
-    multiple: int
-    objective: str
-    model: Mapping[str, Any]
-    train: Mapping[str, Any]
-    description: str
-
-
-PRESETS: dict[str, Preset] = {
-    "preview": Preset(
-        pixels=72 * 128,
-        multiple=8,
-        objective="dream",
-        model={
-            "filters": (24, 48, 96),
-            "kernel_size": 4,
-            "activation": "silu",
-            "normalization": "none",
-            "residual_blocks": 1,
-            "bottleneck_channels": 32,
-            "linear_path": True,
-            "linear_pool": 1,
-            "initial_log_var": -4.0,
-            "discriminator_filters": (24, 48, 96),
-        },
-        train={
-            "steps": 500,
-            "batch_size": 32,
-            "learning_rate": 1e-3,
-            "warmup_steps": 100,
-            "beta_1": 0.9,
-            "beta_2": 0.99,
-            "checkpoint_every": 100,
-            "sample_every": 100,
-        },
-        description="72x128, minutes on two CPU cores",
-    ),
-    "base": Preset(
-        pixels=144 * 256,
-        multiple=16,
-        objective="vae_gan",
-        model={},
-        train={"steps": 84_240, "batch_size": 12, "checkpoint_every": 1000, "sample_every": 1000},
-        description="144x256, the paper's widths, 75.7 M parameters, for a GPU",
-    ),
-    "large": Preset(
-        pixels=288 * 512,
-        multiple=32,
-        objective="vae_gan",
-        model={
-            "filters": (40, 80, 160, 320, 640),
-            "discriminator_filters": (40, 80, 160, 320, 640),
-        },
-        train={"steps": 84_240, "batch_size": 12, "checkpoint_every": 1000, "sample_every": 1000},
-        description="288x512, twice the raster of base, for a large GPU",
-    ),
-}
-
-
 def _either(choices: tuple[str, ...]) -> str:
     """("a", "b", "c") -> "a, b or c"."""
     return f"{', '.join(choices[:-1])} or {choices[-1]}"
-
-
-def preset(name: str) -> Preset:
-    """Returns the preset called `name`; raises `UsageError` that lists those there are."""
-    if name not in PRESETS:
-        raise UsageError(f"--preset={name}: choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
 
 
 def to_json(config: Any) -> dict[str, Any]:

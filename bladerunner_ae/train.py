@@ -32,6 +32,7 @@ from typing import Any
 from absl import flags
 
 from bladerunner_ae import config as configuration
+from bladerunner_ae import presets
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
@@ -80,7 +81,7 @@ def define_flags() -> None:
     text("data_service", "", "grpc://HOST:PORT of a tf.data service that reads and decodes.")
     text("model_dir", None, "Run folder; made if need be, gone on with if it exists.",
          required=True)  # fmt: skip
-    text("preset", "preview", f"Starting point: {', '.join(configuration.PRESETS)}.")
+    text("preset", "preview", f"Starting point: {', '.join(presets.PRESETS)}.")
     text("objective", None, f"Who learns from what: {_OBJECTIVES}. Default: the preset's.")
     text("resize", None, "How the decoder doubles a map: transposed (convolution), or upsample: "
          "nearest pixel, then a convolution, which makes no checkerboards.")  # fmt: skip
@@ -138,7 +139,7 @@ def run_config(values: Any) -> Any:
             f"--holdout_seconds={values.holdout_seconds:g} says how long the runs held out are, "
             "--holdout=0.1 how much of the film; give both"
         )
-    preset = configuration.preset(values.preset)
+    preset = presets.preset(values.preset)
     weights_of_films = _data_weights(values.data_weights, len(values.data))
     parts = [
         FilmPart(directory, load_card(directory), weight=weight)

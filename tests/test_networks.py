@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae import pixels
-from bladerunner_ae.config import PRESETS, ModelConfig
+from bladerunner_ae.config import ModelConfig
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.networks import LOG_VAR_RANGE, Networks, build_networks
+from bladerunner_ae.presets import PRESETS
 from tests.tiny_training import film_images, tiny_networks, weights_of
 
 NORMALIZATIONS = ["none", "group"]

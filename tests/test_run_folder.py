@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bladerunner_ae import run_folder
-from bladerunner_ae.config import PRESETS, ModelConfig, TrainConfig, from_json, preset, to_json
+from bladerunner_ae.config import ModelConfig, TrainConfig, from_json, to_json
 from bladerunner_ae.errors import InputError, OutputError, UsageError
+from bladerunner_ae.presets import PRESETS, preset
 from bladerunner_ae.run_folder import RunConfig, load_config, open_run, write_json
 from tfrecords.errors import RecordsError
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from bladerunner_ae import strategies
 from bladerunner_ae.autoencoder import load_autoencoder
-from bladerunner_ae.config import PRESETS
 from bladerunner_ae.conversion import convert_film, plan_conversion
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.film.decode import FrameReader
 from bladerunner_ae.objectives import Batch, make_objective
+from bladerunner_ae.presets import PRESETS
 from bladerunner_ae.trainer import Trainer, make_optimizer
 from tests import training_checks
 from tests.commands import Commands, Result

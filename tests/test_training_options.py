@@ -13,9 +13,10 @@ from bladerunner_ae import training
 from bladerunner_ae.autoencoder import load_autoencoder
 from bladerunner_ae.averages import WeightAverages
 from bladerunner_ae.checkpoints import restore
-from bladerunner_ae.config import PRESETS, ModelConfig
+from bladerunner_ae.config import ModelConfig
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.networks import build_networks
+from bladerunner_ae.presets import PRESETS
 from bladerunner_ae.trainer import make_schedule
 from tests import training_checks
 from tests.tiny_training import (

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from bladerunner_ae import train, training
 from bladerunner_ae.checkpoints import restore
-from bladerunner_ae.config import PRESETS, ModelConfig, TrainConfig
+from bladerunner_ae.config import ModelConfig, TrainConfig
 from bladerunner_ae.networks import Networks, build_networks
 from bladerunner_ae.objectives import REGISTRY, make_objective
+from bladerunner_ae.presets import PRESETS
 from bladerunner_ae.run_folder import RunConfig, open_run
 from bladerunner_ae.trainer import Trainer
 from tests.synthetic_film import film_pictures

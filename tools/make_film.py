@@ -38,7 +38,7 @@ from typing import Any
 
 from absl import flags
 
-from bladerunner_ae import config
+from bladerunner_ae import presets
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.parsing import parse_local
@@ -93,7 +93,7 @@ class Job:
 
     def convert(self) -> list[str]:
         """Command: film to records."""
-        preset = config.preset(self.preset)
+        preset = presets.preset(self.preset)
         return [
             str(_TOOLS / "make_tfrecords.py"), f"--film={self.film}",
             f"--output_dir={self.records}", f"--pixels={preset.pixels}",
@@ -265,7 +265,7 @@ def main() -> None:
         max_height=values.max_height,
         overwrite=values.overwrite,
     )
-    config.preset(job.preset)
+    presets.preset(job.preset)
     print(make_film(job))
 
 
@@ -273,7 +273,7 @@ def cli() -> None:
     """Runs the command."""
     flags.DEFINE_string("film", None, "Film file, or folder of numbered images.", required=True)
     flags.DEFINE_string("output_dir", "out", "Folder for the results of all films.")
-    flags.DEFINE_string("preset", "preview", f"Model: {', '.join(config.PRESETS)}.")
+    flags.DEFINE_string("preset", "preview", f"Model: {', '.join(presets.PRESETS)}.")
     flags.DEFINE_integer("steps", None, "Training steps. Default: the preset's.")
     flags.DEFINE_float("holdout", 0.0, "Fraction of the film to keep from training.")
     flags.DEFINE_float(
