@@ -120,7 +120,12 @@ def test_a_remote_model_is_evaluated_on_remote_records(
     folder: RemotePath,
 ) -> None:
     run = trained[1]
-    assert evaluate_film(run, records[1]) == evaluate_film(run, records[0])
+    ours, theirs = evaluate_film(run, records[1]), evaluate_film(run, records[0])
+    assert ours["film"] == theirs["film"] and ours["groups"].keys() == theirs["groups"].keys()
+    for label, figures in ours["groups"].items():
+        # Threads add in any order: a rounded pixel here and there may differ.
+        assert figures["psnr"] == pytest.approx(theirs["groups"][label]["psnr"], abs=2e-3)
+        assert figures["frames"] == theirs["groups"][label]["frames"]
     write_contact_sheet(run, records[1], folder / "sheet.png")
     assert storage.read_bytes(folder / "sheet.png").startswith(b"\x89PNG")
 
