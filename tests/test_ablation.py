@@ -9,7 +9,7 @@ import pytest
 from benchmarks import ablation
 from benchmarks.ablation_table import tables
 from bladerunner_ae.objectives import make_objective
-from bladerunner_ae.train import _WEIGHT_FLAGS
+from bladerunner_ae.train_flags import WEIGHT_FLAGS
 
 
 def result(variant: str, seed: int, psnr: float, **more: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def test_a_row_holds_medians_and_spreads() -> None:
 def test_every_variant_is_an_objective_with_weights_that_it_has(name: str) -> None:
     flags = dict(flag.removeprefix("--").split("=") for flag in ablation.VARIANTS[name][0])
     objective = flags.pop("objective")
-    weights = {key: float(value) for key, value in flags.items() if key in _WEIGHT_FLAGS}
+    weights = {key: float(value) for key, value in flags.items() if key in WEIGHT_FLAGS}
     made = make_objective(objective, weights)
     for key, value in weights.items():
         assert value != getattr(make_objective(objective), key), "a variant that changes nothing"

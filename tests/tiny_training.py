@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bladerunner_ae import train, training
+from bladerunner_ae import train, train_flags, training
 from bladerunner_ae.checkpoints import restore
 from bladerunner_ae.config import ModelConfig, TrainConfig
 from bladerunner_ae.networks import Networks, build_networks
@@ -88,7 +88,9 @@ def tiny_flags(records: Path, run: Path, objective: str = "vae", **changes: Any)
 
 def tiny_run(flags: Mapping[str, Any]) -> RunConfig:
     """Returns what `bladerunner_ae.train` makes of its flags."""
-    defaults = dict.fromkeys([*train._TRAIN_FLAGS, *train._MODEL_FLAGS, *train._WEIGHT_FLAGS])
+    defaults = dict.fromkeys(
+        [*train_flags.TRAIN_FLAGS, *train_flags.MODEL_FLAGS, *train_flags.WEIGHT_FLAGS]
+    )
     others = {
         "holdout": 0.0, "holdout_seconds": 0.0, "data_weights": [], "balance": "none",
         "cache_limit": 2048, "data_service": "",
