@@ -22,6 +22,7 @@ from absl import app, flags, logging
 import bladerunner_ae
 from bladerunner_ae import interruption
 from bladerunner_ae.errors import BladerunnerError
+from bladerunner_ae.native_log import QuietImport
 from tfrecords import storage
 from tfrecords.errors import RecordsError
 
@@ -187,6 +188,8 @@ def quiet_tensorflow() -> None:
     """Hides the log lines of TensorFlow's native code. Must run before TensorFlow is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" and "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, QuietImport("tensorflow"))
 
 
 def use_onednn() -> None:

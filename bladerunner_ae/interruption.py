@@ -24,6 +24,7 @@ LINES = {
 }
 _PACKAGES = ("bladerunner_ae", "bladerunner_ae_tools", "tools")
 _IMPORTS = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+stderr = 2  # the file descriptor that says so
 _working = False
 _came: signal.Signals | None = None
 
@@ -66,7 +67,7 @@ def _watch() -> None:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     if not _working or _imports(frame):
-        os.write(2, f"{LINES[signal.Signals(number)]}\n".encode())
+        os.write(stderr, f"{LINES[signal.Signals(number)]}\n".encode())
         os._exit(128 + number)
     global _came
     _came = signal.Signals(number)

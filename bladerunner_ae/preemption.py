@@ -41,6 +41,7 @@ class Preemption:
     def __init__(self) -> None:
         self._asked: int | None = None
         self._waits = False
+        self._noted: list[int] = []
         self._open = contextlib.ExitStack()
 
     @property
@@ -74,7 +75,8 @@ class Preemption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked is None:
-            self._asked = number
+            # Of those that came during native code Python calls the lowest number's handler first.
+            self._asked = self._noted[0] if self._noted else number
             if not self._waits:
                 self.check()
 
@@ -102,7 +104,9 @@ class Preemption:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         self._open.callback(os.close, reading)
-        listener = threading.Thread(target=_end_at_the_second, args=(reading,), daemon=True)
+        listener = threading.Thread(
+            target=_end_at_the_second, args=(reading, self._noted), daemon=True
+        )
         listener.start()
         self._open.callback(listener.join)
         self._open.callback(os.close, writing)  # which ends the thread
@@ -113,10 +117,12 @@ def _restore_wakeup(earlier: int) -> None:
     signal.set_wakeup_fd(earlier)
 
 
-def _end_at_the_second(reading: int) -> None:
+def _end_at_the_second(reading: int, came: list[int]) -> None:
+    """Adds every signal to `came`; ends the process at one that is not together with the first."""
     first: float | None = None
     while noted := os.read(reading, 1):
         if noted[0] in set(LINES):
+            came.append(noted[0])
             now = time.monotonic()
             if first is None:
                 first = now

@@ -123,21 +123,34 @@ def _write_saved_model(
         archive.write_out(str(folder), verbose=False)
 
 
+def _not_empty(batch: tf.Tensor) -> tf.Tensor:
+    """Returns the batch, or one element of zeros for an empty one.
+
+    With oneDNN, which is on by default on most processors of today, TensorFlow 2.21 refuses an
+    empty batch at the second convolution in a row ("input depth must be evenly divisible").
+    """
+    missing = tf.cast(tf.equal(tf.shape(batch)[0], 0), tf.int32)
+    return tf.pad(batch, [[0, missing]] + [[0, 0]] * (batch.shape.rank - 1))
+
+
 def _signatures(networks: Networks) -> dict[str, list[Signature]]:
     encoder, decoder = networks.encoder, networks.decoder
     image = tf.TensorSpec((None, *encoder.input_shape[1:]), tf.uint8, name="image")
     latent = tf.TensorSpec((None, decoder.input_shape[-1]), tf.float32, name="latent")
 
     def reconstruct(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        mean, _ = encoder(pixels.to_float(image), training=False)
-        return {"reconstruction": pixels.to_pixels(decoder(mean, training=False))}
+        mean, _ = encoder(pixels.to_float(_not_empty(image)), training=False)
+        dream = pixels.to_pixels(decoder(mean, training=False))
+        return {"reconstruction": dream[: tf.shape(image)[0]]}
 
     def encode(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        mean, log_var = encoder(pixels.to_float(image), training=False)
-        return {"latent": mean, "log_var": log_var}
+        mean, log_var = encoder(pixels.to_float(_not_empty(image)), training=False)
+        size = tf.shape(image)[0]
+        return {"latent": mean[:size], "log_var": log_var[:size]}
 
     def decode(latent: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"image": pixels.to_pixels(decoder(latent, training=False))}
+        pictures = pixels.to_pixels(decoder(_not_empty(latent), training=False))
+        return {"image": pictures[: tf.shape(latent)[0]]}
 
     def decode_jpeg(latent: tf.Tensor) -> dict[str, tf.Tensor]:
         def compress(picture: tf.Tensor) -> tf.Tensor:

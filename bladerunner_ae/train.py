@@ -32,7 +32,7 @@ from typing import Any
 from absl import flags
 
 from bladerunner_ae import config as configuration
-from bladerunner_ae import presets
+from bladerunner_ae import presets, train_flags
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
@@ -224,6 +224,7 @@ def _plan(config: Any, replicas: int) -> str:
 def cli() -> None:
     """Entry point: `python -m bladerunner_ae.train`."""
     define_flags()
+    flags.adopt_module_key_flags(train_flags)  # --help lists a module's own flags only
     run_command(main)
 
 

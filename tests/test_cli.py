@@ -215,6 +215,60 @@ def test_native_chatter_of_tensorflow_is_off_before_its_import(
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0", "what the user set stays"
 
 
+IMPORTS = """
+import os, sys
+from bladerunner_ae.cli import quiet_tensorflow
+quiet_tensorflow()
+sys.path.insert(0, {folder!r})
+os.write(2, b"before\\n")
+import tensorflow
+print("after", tensorflow.what, file=sys.stderr)
+"""
+CHATTER = """
+import os, sys
+os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written\\n")
+os.write(2, b"I0000 00:00:1795416278.688620   15379 port.cc:153] oneDNN operations are on.\\n")
+os.write(2, b"E0000 00:00:1758131045.203198 37 dnn.cc:8579] Unable to register cuDNN factory\\n")
+os.write(2, b"E0000 00:00:1758131045.203198 37 core.cc:12] the disk is on fire\\n")
+print("of Python's own", file=sys.stderr)
+what = "done"
+{more}
+"""
+
+
+def import_another_tensorflow(folder: Path, more: str = "") -> subprocess.CompletedProcess[str]:
+    (folder / "tensorflow.py").write_text(CHATTER.format(more=more))
+    return subprocess.run(
+        [sys.executable, "-c", IMPORTS.format(folder=str(folder))],
+        cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )  # fmt: skip
+
+
+def test_an_import_may_say_what_matters(tmp_path: Path) -> None:
+    done = import_another_tensorflow(tmp_path)
+    assert done.stderr.splitlines() == [
+        "before", "E0000 00:00:1758131045.203198 37 core.cc:12] the disk is on fire",
+        "of Python's own", "after done",
+    ]  # fmt: skip
+
+
+def test_an_import_that_fails_says_why(tmp_path: Path) -> None:
+    done = import_another_tensorflow(tmp_path, "raise ImportError('no such library')")
+    assert done.returncode == 1
+    assert "I0000" not in done.stderr and "the disk is on fire" in done.stderr
+    assert done.stderr.endswith("ImportError: no such library\n")
+
+
+def test_tensorflow_itself_is_silent_where_onednn_is_on(tmp_path: Path) -> None:
+    program = IMPORTS.format(folder=str(tmp_path)).replace("tensorflow.what", "''")
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.stderr.splitlines() == ["before", "after "]
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -72,7 +72,7 @@ def check_flags(arguments: list[str]) -> None:
     assert arguments[:2] == ["-m", "bladerunner_ae.train"]
     flags = dict(argument.removeprefix("--").split("=") for argument in arguments[2:])
     assert flags["strategy"] == "multi_worker" and int(flags["batch_size"]) % 16 == 0
-    source = (ROOT / "bladerunner_ae" / "train.py").read_text("utf-8")
+    source = (ROOT / "bladerunner_ae" / "train_flags.py").read_text("utf-8")
     assert all(f'"{name}"' in source for name in flags)
 
 

@@ -103,8 +103,16 @@ def test_jpeg_bytes_decode_to_the_picture(export: Path) -> None:
         found = tf.io.decode_jpeg(file, dct_method="INTEGER_ACCURATE").numpy()
         assert found.shape == picture.shape
         assert np.abs(found.astype(float) - picture).mean() < 6
-    empty = decoder.signatures["serving_default"](latent=latent[:0])["image_bytes"]
-    assert empty.shape == (0,)
+
+
+def test_nothing_becomes_nothing(export: Path) -> None:
+    image, latent = tf.zeros([0, HEIGHT, WIDTH, 3], tf.uint8), tf.zeros([0, 200])
+    decoder, encoder = load(export, "decoder").signatures, load(export, "encoder").signatures
+    assert decoder["serving_default"](latent=latent)["image_bytes"].shape == (0,)
+    assert decoder["decode"](latent=latent)["image"].shape == (0, HEIGHT, WIDTH, 3)
+    assert encoder["encode"](image=image)["latent"].shape == (0, 200)
+    whole = load(export, "autoencoder").signatures["reconstruct"](image=image)
+    assert whole["reconstruction"].shape == (0, HEIGHT, WIDTH, 3)
 
 
 def test_a_process_without_our_code_can_use_them(export: Path) -> None:

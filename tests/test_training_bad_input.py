@@ -55,7 +55,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"objective": "vae", "gamma": 2.0}, 1, "objective vae has no weight --gamma; it has kl_w"),
-    ({"objective": "nothing"}, 1, "--objective=nothing: choose one of vae, vae_gan"),
+    ({"objective": "nothing"}, 1, "--objective=nothing: choose one of dream, vae, vae_gan"),
     ({"holdout": 0.1, "holdout_seconds": 60}, 2, "48 frames are too few to hold out one of 10"),
     ({"holdout": 0.1, "holdout_seconds": -1}, 1, "--holdout_seconds=-1: give 0 or more"),
     ({"holdout_seconds": 2}, 1, "--holdout=0.1 how much of the film; give both"),
