@@ -20,6 +20,8 @@ override TENSORFLOW := $(value TENSORFLOW)
 export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS OVERWRITE MAX_HEIGHT PYTHON TENSORFLOW
 
 python = "$$VENV/bin/python"
+# Two at a time: each has TensorFlow loaded and some gigabytes of graphs.
+pytest = $(python) -m pytest --numprocesses=2 --dist=loadfile
 
 .PHONY: help set_up film test slow io_test beam_test lint format wheel clean distclean
 .DEFAULT_GOAL := help
@@ -50,10 +52,10 @@ film: set_up  ## turn a film into its autoencoded self
 	    $${MAX_HEIGHT:+--max_height="$$MAX_HEIGHT"}
 
 test: set_up  ## the quick tests, some minutes
-	@$(python) -m pytest -m "not slow and not gpu and not remote and not beam" $(ARGS)
+	@$(pytest) -m "not slow and not gpu and not remote and not beam" $(ARGS)
 
 slow: set_up  ## the long tests; some need the network
-	@$(python) -m pytest -m "slow and not gpu and not remote and not beam" $(ARGS)
+	@$(pytest) -m "slow and not gpu and not remote and not beam" $(ARGS)
 
 # tensorflow-io loads with TensorFlow 2.16 only, so it cannot live beside a newer one.
 io_test: set_up  ## the tests of s3:// paths, in build/io/venv; needs Python 3.11 or 3.12

@@ -20,7 +20,7 @@ from PIL import Image
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.film.decode import DecodedFrame, FrameReader, time_range
 from bladerunner_ae.film.looks import Look, LookReader
-from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, read_packet_table
+from bladerunner_ae.film.packets import DAMAGED, NotDivisibleError, PacketTable, read_packet_table
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import RecordScaler
 from bladerunner_ae.film.segments import UNDECODABLE, SegmentReader, default_threads
@@ -170,6 +170,7 @@ class FrameEncoder:
             FrameReader(
                 self._info, geometry=self._geometry, start=options.start,
                 duration=options.duration, first=first,
+                frame_threads=self.single_pass not in (DAMAGED, UNDECODABLE),
             ) as reader,
             ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
         ):  # fmt: skip

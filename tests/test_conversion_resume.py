@@ -15,6 +15,8 @@ import pytest
 from bladerunner_ae.conversion import convert_film, plan_conversion
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.decode import FrameReader
+from bladerunner_ae.film.probe import probe_film
 from tests.awkward_films import cut
 from tests.small_records import flip_byte
 from tfrecords.card import CARD_NAME, FilmCard, load_card
@@ -120,6 +122,16 @@ def test_films_of_a_single_pass(film_factory: FilmFactory, tmp_path: Path, kind:
     assert any("single pass" in note for note in unbroken.notes)
     convert_and_die(film, tmp_path / "data", "tfrecords.writer.FilmWriter.write", 70)
     assert convert(film, tmp_path / "data") == unbroken
+
+
+def test_damage_is_counted_the_same_every_time(film_factory: FilmFactory, tmp_path: Path) -> None:
+    """With several frames decoded at once it was missed one time in ten."""
+    film = cut(film_factory(**FILM, name="film.ts"), tmp_path / "film.ts", 0.8)
+    info = probe_film(film)
+    for _ in range(20):
+        with FrameReader(info, size=(9, 16), frame_threads=False) as reader:
+            assert sum(1 for _ in reader) == 97
+        assert reader.problem == "1 frame is damaged in parts"
 
 
 def test_a_part_that_was_damaged_meanwhile_is_made_again(

@@ -201,7 +201,7 @@ def test_without_vmaf_and_baselines(
     assert result.code == 1 and "<auto|off>" in result.error
 
 
-@pytest.mark.parametrize("kind", ["one frame", "black"])
+@pytest.mark.parametrize("kind", ["one frame", pytest.param("black", marks=pytest.mark.slow)])
 def test_films_with_little_in_them(kind: str, tmp_path: Path, commands: Commands) -> None:
     records, run = tmp_path / "film", tmp_path / "run"
     if kind == "black":

@@ -100,7 +100,7 @@ def test_it_starts_better_than_from_scratch_and_stays_so_for_a_while(
         assert tuned > scratch + 2.0, found
 
 
-@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("refit", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_linear_path_is_the_other_films_unless_it_is_fitted_anew(
     refit: bool, small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:
@@ -137,6 +137,7 @@ def test_the_linear_path_is_fitted_anew_where_there_is_one(
     assert fine_tuned(config, tmp_path, False).fine_tune["refit_linear_path"] is False
 
 
+@pytest.mark.slow
 def test_a_resumed_run_needs_its_source_no_more(
     small_records: Path, other_film: Path, tmp_path: Path, commands: Commands,
     trained_run: tuple[Path, Result],

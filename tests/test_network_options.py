@@ -176,6 +176,7 @@ def test_2_player_isolation() -> None:
     training_checks.check_players_move_by_their_own_losses(trainer, film_images(8))
 
 
+@pytest.mark.slow
 def test_3_resume_equality_and_4_path_equality(
     small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:

@@ -134,6 +134,7 @@ def train_until(run: Path, step: int, command: list[str], *numbers: int) -> tupl
     return process.returncode, err, time.monotonic() - sent
 
 
+@pytest.mark.slow
 def test_a_run_that_is_preempted_goes_on_to_the_same_weights(
     small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:

@@ -101,6 +101,7 @@ def test_the_same_film_twice(film_factory: FilmFactory, tmp_path: Path) -> None:
     assert pts == [pts[0] + STEP * number for number in range(80)]
 
 
+@pytest.mark.slow
 def test_a_wrap_of_the_clock_is_seamless(film_factory: FilmFactory) -> None:
     plain = recording(film_factory, "plain.ts", 120)
     wrapping = recording(film_factory, "wrapping.ts", 120, NEAR_WRAP)

@@ -270,11 +270,9 @@ def stop(command: list[str], run: Path, step: int, how: signal.Signals) -> None:
 
 @pytest.mark.parametrize(
     "stops",
-    [
-        [(20, signal.SIGINT), (60, signal.SIGKILL)],
-        pytest.param([(10, signal.SIGKILL), (50, signal.SIGTERM)], marks=pytest.mark.slow),
-    ],
+    [[(20, signal.SIGINT), (60, signal.SIGKILL)], [(10, signal.SIGKILL), (50, signal.SIGTERM)]],
 )
+@pytest.mark.slow
 def test_a_run_that_is_stopped_goes_on_to_the_same_weights(
     stops: list[tuple[int, signal.Signals]], small_records: Path, tmp_path: Path,
     commands: Commands,

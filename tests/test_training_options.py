@@ -138,6 +138,7 @@ def test_the_discriminator_has_a_learning_rate_of_its_own() -> None:
     np.testing.assert_allclose([rate(0), rate(20), rate(100)], [0.03, 3.0, 0.03], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_several_steps_at_once_are_the_same_steps(small_records: Path, tmp_path: Path) -> None:
     """Eight steps, three at a time, the last time two: logs, checkpoints, weights to the bit."""
     asked = {"steps": 8, "checkpoint_every": 4, "log_every": 2, "ema": 0.9, "clip_norm": 0.1}

@@ -64,7 +64,7 @@ def said(run: Path) -> dict[str, list[int]]:
     return found
 
 
-@pytest.mark.parametrize("objective", ["vae", "vae_gan"])
+@pytest.mark.parametrize("objective", ["vae", pytest.param("vae_gan", marks=pytest.mark.slow)])
 def test_a_healthy_run_is_left_in_peace(
     objective: str, small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,6 +178,7 @@ def test_a_discriminator_that_wins_is_named_once(small_records: Path, tmp_path: 
     assert float(trainer.state.adversarial_scale.numpy()) == 1.0
 
 
+@pytest.mark.slow
 def test_acting_lowers_the_weight_and_a_resumed_run_acts_at_the_same_steps(
     small_records: Path, tmp_path: Path
 ) -> None:

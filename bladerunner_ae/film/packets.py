@@ -37,6 +37,8 @@ _MOST_BYTES = 48 * 2**20
 _PART_OF_REST = 6
 _FEWEST_FRAMES = 24
 
+DAMAGED = "it is damaged"
+
 
 class NotDivisibleError(Exception):
     """The film must be read in one pass; the message says why, for the end of a sentence."""
@@ -159,7 +161,7 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
         if steady.jumps:
             raise NotDivisibleError("its times jump")
         if complete.problem():
-            raise NotDivisibleError("it is damaged")
+            raise NotDivisibleError(DAMAGED)
     if not len(pts) or not key[0]:
         raise NotDivisibleError("it does not begin with a key frame")
     times = np.sort(np.array(pts)[np.array(shown, bool)])
@@ -186,7 +188,7 @@ def _packets(steady: SteadyPackets, complete: Completeness) -> Iterator[Packet]:
     try:
         for packet in steady:
             if not complete.see(packet):
-                raise NotDivisibleError("it is damaged")
+                raise NotDivisibleError(DAMAGED)
             yield packet
     except av.FFmpegError as error:
-        raise NotDivisibleError("it is damaged") from error
+        raise NotDivisibleError(DAMAGED) from error

@@ -25,7 +25,7 @@ from av.video.frame import VideoFrame
 
 from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.opening import open_film
-from bladerunner_ae.film.packets import NotDivisibleError, PacketTable, Run, film_stream
+from bladerunner_ae.film.packets import DAMAGED, NotDivisibleError, PacketTable, Run, film_stream
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.steady import SteadyPackets
 
@@ -166,7 +166,7 @@ class SegmentReader(Generic[Made]):
                 if pts is not None and pts < run.begin:
                     continue  # leans on frames of the run before, which has made it
                 if pts is None or frame.is_corrupt:
-                    raise NotDivisibleError("it is damaged")
+                    raise NotDivisibleError(DAMAGED)
                 if frame.interlaced_frame and self._info.deinterlace:
                     raise NotDivisibleError(NEEDS_NEIGHBOURS)
                 if run.end is not None and pts >= run.end:
