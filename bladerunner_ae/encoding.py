@@ -170,7 +170,7 @@ class FrameEncoder:
             FrameReader(
                 self._info, geometry=self._geometry, start=options.start,
                 duration=options.duration, first=first,
-                frame_threads=self.single_pass not in (DAMAGED, UNDECODABLE),
+                threads=self.single_pass not in (DAMAGED, UNDECODABLE),
             ) as reader,
             ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
         ):  # fmt: skip

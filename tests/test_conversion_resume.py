@@ -125,11 +125,11 @@ def test_films_of_a_single_pass(film_factory: FilmFactory, tmp_path: Path, kind:
 
 
 def test_damage_is_counted_the_same_every_time(film_factory: FilmFactory, tmp_path: Path) -> None:
-    """With several frames decoded at once it was missed one time in ten."""
+    """With frames decoded in several threads it was missed one time in ten."""
     film = cut(film_factory(**FILM, name="film.ts"), tmp_path / "film.ts", 0.8)
     info = probe_film(film)
     for _ in range(20):
-        with FrameReader(info, size=(9, 16), frame_threads=False) as reader:
+        with FrameReader(info, size=(9, 16), threads=False) as reader:
             assert sum(1 for _ in reader) == 97
         assert reader.problem == "1 frame is damaged in parts"
 

@@ -84,8 +84,9 @@ class FrameReader:
         start: seconds after the film's start at which to begin, or None for the beginning.
         duration: seconds to read, or None for the rest.
         first: so many frames are decoded and passed over before the first that is given.
-        frame_threads: several frames are decoded at once. That is faster, but libavcodec may give
-            a frame before it knows that a part of it is made up, so `problem` may count too few.
+        threads: decode in several threads. Of a damaged film libavcodec then gives frames before it
+            knows that a part of them is made up, and with threads for slices it makes up that part
+            differently every time; without, all is the same every time.
 
     Attributes:
         problem: after the last frame: what could not be read, for the end of a sentence, or "" if
@@ -107,14 +108,14 @@ class FrameReader:
         start: Fraction | None = None,
         duration: Fraction | None = None,
         first: int = 0,
-        frame_threads: bool = True,
+        threads: bool = True,
     ) -> None:
         self.problem = self.jumps = ""
         self.repaired_timestamps = 0
         self._info = info
         self._begin, self._end = time_range(info, start, duration)
         self._first = first
-        self._thread_type = "AUTO" if frame_threads else "SLICE"
+        self._threads = threads
         self._sought = False
         self._scaler: FrameScaler | RecordScaler
         if geometry is not None:
@@ -185,7 +186,7 @@ class FrameReader:
         """All frames from the film's beginning, or from shortly before `begin`, up to `end`."""
         with open_film(self._info.path) as container:
             stream = film_stream(container, self._info)
-            stream.thread_type = self._thread_type
+            stream.thread_type = "AUTO" if self._threads else "NONE"
             self._sought = seek and self._seek(container, stream)
             steady = SteadyPackets(container, stream, self._info.frame_rate)
             packets = iter(steady)
