@@ -9,6 +9,7 @@ Time is processor time of the training process, which does not ask who else uses
 Examples:
   python benchmarks/ablation.py --data=DATA/my_film --seeds=3
   python benchmarks/ablation.py --data=DATA/my_film --variants=dream,vae_gan --seeds=5
+  python benchmarks/ablation.py --data=DATA/my_film --nolinear_path --seeds=3
   python benchmarks/ablation.py --table --output=docs/measured/ablation.md
 """
 
@@ -65,6 +66,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--variants", default=",".join(VARIANTS), help="which, in this order")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--steps", type=int, default=STEPS, help="of every run")
+    parser.add_argument("--nolinear_path", action="store_true",
+                        help="networks of convolutions alone, which begin with nothing")  # fmt: skip
     parser.add_argument("--table", action="store_true", help="write the tables, train nothing")
     parser.add_argument("--output", type=Path, help="file for the tables")
     return parser.parse_args(arguments)
@@ -98,10 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_once(options: argparse.Namespace, name: str, seed: int) -> None:
     """Trains and evaluates one variant with one seed, unless that is done."""
-    run = options.runs / f"{name}-{options.steps}-{seed}"
+    path = "-nolinear" if options.nolinear_path else ""
+    run = options.runs / f"{name}-{options.steps}{path}-{seed}"
     if (run / "run.json").is_file():
         return
-    flags, _ = VARIANTS[name]
+    flags = (*VARIANTS[name][0], *(["--nolinear_path"] if options.nolinear_path else []))
     started = time.monotonic()
     spent = call("train", f"--data={options.data}", f"--model_dir={run}", "--preset=preview",
                  f"--steps={options.steps}", f"--seed={seed}", *_HOLDOUT, *flags)  # fmt: skip
@@ -115,6 +119,7 @@ def run_once(options: argparse.Namespace, name: str, seed: int) -> None:
         "variant": name,
         "seed": seed,
         "steps": options.steps,
+        "linear_path": not options.nolinear_path,
         "flags": list(flags),
         "train_cpu_seconds": round(spent, 1),
         "watchdog": watchdog_lines(run),

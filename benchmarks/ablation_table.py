@@ -16,7 +16,10 @@ Result = Mapping[str, Any]
 
 
 def tables(results: Sequence[Result], described: Mapping[str, str]) -> str:
-    """Returns a page with one row for each variant, and the rows of the baselines.
+    """Returns a page: one row for each variant and the rows of the baselines, twice.
+
+    Networks with a linear path begin as good as principal components and those without at nothing,
+    so what an objective does shows in the second table, what a user gets in the first.
 
     Args:
         results: contents of run.json files.
@@ -25,8 +28,6 @@ def tables(results: Sequence[Result], described: Mapping[str, str]) -> str:
     if not results:
         return "No runs yet."
     steps = sorted({result["steps"] for result in results})
-    heads = ["variant", "seeds", *(f"{head}" for *_, head, _ in _COLUMNS), "prior: Frechet",
-             "CPU s", "watchdog"]  # fmt: skip
     lines = [
         "# What each ingredient is worth",
         "",
@@ -34,17 +35,26 @@ def tables(results: Sequence[Result], described: Mapping[str, str]) -> str:
         "the spread, largest minus smallest. Frames held out are every tenth run of two seconds. "
         f"Steps: {', '.join(map(str, steps))}. Sharpness and flicker are the dream's over the "
         "film's. CPU s is processor time of training.",
-        "",
-        f"| {' | '.join(heads)} |",
-        f"|{'---|' * len(heads)}",
     ]
+    for linear, title in ((True, "With the linear path, as by default"),
+                          (False, "Without it: convolutions alone")):  # fmt: skip
+        own = [result for result in results if result["linear_path"] is linear]
+        if own:
+            lines += ["", f"## {title}", "", *_table(own, described)]
+    return "\n".join(lines)
+
+
+def _table(results: Sequence[Result], described: Mapping[str, str]) -> list[str]:
+    heads = ["variant", "seeds", *(f"{head}" for *_, head, _ in _COLUMNS), "prior: Frechet",
+             "CPU s", "watchdog"]  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for name in described:
         own = [result for result in results if result["variant"] == name]
         if own:
             lines.append(_row(f"**{name}**: {described[name]}", own))
     for name, groups in (results[0].get("baselines") or {}).items():
         lines.append(_baseline(name, groups))
-    return "\n".join(lines)
+    return lines
 
 
 def _row(title: str, results: Sequence[Result]) -> str:

@@ -9,8 +9,6 @@ every global batch, all of them hold the same weights, and the first one, the ch
 import contextlib
 import functools
 import re
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ from bladerunner_ae.cluster import Cluster
 from bladerunner_ae.errors import InputError, OutputError, UsageError
 from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.run_folder import CONFIG_NAME, RunConfig, load_config
+from bladerunner_ae.shared_preemption import SharedPreemption
 from bladerunner_ae.trainer import Trainer
 from tfrecords import storage
 from tfrecords.storage import Location
@@ -233,7 +232,7 @@ class Workers:
         self._prepare(trainer, preemption)
         return preemption
 
-    def _prepare(self, trainer: Trainer, preemption: "SharedPreemption") -> None:
+    def _prepare(self, trainer: Trainer, preemption: SharedPreemption) -> None:
         """Gives a trainer the function that Keras' loop shall call for every step."""
         strategy = self._strategy
         with strategy.scope():
@@ -263,49 +262,6 @@ class Workers:
         trainer.train_function = train
         # Keras would read a batch and reduce it over all workers, to build what is built already.
         trainer._maybe_symbolic_build = lambda *_, **__: None
-
-
-class SharedPreemption(Preemption):
-    """Has all workers stop at the same step when one of them is asked to.
-
-    Each step tells every worker whether any was asked before it. The answer is given one step
-    later, when that number is there without waiting for it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begin()  # nobody leaves at once, for the others would wait
-        self._heard: list[tf.Tensor] = []
-        self._agreed = False
-
-    @property
-    def asked(self) -> bool:
-        """Whether a signal came to this worker."""
-        return self._asked is not None
-
-    @property
-    def came(self) -> bool:
-        """Whether all workers know that one of them was asked; only then they stop together."""
-        return self._agreed
-
-    def hear(self, asked: tf.Tensor) -> None:
-        """Notes what a step has told; float32 scalar, above 0 if a worker was asked."""
-        self._heard.append(asked)
-        if len(self._heard) > 1 and float(self._heard.pop(0)) > 0.0 and not self._agreed:
-            self._agreed = True
-            if self._asked is None:
-                self._asked = signal.SIGTERM
-                print("another worker was asked to stop", file=sys.stderr)
-
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Nothing is answered at once here either."""
-        yield
-
-    def check(self) -> None:
-        """Answers when all workers know; see `Preemption.check`."""
-        if self._agreed:
-            super().check()
 
 
 class NoCheckpoints:

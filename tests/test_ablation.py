@@ -14,7 +14,7 @@ from bladerunner_ae.train_flags import WEIGHT_FLAGS
 
 def result(variant: str, seed: int, psnr: float, **more: Any) -> dict[str, Any]:
     groups = {"seen": {"psnr": 33.0}, "held out": {"psnr": psnr, "sharpness": 0.9}}
-    return {"variant": variant, "seed": seed, "steps": 500, "groups": groups, "watchdog": [],
+    return {"variant": variant, "seed": seed, "steps": 500, "linear_path": True, "groups": groups, "watchdog": [],
             "train_cpu_seconds": 300.0, "baselines": {"PCA": {"held out": {"psnr": 29.75}}},
             "prior": None, **more}  # fmt: skip
 
@@ -40,6 +40,16 @@ def test_a_row_holds_medians_and_spreads() -> None:
     assert "r1" not in text
     baseline = dict(zip(heads, row(text, "PCA"), strict=True))
     assert (baseline["held out PSNR"], baseline["seeds"]) == ("29.75", "-")
+
+
+def test_runs_without_the_linear_path_have_a_table_of_their_own() -> None:
+    text = tables(
+        [result("dream", 0, 28.0), result("dream", 0, 20.0, linear_path=False)],
+        {"dream": "the default"},
+    )
+    first, second = text.split("## ")[1:]
+    assert "28.00" in first and "20.00" not in first
+    assert "20.00" in second and "28.00" not in second and "PCA" in second
 
 
 @pytest.mark.parametrize("name", sorted(ablation.VARIANTS))

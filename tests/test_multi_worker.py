@@ -21,7 +21,8 @@ from bladerunner_ae.checkpoints import checkpoint_steps
 from bladerunner_ae.cluster import Cluster, cluster_of
 from bladerunner_ae.errors import OutputError, UsageError
 from bladerunner_ae.preemption import Preempted
-from bladerunner_ae.workers import SharedPreemption, Workers
+from bladerunner_ae.shared_preemption import SharedPreemption
+from bladerunner_ae.workers import Workers
 from tests.commands import ROOT, Commands, environment
 from tests.tiny_training import arguments, tiny_flags, train_here
 from tests.training_checks import check_nearly_same_checkpoint, check_same_checkpoint
