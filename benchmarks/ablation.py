@@ -66,8 +66,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--variants", default=",".join(VARIANTS), help="which, in this order")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--steps", type=int, default=STEPS, help="of every run")
-    parser.add_argument("--nolinear_path", action="store_true",
-                        help="networks of convolutions alone, which begin with nothing")  # fmt: skip
+    parser.add_argument("--nolinear_path", action="store_true", help="convolutions alone")
     parser.add_argument("--table", action="store_true", help="write the tables, train nothing")
     parser.add_argument("--output", type=Path, help="file for the tables")
     return parser.parse_args(arguments)
