@@ -15,8 +15,8 @@ from bladerunner_ae.train_flags import WEIGHT_FLAGS
 def result(variant: str, seed: int, psnr: float, **more: Any) -> dict[str, Any]:
     groups = {"seen": {"psnr": 33.0}, "held out": {"psnr": psnr, "sharpness": 0.9}}
     return {"variant": variant, "seed": seed, "steps": 500, "linear_path": True,
-            "groups": groups, "watchdog": [], "train_cpu_seconds": 300.0, "baselines": {"PCA": {"held out": {"psnr": 29.75}}},
-            "prior": None, **more}  # fmt: skip
+            "groups": groups, "watchdog": [], "train_cpu_seconds": 300.0,
+            "baselines": {"PCA": {"held out": {"psnr": 29.75}}}, "prior": None, **more}  # fmt: skip
 
 
 def row(text: str, start: str) -> list[str]:
