@@ -13,16 +13,28 @@ from tfrecords.storage import Location
 
 FOLDER = "checkpoints"
 _KEPT = 3
+# The last eight bytes of every table of TensorFlow's (tensorflow/tsl/lib/io/format.h, kTableMagic).
+_INDEX_END = (0xDB4775248B80FB57).to_bytes(8, "little")
 
 
 def checkpoint_steps(run: Location) -> list[int]:
     """Returns the steps that a run has whole checkpoints of, in order.
 
     They are found by their files: TensorFlow writes an index last, and its list of checkpoints,
-    a file of its own, may be lost or name others.
+    a file of its own, may be lost or name others. An index that a kill left half written does not
+    count: it is under its own name from its first byte on.
     """
     found = (re.fullmatch(r"step-(\d+)\.index", name) for name in storage.names(run / FOLDER))
-    return sorted(int(match[1]) for match in found if match)
+    return sorted(int(match[1]) for match in found if match and _is_whole(run / FOLDER / match[0]))
+
+
+def _is_whole(index: Location) -> bool:
+    try:
+        with storage.open_for_reading(index) as file:
+            file.seek(max(storage.file_size(index) - len(_INDEX_END), 0))
+            return file.read() == _INDEX_END
+    except FileNotFoundError:  # an old one that the run which is going on has just deleted
+        return False
 
 
 def checkpoint_path(run: Location, step: int) -> str:
@@ -42,16 +54,20 @@ def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointMa
     listed = list(state.all_model_checkpoint_paths) if state else []
     if paths and listed != paths:
         # A manager never deletes those that have no time later than this.
-        tf.compat.v1.train.update_checkpoint_state(
+        mended = tf.compat.v1.train.generate_checkpoint_state_proto(
             str(folder),
             paths[-1],
             paths,
             all_model_checkpoint_timestamps=[float(i + 1) for i in range(len(paths))],
             last_preserved_timestamp=0.0,
         )
+        storage.write_text(folder / "checkpoint", str(mended))
     if isinstance(folder, Path):
         for unfinished in folder.glob("step-*_temp*"):
             shutil.rmtree(unfinished, ignore_errors=True)
+        for index in folder.glob("step-*.index"):
+            if not _is_whole(index):
+                index.unlink(missing_ok=True)
         for data in folder.glob("step-*.data-*"):  # half written, or half deleted
             if not data.with_name(f"{data.name.split('.')[0]}.index").exists():
                 data.unlink(missing_ok=True)

@@ -180,7 +180,7 @@ def test_damage_inside_pictures_is_noticed_on_the_way(
     data[middle : middle + 300] = bytes(300)
     film = tmp_path / whole.name
     film.write_bytes(data)
-    reader, single = encoder(film), encoder(film, single_pass="asked for")
+    reader, single = encoder(film), encoder(film, single_pass=packets.DAMAGED)
     frames = list(reader.frames())
     assert frames == list(single.frames())
     assert reader.single_pass == "it is damaged"

@@ -124,6 +124,11 @@ def test_what_a_kill_leaves_half_done_is_tidied_up(listed: str, tmp_path: Path) 
     for orphan in ("step-1.data-00000-of-00001", "step-5.data-00000-of-00001"):
         shutil.copy(folder / "step-4.data-00000-of-00001", folder / orphan)
     (folder / "step-5_temp").mkdir()
+    whole = (folder / "step-4.index").read_bytes()
+    for step, size in ((6, 0), (7, 4), (8, len(whole) - 1)):
+        data = f"step-{step}.data-00000-of-00001"
+        shutil.copy(folder / "step-4.data-00000-of-00001", folder / data)
+        (folder / f"step-{step}.index").write_bytes(whole[:size])
     assert checkpoint_steps(tmp_path) == [2, 3, 4]
     manager = checkpoint_manager(trainer, tmp_path)
     for step in (5, 6):

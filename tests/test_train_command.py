@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bladerunner_ae.checkpoints import checkpoint_steps
 from bladerunner_ae.run_folder import load_config
 from tests.commands import Commands, Result, start
 from tests.small_records import write_numbered_film
@@ -197,7 +198,8 @@ def test_a_damaged_checkpoint_is_named_and_its_cure_works(
         content[len(content) // 2] ^= 0xFF
         data.write_bytes(content)
     elif damage == "index":
-        data.with_name("step-4.index").write_bytes(b"not an index")
+        index = data.with_name("step-4.index")
+        index.write_bytes(bytes(100) + index.read_bytes()[100:])
     else:
         data.unlink()
     result = commands.run("train", *finished(small_records, run))
@@ -207,6 +209,17 @@ def test_a_damaged_checkpoint_is_named_and_its_cure_works(
         forget_after(run, 2)
         result = commands.run("train", *finished(small_records, run))
         assert result.code == 0 and "going on from step 2" in result.err, result.err
+
+
+def test_an_index_that_was_left_half_written_does_not_count(
+    run: Path, small_records: Path, commands: Commands
+) -> None:
+    index = run / "checkpoints" / "step-4.index"
+    index.write_bytes(index.read_bytes()[:-1])
+    result = commands.run("train", *finished(small_records, run))
+    assert result.code == 0, result.err
+    assert "going on from step 2" in result.err and "WARNING" not in result.err
+    assert checkpoint_steps(run) == [2, 4]
 
 
 def test_a_run_folder_that_cannot_be_made(
