@@ -1,0 +1,24 @@
+"""A server for SavedModels that speaks as TensorFlow Serving does, over REST and gRPC.
+
+| module | what |
+|---|---|
+| `statuses` | errors: canonical codes, their HTTP status |
+| `saved_model` | one SavedModel in a session: signatures, running them |
+| `warm_up` | replays a SavedModel's warm-up requests |
+| `folders` | where models and their versions lie |
+| `versions` | which versions are served: found, loaded, unloaded while running |
+| `running` | requests on their way to the session: limits, threads |
+| `batching` | requests of several clients in one run |
+| `json_requests`, `json_values`, `json_answers` | JSON to tensors and back |
+| `tensors` | `TensorProto` to numpy and back; needs no TensorFlow |
+| `services` | what the requests ask for: predict, status, metadata |
+| `rest`, `connections` | HTTP: routes, bodies, timeouts |
+| `rpc` | gRPC |
+| `metrics` | Prometheus |
+| `ports` | what is listened at |
+| `process` | all of it in one process, and how it ends |
+
+Where a comment says "as TensorFlow Serving", it was read in that project's source: statuses and
+messages in `http_rest_api_handler.cc`, `http_rest_api_util.cc`, `json_tensor.cc`,
+`predict_util.cc`, `get_model_status_impl.cc`, `server_core.cc` and `basic_manager.cc`.
+"""

@@ -1,0 +1,262 @@
+"""One process that serves: ports, both APIs, watching for versions, and how it ends.
+
+Asked to stop (SIGTERM, Ctrl-C) it takes no more requests, answers those that it has, and exits with
+0. Asked once more, a second later or after that, it ends at once; two signals together count as
+one, since `timeout` and terminals send two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.routing import BaseRoute
+
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.server import rest, rpc
+from bladerunner_ae.server.connections import protocol
+from bladerunner_ae.server.folders import ModelFolder
+from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.ports import in_use
+from bladerunner_ae.server.running import Limits, Runner
+from bladerunner_ae.server.services import Services
+from bladerunner_ae.server.versions import NEWEST, Catalogue, ServedModel
+
+Ready = Callable[[list[str], str, str | None, bool], None]
+_TOGETHER_SECONDS = 1.0
+_KEEP_ALIVE_SECONDS = 75
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a server is to do.
+
+    Attributes:
+        models: what is served.
+        host: address that it listens at.
+        grpc_port: of gRPC; 0 takes a free one, -1 none.
+        versions: "newest", "all", or numbers.
+        labels: other names of versions.
+        threads: runs of models at once.
+        batch_timeout: seconds that a request waits for others to run with; None: each by itself.
+        poll_seconds: between looks for new versions; 0 never looks again.
+        tensor_content: tensors in gRPC's answers as bytes.
+        limits: what it takes on.
+    """
+
+    models: Sequence[ModelFolder]
+    host: str = "127.0.0.1"
+    grpc_port: int = 8500
+    versions: str | tuple[int, ...] = NEWEST
+    labels: dict[str, int] = field(default_factory=dict)
+    threads: int = 2
+    batch_timeout: float | None = None
+    poll_seconds: float = 2.0
+    tensor_content: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+def say(line: str) -> None:
+    """A line for whoever runs the server."""
+    with contextlib.suppress(OSError):  # the terminal is gone
+        print(line, file=sys.stderr, flush=True)
+
+
+class _Http(uvicorn.Server):
+    """Uvicorn without its own signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves them alone."""
+        yield
+
+
+class Server:
+    """A server; `serve` runs it to its end."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._metrics = Metrics()
+        self._loaders = ThreadPoolExecutor(1, thread_name_prefix="load")
+        models = [
+            ServedModel(folder, options.versions, options.labels, self._loaders, self._metrics,
+                        options.limits.values, say)
+            for folder in options.models
+        ]  # fmt: skip
+        self.catalogue = Catalogue(models)
+        self._runner = Runner(options.limits, options.threads, self._metrics, options.batch_timeout)
+        self.services = Services(self.catalogue, self._runner)
+        self._stop = asyncio.Event()
+        self._asked_at: float | None = None
+
+    async def load(self) -> None:
+        """Loads what is there.
+
+        Raises:
+            InputError: none of the models has a version that can be served.
+        """
+        for model in self.catalogue.models.values():
+            await model.poll()
+        if not any(model.loaded for model in self.catalogue.models.values()):
+            paths = ", ".join(str(folder.path) for folder in self._options.models)
+            raise InputError(f"{paths}: no version can be served; export again")
+
+    def application(self) -> Any:
+        """REST, metrics and the explorer as one ASGI application."""
+        return rest.application(
+            self.services, self._options.limits, self._metrics, self._explorer()
+        )
+
+    def current(self) -> tuple[str, Path] | None:
+        """Name and folder of what the explorer explores: the newest version of the decoder."""
+        for name in sorted(self.catalogue.models, key=lambda name: (name != "decoder", name)):
+            version = self.catalogue.models[name].newest
+            if version is not None and "latent" in _default_inputs(version):
+                return name, Path(str(version.saved_model.folder))
+        return None
+
+    def _explorer(self) -> Sequence[BaseRoute]:
+        try:
+            from bladerunner_ae.explorer import routes
+        except ImportError:
+            return ()
+        return routes(self.current)
+
+    async def serve(self, listening: socket.socket, ready: Ready) -> None:
+        """Serves until it is asked to stop.
+
+        Args:
+            listening: the bound socket of REST.
+            ready: called once it answers, with the names of the models that it has, the addresses
+                of REST and of gRPC, if any, and whether there is something to explore.
+
+        Raises:
+            InputError: no model can be served, or a port is in use.
+        """
+        asyncio.get_running_loop().set_exception_handler(_report)
+        limits = self._options.limits
+        with _signals(self.ask_to_stop):
+            stopping = asyncio.create_task(self._stop.wait())
+            loading = asyncio.create_task(self.load())
+            await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not loading.done():
+                return  # asked to stop before anything was served
+            loading.result()
+            grpc_server, grpc_port = await self._start_grpc()
+            http = _Http(self._http_config())
+            serving = asyncio.create_task(http.serve([listening]))
+            polling = asyncio.create_task(self._poll())
+            while not http.started and not serving.done():
+                await asyncio.sleep(0.005)
+            port = listening.getsockname()[1]
+            names = [name for name, model in self.catalogue.models.items() if model.loaded]
+            ready(names, self._address(port), self._address(grpc_port) if grpc_server else None,
+                  self.current() is not None)  # fmt: skip
+            await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+            polling.cancel()
+            http.should_exit = True
+            if grpc_server:
+                await asyncio.gather(serving, grpc_server.stop(limits.stop_seconds))
+            await serving
+        self._close()
+
+    def ask_to_stop(self, number: int) -> None:
+        """Stops once all is answered; asked again, at once."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+            say(f"stopping; {self._runner.waiting} requests are still to be answered")
+            self._stop.set()
+        elif now - self._asked_at > _TOGETHER_SECONDS:
+            say("stopped at once")
+            os._exit(128 + number)
+
+    async def _start_grpc(self) -> tuple[Any, int]:
+        options = self._options
+        if options.grpc_port < 0:
+            return None, -1
+        api = rpc.GrpcApi(self.services, options.limits, self._metrics, options.tensor_content)
+        server = rpc.make_server(api, options.limits)
+        try:
+            port = server.add_insecure_port(self._address(options.grpc_port))
+        except RuntimeError:
+            raise InputError(in_use(options.host, options.grpc_port, "grpc_port")) from None
+        await server.start()
+        return server, port
+
+    def _address(self, port: int) -> str:
+        host = self._options.host
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _http_config(self) -> uvicorn.Config:
+        limits = self._options.limits
+        return uvicorn.Config(
+            self.application(),
+            http=protocol(limits.read_seconds),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            backlog=2048,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(limits.stop_seconds),
+        )
+
+    async def _poll(self) -> None:
+        while self._options.poll_seconds:
+            await asyncio.sleep(self._options.poll_seconds)
+            for model in self.catalogue.models.values():
+                try:
+                    await model.poll()
+                except Exception as error:  # a folder that cannot be read; perhaps the next time
+                    say(f"{model.folder.path}: cannot be looked at ({error})")
+
+    def _close(self) -> None:
+        self._runner.close()
+        self._loaders.shutdown(wait=False, cancel_futures=True)
+        for model in self.catalogue.models.values():
+            model.close()
+
+
+def _default_inputs(version: Any) -> Any:
+    signature = version.saved_model.signatures.get("serving_default")
+    return signature.inputs if signature else {}
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What goes wrong beside the requests, such as no file descriptors left: one line."""
+    error = context.get("exception")
+    say(f"{context.get('message', 'unexpected')}: {error}" if error else str(context["message"]))
+
+
+@contextlib.contextmanager
+def _signals(ask: Callable[[int], None]) -> Iterator[None]:
+    """Until the block ends, SIGTERM and Ctrl-C ask."""
+    loop = asyncio.get_running_loop()
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if handler != signal.SIG_IGN:  # as nohup wants it
+            loop.add_signal_handler(number, ask, number)
+            before[number] = handler
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
