@@ -1,0 +1,80 @@
+"""What the page needs to know of a film, as JSON.
+
+| name | value |
+|---|---|
+| model, version | what is served, as in the REST API's paths |
+| films | names of the films |
+| frames, film_of, seconds, shots | of each frame, in the order of the film; empty without a film |
+| latents, mean, directions | little-endian float32 in base64: [n, L], [L], [k, L] |
+| deviations | of the film's latents along each direction |
+| note | a line for the person, or "" |
+"""
+
+import base64
+import functools
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+LATENTS = "assets.extra/film_latents.npz"
+MODEL_CARD = "assets.extra/model_card.json"
+
+_EMPTY: dict[str, Any] = {
+    "frames": [], "film_of": [], "seconds": [], "shots": [], "deviations": [],
+    "latents": "", "mean": "", "directions": "", "note": "",
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=2)
+def film_json(model: str, folder: Path) -> bytes:
+    """Returns what the page needs to know, as JSON.
+
+    Args:
+        model: name under which the decoder is served.
+        folder: of its version; published versions do not change, so each is read once.
+    """
+    values = {
+        **_EMPTY,
+        "model": model,
+        "version": int(folder.name),
+        "films": _film_names(folder),
+        **_film(folder),
+    }
+    return json.dumps(values, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _film(folder: Path) -> dict[str, Any]:
+    path = folder / LATENTS
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {
+                "frames": arrays["frames"].tolist(),
+                "film_of": arrays["films"].tolist(),
+                "seconds": arrays["seconds"].round(6).tolist(),
+                "shots": arrays["shots"].tolist(),
+                "deviations": arrays["deviations"].astype(float).tolist(),
+                **{name: _floats(arrays[name]) for name in ("latents", "mean", "directions")},
+            }
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {"note": f"{LATENTS} of version {folder.name} cannot be read; export it again"}
+
+
+def _floats(values: ArrayLike) -> str:
+    array = np.asarray(values, "<f4")
+    if not np.isfinite(array).all():
+        raise ValueError("not finite")
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def _film_names(folder: Path) -> list[str]:
+    try:
+        card = json.loads((folder / MODEL_CARD).read_text("utf-8"))
+        return [str(film["name"]) for film in card["films"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # a decoder of somebody else has no card of ours

@@ -1,0 +1,24 @@
+// Single keys for all that can be done; they can be switched off for those whom they are in the way.
+
+const STORED = "explorer.single-keys";
+
+/**
+ * @param {Record<string, (event: KeyboardEvent) => void>} actions key -> what it does
+ * @param {HTMLInputElement} toggle the box that switches letters on and off
+ */
+export function listen(actions, toggle) {
+  toggle.checked = localStorage.getItem(STORED) !== "off";
+  toggle.addEventListener("change", () =>
+    localStorage.setItem(STORED, toggle.checked ? "on" : "off"));
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
+    if (document.querySelector("dialog[open]") || event.target.matches("textarea")) return;
+    const isArrow = event.key.startsWith("Arrow");
+    if (isArrow && event.target.matches("input")) return; // a slider's own
+    if (event.key.length === 1 && !toggle.checked && event.key !== "?") return;
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action(event);
+  });
+}

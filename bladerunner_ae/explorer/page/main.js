@@ -1,0 +1,444 @@
+// The explorer: where one is in latent space, and all that can be done there.
+
+import { Directions } from "./directions.js";
+import { Film } from "./film.js";
+import { listen } from "./keys.js";
+import { fromJson, norm, slerp, toJson } from "./latent.js";
+import { play, playSpeed, wander } from "./motion.js";
+import { Picture, download, paint } from "./picture.js";
+import { Away, Lane, Server } from "./server.js";
+import { Strip } from "./strip.js";
+import { caption, fileName } from "./words.js";
+
+const RATE = 30; // pictures a second at most while something moves
+const GLANCES = { well: 4000, away: 1000 }; // ms between looks at the server
+
+const $ = (id) => document.getElementById(id);
+const server = new Server();
+const lane = new Lane(server, () => strip.next() ?? directions.next(), lose);
+const picture = new Picture($("picture"), $("glow"), $("stage"));
+const strip = new Strip($("strip"), $("bar"),
+  { pick: pickFrame, wake: () => lane.wake(), dreamt: showDreamt });
+const directions = new Directions($("directions"), refresh);
+
+let film = null;
+let base = null; // where one is, before leaning along directions
+let what = null; // what that is, for words
+let picks = { from: null, to: null }; // { latent, label, index or null, picture }
+let armed = "from"; // which pick the next click on a frame sets
+let motion = null; // { kind, step }
+let isAway = true;
+let lookSoon = () => {};
+
+// Where one is
+
+function go(latent, newWhat) {
+  [base, what] = [latent, newWhat];
+  refresh();
+}
+
+/** Goes to a new place, level. */
+function settle(latent, newWhat) {
+  stand();
+  directions.level();
+  go(latent, newWhat);
+}
+
+function present() {
+  return film.moved(base, directions.offsets);
+}
+
+function refresh() {
+  if (!base) return;
+  const shown = { latent: present(), what, offsets: [...directions.offsets] };
+  lane.want({
+    isPicture: true,
+    latents: [toJson(shown.latent)],
+    done: ([blob]) => show(blob, shown),
+    failed: (error) => say(error.message, true),
+  });
+}
+
+async function show(blob, shown) {
+  await picture.show(blob);
+  const { index, distance } = film.nearest(shown.latent);
+  picture.of = { ...shown, what: { ...shown.what, near: film.label(index) }, nearest: index };
+  const words = caption(film, shown.what, shown.offsets);
+  $("caption").textContent = words;
+  $("picture").setAttribute("aria-label", words);
+  $("picture").dataset.latent = toJson(shown.latent);
+  showDistance(shown, index, distance);
+  $("position").value = shown.what.index ?? index;
+  $("position").setAttribute("aria-valuetext", film.longLabel(shown.what.index ?? index));
+  markPicks(index);
+  if (motion?.kind === "play") strip.reveal(index, false);
+  if (!motion) announce(words);
+}
+
+function showDistance({ latent }, index, distance) {
+  $("nearest").hidden = film.isDrawn;
+  if (film.isDrawn) {
+    $("far").textContent = `length ${norm(latent).toFixed(1)}; draws have about ` +
+      `${Math.sqrt(film.size).toFixed(1)}`;
+    return;
+  }
+  const near = distance < 1e-3 * (film.spacing || 1);
+  $("nearest").textContent = near ? `on ${film.label(index)}` : `nearest ${film.label(index)}, ` +
+    `${film.time(index)}`;
+  $("far").textContent = near ? "" : `${distance.toFixed(2)} away; frames lie ` +
+    `${film.spacing.toFixed(2)} apart`;
+  // Twice the typical distance to the next frame is the middle, infinitely far the end.
+  const ratio = distance / (film.spacing || 1);
+  $("gauge").style.setProperty("--far", ratio / (ratio + 2));
+}
+
+let announcing = 0;
+function announce(words) {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => ($("announcer").textContent = words), 700);
+}
+
+// Picks and the way between them
+
+function framePick(index) {
+  return { latent: film.latents[index], label: film.label(index), index };
+}
+
+function pickFrame(index) {
+  picks[armed] = framePick(index);
+  setShare(armed === "from" ? 0 : 1);
+  arm(armed === "from" ? "to" : "from");
+  settle(film.latents[index], { kind: "frame", index });
+}
+
+function pin(name) {
+  const index = strip.focused ?? (picture.of && isPlainFrame(picture.of) ? picture.of.what.index : null);
+  if (index !== null) picks[name] = framePick(index);
+  else if (picture.of) {
+    const { latent, what: { kind, near } } = picture.of;
+    picks[name] = { latent, label: `${{ wander: "wandering", drawn: "drawn", pasted: "pasted" }[kind] ??
+      "a place"} near ${near}`, index: null, picture: copyOf($("picture")) };
+  }
+  arm(name === "from" ? "to" : "from");
+  markPicks(picture.of?.nearest);
+  say(`${name === "from" ? "From" : "To"} is now ${picks[name]?.label}.`);
+}
+
+const isPlainFrame = ({ what: { kind }, offsets }) => kind === "frame" && !offsets.some(Boolean);
+
+function copyOf(canvas) {
+  const small = document.createElement("canvas");
+  Object.assign(small, { height: 72, width: Math.round(72 * canvas.width / canvas.height) });
+  small.className = "here";
+  paint(small, canvas);
+  return small;
+}
+
+function arm(name) {
+  armed = name;
+  for (const each of ["from", "to"]) $(each).setAttribute("aria-pressed", each === name);
+}
+
+function visit(name) {
+  const pick = picks[name];
+  arm(name);
+  setShare(name === "from" ? 0 : 1);
+  if (pick.index === null) walk();
+  else settle(pick.latent, { kind: "frame", index: pick.index });
+  if (pick.index !== null) strip.reveal(pick.index);
+}
+
+function setShare(share) {
+  $("share").value = share;
+  $("share-text").textContent = `${Math.round(share * 100)} %`;
+  $("share").setAttribute("aria-valuetext", `${Math.round(share * 100)} % of the way to the second`);
+}
+
+function walk() {
+  stand();
+  const share = Number($("share").value), { from, to } = picks;
+  setShare(share);
+  go(slerp(from.latent, to.latent, share), { kind: "walk", from: from.label, to: to.label, share });
+}
+
+function walkBy(step) {
+  setShare(Math.min(1, Math.max(0, Number($("share").value) + step)));
+  walk();
+}
+
+function swap() {
+  picks = { from: picks.to, to: picks.from };
+  setShare(1 - Number($("share").value));
+  markPicks(picture.of?.nearest);
+  walk();
+}
+
+function markPicks(nearest) {
+  strip.mark({ from: picks.from.index, to: picks.to.index }, nearest);
+  for (const [name, pick] of Object.entries(picks)) {
+    $(name).querySelector(".name").textContent = pick.label;
+    showPick(name);
+    const mark = $(`mark-${name}`);
+    mark.hidden = pick.index === null;
+    mark.style.setProperty("--at", (pick.index ?? 0) / Math.max(film.length - 1, 1));
+  }
+}
+
+function showPick(name) {
+  const canvas = $(name).querySelector("canvas");
+  const small = picks[name].picture ?? strip.small(picks[name].index);
+  if (!small?.classList.contains("here")) return;
+  Object.assign(canvas, { width: small.width, height: small.height });
+  canvas.getContext("2d").drawImage(small, 0, 0);
+}
+
+function showDreamt(index) {
+  for (const name of ["from", "to"]) if (picks[name].index === index) showPick(name);
+}
+
+// Motion
+
+function move(kind) {
+  if (motion?.kind === kind) {
+    stand();
+    return;
+  }
+  const start = what.index ?? picture.of?.nearest ?? 0;
+  const step = kind === "play" ? play(film, start) : wander(film, base);
+  motion = { kind, step };
+  if (kind === "play" && playSpeed(film) > 1.05) {
+    say(`Playing ${playSpeed(film).toFixed(0)} times as fast as the film.`);
+  }
+  showMotion();
+  let last = performance.now();
+  const mine = motion;
+  const tick = (now) => {
+    if (motion !== mine) return;
+    requestAnimationFrame(tick);
+    if (now - last < 1000 / RATE || isAway) return;
+    const place = step(Math.min((now - last) / 1000, 0.25));
+    last = now;
+    go(place.latent, place.what);
+  };
+  requestAnimationFrame(tick);
+}
+
+function stand() {
+  motion = null;
+  showMotion();
+}
+
+function showMotion() {
+  for (const kind of ["play", "wander"]) $(kind).setAttribute("aria-pressed", motion?.kind === kind);
+}
+
+function stepFrames(count) {
+  const index = (what.kind === "frame" || what.kind === "play" ? what.index : picture.of?.nearest) ?? 0;
+  goToFrame(Math.min(film.length - 1, Math.max(0, index + count)));
+}
+
+function goToFrame(index) {
+  settle(film.latents[index], { kind: "frame", index });
+  strip.reveal(index);
+}
+
+// Pictures and latents, out and in
+
+async function save(asShown) {
+  const { latent, what: shown, offsets } = picture.of;
+  const name = fileName(film, shown, offsets, server.model);
+  let blob = picture.blob;
+  try {
+    if (asShown) blob = await picture.shown();
+    else if (server.signatures.includes("decode_png_bytes")) {
+      [blob] = await lane.ask([toJson(latent)], "decode_png_bytes");
+    }
+  } catch (error) {
+    say(error.message, true);
+    return;
+  }
+  const ending = blob.type === "image/png" ? "png" : "jpg";
+  download(blob, `${name}.${ending}`);
+  say(`Saved ${name}.${ending}.`);
+}
+
+async function copy() {
+  const text = toJson(picture.of.latent);
+  try {
+    await navigator.clipboard.writeText(text);
+    say(`Copied ${film.size} numbers.`);
+  } catch {
+    openLatent("Copy this latent", text); // without https the browser keeps its clipboard closed
+  }
+}
+
+function openLatent(title, text) {
+  $("latent-title").textContent = title;
+  $("latent-text").value = text;
+  $("latent-error").textContent = "";
+  $("latent").showModal();
+  $("latent-text").focus();
+  $("latent-text").select();
+}
+
+function showPasted(text) {
+  settle(fromJson(text, film.size), { kind: "pasted" });
+}
+
+function draw() {
+  settle(film.draw(), { kind: "drawn" });
+}
+
+// The server: newer versions, and when it is away
+
+async function load() {
+  const json = await server.open();
+  const isNewer = film !== null;
+  let loaded;
+  try {
+    loaded = new Film(json, server.size);
+  } catch {
+    json.note = "This version's film does not fit its decoder; export it again.";
+    loaded = new Film({ ...json, latents: "" }, server.size);
+  }
+  const before = film;
+  film = loaded;
+  stand();
+  showFilm(json);
+  restore(before);
+  if (json.note) say(json.note, true);
+  else if (isNewer) say(`Version ${json.version} of the model is here.`);
+}
+
+function showFilm(json) {
+  const title = film.title || json.model;
+  $("title").textContent = title;
+  document.title = `${title} – explorer`;
+  const frames = film.isDrawn ? "draws from N(0, 1)" : `${film.length} frames`;
+  $("provenance").textContent = `${json.model} version ${json.version} · ${film.size} numbers · ${frames}`;
+  document.querySelector("main").classList.toggle("without-directions", !film.directions.length);
+  $("redraw").hidden = !film.isDrawn;
+  $("position").max = film.length - 1;
+  strip.fill(film);
+  directions.fill(film);
+}
+
+/** Finds the picks and the place of the film before again, or chooses some. */
+function restore(before) {
+  const isAlike = before?.size === film.size;
+  const again = (pick, fallback) => {
+    if (pick?.index === null && isAlike) return pick;
+    const isSame = pick && before.isDrawn === film.isDrawn && pick.index < film.length;
+    return framePick(isSame ? pick.index : Math.floor(film.length * fallback));
+  };
+  picks = { from: again(picks.from, 0.3), to: again(picks.to, 0.7) };
+  arm(armed);
+  markPicks(null);
+  if (!before || !isAlike) visit("from");
+  else if (what.kind === "walk") walk();
+  else if (what.index < film.length) go(film.latents[what.index], what);
+  else go(base, what.index === undefined ? what : { kind: "pasted" });
+  if (!before) {
+    arm("from");
+    strip.reveal(picks.from.index, false);
+  }
+}
+
+function lose(error) {
+  if (!isAway || !film) say(`${error.message} Trying again …`, true);
+  isAway = true;
+  lookSoon();
+}
+
+async function tend() {
+  for (;;) {
+    try {
+      const newest = await server.newest();
+      if (!newest) throw new Away("No version of the model is ready.");
+      if (newest !== server.version) await load();
+      if (isAway) {
+        isAway = false;
+        if (picture.of) say("The server is back.");
+        lane.resume();
+      }
+    } catch (error) {
+      lane.hold();
+      lose(error);
+    }
+    await new Promise((done) => {
+      const timer = setTimeout(done, isAway ? GLANCES.away : GLANCES.well);
+      lookSoon = () => {
+        clearTimeout(timer);
+        setTimeout(done, GLANCES.away);
+      };
+    });
+  }
+}
+
+let fading = 0;
+function say(words, isTrouble = false) {
+  clearTimeout(fading);
+  $("note").textContent = words;
+  $("note").classList.toggle("trouble", isTrouble);
+  if (!isTrouble) fading = setTimeout(() => ($("note").textContent = ""), 6000);
+}
+
+// What can be pressed
+
+/** An action that needs a film and a picture. */
+const ready = (action) => (event) => picture.of && action(event);
+
+const openPaste = () => openLatent("Paste a latent", "");
+const fullScreen = () => document.fullscreenElement ? document.exitFullscreen() :
+  $("stage").requestFullscreen();
+
+const presses = {
+  "play": () => move("play"), "wander": () => move("wander"), "draw": draw,
+  "save": () => save(false), "save-shown": () => save(true), "copy": copy, "paste": openPaste,
+  "full": fullScreen, "from": () => visit("from"), "to": () => visit("to"),
+  "pin-from": () => pin("from"), "pin-to": () => pin("to"), "swap": swap,
+  "nearest": () => goToFrame(picture.of.nearest),
+  "level": () => (directions.level(), refresh()),
+  "redraw": () => load().catch(lose),
+};
+for (const [id, action] of Object.entries(presses)) $(id).addEventListener("click", ready(action));
+$("help-button").addEventListener("click", () => $("help").showModal());
+$("share").addEventListener("input", ready(walk));
+$("position").addEventListener("input", ready(() => {
+  const index = Number($("position").value);
+  settle(film.latents[index], { kind: "frame", index });
+  strip.reveal(index, false);
+}));
+$("stage").addEventListener("dblclick", ready(fullScreen));
+
+$("latent-cancel").addEventListener("click", () => $("latent").close());
+$("latent").querySelector("form").addEventListener("submit", (event) => {
+  try {
+    showPasted($("latent-text").value);
+  } catch (error) {
+    event.preventDefault();
+    $("latent-error").textContent = error.message;
+  }
+});
+document.addEventListener("paste", ready((event) => {
+  if (document.querySelector("dialog[open]")) return;
+  try {
+    showPasted(event.clipboardData.getData("text"));
+  } catch (error) {
+    say(error.message, true);
+  }
+}));
+
+const press = (id) => () => $(id).click();
+listen({
+  "p": press("play"), "w": press("wander"), "d": press("draw"), "s": press("save"),
+  "S": press("save-shown"), "c": press("copy"), "v": press("paste"), "f": press("full"),
+  "a": press("pin-from"), "b": press("pin-to"), "x": press("swap"), "n": press("nearest"),
+  "0": press("level"), "?": press("help-button"),
+  ",": ready(() => walkBy(-0.02)), ".": ready(() => walkBy(0.02)),
+  "ArrowLeft": ready((event) => stepFrames(event.shiftKey ? -10 : -1)),
+  "ArrowRight": ready((event) => stepFrames(event.shiftKey ? 10 : 1)),
+  "Escape": ready(stand),
+}, $("single-keys"));
+
+tend();
