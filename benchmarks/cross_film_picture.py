@@ -54,7 +54,7 @@ def strips_of(work: Path, plan: Plan, film: Film, networks: dict[str, Autoencode
     """A film's three rows."""
     # They need TensorFlow, which a drawing does not.
     from bladerunner_ae.data import read_images
-    from bladerunner_ae.saved_models import load_model_card
+    from bladerunner_ae.model_card import load_model_card
 
     card, other = load_card(records_of(work, film)), plan.other(film)
     own = networks[film.name]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.geometry import Size
+from bladerunner_ae.model_card import load_model_card
 from tfrecords import storage
 from tfrecords.storage import AnyPath, Location
 
@@ -55,10 +56,11 @@ def load_autoencoder(path: AnyPath) -> Autoencoder:
             run folder that holds them as export/autoencoder.
 
     Raises:
-        InputError: there is no such folder, it holds no SavedModel, or one that does something
-            else.
+        InputError: there is no such folder, it holds no SavedModel, a damaged one, one that does
+            something else, or one of a newer version of this program.
     """
     folder = find_saved_model(storage.location(path))
+    load_model_card(folder)  # an export of a newer version may not mean what it meant
     import tensorflow as tf
 
     try:

@@ -104,6 +104,13 @@ def in_shots(frames: int, shots: Iterable[Sequence[int]]) -> NDArray[np.bool_]:
 def read_images(
     directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
 ) -> NDArray[np.uint8]:
+    """Returns the pictures that `read_frames` does, without their times."""
+    return read_frames(directory, card, indices)[0]
+
+
+def read_frames(
+    directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Reads single frames, opening only the shards that hold them.
 
     Args:
@@ -112,12 +119,14 @@ def read_images(
         indices: frame numbers, in any order.
 
     Returns:
-        uint8 [len(indices), height, width, 3], in the order of `indices`.
+        (uint8 [len(indices), height, width, 3], int64 [len(indices)]): pictures and presentation
+        times in units of the card's time base, in the order of `indices`.
 
     Raises:
         RecordsError: a shard is damaged before or at one of the frames, or holds others.
     """
     images = np.empty((len(indices), card.height, card.width, 3), np.uint8)
+    pts = np.empty(len(indices), np.int64)
     for shard in card.shards:
         places = {
             index - shard.first_frame: place
@@ -145,7 +154,8 @@ def read_images(
                         )
                     picture = decode_image(frame.encoded, card.height, card.width)
                     images[places[number]] = picture.numpy()
-    return images
+                    pts[places[number]] = frame.pts
+    return images, pts
 
 
 def collect_images(dataset: tf.data.Dataset, count: int) -> NDArray[np.uint8]:

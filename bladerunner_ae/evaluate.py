@@ -39,7 +39,7 @@ def write_contact_sheet(model: Location, records: Location, output: Location) ->
     from bladerunner_ae.autoencoder import load_autoencoder
     from bladerunner_ae.contact_sheet import make_contact_sheet, spread_frames
     from bladerunner_ae.data import read_images
-    from bladerunner_ae.saved_models import load_model_card
+    from bladerunner_ae.model_card import load_model_card
     from tfrecords.card import load_card
 
     card = load_card(records)

@@ -1,9 +1,14 @@
 """Exports a run's newest checkpoint as SavedModels.
 
-Writes RUN/export/{autoencoder,encoder,decoder}/<version>/. Training does the same at its end. Their
-signatures are listed in `saved_models.py`.
+Writes RUN/export/{autoencoder,encoder,decoder}/<version>/, each when it is whole and has answered
+its warm-up requests; older versions stay. Training does the same at its end. docs/serving.md lists
+what they take and give.
+
+With --data the film's latents go along: the decoder's signature `sample` then draws pictures that
+look like the film, and the explorer page can walk through it.
 
 Examples:
+  python -m bladerunner_ae.export --model_dir=out/my_film/run --data=out/my_film/records/my_film
   python -m bladerunner_ae.export --model_dir=out/my_film/run
   saved_model_cli show --dir out/my_film/run/export/decoder/1 --all
 """
@@ -11,6 +16,8 @@ Examples:
 import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
 
 # isort: split
+from collections.abc import Sequence
+
 from absl import flags
 
 from bladerunner_ae.cli import run as run_command
@@ -19,13 +26,20 @@ from tfrecords import storage
 from tfrecords.storage import Location
 
 
-def export_run(run: Location) -> list[Location]:
+def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location]:
     """Exports the newest checkpoint of a run folder.
 
+    Args:
+        run: the folder.
+        records: of the run's films, as far as they are at hand.
+
     Raises:
-        InputError: the folder is no run, or has no checkpoint that can be read.
+        InputError: the folder is no run, or has no checkpoint that can be read; or records are
+            of a film that the run has not seen.
+        OutputError: the disk is full, or another program is writing the run.
+        RecordsError: records are missing or damaged.
     """
-    from bladerunner_ae import training
+    from bladerunner_ae import exporting, training
     from bladerunner_ae.checkpoints import restore
     from bladerunner_ae.run_folder import load_config, writing
 
@@ -34,18 +48,23 @@ def export_run(run: Location) -> list[Location]:
         trainer = training.build_trainer(config)
         if restore(trainer, run) == 0:
             raise InputError(f"{run}: has no checkpoint yet; train first")
-        return training.export(trainer, config, run)
+        return exporting.export(trainer, config, run, records)
 
 
 def main() -> None:
     """Reads the flags and exports."""
-    for path in export_run(storage.location(flags.FLAGS.model_dir)):
+    values = flags.FLAGS
+    records = [storage.location(directory) for directory in values.data]
+    for path in export_run(storage.location(values.model_dir), records):
         print(path)
 
 
 def cli() -> None:
     """Entry point: `python -m bladerunner_ae.export`."""
     flags.DEFINE_string("model_dir", None, "Run folder to export.", required=True)
+    flags.DEFINE_multi_string(
+        "data", [], "Folder of records of a film that the run was trained on; repeat for several."
+    )
     run_command(main)
 
 

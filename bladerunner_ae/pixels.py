@@ -17,3 +17,11 @@ def to_pixels(image: tf.Tensor) -> tf.Tensor:
     scaled = tf.round((tf.cast(image, tf.float32) + 1.0) * (255.0 / 2.0))
     # Cast through int32: a direct cast of a float beyond 255 is undefined.
     return tf.cast(tf.cast(tf.clip_by_value(scaled, 0.0, 255.0), tf.int32), tf.uint8)
+
+
+def to_unit(image: tf.Tensor) -> tf.Tensor:
+    """float -1..1 -> float32 0..1, as people outside expect floats; what lies outside is clipped.
+
+    Times 255 and rounded it is what `to_pixels` gives.
+    """
+    return tf.clip_by_value((tf.cast(image, tf.float32) + 1.0) * 0.5, 0.0, 1.0)

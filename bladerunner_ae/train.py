@@ -176,7 +176,7 @@ def _train(
     config: Any, earlier: Any, workers: Any, records: list[Location], run: Location, service: str
 ) -> list[Location]:
     """Trains from the newest checkpoint to the end and exports; returns the SavedModels."""
-    from bladerunner_ae import training
+    from bladerunner_ae import exporting, training
     from bladerunner_ae.checkpoints import restore
     from bladerunner_ae.fine_tuning import load_source
     from bladerunner_ae.run_folder import CONFIG_NAME, write_json
@@ -205,7 +205,7 @@ def _train(
         if service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]
         training.fit(trainer, config, records, run, start, service, workers)
-    return training.export_if_new(trainer, config, run) if workers.chief else []
+    return exporting.export_trained(trainer, config, run, records) if workers.chief else []
 
 
 def _plan(config: Any, replicas: int) -> str:

@@ -1,4 +1,4 @@
-"""A run from its configuration to its weights: build, restore, start, fit, export."""
+"""A run from its configuration to its weights: build, restore, start, fit."""
 
 import math
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from bladerunner_ae import data, saved_models
+from bladerunner_ae import data
 from bladerunner_ae.checkpoints import checkpoint_manager
 from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.errors import BladerunnerError, UsageError
@@ -262,18 +262,3 @@ def explain_reading(error: tf.errors.OpError, parts: Sequence[FilmPart]) -> Reco
     if isinstance(error, tf.errors.DataLossError):
         return unexplained_loss(*(part.directory for part in parts))
     return None
-
-
-def export(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:
-    """Writes the SavedModels of a trained run to RUN/export as a new version."""
-    card: dict[str, Any] = {"step": trainer.steps_done, **config.to_json()}
-    return saved_models.export_models(trainer.dreaming, card, run / "export")
-
-
-def export_if_new(trainer: Trainer, config: RunConfig, run: Location) -> list[Location]:
-    """As `export`, but leaves newest versions alone that were made at this very step."""
-    newest = saved_models.newest_versions(run / "export")
-    steps = {saved_models.load_model_card(path).get("step") for path in newest}
-    if len(newest) == len(saved_models.MODELS) and steps == {trainer.steps_done}:
-        return newest
-    return export(trainer, config, run)

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bladerunner_ae import log_file, training
+from bladerunner_ae import exporting, log_file
 from bladerunner_ae.autoencoder import find_saved_model, load_autoencoder
 from bladerunner_ae.errors import InputError, OutputError
 from bladerunner_ae.evaluate import write_contact_sheet
 from bladerunner_ae.evaluation.film import evaluate_film
 from bladerunner_ae.log_file import LogFile
+from bladerunner_ae.model_card import load_model_card
 from bladerunner_ae.publishing import publish
 from bladerunner_ae.run_folder import load_config, open_run, writing
-from bladerunner_ae.saved_models import MODELS, load_model_card, newest_versions
+from bladerunner_ae.saved_models import MODELS, newest_versions
 from tests.small_records import write_numbered_film
 from tests.tiny_training import checkpoint_values, film_images, tiny_flags, tiny_run, train_here
 from tfrecords import storage
@@ -49,7 +50,7 @@ def trained(records: tuple[Path, RemotePath]) -> tuple[dict[str, Any], RemotePat
     run = RemotePath("ram://runs/a")
     flags = tiny_flags(records[1], run, sample_every=4, holdout=0.17)  # type: ignore[arg-type]
     trainer = train_here(flags)
-    training.export_if_new(trainer, tiny_run(flags), run)
+    exporting.export_trained(trainer, tiny_run(flags), run, [flags["data"]])
     return flags, run
 
 

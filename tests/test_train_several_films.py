@@ -12,8 +12,8 @@ import tensorflow as tf
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.evaluation.labels import frame_labels
+from bladerunner_ae.model_card import load_model_card
 from bladerunner_ae.run_folder import load_config
-from bladerunner_ae.saved_models import load_model_card
 from tests.commands import Commands
 from tests.small_records import write_numbered_film
 from tests.tiny_training import arguments, forget_after, tiny_flags, train_here

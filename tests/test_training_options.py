@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae import training
+from bladerunner_ae import exporting, training
 from bladerunner_ae.autoencoder import load_autoencoder
 from bladerunner_ae.averages import WeightAverages
 from bladerunner_ae.checkpoints import restore
@@ -84,7 +84,7 @@ def test_averages_are_resumed_shown_and_exported(small_records: Path, tmp_path: 
     raw = training_checks.reconstruct(trainer, images)
     assert np.abs(averaged.astype(int) - raw).max() > 2
     config = tiny_run(flags)
-    training.export(trainer, config, tmp_path / "run")
+    exporting.export(trainer, config, tmp_path / "run")
     exported = load_autoencoder(tmp_path / "run").reconstruct(images)
     assert np.abs(exported.astype(int) - averaged).max() <= 1
     again = training.build_trainer(config)

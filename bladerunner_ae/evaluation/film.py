@@ -31,8 +31,8 @@ from bladerunner_ae.evaluation.pictures import (
 )
 from bladerunner_ae.evaluation.summary import summarise
 from bladerunner_ae.evaluation.vmaf import ROWS, missing_vmaf
+from bladerunner_ae.model_card import load_model_card
 from bladerunner_ae.probes import to_png
-from bladerunner_ae.saved_models import load_model_card
 from tfrecords import storage
 from tfrecords.card import FilmCard, check_shards, load_card
 from tfrecords.storage import Location

@@ -16,7 +16,7 @@ def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.st
 
     Args:
         card: of the film.
-        model_card: of the model (`saved_models.load_model_card`); empty for one that is not ours.
+        model_card: of the model (`model_card.load_model_card`); empty for one that is not ours.
     """
     from bladerunner_ae.data import in_shots
     from bladerunner_ae.run_folder import films_of
