@@ -100,7 +100,7 @@ def test_set_up_installs_once(checkout: Checkout) -> None:
     assert first.stdout == ""
     assert checkout.calls() == [
         ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
-         "--editable", ".[cpu,dev]"],
+         "--editable", ".[cpu,serve,dev]"],
     ]  # fmt: skip
     second = checkout.make("set_up")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
@@ -155,7 +155,7 @@ def test_set_up_installs_for_the_gpu_that_answers(checkout: Checkout) -> None:
     left = checkout.folder / ".venv" / "left"
     left.touch()
     checkout.make("set_up", "TENSORFLOW=cpu")
-    assert checkout.calls()[0][-1] == ".[cpu,dev]"
+    assert checkout.calls()[0][-1] == ".[cpu,serve,dev]"
     assert not left.exists(), "the other TensorFlow must not stay beside this one"
 
 

@@ -108,7 +108,8 @@ def _check_wheel_files(wheel: Path) -> None:
     expected = {
         path.relative_to(ROOT).as_posix()
         for package in ("bladerunner_ae", "tfrecords")
-        for path in [*(ROOT / package).rglob("*.py"), *(ROOT / package).rglob("py.typed")]
+        for pattern in ("*.py", "py.typed", "page/*")
+        for path in (ROOT / package).rglob(pattern)
     }
     expected |= {f"bladerunner_ae_tools/{name}" for name in ["__init__.py", *TOOLS]}
     assert names == expected

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.routing import BaseRoute
 
+from bladerunner_ae import explorer
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.server import rest, rpc
 from bladerunner_ae.server.connections import protocol
@@ -115,7 +115,7 @@ class Server:
     def application(self) -> Any:
         """REST, metrics and the explorer as one ASGI application."""
         return rest.application(
-            self.services, self._options.limits, self._metrics, self._explorer()
+            self.services, self._options.limits, self._metrics, explorer.routes(self.current)
         )
 
     def current(self) -> tuple[str, Path] | None:
@@ -125,13 +125,6 @@ class Server:
             if version is not None and "latent" in _default_inputs(version):
                 return name, Path(str(version.saved_model.folder))
         return None
-
-    def _explorer(self) -> Sequence[BaseRoute]:
-        try:
-            from bladerunner_ae.explorer import routes
-        except ImportError:
-            return ()
-        return routes(self.current)
 
     async def serve(self, listening: socket.socket, ready: Ready) -> None:
         """Serves until it is asked to stop.
