@@ -4,7 +4,7 @@
 |---|---|
 | model, version | what is served, as in the REST API's paths |
 | films | names of the films |
-| frames, film_of, seconds, shots | of each frame, in the order of the film; empty without a film |
+| frames, film_of, seconds, shots, held_out | of each frame, in the film's order; empty without one |
 | latents, mean, directions | little-endian float32 in base64: [n, L], [L], [k, L] |
 | deviations | of the film's latents along each direction |
 | note | a line for the person, or "" |
@@ -13,18 +13,19 @@
 import base64
 import functools
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-LATENTS = "assets.extra/film_latents.npz"
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.film_latents import load_film_latents
+
 MODEL_CARD = "assets.extra/model_card.json"
 
 _EMPTY: dict[str, Any] = {
-    "frames": [], "film_of": [], "seconds": [], "shots": [], "deviations": [],
+    "frames": [], "film_of": [], "seconds": [], "shots": [], "held_out": [], "deviations": [],
     "latents": "", "mean": "", "directions": "", "note": "",
 }  # fmt: skip
 
@@ -48,21 +49,23 @@ def film_json(model: str, folder: Path) -> bytes:
 
 
 def _film(folder: Path) -> dict[str, Any]:
-    path = folder / LATENTS
-    if not path.is_file():
-        return {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {
-                "frames": arrays["frames"].tolist(),
-                "film_of": arrays["films"].tolist(),
-                "seconds": arrays["seconds"].round(6).tolist(),
-                "shots": arrays["shots"].tolist(),
-                "deviations": arrays["deviations"].astype(float).tolist(),
-                **{name: _floats(arrays[name]) for name in ("latents", "mean", "directions")},
-            }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return {"note": f"{LATENTS} of version {folder.name} cannot be read; export it again"}
+        film = load_film_latents(folder)
+        if film is None:
+            return {}
+        return {
+            "frames": film.frames.tolist(),
+            "film_of": film.films.tolist(),
+            "seconds": film.seconds.round(6).tolist(),
+            "shots": film.shots.tolist(),
+            "held_out": film.held_out.tolist(),
+            "deviations": film.deviations.astype(float).tolist(),
+            "latents": _floats(film.latents),
+            "mean": _floats(film.mean),
+            "directions": _floats(film.directions),
+        }
+    except (InputError, OSError, ValueError):
+        return {"note": f"The film's latents of version {folder.name} are damaged: export it again."}
 
 
 def _floats(values: ArrayLike) -> str:

@@ -41,6 +41,7 @@ export class Film {
     this.seconds = json.seconds;
     this.filmOf = json.film_of;
     this.shots = json.shots;
+    this.heldOut = json.held_out;
     this.directions = this.isDrawn ? [] : rows(floats(json.directions), size);
     this.deviations = json.deviations;
     this.mean = this.isDrawn ? new Float64Array(size) : floats(json.mean);
@@ -51,10 +52,10 @@ export class Film {
     return this.latents.length;
   }
 
-  /** What the film is called, without the ending of its file's name. */
+  /** What the film is called: its file's name without the ending and underscores. */
   get title() {
     if (this.isDrawn || !this.names.length) return "";
-    return this.names.map((name) => name.replace(/\.\w{2,4}$/, "")).join(", ");
+    return this.names.map((name) => name.replace(/\.\w{2,4}$/, "").replaceAll("_", " ")).join(", ");
   }
 
   label(i) {
@@ -65,11 +66,12 @@ export class Film {
     return this.isDrawn ? "" : timecode(this.seconds[i]);
   }
 
-  /** Label, time, shot and, of several films, which. */
+  /** Label, time, shot, of several films which, and whether training never saw it. */
   longLabel(i) {
     if (this.isDrawn) return this.label(i);
     const film = this.names.length > 1 ? `, ${this.names[this.filmOf[i]]}` : "";
-    return `${this.label(i)}, ${this.time(i)}, shot ${this.shots[i] + 1}${film}`;
+    const heldOut = this.heldOut[i] ? ", kept from training" : "";
+    return `${this.label(i)}, ${this.time(i)}, shot ${this.shots[i] + 1}${film}${heldOut}`;
   }
 
   /** Whether another shot or film begins after frame i. */

@@ -314,8 +314,9 @@ function showFilm(json) {
   const title = film.title || json.model;
   $("title").textContent = title;
   document.title = `${title} – explorer`;
-  const frames = film.isDrawn ? "draws from N(0, 1)" : `${film.length} frames`;
-  $("provenance").textContent = `${json.model} version ${json.version} · ${film.size} numbers · ${frames}`;
+  const frames = film.isDrawn ? "no film, draws from N(0, 1)" : `${film.length} frames`;
+  $("provenance").textContent =
+    `${json.model} version ${json.version} · ${film.size} numbers a frame · ${frames}`;
   document.querySelector("main").classList.toggle("without-directions", !film.directions.length);
   $("redraw").hidden = !film.isDrawn;
   $("position").max = film.length - 1;

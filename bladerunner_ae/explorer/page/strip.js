@@ -29,6 +29,11 @@ export class Strip {
       const button = event.target.closest("button");
       if (button) this.pick(Number(button.dataset.index));
     });
+    list.addEventListener("wheel", (event) => {
+      if (Math.abs(event.deltaY) <= Math.abs(event.deltaX)) return;
+      list.scrollLeft += event.deltaY;
+      event.preventDefault();
+    });
     list.addEventListener("focusin", (event) => {
       const index = event.target.closest("button")?.dataset.index;
       if (index !== undefined) this.#makeTabStop(Number(index));
@@ -43,7 +48,7 @@ export class Strip {
     this.#buttons = film.latents.map((_, i) => this.#button(i));
     this.list.replaceChildren(...this.#buttons);
     this.#makeTabStop(Math.min(this.#focused, film.length - 1));
-    Object.assign(this.bar, { width: film.length, height: 24 });
+    Object.assign(this.bar, { width: film.length, height: 26 });
     this.#buttons.forEach((button) => this.watch.observe(button));
   }
 
