@@ -87,3 +87,15 @@ def trained_run(
     result = commands.run("train", *(f"--{name}={value}" for name, value in flags.items()))
     assert result.code == 0, result.err
     return run, result
+
+
+@pytest.fixture(scope="session")
+def tiny_export(small_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns RUN/export of untrained networks, version 1 of each; see `tests.tiny_exports`.
+
+    Copy before you change it.
+    """
+    from tests.tiny_exports import small_networks, write_export
+
+    folder = tmp_path_factory.mktemp("run") / "export"
+    return write_export(folder, small_records, small_networks())

@@ -1,195 +1,249 @@
-"""SavedModels: doors, equality with the networks, versions, and nothing half written."""
+"""SavedModels on disk: versions of all three together, nothing half written, what lies beside."""
 
 from __future__ import annotations
 
-import functools
+import errno
+import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import tensorflow as tf
-from numpy.typing import NDArray
 
-from bladerunner_ae import pixels, saved_models
-from bladerunner_ae.linear_path import initialise_linear_path
+from bladerunner_ae import model_card, saved_models, warmup
+from bladerunner_ae.errors import InputError, OutputError
+from bladerunner_ae.model_card import load_model_card, make_model_card
 from bladerunner_ae.networks import Networks
-from tests.commands import environment
-from tests.tiny_training import HEIGHT, WIDTH, film_images, tiny_model, tiny_networks
+from bladerunner_ae.run_folder import writing
+from bladerunner_ae.signatures import make_signatures
+from tests.commands import ROOT, environment
+from tests.tiny_exports import LATENT, run_values, small_networks
 
-IMAGE = (None, HEIGHT, WIDTH, 3)
-CARD = {"step": 4, "film": {"name": "ümlaut.mp4"}}
+CARD = make_model_card({"films": [{"name": "ümlaut.mp4", "film_id": "0" * 16, "frames": 9}]}, 4)
 
 
 @pytest.fixture(scope="module")
 def networks() -> Networks:
-    networks = tiny_networks("vae")
-    initialise_linear_path(networks, tiny_model(), film_images(24))
-    return networks
+    return small_networks()
 
 
-@pytest.fixture(scope="module")
-def export(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run") / "export"
-    written = saved_models.export_models(networks, CARD, folder)
-    assert written == [folder / name / "1" for name in saved_models.MODELS]
-    return folder
-
-
-@functools.cache
-def load(export: Path, name: str) -> Any:
-    return tf.saved_model.load(str(export / name / "1"))
-
-
-@pytest.mark.parametrize(
-    ("model", "signature", "takes", "gives"),
-    [
-        ("autoencoder", "serving_default", ("image", tf.uint8, IMAGE),
-         {"reconstruction": (tf.uint8, IMAGE)}),
-        ("autoencoder", "reconstruct", ("image", tf.uint8, IMAGE),
-         {"reconstruction": (tf.uint8, IMAGE)}),
-        ("encoder", "serving_default", ("image", tf.uint8, IMAGE),
-         {"latent": (tf.float32, (None, 200)), "log_var": (tf.float32, (None, 200))}),
-        ("encoder", "encode", ("image", tf.uint8, IMAGE),
-         {"latent": (tf.float32, (None, 200)), "log_var": (tf.float32, (None, 200))}),
-        ("decoder", "serving_default", ("latent", tf.float32, (None, 200)),
-         {"image_bytes": (tf.string, (None,))}),
-        ("decoder", "decode", ("latent", tf.float32, (None, 200)), {"image": (tf.uint8, IMAGE)}),
-    ],
-)  # fmt: skip
-def test_signatures(
-    export: Path, model: str, signature: str, takes: tuple[Any, ...], gives: dict[str, Any]
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, fails_at: int = -1, stage: str = "_write_saved_model"
 ) -> None:
-    function = load(export, model).signatures[signature]
-    (name, spec), *others = function.structured_input_signature[1].items()
-    assert not others and (name, spec.dtype, tuple(spec.shape)) == takes
-    found = {key: (v.dtype, tuple(v.shape)) for key, v in function.structured_outputs.items()}
-    assert found == gives
+    """Makes exports quick: a SavedModel is one file. Model `fails_at` breaks off at a stage."""
+    done: dict[str, int] = {}
 
+    def staged(name: str, work: Any) -> Any:
+        def call(folder: Path, *arguments: Any) -> None:
+            work(folder, *arguments)
+            done[name] = done.get(name, -1) + 1
+            if name == stage and done[name] == fails_at:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
-def test_there_are_no_other_signatures(export: Path) -> None:
-    found = {name: set(load(export, name).signatures) for name in saved_models.MODELS}
-    assert found == {
-        "autoencoder": {"serving_default", "reconstruct"},
-        "encoder": {"serving_default", "encode"},
-        "decoder": {"serving_default", "decode"},
-    }
+        return call
 
-
-@pytest.mark.parametrize("size", [1, 3, 8])
-def test_models_equal_the_networks_in_process(export: Path, networks: Networks, size: int) -> None:
-    images = film_images(8)[:size]
-    mean, log_var = networks.encoder(pixels.to_float(images))
-    dreams = pixels.to_pixels(networks.decoder(mean)).numpy()
-    encoded = load(export, "encoder").signatures["encode"](image=tf.constant(images))
-    np.testing.assert_allclose(encoded["latent"], mean, atol=1e-4)
-    np.testing.assert_allclose(encoded["log_var"], log_var, atol=1e-4)
-    decoded = load(export, "decoder").signatures["decode"](latent=encoded["latent"])["image"]
-    whole = load(export, "autoencoder").signatures["reconstruct"](image=tf.constant(images))
-    for found in (decoded.numpy(), whole["reconstruction"].numpy()):
-        assert np.abs(found.astype(int) - dreams).max() <= 1
-    assert np.ptp(dreams) > 50
-
-
-def test_jpeg_bytes_decode_to_the_picture(export: Path) -> None:
-    decoder = load(export, "decoder")
-    latent = tf.random.stateless_normal([3, 200], [0, 1])
-    files = decoder.signatures["serving_default"](latent=latent)["image_bytes"].numpy()
-    pictures: NDArray[np.uint8] = decoder.signatures["decode"](latent=latent)["image"].numpy()
-    for file, picture in zip(files, pictures, strict=True):
-        assert file.startswith(b"\xff\xd8\xff")
-        found = tf.io.decode_jpeg(file, dct_method="INTEGER_ACCURATE").numpy()
-        assert found.shape == picture.shape
-        assert np.abs(found.astype(float) - picture).mean() < 6
-
-
-def test_nothing_becomes_nothing(export: Path) -> None:
-    image, latent = tf.zeros([0, HEIGHT, WIDTH, 3], tf.uint8), tf.zeros([0, 200])
-    decoder, encoder = load(export, "decoder").signatures, load(export, "encoder").signatures
-    assert decoder["serving_default"](latent=latent)["image_bytes"].shape == (0,)
-    assert decoder["decode"](latent=latent)["image"].shape == (0, HEIGHT, WIDTH, 3)
-    assert encoder["encode"](image=image)["latent"].shape == (0, 200)
-    whole = load(export, "autoencoder").signatures["reconstruct"](image=image)
-    assert whole["reconstruction"].shape == (0, HEIGHT, WIDTH, 3)
-
-
-def test_a_process_without_our_code_can_use_them(export: Path) -> None:
-    code = f"""
-import sys
-sys.modules["bladerunner_ae"] = None  # importing it would fail
-import tensorflow as tf
-image = tf.fill([5, {HEIGHT}, {WIDTH}, 3], tf.constant(90, tf.uint8))
-model = tf.saved_model.load({str(export / "autoencoder" / "1")!r})
-encoder = tf.saved_model.load({str(export / "encoder" / "1")!r})
-decoder = tf.saved_model.load({str(export / "decoder" / "1")!r})
-latent = encoder.signatures["serving_default"](image)["latent"]
-print(model.signatures["reconstruct"](image=image)["reconstruction"].shape,
-      decoder.signatures["decode"](latent=latent)["image"].shape)
-assert not any(name.startswith("bladerunner_ae.") for name in sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=export, env=environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == " ".join([f"(5, {HEIGHT}, {WIDTH}, 3)"] * 2)
-
-
-def test_where_a_model_comes_from_is_stored_beside_it(export: Path) -> None:
-    for name in saved_models.MODELS:
-        assert saved_models.load_model_card(export / name / "1") == CARD
-    assert saved_models.load_model_card(export) == {}
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, fails_at: int = -1) -> None:
-    """Makes exports quick: a SavedModel is one file. That number `fails_at` breaks off half way."""
-    written: list[Path] = []
-
-    def write(folder: Path, networks: Networks, name: str, signatures: Any) -> None:
+    def write(folder: Path, *arguments: Any) -> None:
         folder.mkdir()
-        (folder / "saved_model.pb").write_text(name)
-        written.append(folder)
-        if len(written) - 1 == fails_at:
-            raise OSError(28, "No space left on device", str(folder))
+        (folder / "saved_model.pb").write_text(folder.parent.name)
 
-    monkeypatch.setattr(saved_models, "_write_saved_model", write)
+    monkeypatch.setattr(saved_models, "_write_saved_model", staged("_write_saved_model", write))
+    for name in ("_write_extras", "_sync"):
+        monkeypatch.setattr(saved_models, name, staged(name, getattr(saved_models, name)))
+    monkeypatch.setattr(warmup, "replay", staged("replay", lambda folder: None))
 
 
-def test_versions_count_up_past_what_is_there(
+def listing(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, hidden ones too: path -> content."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_versions_count_up_past_what_is_there_for_all_models_alike(
     networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch)
-    saved_models.export_models(networks, {}, tmp_path)
+    saved_models.export_models(networks, CARD, tmp_path)
     (tmp_path / "decoder" / "9").mkdir()
     (tmp_path / "decoder" / "best").mkdir()
-    written = saved_models.export_models(networks, {}, tmp_path)
-    assert [path.name for path in written] == ["2", "2", "10"]
+    written = saved_models.export_models(networks, CARD, tmp_path)
+    assert written == [tmp_path / name / "10" for name in saved_models.MODELS]
     assert saved_models.newest_versions(tmp_path) == written
     assert (tmp_path / "autoencoder" / "1").is_dir()
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 2])
-def test_an_export_that_fails_leaves_nothing_half_written(
-    fails_at: int, networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stage", ["_write_saved_model", "_write_extras", "replay", "_sync"])
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(
+    stage: str,
+    fails_at: int,
+    networks: Networks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    export = tmp_path / "run" / "export"
     with monkeypatch.context() as patch:
-        pretend(patch, fails_at)
-        with pytest.raises(OSError, match="No space left"):
-            saved_models.export_models(networks, CARD, tmp_path)
-    for name in saved_models.MODELS:
-        for path in (tmp_path / name).glob("[0-9]*"):
-            assert saved_models.load_model_card(path) == CARD, "only whole ones have their name"
-    assert len(saved_models.newest_versions(tmp_path)) == fails_at
+        pretend(patch)
+        saved_models.export_models(networks, CARD, export)
+    before = listing(export)
+    assert len(before) == 12
+    with monkeypatch.context() as patch:
+        pretend(patch, fails_at, stage)
+        with (
+            pytest.raises(OutputError, match=r"run: the disk is full; free some space") as caught,
+            writing(tmp_path / "run"),
+        ):
+            saved_models.export_models(networks, {**CARD, "step": 5}, export)
+    assert "\n" not in str(caught.value)
+    assert listing(export) == before, "no version, and no part of one, was left or touched"
+    pretend(monkeypatch)
+    assert saved_models.export_models(networks, CARD, export)[0].name == "2"
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from bladerunner_ae import saved_models, warmup
+stage, count = sys.argv[2], int(sys.argv[3])
+
+def write(folder, *arguments):
+    folder.mkdir()
+    (folder / "saved_model.pb").write_text("new")
+
+def killed_after(name, work):
+    left = [count]
+    def call(*arguments):
+        work(*arguments)
+        left[0] -= 1
+        if name == stage and not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return call
+
+saved_models.make_signatures = lambda *arguments: dict.fromkeys(saved_models.MODELS, [])
+saved_models._write_saved_model = killed_after("write", write)
+warmup.replay = killed_after("replay", lambda folder: None)
+saved_models._sync_folder = killed_after("publish", lambda folder: None)
+card = {"step": 5, "averaged_weights": False, "film_cards": [], "metrics": {}}
+saved_models.export_models(None, card, Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "count", "published"),
+    [("write", 2, 0), ("replay", 3, 0), ("publish", 1, 1)],
+)
+def test_a_kill_leaves_whole_versions_only(
+    stage: str,
+    count: int,
+    published: int,
+    networks: Networks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pretend(monkeypatch)
     saved_models.export_models(networks, CARD, tmp_path)
-    assert len(saved_models.newest_versions(tmp_path)) == 3
+    before = listing(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(tmp_path), stage, str(count)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    visible = [path for name in saved_models.MODELS for path in (tmp_path / name).glob("[0-9]*")]
+    new = [path for path in visible if path.name == "2"]
+    assert len(new) == published and len(visible) == 3 + published
+    for path in new:
+        assert load_model_card(path)["step"] == 5 and (path / "saved_model.pb").read_text() == "new"
+    after = listing(tmp_path)
+    assert {path: after[path] for path in before} == before
+    written = saved_models.export_models(networks, CARD, tmp_path)
+    assert {path.name for path in written} == {"3" if published else "2"}
     assert not list(tmp_path.glob("*/.partial*")), "what was left over is gone"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs to mount a disk")
+@pytest.mark.parametrize("share", [0.01, 0.35, 0.5, 0.75, 0.97])
+def test_a_disk_that_is_really_full(
+    share: float, networks: Networks, tiny_export: Path, tmp_path: Path
+) -> None:
+    """With room for a share of what an export needs: TensorFlow says it in many ways."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    kibibytes = int(share * sum(map(len, listing(tiny_export).values()))) >> 10
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("may not mount a disk")
+    try:
+        with pytest.raises(OutputError, match="the disk is full"), writing(disk / "run"):
+            saved_models.export_models(networks, CARD, disk / "run" / "export")
+        assert listing(disk / "run" / "export") == {}
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_lies_beside_each_model(tiny_export: Path, small_records: Path) -> None:
+    always = {"README.md", "model_card.json", "tf_serving_warmup_requests"}
+    for name in saved_models.MODELS:
+        found = {path.name for path in (tiny_export / name / "1" / "assets.extra").iterdir()}
+        assert found == (always | {"film_latents.npz"} if name == "decoder" else always)
+    card = load_model_card(tiny_export / "decoder" / "1")
+    assert {key: card[key] for key in run_values(small_records)} == run_values(small_records)
+    assert (card["schema_version"], card["model_name"], card["step"]) == (1, "decoder", 4)
+    assert card["metrics"] == {"probe/psnr_seen": 21.5} and card["averaged_weights"] is False
+    (film,) = card["film_cards"]
+    assert film["film_id"] == card["films"][0]["film_id"] == film["sha256"][:16]
+    assert (film["frames"], film["raster"]) == (48, [24, 32])
+    assert card["signatures"]["decode"]["inputs"] == {"latent": ["float32", [None, LATENT]]}
+    assert load_model_card(tiny_export) == {}, "a folder that is not ours"
+
+
+def test_the_card_in_words(tiny_export: Path) -> None:
+    text = (tiny_export / "decoder" / "1" / model_card.README_NAME).read_text("utf-8")
+    assert text.startswith("# Decoder that has watched film.mp4\n")
+    for line in (
+        "* Pictures of 24x32 pixels (height x width), RGB; 20 latent numbers a picture",
+        "* Preset preview, objective vae, weights of step 4, bladerunner_ae 0.0",
+        "* film.mp4: 48 frames, 8 kept from training, ",
+        "* probe/psnr_seen: 21.5",
+        "| serving_default | latent float32 [?, 20] | image_bytes string [?] | ",
+    ):
+        assert f"\n{line}" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"schema_version": 2}', "1: was exported with schema version 2 but this program reads"),
+        ('{"schema_version": "x"}', "schema version x but"),
+        ("{", "model_card.json: damaged "),
+        ("[1]", "model_card.json: damaged .it is not a JSON object"),
+        ("\xff", "model_card.json: damaged "),
+    ],
+)
+def test_cards_that_cannot_be_read(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "1" / model_card.FILE_NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=message) as caught:
+        load_model_card(tmp_path / "1")
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_cards_of_before_there_were_schemas_are_read(tmp_path: Path) -> None:
+    path = tmp_path / model_card.FILE_NAME
+    path.parent.mkdir()
+    old = {"step": 500, "film": {"name": "a.mp4", "film_id": "1", "frames": 3}, "held_out": []}
+    path.write_text(json.dumps(old))
+    assert load_model_card(tmp_path) == old
 
 
 def test_keras_says_nothing(
     networks: Networks, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    signatures = saved_models._signatures(networks)["encoder"][:1]
+    signatures = make_signatures(networks)["encoder"][:1]
     saved_models._write_saved_model(tmp_path / "encoder", networks, "encoder", signatures)
-    assert capfd.readouterr().out == ""
+    assert warmup.replay(tmp_path / "encoder") == 0
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
