@@ -428,8 +428,12 @@ def _tensor(entry: Mapping[str, Any]) -> Tensor:
 def _as_array(values: ArrayLike, known: Tensor | None) -> NDArray[Any]:
     """Values as the server wants them, unless that would change them."""
     array = np.asarray(values)
-    if array.dtype.kind == "S":  # numpy drops zeros at the end of these
+    if array.dtype.kind in "SU":  # numpy drops zeros at the end of these
         array = np.asarray(values, object)
+    if array.dtype.kind == "O":
+        flat = [value.encode() if isinstance(value, str) else value for value in array.flat]
+        array = np.empty(array.shape, object)
+        array.flat = flat
     if known and np.can_cast(array.dtype, known.dtype, "same_kind"):
         array = array.astype(known.dtype, copy=False)
     return array

@@ -1,0 +1,350 @@
+"""A real server in a process of its own: gRPC, bad clients, signals, versions."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from bladerunner_ae.client import RequestError, connect
+from tests.commands import ROOT, Commands, environment
+from tests.served_models import RunningServer, copy_version, running_server, save_model
+
+ROW = {"latent": np.ones((1, 3), np.float32)}
+BODY = json.dumps({"instances": [[1, 1, 1]]}).encode()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    folder.mkdir()
+    save_model(folder, 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("server")
+    flags = ("--read_seconds=1", "--max_body_mb=1", "--poll_seconds=0.2", "--batching",
+             "--max_batch_size=64")  # fmt: skip
+    with running_server(model, folder, *flags) as server:
+        yield server
+        assert server.stop() == 0
+        assert "Traceback" not in server.log.read_text("utf-8")
+
+
+def post(address: str, body: bytes = BODY, path: str = "/v1/models/small:predict") -> bytes:
+    with urllib.request.urlopen(f"http://{address}{path}", body, timeout=30) as response:
+        return response.read()
+
+
+def factor(address: str) -> float:
+    return json.loads(post(address))["predictions"][0][0]
+
+
+def open_socket(server: RunningServer) -> socket.socket:
+    host, _, port = server.rest.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def refusal(call: object) -> tuple[str, str]:
+    with pytest.raises(RequestError) as caught:
+        call()  # type: ignore[operator]
+    return str(caught.value.status), caught.value.message
+
+
+def test_grpc_answers_as_rest_does(server: RunningServer) -> None:
+    random = np.random.default_rng(0)
+    with (
+        connect(f"http://{server.rest}", "small") as rest,
+        connect(f"grpc://{server.grpc}", "small") as rpc,
+    ):
+        assert rest.signatures() == rpc.signatures()
+        assert rest.states() == rpc.states() == {1: "AVAILABLE"}
+        for signature, inputs in {
+            "serving_default": {"latent": random.normal(size=(5, 3)).astype(np.float32)},
+            "mix": {"a": [1, 2], "b": [[1, 2], [3, 4]]},
+            "strings": {"text": [b"a\x00", b"b"]},
+            "kinds": {"image": random.integers(0, 256, (2, 4, 5, 3)).astype(np.uint8),
+                      "seed": [2**62, -1], "flag": [True, False]},
+        }.items():  # fmt: skip
+            ours, others = rest.predict(inputs, signature), rpc.predict(inputs, signature)
+            assert set(ours) == set(others)
+            for name, array in ours.items():
+                assert array.dtype == others[name].dtype
+                np.testing.assert_array_equal(array, others[name])
+
+
+def test_grpc_codes(server: RunningServer) -> None:
+    rpc = connect(f"grpc://{server.grpc}", "small")
+    wrong = np.ones((1, 2), np.float32)
+    assert refusal(lambda: rpc.predict({"latent": wrong}))[0] == "INVALID_ARGUMENT"
+    code, words = refusal(lambda: rpc.predict({"other": wrong}))
+    assert code == "INVALID_ARGUMENT" and words.startswith("Signature input alias: latent(feed ")
+    code, words = refusal(lambda: rpc.predict({**ROW, "other": wrong}))
+    assert code == "INVALID_ARGUMENT"
+    assert words == (
+        "input size does not match signature: 2!=1 len({latent,other}) != len({latent}). Sent "
+        "extra: {other}. Missing but required: {}."
+    )
+    code, words = refusal(lambda: rpc.predict({"latent": np.array(["x"], object)}))
+    assert code == "INVALID_ARGUMENT" and "Type mismatch: actual string vs. expect float" in words
+    assert refusal(lambda: rpc.predict(ROW, outputs=["nope"]))[1] == (
+        "output tensor alias not found in signature: nope Outputs expected to be in the set "
+        "{scaled}."
+    )
+    large = {"latent": np.zeros((65, 3), np.float32)}
+    assert refusal(lambda: rpc.predict(large))[1] == (
+        "Task size 65 is larger than maximum input batch size 64"
+    )
+    huge = {"latent": np.zeros((10**6, 3), np.float32)}
+    assert refusal(lambda: rpc.predict(huge))[0] == "RESOURCE_EXHAUSTED"
+    other = connect(f"grpc://{server.grpc}", "other")
+    assert refusal(other.states) == ("NOT_FOUND", "Could not find any versions of model other")
+    assert refusal(other.signatures)[1] == "Servable not found for request: Latest(other)"
+    assert rpc.predict({"latent": np.zeros((0, 3), np.float32)})["scaled"].shape == (0, 3)
+    rpc.close(), other.close()
+
+
+def call(server: RunningServer, method: str, request: bytes) -> tuple[str, str]:
+    """Sends bytes to a method of PredictionService; returns code and words."""
+    with grpc.insecure_channel(server.grpc) as channel:
+        try:
+            channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")(
+                request, timeout=20
+            )
+        except grpc.RpcError as error:
+            return error.code().name, error.details()  # type: ignore[attr-defined]
+    return "OK", ""
+
+
+def test_grpc_requests_that_make_no_sense(server: RunningServer) -> None:
+    assert call(server, "Predict", b"\xff\xff garbage")[0] == "INTERNAL"
+    assert call(server, "Predict", b"") == ("INVALID_ARGUMENT", "Missing ModelSpec")
+    spec = b"\x0a\x07\x0a\x05small"
+    assert call(server, "Classify", spec) == (
+        "INVALID_ARGUMENT",
+        "Expected classification signature method_name to be tensorflow/serving/classify. Was: "
+        "tensorflow/serving/predict",
+    )
+    assert call(server, "Predict", b"\x0a\x0e\x0a\x05small\x1a\x05other") == (
+        "FAILED_PRECONDITION", 'Serving signature key "other" not found.'
+    )  # fmt: skip
+    assert call(server, "GetModelMetadata", spec)[1].startswith("GetModelMetadataRequest must")
+    assert call(server, "GetModelMetadata", spec + b"\x12\x01x") == (
+        "INVALID_ARGUMENT", "Metadata field x is not supported"
+    )  # fmt: skip
+    assert call(server, "MultiInference", b"")[0] == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x00\x01\x02garbage\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00"]
+)
+def test_clients_that_send_garbage(server: RunningServer, garbage: bytes) -> None:
+    with open_socket(server) as client:
+        client.sendall(garbage)
+        assert client.recv(100)[:12] in (b"HTTP/1.1 400", b"")
+    assert factor(server.rest) == 2.0
+
+
+def test_clients_that_hang(server: RunningServer) -> None:
+    """They are hung up on after --read_seconds, and keep nobody waiting meanwhile."""
+    silent, slow, late = (open_socket(server) for _ in range(3))
+    slow.sendall(b"GET /v1/models/small HTTP/1.1\r\nHost:")
+    late.sendall(b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+    gone = open_socket(server)
+    gone.sendall(b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+    gone.close()
+    assert factor(server.rest) == 2.0
+    assert silent.recv(10) == slow.recv(10) == b""
+    answer = b""
+    while part := late.recv(1000):
+        answer += part
+    assert answer.startswith(b"HTTP/1.1 408") and b"The request was not whole after 1 s" in answer
+    for client in (silent, slow, late):
+        client.close()
+
+
+def test_a_body_that_is_too_large_is_not_received(server: RunningServer) -> None:
+    with open_socket(server) as client:
+        client.sendall(
+            b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+        )
+        assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_a_thousand_connections(server: RunningServer) -> None:
+    """All of them open at once, half of them idle, the others all ask."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_socket(server)) for _ in range(1000)]
+        head = f"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}"
+        asking = clients[::2]
+        for client in asking:
+            client.sendall(head.encode() + b"\r\n\r\n" + BODY)
+        assert all(client.recv(1000).startswith(b"HTTP/1.1 200") for client in asking)
+    assert factor(server.rest) == 2.0
+
+
+def test_many_clients_get_their_own_answers(server: RunningServer) -> None:
+    """Batching: every client gets what belongs to its own row."""
+
+    def ask(number: int) -> bool:
+        with connect(f"grpc://{server.grpc}", "small") as client:
+            values = np.full((1 + number % 3, 3), number, np.float32)
+            return all(
+                np.array_equal(client.predict({"latent": values})["scaled"], 2 * values)
+                for _ in range(10)
+            )
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(ask, range(32)))
+
+
+def test_versions_while_it_runs(server: RunningServer, model: Path) -> None:
+    """New, corrupt, removed: it goes on answering all the time."""
+    stop = False
+    failures = []
+
+    def keep_asking() -> int:
+        count = 0
+        while not stop:
+            count += 1
+            if (found := factor(server.rest)) not in (2.0, 5.0):
+                failures.append(found)
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(keep_asking)
+        try:
+            broken = copy_version(model, 1, 9)
+            (broken / "saved_model.pb").write_bytes(b"garbage")
+            line = server.wait_for_line(f"{broken}: cannot be loaded")
+            shutil.rmtree(broken)
+            save_model(model, 2, factor=5.0)
+            server.wait_for_line("small 1: unloaded")
+            assert factor(server.rest) == 5.0
+            shutil.rmtree(model / "2")
+            server.wait_for_line("small 2: unloaded")
+            assert factor(server.rest) == 2.0
+        finally:
+            stop = True
+        assert asking.result() > 0 and not failures
+    log = server.log.read_text("utf-8")
+    assert log.count(line) == 1 or log.count("cannot be loaded") <= 2
+
+
+def test_the_explorer_is_there(server: RunningServer) -> None:
+    with urllib.request.urlopen(f"http://{server.rest}/", timeout=30) as response:
+        assert response.status == 200 and b"<html" in response.read().lower()
+
+
+def test_a_port_in_use(server: RunningServer, model: Path, commands: Commands) -> None:
+    for flag, address in (("port", server.rest), ("grpc_port", server.grpc)):
+        port = address.rpartition(":")[2]
+        result = commands.run("serve", f"--model={model}", "--port=0", "--grpc_port=0",
+                              f"--{flag}={port}")  # fmt: skip
+        assert result.code == 2
+        assert result.error == (
+            f"error: {address}: is in use by another program; choose another with --{flag}"
+        )
+
+
+def test_wrong_flags(model: Path, tmp_path: Path, commands: Commands) -> None:
+    for flags, code, words in (
+        ((f"--model={tmp_path}/none",), 2, "no such model folder"),
+        ((f"--model={tmp_path}",), 2, "holds no SavedModel"),
+        ((f"--model={model}", "--versions=old"), 1, "choose newest, all, or numbers"),
+        ((f"--model={model}", "--version_labels=stable"), 1, "write LABEL:NUMBER"),
+        ((f"--model={model}", f"--model={model}"), 1, "two models are called small"),
+        ((f"--model={model}", "--host=999.1.1.1", "--port=0"), 2, "cannot be listened at"),
+    ):
+        result = commands.run("serve", *flags)
+        assert result.code == code and words in result.error
+
+
+def test_nothing_that_can_be_served(model: Path, tmp_path: Path, commands: Commands) -> None:
+    shutil.copytree(model / "1", tmp_path / "broken" / "1")
+    (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"garbage")
+    result = commands.run("serve", f"--model={tmp_path}/broken", "--port=0", "--grpc_port=0")
+    assert result.code == 2 and "no version can be served" in result.error
+
+
+def test_without_the_extra_it_says_how_to_install_it(model: Path) -> None:
+    program = (
+        "import sys; sys.modules['starlette'] = None; sys.argv = ['serve', '--model=x'];"
+        "import importlib.util as u; find = u.find_spec;"
+        "u.find_spec = lambda name, *a: None if name == 'starlette' else find(name, *a);"
+        "from bladerunner_ae.serve import cli; cli()"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment(),
+                            capture_output=True, text=True, check=False)  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr == (
+        "error: serving needs packages that are not installed (starlette); install them with: "
+        'pip install "bladerunner_ae[serve]"\n'
+    )
+
+
+def start_work(
+    server: RunningServer, pool: concurrent.futures.Executor, turns: int
+) -> list[object]:
+    """Requests that take a while, over both APIs, and that have arrived."""
+    body = json.dumps({"signature_name": "work", "instances": [turns]}).encode()
+    rpc = connect(f"grpc://{server.grpc}", "small", timeout=60)
+    rpc.signatures()
+    futures = [
+        pool.submit(post, server.rest, body),
+        pool.submit(rpc.predict, {"turns": [turns]}, "work"),
+    ]
+    end = time.monotonic() + 30
+    page = ""
+    while "bladerunner_waiting_requests 2.0" not in page and time.monotonic() < end:
+        url = f"http://{server.rest}/monitoring/prometheus/metrics"
+        with urllib.request.urlopen(url, timeout=30) as response:
+            page = response.read().decode()
+    assert "bladerunner_waiting_requests 2.0" in page
+    return futures
+
+
+def test_sigterm_answers_what_is_in_flight(model: Path, tmp_path: Path) -> None:
+    with (
+        running_server(model, tmp_path) as server,
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+    ):
+        rest, rpc = start_work(server, pool, 60_000)
+        assert server.stop(signal.SIGTERM) == 0
+        assert json.loads(rest.result()) == {"predictions": [1]}  # type: ignore[attr-defined]
+        assert rpc.result()["done"].tolist() == [1]  # type: ignore[attr-defined]
+        log = server.log.read_text("utf-8")
+        assert log.endswith("stopping; 2 requests are still to be answered\n"), log
+    with pytest.raises(OSError):
+        post(server.rest)
+
+
+def test_a_second_signal_ends_it_at_once(model: Path, tmp_path: Path) -> None:
+    with (
+        running_server(model, tmp_path) as server,
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+    ):
+        futures = start_work(server, pool, 10_000_000)
+        server.process.send_signal(signal.SIGINT)
+        server.wait_for_line("stopping; 2 requests are still to be answered")
+        time.sleep(1.1)  # two at once count as one
+        assert server.stop(signal.SIGINT) == 130
+        assert server.log.read_text("utf-8").endswith("stopped at once\n")
+        for future in futures:
+            with pytest.raises(Exception):  # noqa: B017  the connection is gone
+                future.result()  # type: ignore[attr-defined]
