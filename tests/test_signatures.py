@@ -252,8 +252,8 @@ def test_what_is_no_picture_is_refused(tiny_export: Path, file: bytes, message: 
 
 def some_density() -> LatentDensity:
     random = np.random.default_rng(3)
-    shots = [random.normal(m, s, (n, 5)) for m, s, n in ((-4, 0.1, 100), (3, 1, 20), (9, 2, 3))]
-    return fit_density(np.concatenate(shots).astype("f4"), np.repeat([0, 1, 2], [100, 20, 3]))
+    shots = [random.normal(m, s, (n, 5)) for m, s, n in ((-4, 0.1, 100), (3, 1, 60), (9, 1.5, 30))]
+    return fit_density(np.concatenate(shots).astype("f4"), np.repeat([0, 1, 2], [100, 60, 30]))
 
 
 def draw(sampler: latent_sampler.Sampler, count: int) -> NDArray[np.float32]:
@@ -273,9 +273,9 @@ def test_samples_follow_the_density() -> None:
         return [latents[place < -1], latents[(place >= -1) & (place < 6)], latents[place >= 6]]
 
     for our, their in zip(by_shot(ours), by_shot(theirs), strict=True):
-        assert len(our) == pytest.approx(len(their), rel=0.15)
+        assert len(our) == pytest.approx(len(their), rel=0.1)
         assert np.abs(our.mean(axis=0) - their.mean(axis=0)).max() < 0.15
-        np.testing.assert_allclose(np.cov(our.T), np.cov(their.T), atol=0.2)
+        np.testing.assert_allclose(np.cov(our.T), np.cov(their.T), atol=0.3)
 
 
 def test_samples_without_a_density_are_normal() -> None:
