@@ -4,7 +4,7 @@
 |---|---|
 | model, version | what is served, as in the REST API's paths |
 | films | names of the films |
-| frames, film_of, seconds, shots, held_out | of each frame, in the film's order; empty without one |
+| frames, film_of, seconds, shots, held_out | of each frame, in order; empty without a film |
 | latents, mean, directions | little-endian float32 in base64: [n, L], [L], [k, L] |
 | deviations | of the film's latents along each direction |
 | note | a line for the person, or "" |
@@ -65,7 +65,7 @@ def _film(folder: Path) -> dict[str, Any]:
             "directions": _floats(film.directions),
         }
     except (InputError, OSError, ValueError):
-        return {"note": f"The film's latents of version {folder.name} are damaged: export it again."}
+        return {"note": f"The film's latents of version {folder.name} are damaged; export again."}
 
 
 def _floats(values: ArrayLike) -> str:

@@ -42,7 +42,8 @@ def open_browser(downloads: Path, width: int = 1440, height: int = 900) -> Itera
     ):  # fmt: skip
         options.add_argument(argument)
     options.add_experimental_option(
-        "prefs", {"download.default_directory": str(downloads), "download.prompt_for_download": False}
+        "prefs",
+        {"download.default_directory": str(downloads), "download.prompt_for_download": False},
     )
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     service = webdriver.ChromeService(shutil.which("chromedriver"))
@@ -82,6 +83,4 @@ def requests_since_last_asked(browser: Chrome) -> list[dict[str, Any]]:
 
 def complaints(browser: Chrome) -> list[str]:
     """Errors that pages have logged since this was last called."""
-    return [
-        entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"
-    ]
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]

@@ -4,6 +4,7 @@ import { distance, dot, mix, norm, normal, normals } from "./latent.js";
 
 const SHRINKAGE = 16; // as in bladerunner_ae/evaluation/density.py
 const DRAWS = 48; // points that stand in for frames where there is no film
+const SPREAD = 112; // frames of the strip, about, but one a shot at least
 
 function floats(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -46,6 +47,7 @@ export class Film {
     this.deviations = json.deviations;
     this.mean = this.isDrawn ? new Float64Array(size) : floats(json.mean);
     this.spacing = this.#spacing();
+    this.spread = this.#spread();
   }
 
   get length() {
@@ -152,5 +154,22 @@ export class Film {
     });
     nearest.sort((a, b) => a - b);
     return nearest[this.length >> 1] ?? 0;
+  }
+
+  /**
+   * Frames for the strip, ascending: the first of each shot, and then as many as it changes, so
+   * that a still shot does not fill the strip with the same picture.
+   */
+  #spread() {
+    const steps = this.latents.map((row, i) =>
+      i > 0 && !this.isCut(i - 1) ? distance(row, this.latents[i - 1]) : 0);
+    const due = steps.reduce((sum, step) => sum + step, 0) / SPREAD;
+    let gone = 0;
+    return Array.from(this.latents.keys()).filter((i) => {
+      gone += steps[i];
+      const isShown = this.isDrawn || i === 0 || this.isCut(i - 1) || gone >= due;
+      if (isShown) gone = 0;
+      return isShown;
+    });
   }
 }

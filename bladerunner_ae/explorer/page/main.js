@@ -11,6 +11,7 @@ import { Strip } from "./strip.js";
 import { caption, fileName } from "./words.js";
 
 const RATE = 30; // pictures a second at most while something moves
+const PINNED = { wander: "wandering", drawn: "drawn", pasted: "pasted" }; // kinds of places
 const GLANCES = { well: 4000, away: 1000 }; // ms between looks at the server
 
 const $ = (id) => document.getElementById(id);
@@ -18,7 +19,7 @@ const server = new Server();
 const lane = new Lane(server, () => strip.next() ?? directions.next(), lose);
 const picture = new Picture($("picture"), $("glow"), $("stage"));
 const strip = new Strip($("strip"), $("bar"),
-  { pick: pickFrame, wake: () => lane.wake(), dreamt: showDreamt });
+  { pick: pickFrame, wake: () => lane.wake(), dreamt: showSmallPicks });
 const directions = new Directions($("directions"), refresh);
 
 let film = null;
@@ -71,7 +72,8 @@ async function show(blob, shown) {
   $("position").value = shown.what.index ?? index;
   $("position").setAttribute("aria-valuetext", film.longLabel(shown.what.index ?? index));
   markPicks(index);
-  if (motion?.kind === "play") strip.reveal(index, false);
+  if (shown.what.kind === "play") strip.reveal(index, false);
+  else if (["drawn", "pasted"].includes(shown.what.kind)) strip.reveal(index);
   if (!motion) announce(words);
 }
 
@@ -111,25 +113,24 @@ function pickFrame(index) {
   settle(film.latents[index], { kind: "frame", index });
 }
 
+/** Takes the frame that the keyboard is at, or else what is seen, as a pick. */
 function pin(name) {
-  const index = strip.focused ?? (picture.of && isPlainFrame(picture.of) ? picture.of.what.index : null);
-  if (index !== null) picks[name] = framePick(index);
-  else if (picture.of) {
-    const { latent, what: { kind, near } } = picture.of;
-    picks[name] = { latent, label: `${{ wander: "wandering", drawn: "drawn", pasted: "pasted" }[kind] ??
-      "a place"} near ${near}`, index: null, picture: copyOf($("picture")) };
+  const { latent, what: { kind, near, index }, offsets } = picture.of;
+  const isFrame = kind === "frame" && !offsets.some(Boolean);
+  if (strip.focused !== null) picks[name] = framePick(strip.focused);
+  else if (isFrame) picks[name] = { ...framePick(index), picture: copyOf($("picture")) };
+  else {
+    const label = `${PINNED[kind] ?? "a place"} near ${near}`;
+    picks[name] = { latent, label, index: null, picture: copyOf($("picture")) };
   }
   arm(name === "from" ? "to" : "from");
-  markPicks(picture.of?.nearest);
+  markPicks(picture.of.nearest);
   say(`${name === "from" ? "From" : "To"} is now ${picks[name]?.label}.`);
 }
-
-const isPlainFrame = ({ what: { kind }, offsets }) => kind === "frame" && !offsets.some(Boolean);
 
 function copyOf(canvas) {
   const small = document.createElement("canvas");
   Object.assign(small, { height: 72, width: Math.round(72 * canvas.width / canvas.height) });
-  small.className = "here";
   paint(small, canvas);
   return small;
 }
@@ -169,7 +170,7 @@ function walkBy(step) {
 function swap() {
   picks = { from: picks.to, to: picks.from };
   setShare(1 - Number($("share").value));
-  markPicks(picture.of?.nearest);
+  markPicks(picture.of.nearest);
   walk();
 }
 
@@ -177,23 +178,21 @@ function markPicks(nearest) {
   strip.mark({ from: picks.from.index, to: picks.to.index }, nearest);
   for (const [name, pick] of Object.entries(picks)) {
     $(name).querySelector(".name").textContent = pick.label;
-    showPick(name);
     const mark = $(`mark-${name}`);
     mark.hidden = pick.index === null;
     mark.style.setProperty("--at", (pick.index ?? 0) / Math.max(film.length - 1, 1));
   }
+  showSmallPicks();
 }
 
-function showPick(name) {
-  const canvas = $(name).querySelector("canvas");
-  const small = picks[name].picture ?? strip.small(picks[name].index);
-  if (!small?.classList.contains("here")) return;
-  Object.assign(canvas, { width: small.width, height: small.height });
-  canvas.getContext("2d").drawImage(small, 0, 0);
-}
-
-function showDreamt(index) {
-  for (const name of ["from", "to"]) if (picks[name].index === index) showPick(name);
+function showSmallPicks() {
+  for (const [name, pick] of Object.entries(picks)) {
+    const canvas = $(name).querySelector("canvas");
+    const small = pick.picture ?? strip.small(pick.index);
+    if (!small) continue;
+    Object.assign(canvas, { width: small.width, height: small.height });
+    canvas.getContext("2d").drawImage(small, 0, 0);
+  }
 }
 
 // Motion
@@ -330,7 +329,8 @@ function restore(before) {
   const again = (pick, fallback) => {
     if (pick?.index === null && isAlike) return pick;
     const isSame = pick && before.isDrawn === film.isDrawn && pick.index < film.length;
-    return framePick(isSame ? pick.index : Math.floor(film.length * fallback));
+    const chosen = film.spread[Math.floor(film.spread.length * fallback)];
+    return framePick(isSame ? pick.index : chosen);
   };
   picks = { from: again(picks.from, 0.3), to: again(picks.to, 0.7) };
   arm(armed);
