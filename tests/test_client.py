@@ -20,12 +20,12 @@ from PIL import Image
 from bladerunner_ae.client import (
     Client,
     RequestError,
-    RestClient,
     Tensor,
     UnreachableError,
     connect,
     decode_images,
 )
+from bladerunner_ae.client_rest import RestClient
 from bladerunner_ae.errors import UsageError
 from tests.commands import ROOT
 from tests.served_models import RunningServer, copy_version, running_server, save_model

@@ -1,0 +1,177 @@
+"""What both clients have in common: errors, signatures, the interface; see `client`."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bladerunner_ae.errors import BladerunnerError, UsageError
+
+Arrays = dict[str, NDArray[Any]]
+DEFAULT_SIGNATURE = "serving_default"
+_DTYPES = {
+    "DT_FLOAT": np.float32, "DT_DOUBLE": np.float64, "DT_INT8": np.int8, "DT_UINT8": np.uint8,
+    "DT_INT16": np.int16, "DT_UINT16": np.uint16, "DT_INT32": np.int32, "DT_UINT32": np.uint32,
+    "DT_INT64": np.int64, "DT_UINT64": np.uint64, "DT_BOOL": np.bool_, "DT_STRING": np.object_,
+}  # fmt: skip
+
+
+class RequestError(BladerunnerError):
+    """The server refused a request.
+
+    Attributes:
+        status: HTTP's number (404) or gRPC's code (`NOT_FOUND`).
+        message: the server's words.
+    """
+
+    def __init__(self, status: int | str, message: str) -> None:
+        words = " ".join(message.split())
+        super().__init__(f"the server refused the request ({status}): {words}")
+        self.status, self.message = status, message
+
+
+class UnreachableError(BladerunnerError):
+    """Nobody answered, or not in time."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a signature.
+
+    Attributes:
+        dtype: numpy's type; object, which holds bytes, for strings.
+        shape: None where any size goes; None for a shape that is not known at all.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a signature takes and gives."""
+
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+
+
+class Client(abc.ABC):
+    """A served model; a context manager. Any thread may use it."""
+
+    def __init__(
+        self, address: str, model: str, version: int | None, label: str | None, timeout: float
+    ) -> None:
+        """Makes one; nothing is sent yet.
+
+        Args:
+            address: host:port.
+            model: its name.
+            version: its number; by default the server's newest.
+            label: another name of the version, in place of its number.
+            timeout: seconds for each answer.
+        """
+        if version is not None and label is not None:
+            raise UsageError("a version goes by its number or by its label, not by both")
+        self.address, self.model, self.timeout = address, model, timeout
+        self._version, self._label = version, label
+        self._signatures: dict[str, Signature] | None = None
+
+    @abc.abstractmethod
+    def predict(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        signature: str = DEFAULT_SIGNATURE,
+        outputs: Sequence[str] = (),
+    ) -> Arrays:
+        """Runs a signature.
+
+        Args:
+            inputs: by name; the first dimension of each is the batch.
+            signature: its name.
+            outputs: those that are wanted; empty means all.
+
+        Returns:
+            Arrays by name, of the signature's types; strings as objects of bytes.
+
+        Raises:
+            RequestError: the server refused.
+            UnreachableError: nobody answered in time.
+        """
+
+    @abc.abstractmethod
+    def states(self) -> dict[int, str]:
+        """The state of each version that the server knows of, such as `AVAILABLE`."""
+
+    @abc.abstractmethod
+    def _fetch_signatures(self) -> dict[str, Signature]: ...
+
+    def signatures(self) -> dict[str, Signature]:
+        """What the model offers, by name; asked for once."""
+        if self._signatures is None:
+            self._signatures = self._fetch_signatures()
+        return self._signatures
+
+    def signature(self, name: str) -> Signature:
+        """What a signature takes and gives.
+
+        Raises:
+            RequestError: there is no such signature.
+        """
+        found = self.signatures()
+        if name not in found:
+            raise RequestError("unknown signature", f"{name}; the model has {', '.join(found)}")
+        return found[name]
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Hangs up."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def signatures_of(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, Signature]:
+    """Signatures out of their `SignatureDef`s in JSON; none of those that only the server runs."""
+    return {
+        name: Signature(
+            *(
+                {alias: _tensor(info) for alias, info in sorted(definition.get(side, {}).items())}
+                for side in ("inputs", "outputs")
+            )
+        )
+        for name, definition in definitions.items()
+        if not name.startswith("__")
+    }
+
+
+def _tensor(entry: Mapping[str, Any]) -> Tensor:
+    """A `TensorInfo` in JSON."""
+    shape = entry.get("tensor_shape", {})
+    sizes = tuple(int(dim.get("size", 0)) for dim in shape.get("dim", ()))
+    return Tensor(
+        np.dtype(_DTYPES.get(entry.get("dtype", ""), np.void)),
+        None if shape.get("unknown_rank") else tuple(None if s < 0 else s for s in sizes),
+    )
+
+
+def as_array(values: ArrayLike, known: Tensor | None) -> NDArray[Any]:
+    """Values as the server wants them, unless that would change them."""
+    array = np.asarray(values)
+    if array.dtype.kind in "SU":  # numpy drops zeros at the end of these
+        array = np.asarray(values, object)
+    if array.dtype.kind == "O":
+        flat = [value.encode() if isinstance(value, str) else value for value in array.flat]
+        array = np.fromiter(flat, object, len(flat)).reshape(array.shape)
+    if known and np.can_cast(array.dtype, known.dtype, "same_kind"):
+        array = array.astype(known.dtype, copy=False)
+    return array
