@@ -23,7 +23,7 @@ python = "$$VENV/bin/python"
 # Two at a time: each has TensorFlow loaded and some gigabytes of graphs.
 pytest = $(python) -m pytest --numprocesses=2 --dist=loadfile
 
-.PHONY: help set_up film test slow io_test beam_test lint format wheel clean distclean
+.PHONY: help set_up film test slow io_test beam_test browser_test lint format wheel clean distclean
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -34,7 +34,7 @@ help:  ## this text
 	@echo '    OVERWRITE=1 starts the film over; MAX_HEIGHT=0 writes films as high as the original.'
 	@echo 'make test [ARGS="-k geometry"]'
 	@echo
-	@awk -F ':.*  ## ' '/^[a-z_]+:.*  ## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*  ## ' '/^[a-z_]+:.*  ## / { printf "%-14s%s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'The first call makes the virtual environment .venv (VENV=folder for another place,'
 	@echo 'PYTHON=interpreter for another Python, TENSORFLOW=cpu or gpu to choose by hand).'
@@ -52,10 +52,10 @@ film: set_up  ## turn a film into its autoencoded self
 	    $${MAX_HEIGHT:+--max_height="$$MAX_HEIGHT"}
 
 test: set_up  ## the quick tests, some minutes
-	@$(pytest) -m "not slow and not gpu and not remote and not beam" $(ARGS)
+	@$(pytest) -m "not slow and not gpu and not remote and not beam and not browser" $(ARGS)
 
 slow: set_up  ## the long tests; some need the network
-	@$(pytest) -m "slow and not gpu and not remote and not beam" $(ARGS)
+	@$(pytest) -m "slow and not gpu and not remote and not beam and not browser" $(ARGS)
 
 # tensorflow-io loads with TensorFlow 2.16 only, so it cannot live beside a newer one.
 io_test: set_up  ## the tests of s3:// paths, in build/io/venv; needs Python 3.11 or 3.12
@@ -68,6 +68,12 @@ beam_test: set_up  ## the tests of make_tfrecords --runner=beam, in build/beam/v
 	@build/beam/venv/bin/python -m pip install --quiet -r requirements/beam.txt imageio-ffmpeg \
 	    "pytest>=8"
 	@build/beam/venv/bin/python -m pytest -m beam tests/beam $(ARGS)
+
+browser_test: set_up  ## the explorer, TensorBoard and the report in Chromium
+	@sh tools/set_up_browser.sh
+	@$(python) -c 'import selenium' 2>/dev/null || \
+	    $(python) -m pip install --quiet "selenium>=4.20"
+	@$(python) -m pytest -m browser tests/browser $(ARGS)
 
 lint: set_up  ## style and types
 	@$(python) -m ruff check .
