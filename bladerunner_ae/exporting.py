@@ -92,9 +92,10 @@ def _find_films(
     for directory in records:
         card = load_card(directory)
         if card.film_id not in known:
-            names = ", ".join(film["name"] for film in config.films)
+            names = ", ".join(f"{film['name']} ({film['film_id']})" for film in config.films)
             raise InputError(
-                f"{directory}: holds {card.source['name']}, but the run was trained on {names}"
+                f"{directory}: holds {card.source['name']} ({card.film_id}), but the run was "
+                f"trained on {names}"
             )
         place = known.index(card.film_id)
         height, width = config.model.height, config.model.width
