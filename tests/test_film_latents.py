@@ -68,8 +68,8 @@ def test_the_first_direction_is_the_one_that_shows() -> None:
     latents = np.random.default_rng(0).standard_normal((4000, 4)).astype("f4") * [3, 1, 1, 1]
     pictures = latents[:, [2, 2, 1]] * np.array([100, 100, 50], np.float32)
     _, directions, deviations = film_latents._spans(latents, pictures)
-    np.testing.assert_allclose(directions[:2], np.eye(4)[[2, 1]], atol=0.1)
-    np.testing.assert_allclose(deviations[:2], 1, atol=0.1)
+    np.testing.assert_allclose(directions[:2], np.eye(4)[[2, 1]], atol=0.2)
+    np.testing.assert_allclose(deviations[:2], 1, atol=0.2)
 
 
 def test_the_density_knows_only_what_training_saw(film: FilmLatents) -> None:
