@@ -58,7 +58,7 @@ class GrpcClient(Client):
                 response_deserializer=answer.FromString,
             )
             for service, name, answer in (
-                (protos.PREDICTION_SERVICE, "Predict", protos.PredictResponse),
+                (protos.PREDICTION_SERVICE, "Predict", protos.RawPredictResponse),
                 (protos.PREDICTION_SERVICE, "GetModelMetadata", protos.GetModelMetadataResponse),
                 (protos.MODEL_SERVICE, "GetModelStatus", protos.GetModelStatusResponse),
             )
@@ -72,12 +72,12 @@ class GrpcClient(Client):
     ) -> Arrays:
         """See `Client`."""
         known = self.signature(signature)
-        request = self._request(protos.PredictRequest)
+        request = self._request(protos.RawPredictRequest)
         request.model_spec.signature_name = signature
         request.output_filter.extend(outputs)
         for name, values in inputs.items():
             array = as_array(values, known.inputs.get(name))
-            request.inputs[name].CopyFrom(tensors.write(array, content=True))
+            request.inputs[name] = tensors.write(array, content=True)
         answer = self._call("Predict", request)
         return {name: tensors.read(tensor, 1 << 31) for name, tensor in answer.outputs.items()}
 

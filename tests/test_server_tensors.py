@@ -37,35 +37,51 @@ def same(found: Any, wanted: Any) -> None:
 @pytest.mark.parametrize("content", [False, True])
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{a.shape}")
 def test_there_and_back(array: Any, content: bool) -> None:
-    message = tensors.write(array, content)
-    same(tensors.read(message, 1 << 20), array)
+    data = tensors.write(array, content)
+    same(tensors.read(data, 1 << 20), array)
     official = tf.make_tensor_proto(0)
-    official.ParseFromString(message.SerializeToString())
+    official.ParseFromString(data)
     same(tf.make_ndarray(official), array)
     if not content:  # where TensorFlow Serving's clients look for it
-        assert not message.tensor_content
+        assert not official.tensor_content
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{a.shape}")
 def test_what_tensorflow_writes_is_read(array: Any) -> None:
-    message = serving_protos.TensorProto.FromString(tf.make_tensor_proto(array).SerializeToString())
-    same(tensors.read(message, 1 << 20), array)
+    same(tensors.read(tf.make_tensor_proto(array).SerializeToString(), 1 << 20), array)
+    field_by_field = serving_protos.TensorProto.FromString(tensors.write(array))
+    same(tensors.read(field_by_field.SerializeToString(), 1 << 20), array)
 
 
 def test_a_message_may_not_claim_more_than_it_may_hold() -> None:
-    message = tensors.write(np.zeros(1, np.float32))
-    message.tensor_shape.dim[0].size = 1 << 40
+    message = serving_protos.to_tensor(np.zeros(1, np.float32))
+    for size in (1 << 40, -1):
+        message.tensor_shape.dim[0].size = size
+        with pytest.raises(ValueError):
+            tensors.read(message.SerializeToString(), 1 << 20)
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x08\x01\x12\x04\x12\x02\x08\x02\x2a\x05\x00", b""])
+def test_garbage(data: bytes) -> None:
     with pytest.raises(ValueError):
-        tensors.read(message, 1 << 20)
-    message.tensor_shape.dim[0].size = -1
-    with pytest.raises(ValueError):
-        tensors.read(message, 1 << 20)
+        tensors.read(data, 1 << 20)
+
+
+def test_every_byte_that_is_missing_is_noticed() -> None:
+    for content in (True, False):
+        data = tensors.write(np.arange(100, dtype=np.uint8) + 100, content)
+        for end in range(len(data) - 1, 10, -7):
+            try:
+                found = tensors.read(data[:end], 1 << 20)
+            except ValueError:
+                continue
+            assert not content and len(found) == 100  # the last number counts on
 
 
 def test_fewer_values_count_on() -> None:
-    message = tensors.write(np.full(100, 7, np.uint8))
+    message = serving_protos.TensorProto.FromString(tensors.write(np.full(100, 7, np.uint8)))
     message.tensor_shape.dim[0].size = 150
-    same(tensors.read(message, 1 << 20), np.full(150, 7, np.uint8))
+    same(tensors.read(message.SerializeToString(), 1 << 20), np.full(150, 7, np.uint8))
 
 
 def test_names_and_types() -> None:

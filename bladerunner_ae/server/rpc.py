@@ -43,7 +43,7 @@ class GrpcApi:
         protos = serving_protos
         status = protos.GetModelStatusRequest  # reads the model's name out of the others, too
         predictions = {
-            "Predict": self._handler(protos.PredictRequest, self._predict, "Predict"),
+            "Predict": self._handler(protos.RawPredictRequest, self._predict, "Predict"),
             "GetModelMetadata": self._handler(protos.GetModelMetadataRequest, self._metadata),
             "Classify": self._handler(status, self._refusing("classify"), "Classify"),
             "Regress": self._handler(status, self._refusing("regress"), "Regress"),
@@ -94,12 +94,12 @@ class GrpcApi:
                 raise invalid(f"tensor parsing error: {alias} ({error})") from None
         name = message.model_spec.signature_name
         outputs = await self._services.predict(version, name, inputs, list(message.output_filter))
-        response = serving_protos.PredictResponse()
+        response = serving_protos.RawPredictResponse()
         response.model_spec.name = version.model
         response.model_spec.version.value = version.number
         response.model_spec.signature_name = name or DEFAULT_SIGNATURE
         for alias, array in outputs.items():
-            response.outputs[alias].CopyFrom(tensors.write(array, self._content))
+            response.outputs[alias] = tensors.write(array, self._content)
         return response
 
     async def _metadata(self, message: Any) -> Any:

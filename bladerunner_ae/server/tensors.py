@@ -1,9 +1,9 @@
-"""`TensorProto` messages as numpy arrays and back, quickly, without TensorFlow.
+"""Serialised `TensorProto`s as numpy arrays and back, quickly, without TensorFlow.
 
 TensorFlow Serving answers with fields of numbers (`float_val`, `int_val`), which clients may read,
-and not with one block of bytes. Putting 30,000 numbers into a field one by one takes as long as
-drawing the picture that they are, so packed fields are written and read as a whole. All the rest is
-`serving_protos`.
+and not with one block of bytes. Putting the numbers of a picture into such a field one by one takes
+longer than drawing it, so their bytes are made and read here at once. `serving_protos` does what is
+out of the ordinary.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Array = NDArray[Any]
 
 _DATA_TYPE = serving_protos.TensorProto.DESCRIPTOR.fields_by_name["dtype"].enum_type
 STRING = _DATA_TYPE.values_by_name["DT_STRING"].number
-# numpy's type -> field that holds single values, and its number in the message.
+# numpy's type -> number of the field that holds its values one by one.
 _FIELDS = {
-    np.dtype(kind): (name, serving_protos.TensorProto.DESCRIPTOR.fields_by_name[name].number)
+    np.dtype(kind): serving_protos.TensorProto.DESCRIPTOR.fields_by_name[name].number
     for name, kinds in {
         "float_val": "f", "double_val": "d", "int_val": "bBhHi", "bool_val": "?",
         "int64_val": "q", "uint32_val": "I", "uint64_val": "Q",
     }.items()
     for kind in kinds
 }  # fmt: skip
+_CONTENT = serving_protos.TensorProto.DESCRIPTOR.fields_by_name["tensor_content"].number
 _TWO_BYTES = 1 << 14  # what fits into a varint of two bytes
-_FEW = 64
 
 
 @cache
@@ -53,8 +53,8 @@ def numpy_type(number: int) -> np.dtype[Any]:
     return serving_protos.to_array(empty).dtype
 
 
-def write(array: Array, content: bool = False) -> Any:
-    """Returns an array as a `TensorProto`.
+def write(array: Array, content: bool = False) -> bytes:
+    """Returns an array as a serialised `TensorProto`.
 
     Args:
         array: of any shape; strings as objects of bytes.
@@ -63,36 +63,41 @@ def write(array: Array, content: bool = False) -> Any:
     Raises:
         ValueError: there is no such type of tensors.
     """
-    if content or array.dtype not in _FIELDS:
-        return serving_protos.to_tensor(array)
-    message = serving_protos.to_tensor(array.reshape(-1)[:0])  # type, and a shape to be changed
-    message.ClearField("tensor_shape")
-    message.tensor_shape.SetInParent()
-    for size in array.shape:
-        message.tensor_shape.dim.add(size=size)
-    field, number = _FIELDS[array.dtype]
-    packed = _pack(array) if array.size else None
-    if packed is None:
-        getattr(message, field).extend(array.ravel().tolist())
-    else:
-        message.MergeFromString(_varint(number << 3 | 2) + _varint(len(packed)) + packed)
-    return message
-
-
-def _pack(array: Array) -> bytes | None:
-    """The payload of a packed field; None where there is no short way to it."""
-    if array.dtype.kind == "f":
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    if array.dtype not in _FIELDS or not array.size:
+        return serving_protos.to_tensor(array).SerializeToString()
     values = array.ravel()
-    if values.min() < 0 or values.max() >= _TWO_BYTES:
-        return None
-    values = values.astype(np.uint16)
-    long = values >= 128
-    places = np.arange(values.size) + np.cumsum(long) - long
-    packed = np.empty(values.size + int(long.sum()), np.uint8)
-    packed[places] = (values & 127) | (long.astype(np.uint16) << 7)
-    packed[places[long] + 1] = values[long] >> 7
-    return packed.tobytes()
+    head = serving_protos.to_tensor(values[:0])
+    head.tensor_shape.Clear()
+    for size in array.shape:
+        head.tensor_shape.dim.add(size=size)
+    head.tensor_shape.SetInParent()
+    payload = _little(values).tobytes() if content else _pack(values)
+    number = _CONTENT if content else _FIELDS[array.dtype]
+    return head.SerializeToString() + _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _pack(values: Array) -> bytes:
+    """The payload of a packed field."""
+    if values.dtype.kind == "f":
+        return _little(values).tobytes()
+    if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() >= _TWO_BYTES):
+        return b"".join(_varint(value % (1 << 64)) for value in values.tolist())
+    if values.dtype.kind == "i" and values.min() < 0:
+        return b"".join(_varint(value % (1 << 64)) for value in values.tolist())
+    pairs = np.empty((values.size, 2), np.uint8)
+    pairs[:, 0] = values & 127 if values.dtype.itemsize > 1 else values
+    keep = np.ones((values.size, 2), np.bool_)
+    np.greater_equal(values, 128, out=keep[:, 1])
+    if values.dtype.itemsize > 1:
+        pairs[:, 0] |= keep[:, 1].astype(np.uint8) << 7
+        pairs[:, 1] = values >> 7
+    else:  # a byte from 128 on has the mark of a first byte already
+        pairs[:, 1] = 1
+    return pairs[keep].tobytes()
+
+
+def _little(values: Array) -> Array:
+    return values.astype(values.dtype.newbyteorder("<"), copy=False)
 
 
 def _varint(value: int) -> bytes:
@@ -103,60 +108,73 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _read_varint(data: bytes, place: int) -> tuple[int, int]:
-    """Where the bytes after a varint begin, and its value."""
-    value, shift = 0, 0
-    while data[place] > 127:
-        value, place, shift = value | (data[place] & 127) << shift, place + 1, shift + 7
-    return place + 1, value | data[place] << shift
-
-
-def read(message: Any, most: int) -> Array:
-    """Returns a `TensorProto` as an array.
+def read(data: bytes, most: int) -> Array:
+    """Returns a serialised `TensorProto` as an array.
 
     Args:
-        message: one of `serving_protos`.
+        data: the message.
         most: values that it may have; a few bytes can ask for any number of them.
 
     Raises:
         ValueError: the message makes no sense, or has more than `most` values.
     """
-    kind = numpy_type(message.dtype)
-    if kind in _FIELDS and not message.tensor_content and kind.kind in "fiub":
-        count = len(getattr(message, _FIELDS[kind][0]))
-        shape = [dim.size for dim in message.tensor_shape.dim]
-        if _FEW < count <= most and count == math.prod(shape):
-            values = _unpack(message, count, kind)
-            if values is not None:
-                return values.reshape(shape)
-    return serving_protos.to_array(message, most)
+    try:
+        head = serving_protos.TensorHead.FromString(data)
+        kind = numpy_type(head.dtype)
+        found = _quick(data, head, kind, most)
+        if found is not None:
+            return found
+        return serving_protos.to_array(serving_protos.TensorProto.FromString(data), most)
+    except serving_protos.DecodeError as error:
+        raise ValueError(str(error)) from None
 
 
-def _unpack(message: Any, count: int, kind: np.dtype[Any]) -> Array | None:
-    """The numbers of a packed field that is the last of its message; None if it is not so."""
-    head = serving_protos.TensorProto(dtype=message.dtype, tensor_shape=message.tensor_shape)
-    data = message.SerializeToString(deterministic=True)
-    field = _varint(_FIELDS[kind][1] << 3 | 2)
-    start = head.ByteSize()
-    if data[start : start + len(field)] != field:
+def _quick(data: bytes, head: Any, kind: np.dtype[Any], most: int) -> Array | None:
+    """The array, if the message is type, shape and one block or field, as nearly all are."""
+    head.DiscardUnknownFields()
+    start = head.SerializeToString()
+    shape = [dim.size for dim in head.tensor_shape.dim]
+    count = math.prod(shape)
+    if kind not in _FIELDS or not 0 < count <= most or min(shape, default=0) < 0:
         return None
-    begin, length = _read_varint(data, start + len(field))
-    if begin + length != len(data):
+    if not data.startswith(start):
         return None
-    payload = np.frombuffer(data, np.uint8, offset=begin)
-    if kind.kind == "f":
-        little = kind.newbyteorder("<")
-        fits = length == count * kind.itemsize
-        return payload.view(little).astype(kind) if fits else None
-    return _numbers(payload, count, kind)
+    number, place = _read_varint(data, len(start))
+    length, place = _read_varint(data, place)
+    if place + length != len(data):
+        return None
+    payload = np.frombuffer(data[place:], np.uint8)  # a copy, at an even address
+    if number == _CONTENT << 3 | 2 or (number == _FIELDS[kind] << 3 | 2 and kind.kind == "f"):
+        if length != count * kind.itemsize:
+            return None
+        return payload.view(kind.newbyteorder("<")).astype(kind, copy=False).reshape(shape)
+    if number != _FIELDS[kind] << 3 | 2:
+        return None
+    values = _unpack(payload, kind)
+    return values.reshape(shape) if values is not None and len(values) == count else None
 
 
-def _numbers(payload: Array, count: int, kind: np.dtype[Any]) -> Array | None:
+def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """A varint, and the place behind it; zeros where the data ends."""
+    value, shift = 0, 0
+    for byte in data[place : place + 10]:
+        value, place, shift = value | (byte & 127) << shift, place + 1, shift + 7
+        if byte < 128:
+            return value, place
+    return 0, 0
+
+
+def _unpack(payload: Array, kind: np.dtype[Any]) -> Array | None:
     """Varints of one or two bytes; None if there are longer ones."""
-    ends = np.flatnonzero(payload < 128)
-    lengths = np.diff(ends, prepend=-1)
-    if len(ends) != count or lengths.max() > 2:
+    more = payload >= 128
+    first = np.ones(payload.size, np.bool_)
+    np.logical_not(more[:-1], out=first[1:])
+    if kind.itemsize == 1:  # a byte from 128 on is what it is, and 1 comes behind it
+        behind = payload[~first]
+        only = not more[-1] and (behind == 1).all()
+        return payload[first].view(kind) if only else None
+    if more[-1] or (more[1:] & more[:-1]).any():
         return None
-    low = payload[ends - (lengths - 1)].astype(np.uint16) & 127
-    high = np.where(lengths == 2, payload[ends].astype(np.uint16) << 7, 0)
-    return (low | high).astype(kind)
+    values = payload[first].astype(kind)
+    values[more[first]] += (payload[~first].astype(kind) - 1) << 7
+    return values

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from bladerunner_ae import serving_protos
-from bladerunner_ae.server import tensors
 from bladerunner_ae.server.saved_model import SavedModel
 from bladerunner_ae.server.statuses import Code, ServingError, invalid
 from tfrecords import storage
@@ -57,5 +56,8 @@ def _replay(model: SavedModel, log: Any, most_values: int) -> None:
         raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     if set(request.inputs) != set(signature.inputs):
         raise invalid(f"a warm-up request for {name} has other inputs than it takes")
-    inputs = {alias: tensors.read(tensor, most_values) for alias, tensor in request.inputs.items()}
+    inputs = {
+        alias: serving_protos.to_array(tensor, most_values)
+        for alias, tensor in request.inputs.items()
+    }
     model.run(signature, inputs)
