@@ -1,0 +1,106 @@
+"""TensorBoard on the run that our own training command has just written."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from tests.browser.chromium import complaints, requests_since_last_asked, screenshot
+from tests.browser.explorer_page import wait
+from tests.browser.tensorboard_page import elements, open_page, tensorboard, texts
+from tests.commands import Result
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+
+@pytest.fixture(scope="module")
+def run(trained_run: tuple[Path, Result]) -> Path:
+    """The run's folder."""
+    return trained_run[0]
+
+
+@pytest.fixture(scope="module")
+def board(run: Path) -> Iterator[str]:
+    """Address of `tensorboard --logdir RUN`."""
+    with tensorboard(run) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def logged(run: Path) -> Any:
+    """What the event files hold, read without TensorBoard's server."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def tags_of(logged: Any, plugin: str) -> list[str]:
+    """Names of what was written for one of TensorBoard's pages."""
+    found = logged.summary_metadata.items()
+    return sorted(tag for tag, metadata in found if metadata.plugin_data.plugin_name == plugin)
+
+
+def test_curves_end_where_the_run_ended(
+    browser: Chrome, board: str, run: Path, logged: Any
+) -> None:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    last = {name: value for line in lines for name, value in line.items()}
+    tags = [tag for tag in tags_of(logged, "scalars") if tag.startswith("loss/")]
+    assert "loss/encoder" in tags and "loss/decoder" in tags
+    requests_since_last_asked(browser)
+    open_page(browser, board, "timeseries", "loss/")
+
+    def cards() -> list[list[str]]:
+        """The words of each curve's card."""
+        found = elements(browser, "scalar-card", "element.innerText.split(/\\s+/)")
+        return (
+            found if len(found) == len(tags) and all("Relative" in card for card in found) else []
+        )
+
+    found = wait(cards, "a card of each loss, with its table")
+    screenshot(browser, "tensorboard_timeseries")
+    for card, tag in zip(found, tags, strict=True):
+        assert "".join(card[:2]) == tag
+        row = card[card.index("Relative") + 1 :]  # run, smoothed, value, step
+        assert float(row[2].replace("\u2212", "-")) == pytest.approx(last[tag], rel=1e-3, abs=1e-4)
+        assert int(row[3]) == last["step"] == 4
+    urls = [request["url"] for request in requests_since_last_asked(browser)]
+    assert [url for url in urls if not url.startswith((board, "data:", "blob:", "about:"))] == []
+    assert complaints(browser) == []
+
+
+def test_every_curve_is_in_a_group(browser: Chrome, board: str, logged: Any) -> None:
+    open_page(browser, board, "scalars")
+    tags = tags_of(logged, "scalars")
+    groups = {tag.split("/")[0] for tag in tags}
+    assert {"loss", "term", "gradient_norm", "latent", "learning_rate"} <= groups
+    wait(lambda: groups <= set(texts(browser)), f"the groups {groups}")
+    screenshot(browser, "tensorboard_scalars")
+
+
+def test_pictures_have_the_size_they_were_written_in(
+    browser: Chrome, board: str, logged: Any
+) -> None:
+    tags = tags_of(logged, "images")
+    assert tags
+    for tag in tags:
+        open_page(browser, board, "images", f"^{tag}$")
+        written = logged.Tensors(tag)[-1].tensor_proto.string_val  # width, height, pictures
+        expected = [Image.open(io.BytesIO(picture)).size for picture in written[2:]]
+
+        def seen() -> list[tuple[int, int]]:
+            sizes = elements(browser, "img", "[element.naturalWidth, element.naturalHeight]")
+            return [(width, height) for width, height in sizes if width]
+
+        wait(lambda expected=expected: set(expected) <= set(seen()), f"the pictures of {tag}")
+        assert tag in texts(browser)
+        screenshot(browser, f"tensorboard_images_{tag.replace('/', '_')}")
