@@ -21,6 +21,7 @@ from bladerunner_ae.client_base import (
 )
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.server import tensors
+from bladerunner_ae.server.raw_messages import RawPredictRequest, RawPredictResponse
 
 
 class GrpcClient(Client):
@@ -58,7 +59,7 @@ class GrpcClient(Client):
                 response_deserializer=answer.FromString,
             )
             for service, name, answer in (
-                (protos.PREDICTION_SERVICE, "Predict", protos.RawPredictResponse),
+                (protos.PREDICTION_SERVICE, "Predict", RawPredictResponse),
                 (protos.PREDICTION_SERVICE, "GetModelMetadata", protos.GetModelMetadataResponse),
                 (protos.MODEL_SERVICE, "GetModelStatus", protos.GetModelStatusResponse),
             )
@@ -72,7 +73,7 @@ class GrpcClient(Client):
     ) -> Arrays:
         """See `Client`."""
         known = self.signature(signature)
-        request = self._request(protos.RawPredictRequest)
+        request = self._request(RawPredictRequest)
         request.model_spec.signature_name = signature
         request.output_filter.extend(outputs)
         for name, values in inputs.items():

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
-from google.protobuf.message import DecodeError as DecodeError
 from numpy.typing import NDArray
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -75,17 +74,6 @@ _MESSAGES = {
     ),
     "tensorflow.serving.PredictResponse": (
         "1 outputs string:.tensorflow.TensorProto, 2 model_spec .tensorflow.serving.ModelSpec"
-    ),
-    # The same bytes, with tensors that are left as they are; and what comes first in a tensor.
-    "tensorflow.serving.RawPredictRequest": (
-        "1 model_spec .tensorflow.serving.ModelSpec, 2 inputs string:bytes, "
-        "3 output_filter [string]"
-    ),
-    "tensorflow.serving.RawPredictResponse": (
-        "1 outputs string:bytes, 2 model_spec .tensorflow.serving.ModelSpec"
-    ),
-    "tensorflow.TensorHead": (
-        "1 dtype .tensorflow.DataType, 2 tensor_shape .tensorflow.TensorShapeProto"
     ),
     "tensorflow.serving.PredictLog": (
         "1 request .tensorflow.serving.PredictRequest, "
@@ -189,9 +177,6 @@ SignatureDef = _message("tensorflow.SignatureDef")
 ModelSpec = _message("tensorflow.serving.ModelSpec")
 PredictRequest = _message("tensorflow.serving.PredictRequest")
 PredictResponse = _message("tensorflow.serving.PredictResponse")
-RawPredictRequest = _message("tensorflow.serving.RawPredictRequest")
-RawPredictResponse = _message("tensorflow.serving.RawPredictResponse")
-TensorHead = _message("tensorflow.TensorHead")
 PredictLog = _message("tensorflow.serving.PredictLog")
 PredictionLog = _message("tensorflow.serving.PredictionLog")
 SignatureDefMap = _message("tensorflow.serving.SignatureDefMap")

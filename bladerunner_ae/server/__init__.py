@@ -10,7 +10,7 @@
 | `running` | requests on their way to the session: limits, threads |
 | `batching` | requests of several clients in one run |
 | `json_requests`, `json_values`, `json_answers` | JSON to tensors and back |
-| `tensors` | `TensorProto` to numpy and back; needs no TensorFlow |
+| `tensors`, `raw_messages` | `TensorProto` to numpy and back; needs no TensorFlow |
 | `services` | what the requests ask for: predict, status, metadata |
 | `rest`, `connections` | HTTP: routes, bodies, timeouts |
 | `rpc` | gRPC |

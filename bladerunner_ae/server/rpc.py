@@ -12,6 +12,7 @@ import grpc.aio
 from bladerunner_ae import serving_protos
 from bladerunner_ae.server import tensors
 from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.raw_messages import RawPredictRequest, RawPredictResponse
 from bladerunner_ae.server.running import Limits
 from bladerunner_ae.server.services import DEFAULT_SIGNATURE, Services
 from bladerunner_ae.server.statuses import Code, ServingError, from_exception, invalid
@@ -43,7 +44,7 @@ class GrpcApi:
         protos = serving_protos
         status = protos.GetModelStatusRequest  # reads the model's name out of the others, too
         predictions = {
-            "Predict": self._handler(protos.RawPredictRequest, self._predict, "Predict"),
+            "Predict": self._handler(RawPredictRequest, self._predict, "Predict"),
             "GetModelMetadata": self._handler(protos.GetModelMetadataRequest, self._metadata),
             "Classify": self._handler(status, self._refusing("classify"), "Classify"),
             "Regress": self._handler(status, self._refusing("regress"), "Regress"),
@@ -94,7 +95,7 @@ class GrpcApi:
                 raise invalid(f"tensor parsing error: {alias} ({error})") from None
         name = message.model_spec.signature_name
         outputs = await self._services.predict(version, name, inputs, list(message.output_filter))
-        response = serving_protos.RawPredictResponse()
+        response = RawPredictResponse()
         response.model_spec.name = version.model
         response.model_spec.version.value = version.number
         response.model_spec.signature_name = name or DEFAULT_SIGNATURE

@@ -13,9 +13,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from bladerunner_ae import serving_protos
+from bladerunner_ae.server.raw_messages import TensorHead
 
 Array = NDArray[Any]
 
@@ -119,13 +121,13 @@ def read(data: bytes, most: int) -> Array:
         ValueError: the message makes no sense, or has more than `most` values.
     """
     try:
-        head = serving_protos.TensorHead.FromString(data)
+        head = TensorHead.FromString(data)
         kind = numpy_type(head.dtype)
         found = _quick(data, head, kind, most)
         if found is not None:
             return found
         return serving_protos.to_array(serving_protos.TensorProto.FromString(data), most)
-    except serving_protos.DecodeError as error:
+    except DecodeError as error:
         raise ValueError(str(error)) from None
 
 
