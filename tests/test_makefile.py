@@ -148,7 +148,7 @@ def test_set_up_installs_for_the_gpu_that_answers(checkout: Checkout) -> None:
     _write_program(checkout.programs / "nvidia-smi", "#!/bin/sh\nexit 0\n")
     _write_program(checkout.programs / "uname", "#!/bin/sh\necho Linux\n")
     checkout.make("set_up")
-    assert checkout.calls()[0][-1] == ".[gpu,dev]"
+    assert checkout.calls()[0][-1] == ".[gpu,serve,dev]"
     _write_program(checkout.programs / "nvidia-smi", "#!/bin/sh\nexit 9\n")
     checkout.make("set_up")
     assert checkout.calls() == [], "a GPU that is busy today is no reason to install again"
