@@ -7,9 +7,8 @@ const STORED = "explorer.single-keys";
  * @param {HTMLInputElement} toggle the box that switches letters on and off
  */
 export function listen(actions, toggle) {
-  toggle.checked = localStorage.getItem(STORED) !== "off";
-  toggle.addEventListener("change", () =>
-    localStorage.setItem(STORED, toggle.checked ? "on" : "off"));
+  toggle.checked = remembered() !== "off";
+  toggle.addEventListener("change", () => remember(toggle.checked ? "on" : "off"));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
     if (document.querySelector("dialog[open]") || event.target.matches("textarea")) return;
@@ -21,4 +20,22 @@ export function listen(actions, toggle) {
     event.preventDefault();
     action(event);
   });
+}
+
+// A browser that is asked to keep nothing refuses its storage with an error.
+
+function remembered() {
+  try {
+    return localStorage.getItem(STORED);
+  } catch {
+    return null;
+  }
+}
+
+function remember(value) {
+  try {
+    localStorage.setItem(STORED, value);
+  } catch {
+    // then it holds for this visit
+  }
 }

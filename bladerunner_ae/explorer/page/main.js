@@ -1,26 +1,32 @@
 // The explorer: where one is in latent space, and all that can be done there.
 
 import { Directions } from "./directions.js";
+import { Exchange } from "./exchange.js";
 import { Film } from "./film.js";
 import { listen } from "./keys.js";
-import { fromJson, norm, slerp, toJson } from "./latent.js";
+import { norm, slerp, toJson } from "./latent.js";
 import { play, playSpeed, wander } from "./motion.js";
-import { Picture, download, paint } from "./picture.js";
-import { Away, Lane, Server } from "./server.js";
+import { announce, say } from "./notes.js";
+import { Picture, paint } from "./picture.js";
+import { Lane, Server } from "./server.js";
 import { Strip } from "./strip.js";
-import { caption, fileName } from "./words.js";
+import { Tending } from "./tending.js";
+import { caption } from "./words.js";
 
 const RATE = 30; // pictures a second at most while something moves
 const PINNED = { wander: "wandering", drawn: "drawn", pasted: "pasted" }; // kinds of places
-const GLANCES = { well: 4000, away: 1000 }; // ms between looks at the server
 
 const $ = (id) => document.getElementById(id);
 const server = new Server();
-const lane = new Lane(server, () => strip.next() ?? directions.next(), lose);
+const lane = new Lane(server, () => strip.next() ?? directions.next(),
+  (error) => tending.lose(error));
 const picture = new Picture($("picture"), $("glow"), $("stage"));
 const strip = new Strip($("strip"), $("bar"),
   { pick: pickFrame, wake: () => lane.wake(), dreamt: showSmallPicks });
 const directions = new Directions($("directions"), refresh);
+const tending = new Tending(server, lane, load, () => Boolean(picture.of));
+const exchange = new Exchange({ picture, lane, server, film: () => film,
+  settle: (latent) => settle(latent, { kind: "pasted" }) });
 
 let film = null;
 let base = null; // where one is, before leaning along directions
@@ -28,8 +34,6 @@ let what = null; // what that is, for words
 let picks = { from: null, to: null }; // { latent, label, index or null, picture }
 let armed = "from"; // which pick the next click on a frame sets
 let motion = null; // { kind, step }
-let isAway = true;
-let lookSoon = () => {};
 
 // Where one is
 
@@ -51,7 +55,7 @@ function present() {
 
 function refresh() {
   if (!base) return;
-  const shown = { latent: present(), what, offsets: [...directions.offsets] };
+  const shown = { film, latent: present(), what, offsets: [...directions.offsets] };
   lane.want({
     isPicture: true,
     latents: [toJson(shown.latent)],
@@ -61,6 +65,7 @@ function refresh() {
 }
 
 async function show(blob, shown) {
+  if (shown.film !== film) return; // of a version that has been replaced
   await picture.show(blob);
   const { index, distance } = film.nearest(shown.latent);
   picture.of = { ...shown, what: { ...shown.what, near: film.label(index) }, nearest: index };
@@ -92,12 +97,6 @@ function showDistance({ latent }, index, distance) {
   // Twice the typical distance to the next frame is the middle, infinitely far the end.
   const ratio = distance / (film.spacing || 1);
   $("gauge").style.setProperty("--far", ratio / (ratio + 2));
-}
-
-let announcing = 0;
-function announce(words) {
-  clearTimeout(announcing);
-  announcing = setTimeout(() => ($("announcer").textContent = words), 700);
 }
 
 // Picks and the way between them
@@ -214,7 +213,7 @@ function move(kind) {
   const tick = (now) => {
     if (motion !== mine) return;
     requestAnimationFrame(tick);
-    if (now - last < 1000 / RATE || isAway) return;
+    if (now - last < 1000 / RATE || tending.isAway) return;
     const place = step(Math.min((now - last) / 1000, 0.25));
     last = now;
     go(place.latent, place.what);
@@ -241,58 +240,14 @@ function goToFrame(index) {
   strip.reveal(index);
 }
 
-// Pictures and latents, out and in
-
-async function save(asShown) {
-  const { latent, what: shown, offsets } = picture.of;
-  const name = fileName(film, shown, offsets, server.model);
-  let blob = picture.blob;
-  try {
-    if (asShown) blob = await picture.shown();
-    else if (server.signatures.includes("decode_png_bytes")) {
-      [blob] = await lane.ask([toJson(latent)], "decode_png_bytes");
-    }
-  } catch (error) {
-    say(error.message, true);
-    return;
-  }
-  const ending = blob.type === "image/png" ? "png" : "jpg";
-  download(blob, `${name}.${ending}`);
-  say(`Saved ${name}.${ending}.`);
-}
-
-async function copy() {
-  const text = toJson(picture.of.latent);
-  try {
-    await navigator.clipboard.writeText(text);
-    say(`Copied ${film.size} numbers.`);
-  } catch {
-    openLatent("Copy this latent", text); // without https the browser keeps its clipboard closed
-  }
-}
-
-function openLatent(title, text) {
-  $("latent-title").textContent = title;
-  $("latent-text").value = text;
-  $("latent-error").textContent = "";
-  $("latent").showModal();
-  $("latent-text").focus();
-  $("latent-text").select();
-}
-
-function showPasted(text) {
-  settle(fromJson(text, film.size), { kind: "pasted" });
-}
-
 function draw() {
   settle(film.draw(), { kind: "drawn" });
 }
 
-// The server: newer versions, and when it is away
+// The film of the version that is served
 
 async function load() {
-  const json = await server.open();
-  const isNewer = film !== null;
+  const known = server.version, json = await server.open();
   let loaded;
   try {
     loaded = new Film(json, server.size);
@@ -306,7 +261,7 @@ async function load() {
   showFilm(json);
   restore(before);
   if (json.note) say(json.note, true);
-  else if (isNewer) say(`Version ${json.version} of the model is here.`);
+  else if (known && known !== json.version) say(`Version ${json.version} of the model is here.`);
 }
 
 function showFilm(json) {
@@ -345,62 +300,23 @@ function restore(before) {
   }
 }
 
-function lose(error) {
-  if (!isAway || !film) say(`${error.message} Trying again …`, true);
-  isAway = true;
-  lookSoon();
-}
-
-async function tend() {
-  for (;;) {
-    try {
-      const newest = await server.newest();
-      if (!newest) throw new Away("No version of the model is ready.");
-      if (newest !== server.version) await load();
-      if (isAway) {
-        isAway = false;
-        if (picture.of) say("The server is back.");
-        lane.resume();
-      }
-    } catch (error) {
-      lane.hold();
-      lose(error);
-    }
-    await new Promise((done) => {
-      const timer = setTimeout(done, isAway ? GLANCES.away : GLANCES.well);
-      lookSoon = () => {
-        clearTimeout(timer);
-        setTimeout(done, GLANCES.away);
-      };
-    });
-  }
-}
-
-let fading = 0;
-function say(words, isTrouble = false) {
-  clearTimeout(fading);
-  $("note").textContent = words;
-  $("note").classList.toggle("trouble", isTrouble);
-  if (!isTrouble) fading = setTimeout(() => ($("note").textContent = ""), 6000);
-}
-
 // What can be pressed
 
 /** An action that needs a film and a picture. */
 const ready = (action) => (event) => picture.of && action(event);
 
-const openPaste = () => openLatent("Paste a latent", "");
 const fullScreen = () => document.fullscreenElement ? document.exitFullscreen() :
   $("stage").requestFullscreen();
 
 const presses = {
   "play": () => move("play"), "wander": () => move("wander"), "draw": draw,
-  "save": () => save(false), "save-shown": () => save(true), "copy": copy, "paste": openPaste,
+  "save": () => exchange.save(false), "save-shown": () => exchange.save(true),
+  "copy": () => exchange.copy(), "paste": () => exchange.paste(),
   "full": fullScreen, "from": () => visit("from"), "to": () => visit("to"),
   "pin-from": () => pin("from"), "pin-to": () => pin("to"), "swap": swap,
   "nearest": () => goToFrame(picture.of.nearest),
   "level": () => (directions.level(), refresh()),
-  "redraw": () => load().catch(lose),
+  "redraw": () => load().catch((error) => tending.lose(error)),
 };
 for (const [id, action] of Object.entries(presses)) $(id).addEventListener("click", ready(action));
 $("help-button").addEventListener("click", () => $("help").showModal());
@@ -411,24 +327,6 @@ $("position").addEventListener("input", ready(() => {
   strip.reveal(index, false);
 }));
 $("stage").addEventListener("dblclick", ready(fullScreen));
-
-$("latent-cancel").addEventListener("click", () => $("latent").close());
-$("latent").querySelector("form").addEventListener("submit", (event) => {
-  try {
-    showPasted($("latent-text").value);
-  } catch (error) {
-    event.preventDefault();
-    $("latent-error").textContent = error.message;
-  }
-});
-document.addEventListener("paste", ready((event) => {
-  if (document.querySelector("dialog[open]")) return;
-  try {
-    showPasted(event.clipboardData.getData("text"));
-  } catch (error) {
-    say(error.message, true);
-  }
-}));
 
 const press = (id) => () => $(id).click();
 listen({
@@ -442,4 +340,4 @@ listen({
   "Escape": ready(stand),
 }, $("single-keys"));
 
-tend();
+tending.start();

@@ -95,7 +95,7 @@ export class Lane {
   #held = true;
   #inTurn = 0; // pictures since the background had its turn
 
-  /** `away(error)` is called when the server is; the lane then waits for `resume`. */
+  /** `away(error)` is called when the server is; it holds the lane until `resume`. */
   constructor(server, background, away) {
     Object.assign(this, { server, background, away });
   }
@@ -148,7 +148,6 @@ export class Lane {
       const isGone = error instanceof Refused && error.status === 404;
       if (error instanceof Away || isGone) {
         this.#wanted ??= job.isPicture ? job : null;
-        this.hold();
         this.away(error);
       }
       if (!job.isPicture || !(error instanceof Away || isGone)) job.failed(error);
