@@ -15,11 +15,11 @@ from PIL import Image
 
 from bladerunner_ae import latent_sampler, picture_files, pixels
 from bladerunner_ae.evaluation.density import LatentDensity, fit_density
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.networks import Networks, build_networks
 from bladerunner_ae.signatures import MODELS, make_signatures
 from tests.small_records import encode
-from tests.tiny_exports import LATENT, small_networks
-from tests.tiny_training import HEIGHT, WIDTH, film_images
+from tests.tiny_exports import LATENT, SMALL, small_networks
+from tests.tiny_training import HEIGHT, WIDTH, film_images, tiny_model
 
 IMAGE, FILES = (tf.uint8, (None, HEIGHT, WIDTH, 3)), (tf.string, (None,))
 FLOATS, LATENTS = (tf.float32, (None, HEIGHT, WIDTH, 3)), (tf.float32, (None, LATENT))
@@ -132,6 +132,20 @@ def test_models_equal_the_networks_in_process(tiny_export: Path, size: int) -> N
     for found in (image, whole):
         assert np.abs(found.astype(int) - dreams).max() <= 1
     assert np.ptp(dreams) > 50
+
+
+def test_a_network_of_half_precision_has_a_border_of_floats() -> None:
+    half = tiny_networks_of("mixed_bfloat16")
+    doors = {name: s for found in make_signatures(half).values() for s in found for name in s.names}
+    for name in ("encode", "decode_float", "reconstruct"):
+        outputs = doors[name].traced().get_concrete_function().structured_outputs
+        kinds = {key: value.dtype for key, value in outputs.items()}
+        assert kinds == {key: spec.dtype for key, spec in doors[name].outputs.items()}
+        assert tf.bfloat16 not in kinds.values()
+
+
+def tiny_networks_of(precision: str) -> Networks:
+    return build_networks(tiny_model(**SMALL), precision=precision, seed=0, discriminator=False)
 
 
 def test_four_ways_to_one_picture(tiny_export: Path) -> None:
