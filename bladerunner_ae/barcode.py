@@ -47,6 +47,23 @@ def mean_of(picture: Picture) -> NDArray[np.float64]:
     return (counts @ _LIGHT) / max(picture.shape[0] * picture.shape[1], 1)
 
 
+def band_light(pictures: Picture, bands: int) -> NDArray[np.float64]:
+    """Mean linear light of horizontal bands of pictures, from top to bottom.
+
+    Args:
+        pictures: uint8 [n, H, W, 3], sRGB.
+        bands: how many; pictures of fewer rows have some bands in common.
+
+    Returns:
+        float64 [n, bands, 3], 0..1.
+    """
+    height, width = pictures.shape[1:3]
+    rows = np.stack([_LIGHT[picture].sum(axis=1) for picture in pictures]) / width
+    starts = np.arange(bands) * height // bands
+    ends = np.maximum(np.arange(1, bands + 1) * height // bands, starts + 1)
+    return np.stack([rows[:, s:e].mean(axis=1) for s, e in zip(starts, ends, strict=True)], axis=1)
+
+
 def _to_srgb(light: NDArray[np.float64]) -> Picture:
     code = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.clip(np.rint(code * 255), 0, 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The film's memory: what a network keeps of each shot, as one page that needs nothing else."""
