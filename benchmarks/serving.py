@@ -37,7 +37,10 @@ WAYS = {
     "REST, JPEG": ("http", "serving_default"),
     "gRPC, JPEG": ("grpc", "serving_default"),
     "gRPC, uint8": ("grpc", "decode"),
+    "gRPC, uint8, tensor_content": ("grpc", "decode"),
 }
+# Answers as TensorFlow Serving gives them by default, and with this flag, which it has as well.
+CONTENT = "--prefer_tensor_content"
 LOADED = ("REST, JPEG", "gRPC, uint8")
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -85,8 +88,9 @@ def measure_overhead(values: Any, model: ModelFolder, folder: str) -> Json:
     """Seconds of calls in a process and through the server, in turns, for each way."""
     found: Json = {}
     question = {"seconds": values.seconds, "calls": values.calls}
-    with server(model) as urls:
+    with server(model) as plain, server(model, CONTENT) as content:
         for way, (_, signature) in WAYS.items():
+            urls = content if "content" in way else plain
             config = {"folder": folder, "signature": signature}
             with (
                 Worker(sys.executable, "serving_client.py", config, values.limit) as inside,

@@ -82,20 +82,14 @@ def _pack(values: Array) -> bytes:
     """The payload of a packed field."""
     if values.dtype.kind == "f":
         return _little(values).tobytes()
-    if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() >= _TWO_BYTES):
+    if values.dtype != np.uint8 and (values.min() < 0 or values.max() >= _TWO_BYTES):
         return b"".join(_varint(value % (1 << 64)) for value in values.tolist())
-    if values.dtype.kind == "i" and values.min() < 0:
-        return b"".join(_varint(value % (1 << 64)) for value in values.tolist())
-    pairs = np.empty((values.size, 2), np.uint8)
-    pairs[:, 0] = values & 127 if values.dtype.itemsize > 1 else values
-    keep = np.ones((values.size, 2), np.bool_)
-    np.greater_equal(values, 128, out=keep[:, 1])
-    if values.dtype.itemsize > 1:
-        pairs[:, 0] |= keep[:, 1].astype(np.uint8) << 7
-        pairs[:, 1] = values >> 7
-    else:  # a byte from 128 on has the mark of a first byte already
-        pairs[:, 1] = 1
-    return pairs[keep].tobytes()
+    long = values >= 128
+    first = values.astype(np.uint8) | (long.astype(np.uint8) << 7)
+    packed = np.repeat(first, long.astype(np.int8) + 1)
+    which = np.flatnonzero(long)
+    packed[which + np.arange(1, which.size + 1)] = values[which] >> 7
+    return packed.tobytes()
 
 
 def _little(values: Array) -> Array:
@@ -172,9 +166,8 @@ def _unpack(payload: Array, kind: np.dtype[Any]) -> Array | None:
     first = np.ones(payload.size, np.bool_)
     np.logical_not(more[:-1], out=first[1:])
     if kind.itemsize == 1:  # a byte from 128 on is what it is, and 1 comes behind it
-        behind = payload[~first]
-        only = not more[-1] and (behind == 1).all()
-        return payload[first].view(kind) if only else None
+        fits = not more[-1] and (first[1:] | (payload[1:] == 1)).all()
+        return payload[first].view(kind) if fits else None
     if more[-1] or (more[1:] & more[:-1]).any():
         return None
     values = payload[first].astype(kind)
