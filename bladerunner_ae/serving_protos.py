@@ -266,15 +266,16 @@ def to_array(tensor: Any, most: int = _MOST) -> NDArray[Any]:
     given = list(getattr(tensor, _TENSORS[dtype.name][1]))
     if len(given) > count:
         raise ValueError(f"{len(given)} values are no {dtype} of shape {tuple(shape)}")
-    try:
-        return _filled(given, count, dtype).reshape(shape)
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
+    return _filled(given, count, dtype).reshape(shape)
 
 
 def _filled(given: list[Any], count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "O" and not given and count:
         raise ValueError("a tensor of strings without values")
+    if dtype.kind in "iu" and dtype.itemsize < 4 and given:  # the message holds 32 bits
+        limits, wide = np.iinfo(dtype), np.array(given, np.int64)
+        if wide.min() < limits.min or wide.max() > limits.max:
+            raise ValueError(f"values from {wide.min()} to {wide.max()} do not fit {dtype}")
     values = np.zeros(count, dtype)
     values[: len(given)] = given
     values[len(given) :] = given[-1] if given else 0
