@@ -2,7 +2,8 @@
 
 Interrupted at any moment, the same command goes on from the last checkpoint and ends with the
 same weights as an unbroken run. Watch it with `tensorboard --logdir RUN`, or look at
-RUN/samples/. At the end the run's networks are exported to RUN/export/.
+RUN/samples/. At the end the run's networks are exported to RUN/export/, and RUN/report.html shows
+what is remembered of each shot.
 
 With --data=A --data=B --data_weights=2,1 each frame of A is seen twice as often as each of B. In
 one pass over the films every frame of the one of smallest weight is seen once.
@@ -36,6 +37,7 @@ from bladerunner_ae import presets, train_flags
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
+from bladerunner_ae.report import FILE_NAME, report_training
 from bladerunner_ae.train_flags import MODEL_FLAGS, TRAIN_FLAGS, WEIGHT_FLAGS, define_flags
 from tfrecords import storage
 from tfrecords.mixture import FilmPart, check_together
@@ -151,7 +153,7 @@ def main() -> None:
             # One argument a line and nothing quoted: that is what --flagfile reads.
             storage.write_text(run / "flags.txt", "\n".join(sys.argv[1:]) + "\n")
         workers.check_same_run(config, run)
-        for path in _train(config, earlier, workers, records, run, values.data_service):
+        for path in _train(config, earlier, workers, records, run, values):
             print(path)
         workers.wait_for_all()
 
@@ -173,14 +175,18 @@ def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
 
 
 def _train(
-    config: Any, earlier: Any, workers: Any, records: list[Location], run: Location, service: str
+    config: Any, earlier: Any, workers: Any, records: list[Location], run: Location, values: Any
 ) -> list[Location]:
-    """Trains from the newest checkpoint to the end and exports; returns the SavedModels."""
+    """Trains from the newest checkpoint to the end and exports; returns the SavedModels.
+
+    Then it reports, in RUN/report.html.
+    """
     from bladerunner_ae import exporting, training
     from bladerunner_ae.checkpoints import restore
     from bladerunner_ae.fine_tuning import load_source
     from bladerunner_ae.run_folder import CONFIG_NAME, write_json
 
+    service = values.data_service
     with workers.strategy.scope():
         trainer = training.build_trainer(config)
         start = restore(trainer, run)
@@ -205,7 +211,13 @@ def _train(
         if service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]
         training.fit(trainer, config, records, run, start, service, workers)
-    return exporting.export_trained(trainer, config, run, records) if workers.chief else []
+    if not workers.chief:
+        return []
+    exported = exporting.export_trained(trainer, config, run, records)
+    new = start < config.train.steps or not storage.is_file(run / FILE_NAME)
+    if values.report and new:
+        report_training(trainer.dreaming, config.to_json(), trainer.steps_done, records, run)
+    return exported
 
 
 def _plan(config: Any, replicas: int) -> str:

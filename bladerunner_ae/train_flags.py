@@ -86,4 +86,5 @@ def define_flags() -> None:
     for name, help_text in WEIGHT_FLAGS.items():
         number(name, None, help_text)
     flags.DEFINE_bool("overwrite", False, "Delete the run folder's earlier run and start over.")
+    flags.DEFINE_bool("report", True, "At the end write RUN/report.html, the film's memory.")
     flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")

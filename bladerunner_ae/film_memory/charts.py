@@ -12,6 +12,8 @@ from html import escape
 SIDE = 1000
 """Units along both sides of a drawing."""
 
+_MOST_MARKS = 7
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -39,6 +41,13 @@ class Axis:
         return value if self.offset is None else math.log10(max(value + self.offset, 1e-12))
 
 
+def exact(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
+    """Returns an axis from the lowest to the highest value, with round numbers between."""
+    axis = linear(values, name, wanted)
+    low, high = (min(values), max(values)) if max(values) > min(values) else (axis.low, axis.high)
+    return Axis(low, high, [(v, words) for v, words in axis.ticks if low <= v <= high], name)
+
+
 def linear(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
     """Returns an axis of round numbers that holds all values."""
     low, high = min(values), max(values)
@@ -53,8 +62,10 @@ def linear(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
 def logarithmic(values: Sequence[float], name: str, offset: float) -> Axis:
     """Returns an axis for values of at least 0, logarithmic in value + offset."""
     low, high = min(values), max(values)
-    marks = [0.0] + [m * 10.0**e for e in range(-3, 6) for m in (1, 3)]
+    marks = [0.0, *(m * 10.0**e for e in range(-9, 7) for m in (1, 3))]
     marks = [mark for mark in marks if low <= mark <= high and (not mark or mark >= offset)]
+    if len(marks) > _MOST_MARKS:
+        marks = [mark for mark in marks if not mark or math.log10(mark).is_integer()]
     low, high = low / 1.15, high * 1.15 + offset * 0.1
     return Axis(low, high, [(mark, _short(mark)) for mark in marks], name, offset)
 
@@ -141,4 +152,4 @@ def _round_step(step: float) -> float:
 def _short(value: float) -> str:
     if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
         return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e").replace(".0e", "e")
-    return f"{round(value, 6):g}".replace("-", "−")
+    return f"{round(value, 6):g}".replace("-", "\u2212")

@@ -29,7 +29,8 @@ def film_section(memory: Memory, place: int) -> str:
 <img src="{barcode_uri(film.original)}" alt="Barcode of {name}: the colours of its frames, from \
 the first on the left to the last on the right"></figure>
 <figure class="barcode"><figcaption>the dream</figcaption>
-<img src="{barcode_uri(film.dream)}" alt="Barcode of the dream of {name}, made in the same way"></figure>
+<img src="{barcode_uri(film.dream)}" alt="Barcode of the dream of {name}, made \
+in the same way"></figure>
 <i class="playhead" aria-hidden="true"></i>
 </div>
 <input class="scrub" type="range" min="0" max="{len(strip) - 1}" value="{len(strip) // 2}" \

@@ -1,4 +1,4 @@
-"""Frames as points on a plane: the two directions in which their latents differ most."""
+"""Frames as points on a plane: the two directions in latent space that show most in pictures."""
 
 import colorsys
 from dataclasses import dataclass
@@ -8,48 +8,61 @@ from numpy.typing import NDArray
 
 FEWEST = 3
 
+_STOPS = np.array(
+    [[74, 98, 160], [70, 152, 170], [196, 190, 150], [242, 166, 90], [214, 92, 72]], np.float64
+)
+
 
 @dataclass(frozen=True, eq=False)
 class LatentMap:
     """A map of n frames.
 
     Attributes:
-        places: float64 [n, 2], each direction scaled to 0..1 with the same scale.
-        share: how much of the latents' variance the two directions show, 0..1.
+        places: float64 [n, 2], each direction scaled to 0..1.
+        share: part of the squared covariance of latents and pictures in the two directions, 0..1.
     """
 
     places: NDArray[np.float64]
     share: float
 
 
-def latent_map(latents: NDArray[np.float32]) -> LatentMap | None:
-    """Projects latents, float32 [n, L], on their first two principal components.
+def latent_map(latents: NDArray[np.float32], thumbnails: NDArray[np.float32]) -> LatentMap | None:
+    """Projects latents on the two directions along which they vary most together with pictures.
+
+    These are left singular vectors of the covariance of latents and pictures (partial least
+    squares by SVD; Wold 1985). Principal components of the latents alone would not do: a linear
+    path gives them about the same spread in every direction, and a few odd frames decide.
+
+    Args:
+        latents: float32 [n, L].
+        thumbnails: float32 [n, any], small pictures of the same frames.
 
     Returns:
-        None for fewer than three frames, or latents that are all the same.
+        None for fewer than three frames, or frames that are all the same.
     """
     if len(latents) < FEWEST or latents.shape[1] < 2 or not np.isfinite(latents).all():
         return None
-    centred = latents.astype(np.float64) - latents.mean(axis=0, dtype=np.float64)
-    total = float((centred**2).sum())
+    values = latents.astype(np.float64) - latents.mean(axis=0, dtype=np.float64)
+    pictures = thumbnails.astype(np.float64) - thumbnails.mean(axis=0, dtype=np.float64)
+    directions, widths, _ = np.linalg.svd(values.T @ pictures, full_matrices=False)
+    total = float((widths**2).sum())
     if total < 1e-9:
         return None
-    left, widths, right = np.linalg.svd(centred, full_matrices=False)
     # The sign is a matter of taste of the solver; the largest weight shall be positive.
-    signs = np.sign(right[np.arange(2), np.abs(right[:2]).argmax(axis=1)])
-    places = left[:, :2] * widths[:2] * signs
+    two = directions[:, :2]
+    two = two * np.sign(two[np.abs(two).argmax(axis=0), [0, 1]])
+    places = values @ two
     places -= places.min(axis=0)
     spans = places.max(axis=0)
-    return LatentMap(places / np.where(spans > 0, spans, 1.0), float((widths[:2] ** 2).sum())
-                     / total)  # fmt: skip
+    share = float((widths[:2] ** 2).sum()) / total
+    return LatentMap(places / np.where(spans > 0, spans, 1.0), share)
 
 
 def time_colour(part: float) -> str:
     """Returns the colour of a moment, 0 the film's beginning and 1 its end: from blue to amber."""
-    stops = np.array([[74, 98, 160], [70, 152, 170], [196, 190, 150], [242, 166, 90], [214, 92, 72]])
-    place = min(max(part, 0.0), 1.0) * (len(stops) - 1)
-    low = min(int(place), len(stops) - 2)
-    red, green, blue = stops[low] + (place - low) * (stops[low + 1] - stops[low])
+    place = min(max(part, 0.0), 1.0) * (len(_STOPS) - 1)
+    low = min(int(place), len(_STOPS) - 2)
+    red, green, blue = _STOPS[low] + (place - low) * (_STOPS[low + 1] - _STOPS[low])
     return f"#{round(red):02x}{round(green):02x}{round(blue):02x}"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.film_memory.dreamer import Dreamer
+from bladerunner_ae.film_memory.latent_map import LatentMap, latent_map
 from bladerunner_ae.film_memory.measuring import FilmMemory, measure_film
 from bladerunner_ae.film_memory.parts import FEW_PARTS, choose_frames, film_parts, spread
 from bladerunner_ae.film_memory.pictures import Pair, Shown, look_at
@@ -106,6 +107,7 @@ def _strips(
             for frame in [f for i, f in enumerate(strip.pairs) if i % every]:
                 del strip.pairs[frame]
                 strip.latents.pop(frame, None)
+                strip.thumbnails.pop(frame, None)
     return strips
 
 
@@ -123,8 +125,8 @@ def _gallery(
     return [(shot, pairs[shot.part.film, shot.shown]) for shot in shots]
 
 
-def stacked_latents(memory: Memory) -> np.ndarray | None:
-    """Returns the latents of all strips' frames in the page's order, float32 [n, L], or None."""
-    rows = [row for strip in memory.strips for row in strip.latents.values()]
-    shown = sum(len(strip.pairs) for strip in memory.strips)
-    return np.stack(rows) if rows and len(rows) == shown else None
+def map_of(memory: Memory) -> LatentMap | None:
+    """Returns the map of the strips' frames, in the page's order; None where there is none."""
+    latents = [row for strip in memory.strips for row in strip.latents.values()]
+    thumbnails = [row for strip in memory.strips for row in strip.thumbnails.values()]
+    return latent_map(np.stack(latents), np.stack(thumbnails)) if latents else None

@@ -14,8 +14,8 @@ from bladerunner_ae.evaluation.labels import HELD_OUT
 from bladerunner_ae.film_memory import charts
 from bladerunner_ae.film_memory.curves import Panel, read_panels
 from bladerunner_ae.film_memory.film_section import viewer
-from bladerunner_ae.film_memory.latent_map import latent_map, shot_colour, time_colour
-from bladerunner_ae.film_memory.memory import Memory, stacked_latents
+from bladerunner_ae.film_memory.latent_map import shot_colour, time_colour
+from bladerunner_ae.film_memory.memory import Memory, map_of
 from bladerunner_ae.run_folder import films_of
 
 Entries = list[list[dict[str, Any]]]
@@ -28,14 +28,14 @@ def map_section(memory: Memory, entries: Entries) -> str:
         memory: of the films.
         entries: `film_section.strip_entries` of each film.
     """
-    latents = stacked_latents(memory)
-    found = latent_map(latents) if latents is not None else None
-    if found is None or latents is None:
-        reason = "the model has no encoder beside it" if latents is None else "too few frames differ"
+    found = map_of(memory)
+    if found is None:
+        no_encoder = memory.dreamer.encode is None
+        reason = "the model has no encoder beside it" if no_encoder else "too few frames differ"
         return _section("map", "The map of the film", f'<p class="note">None: {reason}.</p>')
-    drawing, number = "", 0
-    flat = [(film, i, entry) for film, own in enumerate(entries) for i, entry in enumerate(own)]
-    for (film, i, entry), (x, y) in zip(flat, found.places.tolist(), strict=True):
+    drawing = ""
+    flat = [(film, entry) for film, own in enumerate(entries) for entry in own]
+    for number, ((film, entry), (x, y)) in enumerate(zip(flat, found.places.tolist(), strict=True)):
         colours = (
             f"--time:{time_colour(entry['place'] / 100)};"
             f"--shot:{shot_colour(entry['shot'] + 31 * film)}"
@@ -45,21 +45,20 @@ def map_section(memory: Memory, entries: Entries) -> str:
                               f'data-number="{number}" style="{colours}"')  # fmt: skip
         if entry["held"]:
             drawing += charts.dot(*at, "hole", 'stroke-width="4"')
-        number += 1
-    first = flat[len(flat) // 2][2]
-    rings = " Rings were held out." if any(e["held"] for *_, e in flat) else ""
+    first = flat[len(flat) // 2][1]
+    rings = " Rings were held out." if any(entry["held"] for _, entry in flat) else ""
     body = f"""
-<p class="lead">{len(flat)} frames where the network keeps them: its {latents.shape[1]} numbers a frame,
-seen along the two directions in which they differ most, {100 * found.share:.0f} % of their variance.
-Frames that it takes for kin lie together.{rings}</p>
-<fieldset class="choice script"><legend class="hidden">Colour of the points</legend>
+<p class="lead">{len(flat)} frames where the network keeps them: its numbers for a frame, seen along
+the two directions that show most in pictures. Frames that it takes for kin lie together.{rings}</p>
+<fieldset class="choice"><legend class="hidden">Colour of the points</legend>
 <label><input type="radio" name="colour" value="time" checked> by time</label>
 <label><input type="radio" name="colour" value="shot"> by shot</label></fieldset>
 <div class="two map-pair">
 <div class="map" data-by="time" tabindex="0" role="group" aria-label="Map of {len(flat)} frames; \
 arrow keys go through the film">
 <svg role="img" aria-label="Frames as points, near each other where their latents are alike" \
-viewBox="0 0 1000 1000" preserveAspectRatio="none">{drawing}<path class="dot here" d="M0 0h0"/></svg>
+viewBox="0 0 1000 1000" preserveAspectRatio="none">{drawing}\
+<path class="dot here" d="M0 0h0"/></svg>
 <p class="key" aria-hidden="true"><span>beginning</span><i></i><span>end</span></p></div>
 {viewer(first, "map-frame")}</div>"""
     return _section("map", "The map of the film", body)
@@ -77,7 +76,7 @@ def curves_section(memory: Memory) -> str:
 def _panel(panel: Panel) -> str:
     values = [value for curve in panel.curves for _, value in curve.points]
     steps = [step for curve in panel.curves for step, _ in curve.points]
-    across = charts.linear([min(steps), max(steps)], "step", 3)
+    across = charts.exact(steps, "step", 3)
     if all(value > 0 for value in values) and max(values) > 30 * min(values):
         up = charts.logarithmic(values, panel.unit, 0.0)
     else:

@@ -74,11 +74,13 @@ def _watched(memory: Memory) -> str:
     if not card:
         return "as a network dreams it"
     watched = {film["film_id"] for film in films_of(card)}
-    its_own = all(film.card.film_id in watched for film in memory.films)
+    shown = {film.card.film_id for film in memory.films}
     numbers = card.get("model", {}).get("latent_size")
     keeps = f"{numbers} numbers a frame and {card.get('step')} steps of training"
-    if its_own:
+    if shown == watched:
         return f"as a network remembers it that has watched nothing else, with {keeps}"
+    if shown < watched:
+        return f"as a network remembers it that has watched {len(watched)} films, with {keeps}"
     names = ", ".join(str(film["name"]) for film in films_of(card))
     return f"as a network dreams it that has watched only {names}, with {keeps}"
 
@@ -94,7 +96,7 @@ def _figures(memory: Memory) -> str:
     ]
     frames = sum(film.card.frames for film in memory.films)
     shots = len({(shot.part.film, shot.part.shot) for shot in memory.shots})
-    facts += [(f"{frames:,}".replace(",", " "), "frames", ""), (str(shots), "shots", "")]
+    facts += [(f"{frames:,}".replace(",", "\u202f"), "frames", ""), (str(shots), "shots", "")]
     if unit_of(memory) != "shot":
         facts.append((str(len(memory.shots)), "stretches", ""))
     return "".join(

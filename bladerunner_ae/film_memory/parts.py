@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +65,7 @@ def _cut(part: Part, length: float) -> list[Part]:
     """Cuts a part into equal pieces of about `length` frames."""
     pieces = max(round((part.end - part.start) / length), 1)
     borders = [part.start + (part.end - part.start) * i // pieces for i in range(pieces + 1)]
-    return [
-        Part(part.film, part.shot, start, end, part.label)
-        for start, end in zip(borders, borders[1:], strict=False)
-    ]
+    return [Part(part.film, part.shot, start, end, part.label) for start, end in pairwise(borders)]
 
 
 def choose_frames(parts: Sequence[Part], frames: int, at_most: int) -> NDArray[np.bool_]:

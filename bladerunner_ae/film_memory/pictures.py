@@ -11,6 +11,7 @@ from PIL import Image
 
 from bladerunner_ae.barcode import barcode_colours
 from bladerunner_ae.data import read_images
+from bladerunner_ae.evaluation.features import small
 from bladerunner_ae.evaluation.measurement import explained_damage
 from bladerunner_ae.film_memory.dreamer import Dreamer
 from tfrecords.card import FilmCard
@@ -42,10 +43,12 @@ class Shown:
     Attributes:
         pairs: frame number -> the pictures.
         latents: frame number -> posterior mean, float32 [latent numbers]; empty without encoder.
+        thumbnails: frame number -> a very small picture, float32 [numbers]; as `latents`.
     """
 
     pairs: dict[int, Pair]
     latents: dict[int, NDArray[np.float32]]
+    thumbnails: dict[int, NDArray[np.float32]]
 
 
 def look_at(
@@ -60,7 +63,7 @@ def look_at(
         frames: which, ascending.
         width: pictures wider than this are made smaller.
     """
-    shown = Shown({}, {})
+    shown = Shown({}, {}, {})
     with explained_damage(records, card):
         images = read_images(records, card, frames)
     for start in range(0, len(frames), _BATCH):
@@ -70,6 +73,7 @@ def look_at(
         if dreamer.encode is not None:
             means = np.asarray(dreamer.encode(batch)[0], np.float32).reshape(len(batch), -1)
             shown.latents.update(zip(numbers, means, strict=True))
+            shown.thumbnails.update(zip(numbers, small(batch), strict=True))
     return shown
 
 

@@ -25,12 +25,13 @@ def gallery_section(memory: Memory) -> str:
         )
         return f'<div class="{kind}"><h3>{title}</h3><div class="shots">{figures}</div></div>'
 
+    best = listed(f"Best remembered {_plural(unit)}", "best", memory.best)
     worst = listed(f"Most forgotten {_plural(unit)}", "worst", memory.worst) if memory.worst else ""
     return f"""
 <section aria-labelledby="remembered"><h2 id="remembered">Remembered and forgotten</h2>
 <p class="lead">Left the film, right the dream: of each {unit} the frame whose error is nearest to
 the {unit}'s mean.</p>
-<div class="galleries">{listed(f"Best remembered {_plural(unit)}", "best", memory.best)}{worst}</div>
+<div class="galleries">{best}{worst}</div>
 </section>"""
 
 
@@ -74,7 +75,7 @@ grasped. {_reading(by_motion, "more", "moves", which, unit)}</p>
 <div>{_length_plot(memory)}</div>
 </div>
 <p class="note">{_reading(by_length, "longer", "lasts", which, unit)} Motion is the mean absolute
-change from one frame to the next, in grey levels. ρ is Spearman's rank correlation over {which}
+change from one frame to the next, in grey levels. &rho; is Spearman's rank correlation over {which}
 {_plural(unit)}, its 95 % interval is from drawing {_plural(unit)} with replacement.
 {_legend(memory)}</p>
 </section>"""
@@ -89,10 +90,10 @@ def _compared(shots: list[ShotMemory]) -> tuple[list[ShotMemory], str]:
 def _reading(found: Relation | None, how: str, verb: str, which: str, unit: str) -> str:
     """Says a relation in words, and no more than the figures bear."""
     if found is None:
-        return f"Too few {_plural(unit)}, or too equal ones, to tell here how it is with what {verb}."
+        return f"Too few {_plural(unit)}, or too equal ones, to tell how it is with what {verb}."
     numbers = (
-        f"(ρ = {_signed(found.rho)}, 95 % interval {_signed(found.low)} to {_signed(found.high)}, "
-        f"{found.shots} {which} {_plural(unit)})"
+        f"(&rho; = {_signed(found.rho)}, 95 % interval {_signed(found.low)} to "
+        f"{_signed(found.high)}, {found.shots} {which} {_plural(unit)})"
     )
     if not found.clear:
         return (
@@ -104,13 +105,16 @@ def _reading(found: Relation | None, how: str, verb: str, which: str, unit: str)
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−").replace("+", "")
+    return f"{value:+.2f}".replace("-", "\u2212").replace("+", "")
 
 
 def _legend(memory: Memory) -> str:
     held = any(shot.part.label == HELD_OUT for shot in memory.shots)
     rings = f" Rings are {_plural(unit_of(memory))} held out of training." if held else ""
-    return f"Dots are {_plural(unit_of(memory))}, larger for longer ones; faint dots are frames.{rings}"
+    return (
+        f"Dots are {_plural(unit_of(memory))}, larger for longer ones; faint dots are "
+        f"frames.{rings}"
+    )
 
 
 def _dots(shots: list[ShotMemory], points: list[tuple[float, float]]) -> str:
@@ -171,7 +175,8 @@ def table_section(memory: Memory) -> str:
         ("SSIM", "n"), ("motion", "n"), ("training", "t"),
     ]  # fmt: skip
     head = "".join(
-        f'<th scope="col" class="{kind}" aria-sort="none"><button type="button">{name}</button></th>'
+        f'<th scope="col" class="{kind}" aria-sort="none">'
+        f'<button type="button">{name}</button></th>'
         for name, kind in heads
     )
     rows = "".join(_row(memory, shot, several) for shot in memory.shots)
