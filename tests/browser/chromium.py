@@ -35,7 +35,7 @@ def open_browser(downloads: Path, width: int = 1440, height: int = 900) -> Itera
     options = webdriver.ChromeOptions()
     options.binary_location = program() or ""
     for argument in (
-        "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
+        "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader",
         f"--window-size={width},{height}", "--force-color-profile=srgb", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",

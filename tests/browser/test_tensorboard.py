@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,13 @@ def logged(run: Path) -> Any:
     accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0})
     accumulator.Reload()
     return accumulator
+
+
+def needed(found: Any, what: str) -> Any:
+    """Returns what a run has written; skips the test of a run that has none of it."""
+    if not found:
+        pytest.skip(f"this training wrote no {what}")
+    return found
 
 
 def tags_of(logged: Any, plugin: str) -> list[str]:
@@ -104,3 +112,66 @@ def test_pictures_have_the_size_they_were_written_in(
         wait(lambda expected=expected: set(expected) <= set(seen()), f"the pictures of {tag}")
         assert tag in texts(browser)
         screenshot(browser, f"tensorboard_images_{tag.replace('/', '_')}")
+
+
+def test_histograms_are_drawn(browser: Chrome, board: str, logged: Any) -> None:
+    tag = needed(tags_of(logged, "histograms"), "histograms")[0]
+    open_page(browser, board, "timeseries", f"^{tag}$")
+
+    def drawn() -> bool:
+        paths = elements(browser, "histogram-card", "element.querySelectorAll('svg path').length")
+        return len(paths) == 1 and paths[0] > 0
+
+    wait(drawn, f"the histogram of {tag}")
+    screenshot(browser, "tensorboard_histogram")
+
+
+def test_texts_can_be_read(browser: Chrome, board: str, logged: Any) -> None:
+    tags = needed(tags_of(logged, "text"), "texts")
+    written = logged.Tensors(tags[0])[-1].tensor_proto.string_val[0].decode()
+    words = re.findall(r"\w{4,}", written)[:20]
+    open_page(browser, board, "text", f"^{tags[0]}$")
+    wait(lambda: all(word in " ".join(texts(browser)) for word in words), f"the words {words}")
+    screenshot(browser, "tensorboard_text")
+
+
+def test_the_graph_has_nodes(browser: Chrome, board: str, run: Path) -> None:
+    events = b"".join(path.read_bytes() for path in (run / "tensorboard").rglob("events.*"))
+    needed(b"graph_run_metadata" in events or b"graph_keras_model" in events, "graph")
+    open_page(browser, board, "graphs")
+    wait(lambda: len(elements(browser, "svg g.node", "1")) >= 3, "nodes")
+    screenshot(browser, "tensorboard_graph")
+
+
+def test_hyperparameters_stand_in_a_row(browser: Chrome, board: str, logged: Any) -> None:
+    needed(tags_of(logged, "hparams"), "hyperparameters")
+    open_page(browser, board, "hparams")
+    wait(lambda: "Trial ID" in texts(browser), "the table")
+    words = texts(browser)
+    assert "Number of matching session groups: 1" in words
+    row = words[words.index("Trial ID") :]
+    assert {"objective", "learning_rate"} <= set(row) and "vae" in row
+    screenshot(browser, "tensorboard_hparams")
+
+
+def test_the_projector_shows_every_point_as_its_picture(
+    browser: Chrome, board: str, run: Path
+) -> None:
+    configs = needed(list(run.rglob("projector_config.pbtxt")), "projection")
+    (folder,) = {path.parent for path in configs}
+    (tensor,) = re.findall(r'tensor_path: "([^"]+)"', configs[0].read_text())
+    points = [line.split("\t") for line in (folder / tensor).read_text().splitlines()]
+    open_page(browser, board, "projector")
+    for _ in range(2):  # the page of a plugin, and in it the projector's own
+        frame = wait(lambda: browser.find_elements("css selector", "iframe"), "a frame")[0]
+        browser.switch_to.frame(frame)
+    try:
+        said = f"Points: {len(points)} Dimension: {len(points[0])}"
+        wait(lambda: said in re.sub(r"[\s|]+", " ", " ".join(texts(browser))), said)
+        assert elements(browser, "canvas", "element.width * element.height > 1e5").count(True) >= 1
+    finally:
+        browser.switch_to.default_content()
+    colours = Image.open(screenshot(browser, "tensorboard_projector")).convert("RGB")
+    middle = colours.crop((320, 130, 1120, 880))
+    assert len(middle.getcolors(1 << 20) or []) > 30, "pictures, not an empty room"
+    assert complaints(browser) == []
