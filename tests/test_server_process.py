@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("server")
-    flags = ("--read_seconds=1", "--max_body_mb=1", "--poll_seconds=0.2", "--batching",
+    flags = ("--max_body_mb=1", "--poll_seconds=0.2", "--batching",
              "--max_batch_size=64")  # fmt: skip
     with running_server(model, folder, *flags) as server:
         yield server
@@ -160,22 +160,28 @@ def test_clients_that_send_garbage(server: RunningServer, garbage: bytes) -> Non
     assert factor(server.rest) == 2.0
 
 
-def test_clients_that_hang(server: RunningServer) -> None:
+@pytest.mark.slow
+def test_clients_that_hang(model: Path, tmp_path: Path) -> None:
     """They are hung up on after --read_seconds, and keep nobody waiting meanwhile."""
-    silent, slow, late = (open_socket(server) for _ in range(3))
-    slow.sendall(b"GET /v1/models/small HTTP/1.1\r\nHost:")
-    late.sendall(b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-    gone = open_socket(server)
-    gone.sendall(b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-    gone.close()
-    assert factor(server.rest) == 2.0
-    assert silent.recv(10) == slow.recv(10) == b""
-    answer = b""
-    while part := late.recv(1000):
-        answer += part
-    assert answer.startswith(b"HTTP/1.1 408") and b"The request was not whole after 1 s" in answer
-    for client in (silent, slow, late):
-        client.close()
+    head = b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+    with (
+        running_server(model, tmp_path, "--read_seconds=3") as server,
+        open_socket(server) as silent,
+        open_socket(server) as slow,
+        open_socket(server) as late,
+    ):
+        slow.sendall(b"GET /v1/models/small HTTP/1.1\r\nHost:")
+        late.sendall(head)
+        with open_socket(server) as gone:
+            gone.sendall(head)
+        assert factor(server.rest) == 2.0
+        assert silent.recv(10) == slow.recv(10) == b""
+        answer = b""
+        while part := late.recv(1000):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"The request was not whole after 3 s" in answer
+        assert factor(server.rest) == 2.0
 
 
 def test_a_body_that_is_too_large_is_not_received(server: RunningServer) -> None:
@@ -334,6 +340,7 @@ def test_sigterm_answers_what_is_in_flight(model: Path, tmp_path: Path) -> None:
         post(server.rest)
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(model: Path, tmp_path: Path) -> None:
     with (
         running_server(model, tmp_path) as server,

@@ -101,11 +101,32 @@ class Runner:
 
     async def _in_thread(self, version: Version, signature: Signature, inputs: Arrays) -> Arrays:
         loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Arrays] = loop.create_future()
         # A thread cannot be stopped, so the version stays open for it whoever stops waiting.
         version.users += 1
-        running = self._pool.submit(self._work, version, signature, inputs)
-        running.add_done_callback(lambda _: _give_back(loop, version))
-        return await asyncio.wrap_future(running)
+
+        def finish(outputs: Arrays | None, error: Exception | None) -> None:
+            with version.in_use():
+                version.users -= 1
+            if answer.done():
+                return
+            if error is not None:
+                answer.set_exception(error)
+            elif outputs is not None:
+                answer.set_result(outputs)
+
+        def work() -> None:
+            outputs, error = None, None
+            if not answer.done():  # else its client has gone away meanwhile
+                try:
+                    outputs = self._work(version, signature, inputs)
+                except Exception as caught:
+                    error = caught
+            with contextlib.suppress(RuntimeError):  # the loop ended before the thread did
+                loop.call_soon_threadsafe(finish, outputs, error)
+
+        self._pool.submit(work)
+        return await answer
 
     def _work(self, version: Version, signature: Signature, inputs: Arrays) -> Arrays:
         start = time.perf_counter()
@@ -116,15 +137,6 @@ class Runner:
     def close(self) -> None:
         """Lets go of the threads once they are done."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _give_back(loop: asyncio.AbstractEventLoop, version: Version) -> None:
-    def done() -> None:
-        with version.in_use():
-            version.users -= 1
-
-    with contextlib.suppress(RuntimeError):  # the loop ended before the thread did
-        loop.call_soon_threadsafe(done)
 
 
 def _why_no_batch(inputs: Arrays) -> str:
