@@ -112,6 +112,10 @@ def test_floats_that_would_lose_digits(value: float, fits: bool) -> None:
         (b"{} x", "JSON Parse error: The document root must not be followed by other values. at "
          "offset: 3"),
         (b'{"a": "', "JSON Parse error: Missing a closing quotation mark in string. at offset: 6"),
+        (b'{"a": [1 2]}', "JSON Parse error: Missing a comma or ] after an array element. at "
+         "offset: 9"),
+        (b'{"a{": [[]] "b": 1}', "JSON Parse error: Missing a comma or } after an object member. "
+         "at offset: 12"),
         (b"[" * 100_000, "JSON Parse error: "),
         (b'{"inputs": ' + b"9" * 5000 + b"}", "JSON Parse error: "),
         ([1], "JSON Value: [\n    1\n] Is not object"),

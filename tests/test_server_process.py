@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -279,6 +280,17 @@ def test_wrong_flags(model: Path, tmp_path: Path, commands: Commands) -> None:
     ):
         result = commands.run("serve", *flags)
         assert result.code == code and words in result.error
+
+
+def test_docs_name_flags_that_are_there(commands: Commands) -> None:
+    """And the table of limits names their defaults."""
+    text = commands.run("serve", "--help").out
+    defaults = dict(re.findall(r"--(\w+)\n(?:      .*\n)*?.*\(default: (\S+)\)", text))
+    docs = (ROOT / "docs" / "server.md").read_text("utf-8")
+    for flag in re.findall(r"`--(\w+)", docs):
+        assert f"--{flag}\n" in text, flag
+    for flag, default in re.findall(r"\| `--(\w+)`, [^|]+\| ([\d,]+) \|", docs):
+        assert float(defaults[flag]) == float(default.replace(",", "")), flag
 
 
 def test_nothing_that_can_be_served(model: Path, tmp_path: Path, commands: Commands) -> None:

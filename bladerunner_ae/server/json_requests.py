@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,13 +37,15 @@ _PARSE_ERRORS = {
     "Illegal trailing comma before end of object": "Missing a name for object member.",
     "Illegal trailing comma before end of array": "Invalid value.",
     "Expecting ':' delimiter": "Missing a colon after a name of object member.",
-    "Expecting ',' delimiter": "Missing a comma or ] after an array element.",
+    "Expecting ',' delimiter in [": "Missing a comma or ] after an array element.",
+    "Expecting ',' delimiter in {": "Missing a comma or } after an object member.",
     "Extra data": "The document root must not be followed by other values.",
     "Unterminated string starting at": "Missing a closing quotation mark in string.",
     "Invalid control character at": "Invalid encoding in string.",
     "Invalid \\escape": "Invalid escape character in string.",
     "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
 }
+_SHORT = 10_000  # further into a body nobody looks for what is open, which can take long
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,25 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        words = next(
-            (ours for theirs, ours in _PARSE_ERRORS.items() if error.msg.startswith(theirs)),
-            error.msg,
-        )
-        raise invalid(f"JSON Parse error: {words} at offset: {error.pos}") from None
+        raise invalid(f"JSON Parse error: {_words(error)} at offset: {error.pos}") from None
     except (RecursionError, ValueError) as error:  # nested too deep, a number of a million digits
         raise invalid(f"JSON Parse error: {error}") from None
     if not isinstance(found, dict):
         raise invalid(f"JSON Value: {shown(found)} Is not object")
     return found
+
+
+def _words(error: json.JSONDecodeError) -> str:
+    """What is wrong, in RapidJSON's words."""
+    said = error.msg
+    if said == "Expecting ',' delimiter":  # of what? of the innermost that is open
+        before = error.doc[: error.pos] if error.pos < _SHORT else "["
+        structure = re.sub(r'"(?:[^"\\]|\\.)*"|[^][{}]', "", before)
+        shorter = None
+        while shorter != structure:
+            shorter, structure = structure, structure.replace("[]", "").replace("{}", "")
+        said += f" in {structure[-1:]}"
+    return next((ours for theirs, ours in _PARSE_ERRORS.items() if said.startswith(theirs)), said)
 
 
 def signature_name(document: dict[str, Any]) -> str:
