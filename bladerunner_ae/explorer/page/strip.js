@@ -64,6 +64,7 @@ export class Strip {
     button.title = this.#film.longLabel(frame);
     button.setAttribute("aria-label", this.#film.longLabel(frame));
     button.classList.toggle("cut", !this.#film.isDrawn && place > 0 && this.#film.isCut(frame - 1));
+    button.classList.toggle("held-out", Boolean(this.#film.heldOut[frame]));
     button.append(document.createElement("canvas"));
     return button;
   }
