@@ -5,6 +5,7 @@ Flags become these values in `main` and nowhere else; nothing below ever sees a 
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -150,6 +151,7 @@ class TrainConfig:
             log lines.
         evaluate_every: steps between measurements on held out and seen frames
             (`evaluation/during.py`); 0: none.
+        profile_steps: "a,b": steps, counted from 1, that a profile is taken of; "": none.
     """
 
     steps: int
@@ -171,6 +173,7 @@ class TrainConfig:
     sample_every: int = 500
     log_every: int = 20
     evaluate_every: int = 0
+    profile_steps: str = ""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "log_every",
@@ -192,6 +195,19 @@ class TrainConfig:
         if not 0.0 <= self.ema < 1.0:
             raise UsageError(f"--ema must be 0 (none) to below 1, not {self.ema:g}")
         _check_choices(self)
+        self.profiled()
+
+    def profiled(self) -> tuple[int, int] | None:
+        """Returns the first and the last step that a profile is taken of; None: no profile."""
+        if not self.profile_steps:
+            return None
+        match = re.fullmatch(r"(\d+),(\d+)", self.profile_steps, re.ASCII)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(
+                f"--profile_steps={self.profile_steps}: give the first and the last step, such as "
+                "--profile_steps=100,105"
+            )
+        return int(match[1]), int(match[2])
 
 
 def _either(choices: tuple[str, ...]) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae import data, metrics, pixels
-from bladerunner_ae.contact_sheet import make_contact_sheet, spread_frames
+from bladerunner_ae.contact_sheet import make_contact_sheet
+from bladerunner_ae.monitoring.probe_frames import choose_probes
 from bladerunner_ae.networks import Networks
 from bladerunner_ae.watchdog import Sample
 from tfrecords.mixture import FilmPart
@@ -27,15 +28,17 @@ class Dream:
 
     Attributes:
         latents: their means, float32 [n, ...].
+        log_var: their logarithmic variances, of the same shape.
         pictures: uint8 [n, H, W, 3].
     """
 
     latents: NDArray[np.float32]
+    log_var: NDArray[np.float32]
     pictures: NDArray[np.uint8]
 
 
 class Probes:
-    """Eight frames from all over the films: as many of each of the first eight.
+    """Eight frames, as many of each of the first eight films; see `choose_probes`.
 
     Args:
         parts: the films.
@@ -46,19 +49,23 @@ class Probes:
         self.names: list[str] = []
         for part in parts[:_PROBES]:
             card = part.card
-            frames = spread_frames(card.shots(), card.frames, max(_PROBES // len(parts), 1))
+            chosen = choose_probes(part, max(_PROBES // len(parts), 1))
+            frames = chosen.frames
             images.append(data.read_images(part.directory, card, frames))
             held.append(~part.kept()[frames])
             film = f"{card.source['name']}, " if len(parts) > 1 else ""
-            self.names += [f"{film}frame {frame}" for frame in frames]
+            roles = [f", {role}" if role else "" for role in chosen.roles]
+            self.names += [
+                f"{film}frame {frame}{role}" for frame, role in zip(frames, roles, strict=True)
+            ]
         self.originals = np.concatenate(images)
         self.held = np.concatenate(held)
 
     def dream(self, networks: Networks) -> Dream:
         """Reconstructs the frames, without noise."""
-        mean, _ = networks.encoder(pixels.to_float(self.originals), training=False)
+        mean, log_var = networks.encoder(pixels.to_float(self.originals), training=False)
         pictures = pixels.to_pixels(networks.decoder(mean, training=False))
-        return Dream(np.asarray(mean), np.asarray(pictures))
+        return Dream(np.asarray(mean), np.asarray(log_var), np.asarray(pictures))
 
     def scores(self, dream: Dream) -> dict[str, float]:
         """PSNR (dB) and SSIM of the frames seen and of those held out, by name for the logs."""

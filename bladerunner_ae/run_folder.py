@@ -23,7 +23,7 @@ CONFIG_NAME = "config.json"
 # What may change between one start and the next of the same run: how often it reports, how long
 # it goes on, the warm-up, which is cut to a third of a short run, and who watches over it.
 _FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every",
-         "evaluate_every", "steps_per_execution", "watchdog")  # fmt: skip
+         "evaluate_every", "steps_per_execution", "watchdog", "profile_steps")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from tfrecords.mixture import BALANCES
 
 TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
                 "clip_norm", "ema", "steps_per_execution", "jit", "watchdog", "checkpoint_every",
-                "sample_every", "log_every", "evaluate_every")  # fmt: skip
+                "sample_every", "log_every", "evaluate_every", "profile_steps")  # fmt: skip
 _OBJECTIVES = "dream, vae, vae_gan, patch_gan, broad2016"
 MODEL_FLAGS = ("resize", "latent", "latent_size", "latent_channels", "linear_path")
 WEIGHT_FLAGS = {
@@ -83,6 +83,7 @@ def define_flags() -> None:
     whole("log_every", None, "Steps between log lines.")
     whole("evaluate_every", None, "Steps between measurements on held out and seen frames, into "
           "log.txt, metrics.jsonl and TensorBoard, with prior.png. 0: none.")  # fmt: skip
+    text("profile_steps", None, "a,b: take a profile of steps a to b for TensorBoard, once.")
     for name, help_text in WEIGHT_FLAGS.items():
         number(name, None, help_text)
     flags.DEFINE_bool("overwrite", False, "Delete the run folder's earlier run and start over.")

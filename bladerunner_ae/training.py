@@ -13,6 +13,7 @@ from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.errors import BladerunnerError, UsageError
 from bladerunner_ae.linear_path import initialise_linear_path
 from bladerunner_ae.memory import explain_out_of_memory
+from bladerunner_ae.monitoring.waiting import WaitingClock
 from bladerunner_ae.networks import build_networks
 from bladerunner_ae.objectives import make_objective
 from bladerunner_ae.run_folder import RunConfig
@@ -147,9 +148,12 @@ def fit(
     workers = workers or Workers(trainer.distribute_strategy)
     parts = film_parts(config, records)
     batches = _batches(config, parts, start, service, workers)
+    clock = WaitingClock()
+    if workers.strategy.num_replicas_in_sync == 1 and not workers.several:
+        batches = clock.watch(batches)
     with workers.own_folder(run) as folder, workers.preemption(trainer) as preemption:
         manager = checkpoint_manager(trainer, run) if workers.chief else NoCheckpoints()
-        log = TrainingLog(config, parts, folder, manager, start, preemption)
+        log = TrainingLog(config, parts, folder, manager, start, preemption, clock)
         log.set_model(trainer)
         try:
             if start == 0:

@@ -6,11 +6,9 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -18,6 +16,13 @@ from bladerunner_ae import watchdog
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.evaluation.during import RunEvaluation, describe_values, latent_sheets
 from bladerunner_ae.log_file import LogFile
+from bladerunner_ae.monitoring import about
+from bladerunner_ae.monitoring.events import Summaries
+from bladerunner_ae.monitoring.latents import judged, show_latents
+from bladerunner_ae.monitoring.profile import Profile
+from bladerunner_ae.monitoring.projector import write_projector
+from bladerunner_ae.monitoring.waiting import WaitingClock
+from bladerunner_ae.monitoring.weights import weights_now
 from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.probes import Movement, Probes, to_png
 from bladerunner_ae.progress import Progress
@@ -44,6 +49,7 @@ class TrainingLog(keras.callbacks.Callback):
         manager: of the run's checkpoints.
         start: steps done before; what an interrupted run logged beyond is dropped.
         preemption: is asked after every step whether the run shall stop.
+        clock: knows how long steps wait for data.
     """
 
     def __init__(
@@ -54,11 +60,12 @@ class TrainingLog(keras.callbacks.Callback):
         manager: tf.train.CheckpointManager,
         start: int,
         preemption: Preemption | None = None,
+        clock: WaitingClock | None = None,
     ) -> None:
         super().__init__()
         self._config, self._run, self._manager, self._start = config, run, manager, start
-        self._preemption = preemption or Preemption()
-        self._probes = Probes(parts)
+        self._preemption, self._clock = preemption or Preemption(), clock or WaitingClock()
+        self._parts, self._probes = parts, Probes(parts)
         self._evaluation = RunEvaluation(parts) if config.train.evaluate_every else None
         self._step = self._saved = start
         self._unread: list[tuple[int, Mapping[str, Any]]] = []
@@ -71,18 +78,25 @@ class TrainingLog(keras.callbacks.Callback):
         opened = self._open.enter_context
         self._metrics = opened(LogFile(self._run / "metrics.jsonl", self._is_before_start))
         self._text = opened(LogFile(self._run / "log.txt"))
-        self._open_summaries()
-        self._open.callback(lambda: self._summaries.close())
-        train = self._config.train
+        train, networks = self._config.train, self.model.networks
+        self._summaries = Summaries(self._run, self._start)
+        self._open.callback(self._summaries.close)
+        about.introduce(self._summaries, self._config, networks, self._start)
+        self._profile = Profile(self._run, train.profiled())
+        self._open.callback(self._profile.close)
         self._progress = opened(Progress("train", train.steps, "steps", done=self._start))
-        self._window = (time.monotonic(), self._start)
         self._watchdog = Watchdog(train.steps, self.model.state.watchdog.numpy().copy())
-        self._movement = Movement(self.model.networks.players())
+        self._movement = Movement(networks.players())
         self._say(f"training from step {self._start} to {train.steps}")
         if monotony := self._probes.monotony():
             self._announce(monotony)
         if self._start == 0:
             self._sample({})
+        self._window = (time.monotonic(), self._start)
+        self._clock.share()  # from here on
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._profile.before_step(self._step)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._preemption.begin()
@@ -91,6 +105,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._step = min(before + train.steps_per_execution, train.steps)
         self._unread.append((self._step, logs or {}))
         self._progress.update(self._step - before, self._note)
+        self._profile.after_step(self._step)
 
         def due(every: int) -> bool:
             return self._step // every > before // every or self._step == train.steps
@@ -126,6 +141,9 @@ class TrainingLog(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._say(f"finished step {self._step}")
+        if self._step == self._config.train.steps:
+            write_projector(self._run, self.model.dreaming.encoder, self._parts)
+            about.finish(self._summaries, self._step)
         self.close()
 
     def save(self) -> int:
@@ -186,13 +204,17 @@ class TrainingLog(keras.callbacks.Callback):
         now, (then, step) = time.monotonic(), self._window
         self._window = (now, self._step)
         rate = (self._step - step) * self._config.train.batch_size / max(now - then, 1e-9)
-        values = {**values, "frames_per_second": rate}
+        values = {**values, "speed/frames_per_second": rate}
+        if (waiting := self._clock.share()) is not None:
+            values["speed/waiting_for_data"] = waiting
         for player in self.model.networks.players():
             name = "learning_rate" + "/discriminator" * (player == "discriminator")
             values[name] = float(self.model.optimizer_of(player).learning_rate)
+        scale = float(self.model.state.adversarial_scale.numpy())
         if "learning_rate/discriminator" in values:
-            values["adversarial_scale"] = float(self.model.state.adversarial_scale.numpy())
-        self._record(values)
+            values["adversarial_scale"] = scale
+        progress = self._step / self._config.train.steps
+        self._record({**values, **weights_now(self._config.weights, progress, scale)})
 
     def _record(self, values: dict[str, float]) -> None:
         rounded = {
@@ -200,22 +222,19 @@ class TrainingLog(keras.callbacks.Callback):
             for name, value in values.items()
         }
         self._metrics.write(json.dumps({"step": self._step, **rounded}))
-        with self._summaries.as_default(step=self._step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-        if isinstance(self._run, Path):
-            self._summaries.flush()
+        self._summaries.scalars(values, self._step)
 
     def _sample(self, logs: Mapping[str, float]) -> None:
         """Reconstructs the probe frames: a picture, PSNR and SSIM, the watchdog's look."""
-        dream = self._probes.dream(self.model.dreaming)
+        networks = self.model.dreaming
+        dream = self._probes.dream(networks)
         values = self._probes.scores(dream)
-        self._record(values)
+        self._record({**values, **judged(self.model.networks, self._probes, dream)})
         self._say(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
         sheet = self._probes.sheet(dream)
         storage.write_bytes(self._run / "samples" / f"step-{self._step:07d}.png", to_png(sheet))
-        with self._summaries.as_default(step=self._step):
-            tf.summary.image("original_and_dream", np.asarray(sheet.convert("RGB"))[None])
+        self._summaries.picture("original_and_dream", sheet, self._step)
+        show_latents(self._summaries, networks, self._probes, dream, self._step)
         if self._step > self._start:
             facts = self._probes.facts(dream, self._movement.distances())
             self._judge(self._watchdog.look_at_sample(self._step, facts, logs))
@@ -229,8 +248,7 @@ class TrainingLog(keras.callbacks.Callback):
             self._say(describe_values(values))
         for name, sheet in latent_sheets(networks, self._probes, self._evaluation).items():
             storage.write_bytes(self._run / name, to_png(sheet))
-            with self._summaries.as_default(step=self._step):
-                tf.summary.image(name.removesuffix(".png"), np.asarray(sheet)[None])
+            self._summaries.picture(name.removesuffix(".png"), sheet, self._step)
 
     def _announce(self, text: str) -> None:
         """Says something that a person must not miss."""
@@ -240,17 +258,11 @@ class TrainingLog(keras.callbacks.Callback):
     def _say(self, text: str) -> None:
         self._text.write(time.strftime("%Y-%m-%d %H:%M:%S ") + f"step {self._step}: {text}")
 
-    def _open_summaries(self) -> None:
-        self._summaries = tf.summary.create_file_writer(str(self._run / "tensorboard"))
-
     def _synchronise(self) -> None:
         """Brings remote logs up to date; local ones always are."""
         self._metrics.synchronise()
         self._text.synchronise()
-        if not isinstance(self._run, Path):
-            # An events file that grows would be sent whole at every flush: begin another.
-            self._summaries.close()
-            self._open_summaries()
+        self._summaries.synchronise()
 
     def _is_before_start(self, line: str) -> bool:
         """Whether a line of metrics.jsonl stays: not beyond the start, and not half written."""

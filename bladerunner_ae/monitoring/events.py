@@ -1,0 +1,93 @@
+"""TensorBoard's event files of a run: one curve each, whatever restarts lie in between."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+from tfrecords.storage import Location
+
+FOLDER = "tensorboard"
+"""In the run folder; holds event files and what lies beside them."""
+
+
+class Summaries:
+    """Writes event files to RUN/tensorboard.
+
+    The first event of every start says at which step it begins. TensorBoard then forgets what an
+    interrupted run had written beyond the checkpoint that this one goes on from, as metrics.jsonl
+    does, so that no curve runs back over itself.
+
+    Args:
+        run: run folder, local or remote.
+        start: steps done before.
+    """
+
+    def __init__(self, run: Location, start: int) -> None:
+        self._folder = run / FOLDER
+        self._local = isinstance(run, Path)
+        self._open()
+        # What was written at the step gone on from stays; a run begun anew has nothing to keep.
+        first = start + 1 if start else 0
+        log = SessionLog(status=SessionLog.START)
+        event = Event(wall_time=time.time(), step=first, session_log=log)
+        tf.raw_ops.ImportEvent(writer=self._writer._resource, event=event.SerializeToString())
+        self.flush()
+
+    def _open(self) -> None:
+        self._writer = tf.summary.create_file_writer(str(self._folder))
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Adds a point to each curve, and has it on a local disk at once."""
+        with self._writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        if self._local:
+            self.flush()
+
+    def picture(self, name: str, picture: Image.Image, step: int) -> None:
+        """Adds a picture."""
+        with self._writer.as_default(step=step):
+            tf.summary.image(name, np.asarray(picture.convert("RGB"))[None])
+
+    def histogram(self, name: str, values: NDArray[np.float32], step: int) -> None:
+        """Adds a distribution; numbers that are not finite are left out."""
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            with self._writer.as_default(step=step):
+                tf.summary.histogram(name, finite)
+
+    def text(self, name: str, markdown: str, step: int) -> None:
+        """Adds a page of text."""
+        with self._writer.as_default(step=step):
+            tf.summary.text(name, markdown)
+
+    def graph(self, graph: tf.Graph) -> None:
+        """Shows a graph."""
+        with self._writer.as_default(step=0):
+            tf.summary.graph(graph)
+
+    def raw(self, summary: bytes, step: int) -> None:
+        """Adds a serialized Summary of one of TensorBoard's plugins."""
+        with self._writer.as_default(step=step):
+            tf.summary.experimental.write_raw_pb(summary, step=step)
+
+    def flush(self) -> None:
+        """Hands everything to the file."""
+        self._writer.flush()
+
+    def synchronise(self) -> None:
+        """Brings a remote log up to date; local ones always are."""
+        if not self._local:
+            # An events file that grows would be sent whole at every flush: begin another.
+            self._writer.close()
+            self._open()
+
+    def close(self) -> None:
+        """Writes the rest; nothing can be added any more."""
+        self._writer.close()

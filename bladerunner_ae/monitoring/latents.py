@@ -1,0 +1,58 @@
+"""Looks into latent space while training goes on: distributions, samples, the discriminator."""
+
+import numpy as np
+from PIL import Image
+
+from bladerunner_ae import losses, pixels
+from bladerunner_ae.evaluation import prior
+from bladerunner_ae.evaluation.latents import latent_model
+from bladerunner_ae.evaluation.pictures import SHOWN, interpolation_sheet, prior_sheet
+from bladerunner_ae.monitoring.events import Summaries
+from bladerunner_ae.networks import Networks
+from bladerunner_ae.probes import Dream, Probes
+
+
+def show_latents(
+    summaries: Summaries, networks: Networks, probes: Probes, dream: Dream, step: int
+) -> None:
+    """Writes distributions of the probe frames' latents, ways between frames, prior samples.
+
+    The samples are dreams of the same draws from N(0, 1) every time.
+    """
+    summaries.histogram("latent/mean", dream.latents, step)
+    summaries.histogram("latent/log_var", dream.log_var, step)
+    for name, picture in sheets(networks, probes).items():
+        summaries.picture(name, picture, step)
+
+
+def sheets(networks: Networks, probes: Probes) -> dict[str, Image.Image]:
+    """Returns name -> picture of latent space."""
+    model = latent_model(networks)
+    return {
+        "samples_of_prior": prior_sheet(prior.draw_normal(model, SHOWN)),
+        "ways_between_frames": interpolation_sheet(model, probes.originals, probes.names),
+    }
+
+
+def judged(networks: Networks, probes: Probes, dream: Dream) -> dict[str, float]:
+    """Returns what the discriminator thinks of the probe frames, their dreams and prior samples.
+
+    Args:
+        networks: the players that learn; without a discriminator nothing is returned.
+        probes: the frames.
+        dream: of them.
+
+    Returns:
+        "discriminator/p_real", "/p_reconstruction" and "/p_prior", mean probabilities 0..1 that
+        they are from the film.
+    """
+    if networks.discriminator is None:
+        return {}
+    drawn = prior.draw_normal(latent_model(networks), len(probes.originals)).normal
+    kinds = {"real": probes.originals, "reconstruction": dream.pictures, "prior": drawn}
+    found = {}
+    for kind, pictures in kinds.items():
+        logits, _ = networks.discriminator(pixels.to_float(pictures), training=False)
+        probability = float(np.mean(losses.mean_probability(logits)))
+        found[f"discriminator/p_{kind}"] = probability
+    return found
