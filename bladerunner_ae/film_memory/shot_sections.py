@@ -91,9 +91,10 @@ def _reading(found: Relation | None, how: str, verb: str, which: str, unit: str)
     """Says a relation in words, and no more than the figures bear."""
     if found is None:
         return f"Too few {_plural(unit)}, or too equal ones, to tell how it is with what {verb}."
+    kind = "" if which == "all" else f"{which} "
     numbers = (
         f"(&rho; = {_signed(found.rho)}, 95 % interval {_signed(found.low)} to "
-        f"{_signed(found.high)}, {found.shots} {which} {_plural(unit)})"
+        f"{_signed(found.high)}, {found.shots} {kind}{_plural(unit)})"
     )
     if not found.clear:
         return (
