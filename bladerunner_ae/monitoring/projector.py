@@ -76,6 +76,7 @@ def write_projector(
     """
     points = collect(encoder, parts, time.monotonic() + seconds)
     folder = run / FOLDER
+    storage.make_directories(folder)
     lines = ["\t".join(f"{value:.4g}" for value in row) for row in points.latents]
     storage.write_text(folder / "latents.tsv", "\n".join(lines) + "\n")
     header = ("film", "frame", "seconds", "shot", "label")
