@@ -137,7 +137,7 @@ def main() -> None:
     """Measures and writes the table."""
     values = flags.FLAGS
     if values.quick:
-        values.seconds, values.calls, values.rounds, values.clients = 1.0, 20, 2, ["1", "4"]
+        values.seconds, values.calls, values.rounds, values.clients = 0.5, 20, 2, ["1", "4"]
     (model, *others) = find_models(values.model)
     versions = model.versions()
     if others or not versions:
