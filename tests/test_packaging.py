@@ -108,7 +108,7 @@ def _check_wheel_files(wheel: Path) -> None:
     expected = {
         path.relative_to(ROOT).as_posix()
         for package in ("bladerunner_ae", "tfrecords")
-        for pattern in ("*.py", "py.typed", "page/*")
+        for pattern in ("*.py", "py.typed", "page/*", "page_files/*")
         for path in (ROOT / package).rglob(pattern)
     }
     expected |= {f"bladerunner_ae_tools/{name}" for name in ["__init__.py", *TOOLS]}
