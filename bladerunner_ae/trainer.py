@@ -128,9 +128,8 @@ class Trainer(keras.Model):
         step = tf.cast(tf.convert_to_tensor(self.decoder_optimizer.iterations), tf.int64)
         size = tf.shape(images)[0]
         latent = self._networks.decoder.input_shape[-1]
-        # Named, because XLA would choose another generator on its own.
         noise = tf.random.stateless_normal(
-            [size * replicas, 2, latent], seed=tf.stack([self._config.seed, step]), alg="philox"
+            [size * replicas, 2, latent], seed=tf.stack([self._config.seed, step])
         )
         share = noise[replica * size : (replica + 1) * size]
         return Batch(
