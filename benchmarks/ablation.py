@@ -51,6 +51,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], str]] = {
     "balanced": (("--objective=dream", "--balance=shots"), "with shots balanced"),
     "vae": (("--objective=vae",), "pixels alone"),
     "vae_gan": (("--objective=vae_gan",), "Larsen et al."),
+    "vae_gan_ema": (("--objective=vae_gan", "--ema=0.99"), "that with averaged weights"),
     "patch_gan": (("--objective=patch_gan",), "Isola et al."),
     "broad2016": (("--objective=broad2016",), "the original's formulas"),
 }
