@@ -74,8 +74,8 @@ def test_projector_files_belong_together(part: FilmPart, tmp_path: Path) -> None
     header, *rows = [
         line.split("\t") for line in (folder / entry.metadata_path).read_text().splitlines()
     ]
-    assert header == ["film", "frame", "seconds", "shot", "label"]
-    assert [int(row[1]) for row in rows] == list(range(48))
+    assert header == ["frame", "film", "seconds", "shot", "label"]
+    assert [int(row[0]) for row in rows] == list(range(48))
     assert [row[4] for row in rows] == ["seen"] * 40 + ["held out"] * 8
     starts = part.card.shot_starts
     assert [int(row[3]) for row in rows] == [sum(s <= f for s in starts) - 1 for f in range(48)]

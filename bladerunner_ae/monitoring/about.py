@@ -19,6 +19,8 @@ _METRICS = (
     ("probe/psnr_held_out", "PSNR, probes held out"), ("probe/psnr_seen", "PSNR, probes seen"),
     ("probe/ssim_seen", "SSIM, probes seen"), ("loss/decoder", "loss of the decoder"),
 )  # fmt: skip
+_FIRST = ("preset", "objective", "train/steps", "train/batch_size", "train/learning_rate",
+          "model/latent_size")  # fmt: skip
 # What says how a run reports, not what it learns.
 _NOT_SHOWN = ("checkpoint_every", "sample_every", "log_every", "evaluate_every", "watchdog",
               "profile_steps")  # fmt: skip
@@ -31,7 +33,8 @@ def introduce(summaries: Summaries, config: RunConfig, networks: Networks, start
     summaries.text("run/networks", _networks(networks), start)
     metrics = [api.Metric(tag, display_name=title) for tag, title in _METRICS]
     values = hyperparameters(config)
-    names = [api.HParam(name) for name in values]
+    # TensorBoard shows the first few columns before somebody asks for more.
+    names = [api.HParam(name) for name in sorted(values, key=lambda name: name not in _FIRST)]
     summaries.raw(api.hparams_config_pb(names, metrics).SerializeToString(), 0)
     summaries.raw(api.hparams_pb(values).SerializeToString(), 0)
     summaries.graph(graph_of(networks))

@@ -27,6 +27,7 @@ SIDE = 8192
 
 _TILE = 64  # pixels, the longer side
 _BATCH = 64
+_READ_BYTES = 256 << 20  # read at once: a shard can only be read from its beginning
 _CONFIG = """embeddings {{
   tensor_name: "frames"
   tensor_path: "latents.tsv"
@@ -47,12 +48,13 @@ class Points:
     Attributes:
         latents: posterior means, float32 [n, L].
         tiles: uint8 [n, height, width, 3], small pictures of the frames.
-        rows: of metadata.tsv, n of them: film, frame, seconds, shot, "seen" or "held out".
+        rows: of metadata.tsv, n of them: frame, film, seconds, shot, "seen" or "held out". The
+            first column is what TensorBoard writes beside a point.
     """
 
     latents: NDArray[np.float32]
     tiles: NDArray[np.uint8]
-    rows: list[tuple[str, int, str, int, str]]
+    rows: list[tuple[int, str, str, int, str]]
 
 
 def write_projector(
@@ -79,7 +81,7 @@ def write_projector(
     storage.make_directories(folder)
     lines = ["\t".join(f"{value:.4g}" for value in row) for row in points.latents]
     storage.write_text(folder / "latents.tsv", "\n".join(lines) + "\n")
-    header = ("film", "frame", "seconds", "shot", "label")
+    header = ("frame", "film", "seconds", "shot", "label")
     table = ["\t".join(map(str, row)) for row in (header, *points.rows)]
     storage.write_text(folder / "metadata.tsv", "\n".join(table) + "\n")
     png = io.BytesIO()
@@ -99,12 +101,13 @@ def collect(encoder: Any, parts: Sequence[FilmPart], until: float = math.inf) ->
     jobs = []
     for place, part in enumerate(parts):
         count = part.card.frames
+        at_once = max(_READ_BYTES // (3 * part.card.height * part.card.width), 1)
         share = max(most * count // max(total, most), 1)
         chosen = (2 * np.arange(share, dtype=np.int64) + 1) * count // (2 * share)
         for shard in part.card.shards:
             own = chosen[(chosen >= shard.first_frame)
                          & (chosen < shard.first_frame + shard.frames)]  # fmt: skip
-            jobs += [(place, part, own[i : i + _BATCH]) for i in range(0, len(own), _BATCH)]
+            jobs += [(place, part, own[i : i + at_once]) for i in range(0, len(own), at_once)]
     for number in np.random.default_rng(0).permutation(len(jobs)):
         if found and time.monotonic() > until:
             break
@@ -122,19 +125,24 @@ def collect(encoder: Any, parts: Sequence[FilmPart], until: float = math.inf) ->
 def _points(encoder: Any, part: FilmPart, frames: NDArray[np.int64]) -> Points:
     card = part.card
     images, pts = data.read_frames(part.directory, card, frames.tolist())
-    mean = np.asarray(encoder(pixels.to_float(images), training=False)[0], np.float32)
     scale = _TILE / max(card.height, card.width)
     size = [max(round(card.height * scale), 1), max(round(card.width * scale), 1)]
-    tiles = pixels.to_pixels(tf.image.resize(pixels.to_float(images), size, antialias=True))
+    latents, tiles = [], []
+    for start in range(0, len(frames), _BATCH):
+        pictures = pixels.to_float(images[start : start + _BATCH])
+        latents.append(np.asarray(encoder(pictures, training=False)[0], np.float32))
+        small = tf.image.resize(pictures, size, antialias=True)
+        tiles.append(np.asarray(pixels.to_pixels(small)))
     shots = np.searchsorted(card.shot_starts, frames, side="right") - 1
     name = " ".join(card.source["name"].split())  # a tab in it would be another column
     times = (pts - card.first_pts) * float(card.time_base)
     held = ~part.kept()[frames]
     rows = [
-        (name, int(frame), f"{moment:.3f}", int(shot), "held out" if out else "seen")
+        (int(frame), name, f"{moment:.3f}", int(shot), "held out" if out else "seen")
         for frame, moment, shot, out in zip(frames, times, shots, held, strict=True)
     ]
-    return Points(mean.reshape(len(frames), -1), np.asarray(tiles), rows)
+    mean = np.concatenate(latents).reshape(len(frames), -1)
+    return Points(mean, np.concatenate(tiles), rows)
 
 
 def sprite(tiles: NDArray[np.uint8]) -> Image.Image:
