@@ -85,6 +85,7 @@ class Probes:
             film_variance=_variance(self.originals),
             dream_variance=_variance(dream.pictures),
             active_latents=int(active.sum()),
+            latents=active.size,
             moved=moved,
         )
 

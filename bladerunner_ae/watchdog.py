@@ -10,7 +10,7 @@ goes on comes to the same verdicts at the same steps.
 | dead player | gradient below a millionth of its loss | three looks |
 | still player | weights the same as at the last sample | once |
 | collapse | unlike frames come back alike | two samples |
-| vanished latents | no latent number differs between unlike frames | two samples |
+| vanished latents | no latent differs between unlike frames; with collapse: hardly one | two samples |
 | discriminator won | sure of the film and of both kinds of fakes | a tenth of the run |
 """
 
@@ -42,6 +42,7 @@ _ABSURD_CROSS_ENTROPY = 1e3  # 2 is that of one who knows nothing
 _SURE = 0.95
 _WON_STEPS = 50
 _ALIKE = 0.02  # of the film's own variance between frames
+_FEW_LATENTS = 0.1  # of all of them
 _LOWEST_SCALE = 1.0 / 64.0
 
 
@@ -73,12 +74,14 @@ class Sample:
             if they are all alike.
         dream_variance: the same of what the networks make of them.
         active_latents: numbers whose mean differs between the frames.
+        latents: how many numbers there are.
         moved: player -> distance its weights have gone since the last sample, over their length.
     """
 
     film_variance: float
     dream_variance: float
     active_latents: int
+    latents: int
     moved: Mapping[str, float]
 
 
@@ -138,7 +141,9 @@ class Watchdog:
                     "--learning_rate, or another --seed",
                 )
             )
-        vanished = unlike and sample.active_latents == 0
+        # A film may need few latents. If they do not even tell frames apart, they are too few.
+        few = sample.active_latents < _FEW_LATENTS * sample.latents
+        vanished = unlike and (sample.active_latents == 0 or (alike and few))
         if self._lasts("vanished_latents", step, vanished, looks=2):
             found.append(_vanished(logs))
         return [verdict for verdict in found if verdict is not None]
@@ -215,7 +220,7 @@ def _vanished(logs: Mapping[str, float]) -> Verdict:
     why = "the KL term outweighs the rest" if outweighed else "the encoder has hardly learnt yet"
     return Verdict(
         "vanished_latents",
-        "the latents say nothing about the frame (no number of them differs between unlike "
+        "the latents say nothing about the frame (hardly a number of them differs between unlike "
         f"frames): {why}",
         f"start over with a {'lower --kl_weight' if outweighed else 'higher --learning_rate'}",
     )

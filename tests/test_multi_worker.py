@@ -239,7 +239,8 @@ def test_two_workers_equal_one(small_records: Path, tmp_path: Path) -> None:
     clipped = [line["gradient_norm/decoder"] > 0.008 for line in theirs[1:-1]]
     assert any(clipped), "a norm that is never reached proves nothing"
     for our, their in zip(ours, theirs, strict=True):
-        assert our.keys() == their.keys()
+        # How long one device waits is measured, several are not.
+        assert our.keys() == their.keys() - {"speed/waiting_for_data"}
         for name in their.keys() & {"loss/decoder", "term/kl", "probe/psnr_seen"}:
             assert our[name] == pytest.approx(their[name], rel=2e-4), (our["step"], name)
     assert checkpoint_steps(both) == [3, 6] and trainer.steps_done == 6

@@ -26,6 +26,7 @@ def looks(
 def sample(**changes: object) -> Sample:
     values = {
         "film_variance": 3000.0, "dream_variance": 2500.0, "active_latents": 190,
+        "latents": 200,
         "moved": {"encoder": 0.02, "decoder": 0.03},
     }  # fmt: skip
     return Sample(**{**values, **changes})  # type: ignore[arg-type]
@@ -92,6 +93,19 @@ def test_collapse_and_vanished_latents_take_two_samples() -> None:
     dog = Watchdog(500, new_state())
     near = sample(dream_variance=61.0, active_latents=1)
     assert not any(dog.look_at_sample(step, near, HEALTHY) for step in range(100, 600, 100))
+
+
+@pytest.mark.parametrize(
+    ("active", "kinds"), [(19, ["collapse", "vanished_latents"]), (20, ["collapse"])]
+)
+def test_few_latents_count_as_none_where_frames_come_back_alike(
+    active: int, kinds: list[str]
+) -> None:
+    dog, bad = Watchdog(500, new_state()), sample(dream_variance=59.0, active_latents=active)
+    found = [verdict for step in (10, 20) for verdict in dog.look_at_sample(step, bad, HEALTHY)]
+    assert [verdict.kind for verdict in found] == kinds
+    few = sample(active_latents=active)  # all that the film needs
+    assert not any(Watchdog(500, new_state()).look_at_sample(s, few, HEALTHY) for s in (10, 20))
 
 
 @pytest.mark.parametrize(
