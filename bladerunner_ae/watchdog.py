@@ -10,7 +10,7 @@ goes on comes to the same verdicts at the same steps.
 | dead player | gradient below a millionth of its loss | three looks |
 | still player | weights the same as at the last sample | once |
 | collapse | unlike frames come back alike | two samples |
-| vanished latents | no latent differs between unlike frames; with collapse: hardly one | two samples |
+| vanished latents | no latent differs between unlike frames; in collapse hardly one | two samples |
 | discriminator won | sure of the film and of both kinds of fakes | a tenth of the run |
 """
 
