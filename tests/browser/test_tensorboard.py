@@ -68,15 +68,18 @@ def test_curves_end_where_the_run_ended(
     def cards() -> list[list[str]]:
         """The words of each curve's card."""
         found = elements(browser, "scalar-card", "element.innerText.split(/\\s+/)")
-        return (
-            found if len(found) == len(tags) and all("Relative" in card for card in found) else []
-        )
+        filled = all("Relative" in card and len(row_of(card)) >= 4 for card in found)
+        return found if len(found) == len(tags) and filled else []
+
+    def row_of(card: list[str]) -> list[str]:
+        """Run, smoothed, value, step, as far as they are there yet."""
+        return card[card.index("Relative") + 1 :]
 
     found = wait(cards, "a card of each loss, with its table")
     screenshot(browser, "tensorboard_timeseries")
     for card, tag in zip(found, tags, strict=True):
         assert "".join(card[:2]) == tag
-        row = card[card.index("Relative") + 1 :]  # run, smoothed, value, step
+        row = row_of(card)
         assert float(row[2].replace("\u2212", "-")) == pytest.approx(last[tag], rel=1e-3, abs=1e-4)
         assert int(row[3]) == last["step"] == 4
     urls = [request["url"] for request in requests_since_last_asked(browser)]
