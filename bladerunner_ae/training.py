@@ -11,6 +11,7 @@ from bladerunner_ae import data
 from bladerunner_ae.checkpoints import checkpoint_manager
 from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.errors import BladerunnerError, UsageError
+from bladerunner_ae.graph_rewrites import add_in_order
 from bladerunner_ae.linear_path import initialise_linear_path
 from bladerunner_ae.memory import explain_out_of_memory
 from bladerunner_ae.monitoring.waiting import WaitingClock
@@ -32,6 +33,7 @@ _COMPONENT_FRAMES = 2048
 
 def build_trainer(config: RunConfig) -> Trainer:
     """Builds networks, objective and optimizers; call it inside the strategy's scope."""
+    add_in_order()
     objective = make_objective(config.objective, config.weights)
     networks = build_networks(
         config.model,
