@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from tests.synthetic_film import make_film
 
 # As commands do, with whose results those of this process are compared to the bit.
 use_onednn()
+
+# A shell starts what it sends to the background deaf to Ctrl-C, and so would be the commands that
+# the tests interrupt. A handler of our own does not pass on to them.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -205,7 +205,6 @@ def parallel(records: Path, run: Path, **changes: Any) -> dict[str, Any]:
     return tiny_flags(records, run, **{"strategy": "multi_worker", **changes})
 
 
-@pytest.mark.skipif(signal.getsignal(signal.SIGINT) == signal.SIG_IGN, reason="no Ctrl-C here")
 def test_a_worker_that_waits_in_vain_can_be_stopped(small_records: Path, tmp_path: Path) -> None:
     (worker,) = start_workers([parallel(small_records, tmp_path / "run")], missing=1)
     assert worker.stderr is not None
