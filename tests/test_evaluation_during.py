@@ -81,6 +81,7 @@ def lines_of(run: Path) -> list[dict[str, Any]]:
     return [line for line in lines if "evaluate/psnr_seen" in line]
 
 
+@pytest.mark.slow
 def test_a_run_measures_its_averages(small_records: Path, tmp_path: Path) -> None:
     flags = {"steps": 5, "evaluate_every": 2, "holdout": 0.17, "ema": 0.9, "learning_rate": 0.02}
     trainer = train_here(tiny_flags(small_records, tmp_path / "run", **flags))

@@ -83,6 +83,7 @@ def test_an_objective_with_a_discriminator_gets_a_new_one(
     assert "from its step 4, with a new discriminator" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_starts_better_than_from_scratch_and_stays_so_for_a_while(
     small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:
@@ -100,7 +101,8 @@ def test_it_starts_better_than_from_scratch_and_stays_so_for_a_while(
         assert tuned > scratch + 2.0, found
 
 
-@pytest.mark.parametrize("refit", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("refit", [False, True])
 def test_the_linear_path_is_the_other_films_unless_it_is_fitted_anew(
     refit: bool, small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:

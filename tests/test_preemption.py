@@ -165,6 +165,7 @@ def test_a_run_that_is_preempted_goes_on_to_the_same_weights(
     assert [log["step"] for log in logs if "loss/decoder" in log] == list(range(40, 161, 40))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_preempted_before_its_first_step_starts_over(
     small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:

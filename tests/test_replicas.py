@@ -51,7 +51,7 @@ def test_each_replica_takes_its_own_part_of_the_noise() -> None:
         np.testing.assert_array_equal(np.concatenate([first, second]), getattr(whole, name))
 
 
-@pytest.mark.parametrize("clip_norm", [0.0, 1e-3])
+@pytest.mark.parametrize("clip_norm", [0.0, pytest.param(1e-3, marks=pytest.mark.slow)])
 def test_logs_and_gradients_of_two_devices_are_those_of_one(clip_norm: float) -> None:
     """Lengths of gradients are measured after the sum only where they are needed for clipping."""
     images = film_images(8)

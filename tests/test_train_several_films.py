@@ -104,9 +104,8 @@ def test_films_of_different_size_are_refused_in_one_line(
     assert f"{tmp_path}/large: frames are 72x128 but those of {films[0]} are 24x32" in result.error
 
 
-@pytest.mark.parametrize(
-    "reading", [pytest.param({}, marks=pytest.mark.slow), {"cache_limit": 0, "balance": "shots"}]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("reading", [{}, {"cache_limit": 0, "balance": "shots"}])
 def test_a_run_on_several_films_goes_on_exactly(
     films: list[Path], tmp_path: Path, reading: dict[str, Any]
 ) -> None:
