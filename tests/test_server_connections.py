@@ -48,6 +48,13 @@ def test_parts_become_a_body() -> None:
     assert receive(bodies, gzip.compress(b"abc"), content_encoding="gzip") == b"abc"
 
 
+def test_gzip_that_is_cut_short_or_goes_on() -> None:
+    packed = gzip.compress(b"abc")
+    for body, why in ((packed[:-3], "cut short"), (packed + b"x", "goes on after its end")):
+        with pytest.raises(ServingError, match=f"Failed to uncompress .* {why}"):
+            receive(Bodies(LIMITS), body, content_encoding="gzip")
+
+
 def test_too_large() -> None:
     bodies = Bodies(LIMITS)
     for parts, headers in (

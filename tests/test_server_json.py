@@ -117,6 +117,12 @@ def test_floats_that_would_lose_digits(value: float, fits: bool) -> None:
         (b'{"a{": [[]] "b": 1}', "JSON Parse error: Missing a comma or } after an object member. "
          "at offset: 12"),
         (b"[" * 100_000, "JSON Parse error: "),
+        (b'{"instances": ' + b"[" * 100 + b"1" + b"]" * 100 + b"}", "tensor parsing error: "),
+        (b'{"in\\ud800": [1]}', "JSON Parse error: The surrogate pair in string is invalid. at "
+         "offset: 4"),
+        (b'{"a\\\\ud800\\ud83d\\ude00": "\\ude00"}', "JSON Parse error: The surrogate pair in "
+         "string is invalid. at offset: 26"),
+        (b'{"a\\\\ud800\\uD83D\\uDE00\xff": 1}', "Missing 'inputs' or 'instances' key"),
         (b'{"inputs": ' + b"9" * 5000 + b"}", "JSON Parse error: "),
         ([1], "JSON Value: [\n    1\n] Is not object"),
         ({}, "Missing 'inputs' or 'instances' key"),

@@ -129,6 +129,9 @@ class Bodies:
             raise invalid(f"Failed to uncompress the gzipped body: {error}") from None
         if unpacker.unconsumed_tail:
             raise self._too_large()
+        if not unpacker.eof or unpacker.unused_data:
+            what = "it goes on after its end" if unpacker.eof else "it is cut short"
+            raise invalid(f"Failed to uncompress the gzipped body: {what}")
         self._hold(len(found), holding)
         return found
 

@@ -45,6 +45,10 @@ _PARSE_ERRORS = {
     "Invalid \\escape": "Invalid escape character in string.",
     "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
 }
+# Every escape of JSON, pairs of surrogates as one; a surrogate by itself is named.
+_ESCAPES = re.compile(
+    r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<lone>u[dD][89a-fA-F])|.)", re.DOTALL
+)
 _SHORT = 10_000  # further into a body nobody looks for what is open, which can take long
 
 
@@ -79,9 +83,22 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise invalid(f"JSON Parse error: {_words(error)} at offset: {error.pos}") from None
     except (RecursionError, ValueError) as error:  # nested too deep, a number of a million digits
         raise invalid(f"JSON Parse error: {error}") from None
+    _refuse_lone_surrogates(text)
     if not isinstance(found, dict):
         raise invalid(f"JSON Value: {shown(found)} Is not object")
     return found
+
+
+def _refuse_lone_surrogates(text: str) -> None:
+    """Half a character is no text: no answer could repeat it."""
+    if "\\ud" not in text and "\\uD" not in text:
+        return
+    for escape in _ESCAPES.finditer(text):
+        if escape["lone"]:
+            raise invalid(
+                "JSON Parse error: The surrogate pair in string is invalid. at offset: "
+                f"{escape.start()}"
+            )
 
 
 def _words(error: json.JSONDecodeError) -> str:

@@ -81,10 +81,7 @@ def _single(value: Any, number: int) -> Any:
     if number == STRING:
         if not isinstance(value, str):
             raise _wrong_type(value, number)
-        try:
-            return value.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from None
+        return value.encode("utf-8", "surrogateescape")
     try:
         wanted = numpy_type(number)
     except ValueError:
@@ -140,7 +137,10 @@ def to_array(values: list[Any], shape: tuple[int, ...], number: int) -> Array:
         found = np.array(values, np.int64).astype(wanted)  # wraps
     else:
         found = np.array(values, wanted)
-    return found.reshape(shape)
+    try:
+        return found.reshape(shape)
+    except ValueError as error:  # more dimensions than numpy has
+        raise invalid(f"tensor parsing error: {error}") from None
 
 
 def _is_base64(value: Any) -> bool:
