@@ -138,6 +138,12 @@ def test_variables_that_are_cut_off(watched: Watched, model: Path) -> None:
     (broken / "variables" / "variables.index").write_bytes(b"")
     assert watched.look() == [1]
     assert len(watched.said) == 2 and "\n" not in watched.said[1]
+    (broken / "variables" / "variables.index").write_bytes(
+        (model / "1" / "variables" / "variables.index").read_bytes()
+    )
+    (broken / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
+    assert watched.look() == [1]
+    assert "Read less bytes than requested" in watched.said[2] and "\n" not in watched.said[2]
 
 
 def test_an_older_one_serves_where_the_newest_cannot(saved: Path, tmp_path: Path) -> None:
@@ -222,6 +228,7 @@ def test_a_warm_up_file_that_is_damaged(watched: Watched, model: Path) -> None:
     path = version / WARM_UP_REQUESTS
     path.write_bytes(path.read_bytes()[:-3])
     assert watched.look() == [1] and "warm-up requests failed" in watched.said[1]
+    assert "cut short; export again" in watched.said[1] and "shard" not in watched.said[1]
 
 
 def test_folders_are_understood(saved: Path, tmp_path: Path) -> None:

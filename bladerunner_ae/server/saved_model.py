@@ -127,8 +127,9 @@ def load(folder: Location) -> SavedModel:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error, not too long."""
+    """The first line of an error that says something, not too long."""
     text = getattr(error, "message", None) or str(error)
+    text = text.removeprefix("Graph execution error:")  # TensorFlow's headline; the cause follows
     lines = text.strip().splitlines() or [type(error).__name__]
     return lines[0][:300].rstrip(".: ")
 

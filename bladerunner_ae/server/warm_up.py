@@ -44,7 +44,8 @@ def warm_up(model: SavedModel, most_values: int) -> int:
                 raise invalid(f"Number of warmup records exceeds the maximum ({_MOST}) at {path}")
             _replay(model, serving_protos.PredictionLog.FromString(record), most_values)
     except RecordsError as error:
-        raise ServingError(Code.DATA_LOSS, str(error)) from error
+        what = str(error).partition(";")[0]  # its cure is that of a film's records
+        raise ServingError(Code.DATA_LOSS, f"{what}; export again") from error
     return count
 
 
