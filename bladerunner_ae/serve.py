@@ -17,6 +17,7 @@ import importlib.util
 import os
 import re
 from typing import Any
+from urllib.parse import quote
 
 from absl import flags
 
@@ -79,7 +80,7 @@ def _serve(values: Any, models: list[Any], labels: Any, versions: Any) -> None:
 def _say_ready(models: list[str], rest: str, grpc: str | None, explorer: bool) -> None:
     """Tells where it can be reached, on stdout."""
     for name in models:
-        print(f"http://{rest}/v1/models/{name}")
+        print(f"http://{rest}/v1/models/{quote(name, safe='')}")
     if grpc:
         print(f"grpc://{grpc}")
     print(f"explorer: http://{rest}/" if explorer else "no explorer: no decoder", flush=True)

@@ -94,12 +94,14 @@ class RunningServer:
         process: it.
         rest: host:port.
         grpc: host:port.
+        models: the URLs that it printed.
         log: the file that its stderr goes to.
     """
 
     process: subprocess.Popen[str]
     rest: str
     grpc: str
+    models: list[str]
     log: Path
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -145,15 +147,17 @@ def running_server(model: Path, folder: Path, *arguments: str) -> Iterator[Runni
         process.stdout.close()
 
 
-def _addresses(process: subprocess.Popen[str], log: Path) -> tuple[str, str]:
+def _addresses(process: subprocess.Popen[str], log: Path) -> tuple[str, str, list[str]]:
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), True)
     rest = grpc = ""
+    models = []
     for line in process.stdout:
         if line.startswith("http://"):
             rest = line.removeprefix("http://").partition("/")[0]
+            models.append(line.strip())
         if line.startswith("grpc://"):
             grpc = line.removeprefix("grpc://").strip()
         if "explorer" in line:
-            return rest, grpc
+            return rest, grpc, models
     raise AssertionError(f"the server did not start: {log.read_text('utf-8')}")

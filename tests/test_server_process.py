@@ -297,7 +297,22 @@ def test_nothing_that_can_be_served(model: Path, tmp_path: Path, commands: Comma
     shutil.copytree(model / "1", tmp_path / "broken" / "1")
     (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"garbage")
     result = commands.run("serve", f"--model={tmp_path}/broken", "--port=0", "--grpc_port=0")
-    assert result.code == 2 and "no version can be served" in result.error
+    assert result.code == 2 and "no version can be served; export again" in result.error
+
+
+def test_versions_that_are_not_there_are_named(
+    model: Path, tmp_path: Path, commands: Commands
+) -> None:
+    flags = (f"--model={model}", "--port=0", "--grpc_port=0")
+    result = commands.run("serve", *flags, "--versions=77")
+    assert result.code == 2
+    assert f"{model}: no version can be served; choose others with --versions" in result.error
+    odd = "--name=a/b c"
+    with running_server(model, tmp_path, "--version_labels=old:78", odd) as server:
+        server.wait_for_line("has no version 78")
+        assert server.models == [f"http://{server.rest}/v1/models/a%2Fb%20c"]
+        with urllib.request.urlopen(server.models[0], timeout=30) as response:
+            assert response.status == 200
 
 
 def test_without_the_extra_it_says_how_to_install_it(model: Path) -> None:

@@ -106,11 +106,17 @@ class Server:
         Raises:
             InputError: none of the models has a version that can be served.
         """
-        for model in self.catalogue.models.values():
+        models = self.catalogue.models.values()
+        for model in models:
             await model.poll()
-        if not any(model.loaded for model in self.catalogue.models.values()):
+        if not any(model.loaded for model in models):
             paths = ", ".join(str(folder.path) for folder in self._options.models)
-            raise InputError(f"{paths}: no version can be served; export again")
+            tried = any(model.states for model in models)
+            cure = "export again" if tried else "choose others with --versions"
+            raise InputError(f"{paths}: no version can be served; {cure}")
+        for model in models:
+            for number in model.absent():
+                say(f"{model.folder.path}: has no version {number}; it is served once it is there")
 
     def application(self) -> Any:
         """REST, metrics and the explorer as one ASGI application."""

@@ -112,6 +112,13 @@ class ServedModel:
         """The version that answers who names none."""
         return self.loaded[max(self.loaded)] if self.loaded else None
 
+    def absent(self) -> list[int]:
+        """The versions that are asked for by number, or have a label, and are not there."""
+        asked = set(self.labels.values())
+        if not isinstance(self.wanted, str):
+            asked.update(self.wanted)
+        return sorted(asked - set(self.folder.versions()))
+
     async def poll(self) -> None:
         """Looks at the folder, loads what is new and unloads what is no longer wanted."""
         loop = asyncio.get_running_loop()
