@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ def connect(
         UsageError: the URL is none of these.
     """
     parts = urlsplit(url)
+    if not _is_address_alone(parts):
+        raise UsageError(f"{url}: give http://HOST:PORT or grpc://HOST:PORT, and nothing behind it")
     if parts.scheme == "grpc" and parts.netloc:
         from bladerunner_ae.client_grpc import GrpcClient
 
@@ -58,6 +60,16 @@ def connect(
         tls = parts.scheme == "https"
         return RestClient(parts.netloc, model, version, label, timeout, tls)
     raise UsageError(f"{url}: give http://HOST:PORT or grpc://HOST:PORT")
+
+
+def _is_address_alone(parts: SplitResult) -> bool:
+    """Whether there is no more in a URL than where to connect to."""
+    try:
+        parts.port  # noqa: B018  raises if it is no number of a port
+    except ValueError:
+        return False
+    more = parts.path.removeprefix("/") or parts.query or parts.fragment
+    return not more and "@" not in parts.netloc
 
 
 def decode_images(encoded: Iterable[bytes]) -> NDArray[np.uint8]:

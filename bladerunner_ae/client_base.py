@@ -172,6 +172,8 @@ def as_array(values: ArrayLike, known: Tensor | None) -> NDArray[Any]:
     if array.dtype.kind == "O":
         flat = [value.encode() if isinstance(value, str) else value for value in array.flat]
         array = np.fromiter(flat, object, len(flat)).reshape(array.shape)
+    if array.dtype.kind not in "biufO":
+        raise UsageError(f"values of type {array.dtype} cannot be sent; give numbers or strings")
     if known and np.can_cast(array.dtype, known.dtype, "same_kind"):
         array = array.astype(known.dtype, copy=False)
     return array

@@ -24,6 +24,10 @@ from bladerunner_ae.server import tensors
 from bladerunner_ae.server.raw_messages import RawPredictRequest, RawPredictResponse
 
 
+# What gRPC itself says, and no server: not connected, hung up, or no such name.
+_NOBODY = ("connect", "Socket closed", "resolv", "DNS")
+
+
 class GrpcClient(Client):
     """A served model over gRPC: the lighter way for pictures and other large arrays."""
 
@@ -113,7 +117,7 @@ class GrpcClient(Client):
             code, details = failed.code().name, failed.details()
             if code == "DEADLINE_EXCEEDED":
                 raise UnreachableError(f"{self.address}: no answer in {self.timeout:g} s") from None
-            if code == "UNAVAILABLE" and ("connect" in details or "Socket closed" in details):
+            if code == "UNAVAILABLE" and any(words in details for words in _NOBODY):
                 raise UnreachableError(f"{self.address}: no answer ({details[:200]})") from None
             raise RequestError(code, details) from None
 

@@ -67,6 +67,10 @@ class RestClient(Client):
     ) -> Arrays:
         """See `Client`; JSON cannot hold an empty batch."""
         known = self.signature(signature)
+        for name in outputs:
+            if name not in known.outputs:
+                told = f"{name}; {signature} has {', '.join(known.outputs)}"
+                raise RequestError("unknown output", told)
         body = {"signature_name": signature, "instances": _rows(inputs, known)}
         answer = self._ask("POST", ":predict", json.dumps(body).encode())
         rows = answer["predictions"]
@@ -99,6 +103,10 @@ class RestClient(Client):
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                if isinstance(error, http.client.BadStatusLine | http.client.LineTooLong):
+                    reason = "no HTTP; is this the port of gRPC?"
+                if isinstance(error, http.client.RemoteDisconnected):
+                    reason = "hung up"
                 raise UnreachableError(f"{self.address}: no answer ({reason})") from None
         try:
             found = json.loads(answer)
@@ -114,15 +122,31 @@ class RestClient(Client):
         kept = self._connection.sock is not None
         headers = {"Content-Type": "application/json"} if body else {}
         try:
-            self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
+            return self._send_once(method, path, body, headers)
         except (http.client.RemoteDisconnected, ConnectionError):
             if not kept:
                 raise
             # The server hung up on a connection that nobody used; that is no failure yet.
             self._connection.close()
+            return self._send_once(method, path, body, headers)
+
+    def _send_once(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        try:
             self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
+        except ConnectionError as failed:
+            if self._connection.sock is None:  # there was no connection at all
+                raise
+            # A server that does not want a body that large says so and hangs up.
+            try:
+                return self._receive()
+            except (OSError, http.client.HTTPException):
+                raise failed from None
+        return self._receive()
+
+    def _receive(self) -> tuple[int, bytes]:
+        response = self._connection.getresponse()
         return response.status, response.read()
 
     def close(self) -> None:
@@ -138,6 +162,9 @@ def _rows(inputs: Mapping[str, ArrayLike], known: Signature) -> list[Any]:
         if not array.ndim or not len(array):
             raise UsageError(f"{name}: JSON holds batches of at least one; use gRPC")
         columns[name] = [_plain(row) for row in array] if array.dtype == object else array.tolist()
+    if len({len(rows) for rows in columns.values()}) > 1:
+        sizes = ", ".join(f"{name} {len(rows)}" for name, rows in columns.items())
+        raise UsageError(f"inputs have batches of different sizes: {sizes}")
     if set(columns) == set(known.inputs) and len(columns) == 1:
         return columns.popitem()[1]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -186,7 +186,47 @@ def test_another_server_and_one_that_hangs_up() -> None:
         other.shutdown()
 
 
-@pytest.mark.parametrize("url", ["localhost:8501", "ftp://x", "http://", "grpc:"])
+def test_a_body_that_is_too_large_is_refused_in_the_servers_words(tmp_path: Path) -> None:
+    """The server answers and hangs up while the body is still being sent."""
+    save_model(tmp_path, 1)
+    with (
+        running_server(tmp_path, tmp_path, "--max_body_mb=1", "--name=m") as small,
+        connect(f"http://{small.rest}", "m") as client,
+    ):
+        for _ in range(2):  # over a new connection and one that was used
+            with pytest.raises(RequestError, match=r"\(413\): The request is larger than 1 MiB"):
+                client.predict({"latent": np.full((300_000, 3), 0.123456789)})
+            assert client.states() == {1: "AVAILABLE"}
+
+
+def test_inputs_and_outputs_that_make_no_sense(client: Client) -> None:
+    with pytest.raises(UsageError, match="complex128 cannot be sent"):
+        client.predict({"latent": np.zeros((1, 3), complex)})
+    with pytest.raises(RequestError, match="nope"):
+        client.predict({"latent": np.zeros((1, 3))}, outputs=["nope"])
+    if isinstance(client, RestClient):  # JSON goes in rows
+        with pytest.raises(UsageError, match="batches of different sizes: a 2, b 1"):
+            client.predict({"a": [1, 2], "b": [[0.5, 1.5]]}, "mix")
+
+
+def test_addresses_that_lead_nowhere(server: RunningServer) -> None:
+    with (
+        connect("grpc://nosuch.invalid:8500", "x", timeout=5) as client,
+        pytest.raises(UnreachableError),
+    ):
+        client.states()
+    with (
+        connect(f"http://{server.grpc}", "x", timeout=5) as client,
+        pytest.raises(UnreachableError, match="is this the port of gRPC"),
+    ):
+        client.states()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8501", "ftp://x", "http://", "grpc:", "http://x:port", "grpc://x:99999",
+     "http://x/prefix", "http://me:secret@x"],
+)  # fmt: skip
 def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(UsageError, match="give http://HOST:PORT or grpc://HOST:PORT"):
         connect(url, "decoder")
