@@ -23,7 +23,6 @@ from bladerunner_ae.errors import UsageError
 from bladerunner_ae.server import tensors
 from bladerunner_ae.server.raw_messages import RawPredictRequest, RawPredictResponse
 
-
 # What gRPC itself says, and no server: not connected, hung up, or no such name.
 _NOBODY = ("connect", "Socket closed", "resolv", "DNS")
 

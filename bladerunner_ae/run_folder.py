@@ -70,6 +70,9 @@ class RunConfig:
         kept.setdefault("reading", {})
         for name in ("film", "held_out"):
             kept.pop(name, None)
+        unknown = kept.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise InputError(f"does not fit this version: unknown {', '.join(sorted(unknown))}")
         return cls(**kept)
 
     def differences(self, other: "RunConfig") -> list[str]:
@@ -174,7 +177,10 @@ def load_config(run: Location) -> RunConfig:
     try:
         return RunConfig.from_json(json.loads(storage.read_text(path)))
     except InputError as error:
-        raise InputError(f"{path}: {error}; train again with --overwrite") from None
+        raise InputError(
+            f"{path}: {error}; use the version of bladerunner_ae that wrote it, or train again "
+            "with --overwrite"
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({error}); train again with --overwrite") from None
 

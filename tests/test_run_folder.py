@@ -168,6 +168,14 @@ def test_a_damaged_config_is_named(tmp_path: Path, text: str) -> None:
         load_config(tmp_path)
 
 
+def test_a_config_of_a_newer_version_is_not_called_damaged(tmp_path: Path) -> None:
+    open_run(tmp_path, make_config(), overwrite=False)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dreams": 3, "depth": 1}))
+    with pytest.raises(InputError, match="unknown depth, dreams; use the version"):
+        load_config(tmp_path)
+
+
 def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(InputError, match="not a run folder"):
