@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -217,6 +218,19 @@ def test_floats_have_the_digits_that_they_need() -> None:
     np.testing.assert_array_equal(np.array(found, np.float32), many)
     double = np.array([1 / 3])
     assert answer(json_answers.columns({"y": double}))["outputs"] == double.tolist()
+
+
+def test_pictures_take_little_memory() -> None:
+    """A text for each of the 256 values, not for each value of each picture."""
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 100, 300, 3)).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        body = json_answers.predictions({"image": pictures})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert answer(body)["predictions"] == pictures.tolist()
+    assert peak < 50 * pictures.size
 
 
 def test_empty_and_scalar_outputs() -> None:

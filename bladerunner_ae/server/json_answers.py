@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.server.statuses import ServingError, invalid
 
 Array = NDArray[Any]
+_BYTES = [str(value) for value in range(256)]
 _DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
 
 
@@ -96,6 +97,8 @@ def _values(name: str, array: Array) -> list[str]:
     flat = array.ravel()
     if array.dtype in _DIGITS:
         return _decimals(flat)
+    if array.dtype == np.uint8:  # pictures, of which a hundred have millions of values
+        return list(map(_BYTES.__getitem__, flat.tolist()))
     if array.dtype.kind in "iu":
         return list(map(str, flat.tolist()))
     if array.dtype.kind == "b":
