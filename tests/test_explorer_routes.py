@@ -60,7 +60,7 @@ class Client:
 
 def client(folder: Path | None) -> Client:
     """A client where one version is served, or none."""
-    return Client(lambda: folder and ("dreams", folder))
+    return Client(lambda: folder and ("dreams", int(folder.name), folder))
 
 
 def floats(text: str) -> list[float]:
@@ -105,9 +105,23 @@ def test_before_a_model_is_served(tmp_path: Path) -> None:
     assert client(None).get("/").status_code == 200
 
 
+def test_a_model_whose_folder_is_no_number(tmp_path: Path) -> None:
+    folder = version(tmp_path / "my_decoder", to_bytes(film_latents())[:-40])
+    found = Client(lambda: ("my_decoder", 1, folder)).get("/explorer/film.json").json()
+    assert found["version"] == 1 and "of version 1 are damaged" in found["note"]
+
+
+def test_files_that_are_replaced_are_read_again(tmp_path: Path) -> None:
+    folder = version(tmp_path / "1", None)
+    served = client(folder)
+    assert served.get("/explorer/film.json").json()["frames"] == []
+    (folder / FILE_NAME).write_bytes(to_bytes(film_latents()))
+    assert served.get("/explorer/film.json").json()["frames"] == [0, 7, 9]
+
+
 def test_a_later_version_is_another_film(tmp_path: Path) -> None:
     folders = [version(tmp_path / "1", None), version(tmp_path / "2", to_bytes(film_latents()))]
-    served = Client(lambda: ("dreams", folders[0]))
+    served = Client(lambda: ("dreams", int(folders[0].name), folders[0]))
     assert served.get("/explorer/film.json").json()["version"] == 1
     folders.reverse()
     assert served.get("/explorer/film.json").json()["version"] == 2

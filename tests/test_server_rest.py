@@ -274,5 +274,5 @@ def test_too_many_requests_that_wait(model: Path) -> None:
 
 
 def test_the_explorer_knows_no_decoder_here(rest: Rest, model: Path) -> None:
-    assert rest.server.current() == ("small", model / "3")  # it takes a latent
+    assert rest.server.current() == ("small", 3, model / "3")  # it takes a latent
     assert rest.get("/").status_code == 200

@@ -22,8 +22,8 @@ from bladerunner_ae.explorer.film import film_json
 
 PAGE = Path(__file__).parent / "page"
 
-Current = Callable[[], tuple[str, Path] | None]
-"""Gives the model's name and its newest served version's folder, or None while there is none."""
+Current = Callable[[], tuple[str, int, Path] | None]
+"""Gives the model's name and its newest served version and folder, or None while there is none."""
 
 _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _HEADERS = {

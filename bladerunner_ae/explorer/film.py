@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film_latents import load_film_latents
+from bladerunner_ae.film_latents import FILE_NAME, load_film_latents
 
 MODEL_CARD = "assets.extra/model_card.json"
 
@@ -30,25 +30,39 @@ _EMPTY: dict[str, Any] = {
 }  # fmt: skip
 
 
-@functools.lru_cache(maxsize=2)
-def film_json(model: str, folder: Path) -> bytes:
+def film_json(model: str, version: int, folder: Path) -> bytes:
     """Returns what the page needs to know, as JSON.
 
     Args:
         model: name under which the decoder is served.
-        folder: of its version; published versions do not change, so each is read once.
+        version: its number, which the folder's name need not be.
+        folder: of the version; its files are read once, until they change.
     """
+    stamps = tuple(_stamp(folder / name) for name in (MODEL_CARD, FILE_NAME))
+    return _film_json(model, version, folder, stamps)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_size, facts.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=2)
+def _film_json(model: str, version: int, folder: Path, stamps: tuple[object, ...]) -> bytes:
     values = {
         **_EMPTY,
         "model": model,
-        "version": int(folder.name),
+        "version": version,
         "films": _film_names(folder),
-        **_film(folder),
+        **_film(version, folder),
     }
     return json.dumps(values, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _film(folder: Path) -> dict[str, Any]:
+def _film(version: int, folder: Path) -> dict[str, Any]:
     try:
         film = load_film_latents(folder)
         if film is None:
@@ -65,7 +79,7 @@ def _film(folder: Path) -> dict[str, Any]:
             "directions": _floats(film.directions),
         }
     except (InputError, OSError, ValueError):
-        return {"note": f"The film's latents of version {folder.name} are damaged; export again."}
+        return {"note": f"The film's latents of version {version} are damaged; export again."}
 
 
 def _floats(values: ArrayLike) -> str:

@@ -124,12 +124,12 @@ class Server:
             self.services, self._options.limits, self._metrics, explorer.routes(self.current)
         )
 
-    def current(self) -> tuple[str, Path] | None:
-        """Name and folder of what the explorer explores: the newest version of the decoder."""
+    def current(self) -> tuple[str, int, Path] | None:
+        """What the explorer explores, the newest decoder: its name, version and folder."""
         for name in sorted(self.catalogue.models, key=lambda name: (name != "decoder", name)):
             version = self.catalogue.models[name].newest
             if version is not None and "latent" in _default_inputs(version):
-                return name, Path(str(version.saved_model.folder))
+                return name, version.number, Path(str(version.saved_model.folder))
         return None
 
     async def serve(self, listening: socket.socket, ready: Ready) -> None:
