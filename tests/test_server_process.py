@@ -185,6 +185,43 @@ def test_clients_that_hang(model: Path, tmp_path: Path) -> None:
         assert factor(server.rest) == 2.0
 
 
+@pytest.mark.slow
+def test_clients_that_do_not_take_their_answers(model: Path, tmp_path: Path) -> None:
+    """They are hung up on; one that takes its time gets all of it."""
+    image = np.full((1, 1000, 1000, 3), 200).tolist()
+    body = json.dumps({"signature_name": "kinds", "inputs": {
+        "image": image, "seed": [1], "flag": [True]}}).encode()  # fmt: skip
+    head = f"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+    with (
+        running_server(model, tmp_path, "--read_seconds=2") as server,
+        socket.socket() as never,
+        socket.socket() as slowly,
+    ):
+        host, _, port = server.rest.rpartition(":")
+        for client in (never, slowly):
+            client.settimeout(60)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # the kernel's own
+            client.connect((host, int(port)))
+            client.sendall(f"{head}\r\n\r\n".encode() + body)
+        answer = slowly.recv(1000)
+        whole = len(answer) + int(re.findall(rb"content-length: (\d+)", answer)[0])
+        whole -= len(answer.partition(b"\r\n\r\n")[2])
+        assert whole > 10_000_000  # more than the server's kernel holds
+        taken, start = len(answer), time.monotonic()
+        while taken < whole:
+            if time.monotonic() - start < 6.0:
+                time.sleep(0.25)  # for three times as long as a client may take nothing
+            part = slowly.recv(1 << 18)
+            assert part, f"hung up on after {taken} of {whole} bytes"
+            taken += len(part)
+        left = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := never.recv(1 << 20):
+                left += len(part)
+        assert left < whole / 2
+        assert factor(server.rest) == 2.0
+
+
 def test_a_body_that_is_too_large_is_not_received(server: RunningServer) -> None:
     with open_socket(server) as client:
         client.sendall(

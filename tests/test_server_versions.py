@@ -101,6 +101,20 @@ def test_a_new_version_takes_over(watched: Watched, model: Path, saved: Path) ->
     ]  # fmt: skip
 
 
+def test_a_version_of_another_kind_is_said_to_be_so(watched: Watched, model: Path) -> None:
+    module = tf.Module()
+    spec = tf.TensorSpec([None, 3], tf.float32, "latent")
+    module.scale = tf.function(lambda latent: {"scaled": 5.0 * latent}, input_signature=[spec])
+    watched.look()
+    tf.saved_model.save(
+        module, str(model / "2"), signatures={"serving_default": module.scale, "new": module.scale}
+    )
+    assert watched.look() == [2]
+    assert watched.said[1].partition(";")[2] == (
+        " it has no signature kinds, mix, scalar, strings, work, unlike version 1"
+    )
+
+
 def test_a_removed_version_gives_way(watched: Watched, model: Path, saved: Path) -> None:
     shutil.copytree(saved / "2", model / "2")
     assert watched.look() == [2]

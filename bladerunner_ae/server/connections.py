@@ -7,6 +7,10 @@ seconds and takes a body of any size.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import math
+import sys
+import termios
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -25,12 +29,17 @@ class ClientGoneError(Exception):
 
 
 def protocol(seconds: float) -> type[H11Protocol]:
-    """Uvicorn's HTTP/1.1, which hangs up on who does not finish a request's head in time."""
+    """Uvicorn's HTTP/1.1, which hangs up on who does not go on.
+
+    That is a client which has not finished a request's head after so many seconds, or takes nothing
+    of its answer for as long: the answer would stay in memory as long as the client likes.
+    """
 
     class Protocol(H11Protocol):
         def __init__(self, *arguments: Any, **others: Any) -> None:
             super().__init__(*arguments, **others)
             self._hang_up: asyncio.TimerHandle | None = None
+            self._look_again: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -45,7 +54,29 @@ def protocol(seconds: float) -> type[H11Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._stop_looking()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._look(math.inf)
+
+        def resume_writing(self) -> None:
+            self._stop_looking()
+            super().resume_writing()
+
+        def _look(self, before: float) -> None:
+            """Comes back again and again while an answer is being taken; it may take its time."""
+            left = self.transport.get_write_buffer_size() + _in_kernel(self.transport)
+            if left < before:
+                self._look_again = self.loop.call_later(seconds, self._look, left)
+            else:
+                self.transport.abort()
+
+        def _stop_looking(self) -> None:
+            if self._look_again is not None:
+                self._look_again.cancel()
+                self._look_again = None
 
         def _wait_for_head(self) -> None:
             if self._hang_up is None and not self.transport.is_closing():
@@ -57,6 +88,19 @@ def protocol(seconds: float) -> type[H11Protocol]:
                 self._hang_up = None
 
     return Protocol
+
+
+def _in_kernel(transport: Any) -> int:
+    """Returns how many bytes of an answer the kernel holds that the client has not taken.
+
+    It takes them in heaps of a megabyte or more, so without these a client on a slow line would
+    seem to take nothing for a while.
+    """
+    try:
+        found = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:  # not every system tells
+        return 0
+    return int.from_bytes(found, sys.byteorder)
 
 
 class Bodies:

@@ -24,7 +24,7 @@ class Limits:
         waiting: requests that wait or run.
         body_bytes: of one request.
         held_bytes: of all bodies that are being received or parsed.
-        read_seconds: for a request to arrive whole.
+        read_seconds: for a request to arrive whole, and between two pieces of an answer taken.
         run_seconds: for a request to be answered.
         stop_seconds: for all requests to be answered when the server is to stop.
     """

@@ -164,14 +164,23 @@ class ServedModel:
         except ServingError as error:
             self._note_failure(number, folder, files, error)
             return before is not None
+        lost = self._lost_signatures(model)
         self.loaded[number] = Version(self.name, number, model, files)
         self._failed.pop(number, None)
         self._said.pop(number, None)
         self.states[number] = State("AVAILABLE")
         if before:
             before.retire()
-        self.say(f"{self.name} {number}: loaded in {time.monotonic() - start:.1f} s")
+        self.say(f"{self.name} {number}: loaded in {time.monotonic() - start:.1f} s{lost}")
         return True
+
+    def _lost_signatures(self, model: SavedModel) -> str:
+        """Names what clients of the newest version so far will miss in another."""
+        before = self.newest
+        lost = set(before.saved_model.signatures) - set(model.signatures) if before else set()
+        if not before or not lost:
+            return ""
+        return f"; it has no signature {', '.join(sorted(lost))}, unlike version {before.number}"
 
     def _load_and_warm_up(self, folder: Location) -> SavedModel:
         """Runs in a thread of its own."""
