@@ -56,7 +56,7 @@ def define_flags() -> None:
     flags.DEFINE_string("precision", "auto", "Ours: auto, float32 or mixed_bfloat16.")
     flags.DEFINE_integer("rounds", 5, "Turns of each way.", lower_bound=1)
     flags.DEFINE_float("seconds", 10.0, "Length of a turn, about.", lower_bound=0.0)
-    flags.DEFINE_integer("loop_steps", 100, "Steps in a turn of the piece loop.", lower_bound=2)
+    flags.DEFINE_integer("loop_steps", 500, "Steps in a turn of the piece loop.", lower_bound=2)
     flags.DEFINE_list("batches", ["4", "8", "12"], "Batches of base whose memory is measured.")
     flags.DEFINE_integer("base_batch", BATCHES["base"], "Batch of base in the piece torch.")
     flags.DEFINE_float("limit", 600.0, "Seconds to wait for any answer.")

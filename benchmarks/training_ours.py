@@ -124,7 +124,7 @@ class Ours:
     def loop(self, count: int, run: str) -> list[float]:
         """Seconds of `count` steps of training as `bladerunner_ae.train` runs it.
 
-        They end with one checkpoint and one picture, as every run's last step does.
+        Checkpoints and pictures come as often as the preset says, and with the last step.
         """
         clock, done = Clock(), self.trainer.steps_done
         fit = type(self.trainer).fit
@@ -132,9 +132,7 @@ class Ours:
         def timed(*args: Any, callbacks: Any, **options: Any) -> Any:
             return fit(self.trainer, *args, callbacks=[*callbacks, clock], **options)
 
-        train = dataclasses.replace(
-            self.config.train, steps=done + count + 1, checkpoint_every=_EVER, sample_every=_EVER
-        )
+        train = dataclasses.replace(self.config.train, steps=done + count + 1)
         config = dataclasses.replace(self.config, train=train)
         self.trainer.fit = timed
         try:

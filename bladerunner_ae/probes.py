@@ -131,9 +131,12 @@ class Movement:
 
 
 def to_png(image: Image.Image) -> bytes:
-    """Returns a picture as the content of a PNG file."""
+    """Returns a picture as the content of a PNG file.
+
+    Training waits for it: level 2 takes a third of the usual time, for files a tenth larger.
+    """
     png = io.BytesIO()
-    image.save(png, "PNG")
+    image.save(png, "PNG", compress_level=2)
     return png.getvalue()
 
 

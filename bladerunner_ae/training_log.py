@@ -231,8 +231,8 @@ class TrainingLog(keras.callbacks.Callback):
         values = self._probes.scores(dream)
         self._record({**values, **judged(self.model.networks, self._probes, dream)})
         self._say(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        sheet = self._probes.sheet(dream)
-        storage.write_bytes(self._run / "samples" / f"step-{self._step:07d}.png", to_png(sheet))
+        sheet = to_png(self._probes.sheet(dream))
+        storage.write_bytes(self._run / "samples" / f"step-{self._step:07d}.png", sheet)
         self._summaries.picture("original_and_dream", sheet, self._step)
         show_latents(self._summaries, networks, self._probes, dream, self._step)
         if self._step > self._start:
@@ -247,8 +247,9 @@ class TrainingLog(keras.callbacks.Callback):
             self._record(values)
             self._say(describe_values(values))
         for name, sheet in latent_sheets(networks, self._probes, self._evaluation).items():
-            storage.write_bytes(self._run / name, to_png(sheet))
-            self._summaries.picture(name.removesuffix(".png"), sheet, self._step)
+            png = to_png(sheet)
+            storage.write_bytes(self._run / name, png)
+            self._summaries.picture(name.removesuffix(".png"), png, self._step)
 
     def _announce(self, text: str) -> None:
         """Says something that a person must not miss."""

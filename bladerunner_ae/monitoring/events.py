@@ -1,5 +1,6 @@
 """TensorBoard's event files of a run: one curve each, whatever restarts lie in between."""
 
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.plugins.image.metadata import create_summary_metadata
 
 from tfrecords.storage import Location
 
@@ -50,10 +51,18 @@ class Summaries:
         if self._local:
             self.flush()
 
-    def picture(self, name: str, picture: Image.Image, step: int) -> None:
-        """Adds a picture."""
+    def picture(self, name: str, png: bytes, step: int) -> None:
+        """Adds a picture, the content of a PNG file.
+
+        As `tf.summary.image` would write it, which packs pictures itself, five times as slowly.
+        """
+        width, height = struct.unpack(">II", png[16:24])
         with self._writer.as_default(step=step):
-            tf.summary.image(name, np.asarray(picture.convert("RGB"))[None])
+            tf.summary.write(
+                name,
+                [str(width).encode(), str(height).encode(), png],
+                metadata=create_summary_metadata(display_name=None, description=None),
+            )
 
     def histogram(self, name: str, values: NDArray[np.float32], step: int) -> None:
         """Adds a distribution; numbers that are not finite are left out."""

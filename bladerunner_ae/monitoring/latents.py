@@ -9,7 +9,7 @@ from bladerunner_ae.evaluation.latents import latent_model
 from bladerunner_ae.evaluation.pictures import SHOWN, interpolation_sheet, prior_sheet
 from bladerunner_ae.monitoring.events import Summaries
 from bladerunner_ae.networks import Networks
-from bladerunner_ae.probes import Dream, Probes
+from bladerunner_ae.probes import Dream, Probes, to_png
 
 
 def show_latents(
@@ -22,7 +22,7 @@ def show_latents(
     summaries.histogram("latent/mean", dream.latents, step)
     summaries.histogram("latent/log_var", dream.log_var, step)
     for name, picture in sheets(networks, probes).items():
-        summaries.picture(name, picture, step)
+        summaries.picture(name, to_png(picture), step)
 
 
 def sheets(networks: Networks, probes: Probes) -> dict[str, Image.Image]:

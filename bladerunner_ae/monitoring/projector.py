@@ -85,7 +85,7 @@ def write_projector(
     table = ["\t".join(map(str, row)) for row in (header, *points.rows)]
     storage.write_text(folder / "metadata.tsv", "\n".join(table) + "\n")
     png = io.BytesIO()
-    sprite(points.tiles).save(png, "PNG")
+    sprite(points.tiles).save(png, "PNG", compress_level=2)
     storage.write_bytes(folder / "sprite.png", png.getvalue())
     height, width = points.tiles.shape[1:3]
     text = _CONFIG.format(width=width, height=height)
