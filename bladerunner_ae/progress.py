@@ -7,6 +7,8 @@ from types import TracebackType
 from tqdm import tqdm
 
 _PLAIN_EVERY_SECONDS = 10.0
+_FEWEST_BAR_COLUMNS = 8
+_REST = "{desc}: {percentage:3.0f}%|| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}, ]"
 
 
 class Progress:
@@ -33,12 +35,24 @@ class Progress:
         """Adds `count` finished items; `note` is shown behind the rate."""
         self._count += count
         if self._bar is not None:
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.set_postfix_str(self._fitting(note), refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= _PLAIN_EVERY_SECONDS:
             self._last_line = time.monotonic()
             print(self._line(note), file=sys.stderr, flush=True)
+
+    def _fitting(self, note: str) -> str:
+        """As many of a note's figures as the terminal has room for: half of one is wrong."""
+        assert self._bar is not None
+        values = self._bar.format_dict
+        if not note or (values["ncols"] or 0) <= 0:  # a terminal that does not know its width
+            return note
+        taken = len(tqdm.format_meter(**{**values, "bar_format": _REST, "ncols": None}))
+        room = values["ncols"] - taken - _FEWEST_BAR_COLUMNS
+        figures = note.split(", ")
+        while figures and len(", ".join(figures)) > room:
+            figures.pop()
+        return ", ".join(figures)
 
     def _line(self, note: str) -> str:
         elapsed = time.monotonic() - self._start_time

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -352,3 +356,24 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "10/10" in text
     assert "loss 0.5" in text
     assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(("columns", "figures"), [(50, 0), (80, 1), (100, 2), (200, 3), (0, 3)])
+def test_a_bar_cuts_no_figure_in_two(
+    monkeypatch: pytest.MonkeyPatch, columns: int, figures: int
+) -> None:
+    seen, terminal = pty.openpty()
+    fcntl.ioctl(seen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    note = ["loss 0.1234", "bands 0.123456", "detail 0.1234567"]
+    with os.fdopen(seen, "rb"), os.fdopen(terminal, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Progress("train", 500, "steps") as progress:
+            for _ in range(2):
+                time.sleep(0.15)
+                progress.update(10, note=", ".join(note))
+        drawn = b""
+        while not drawn.endswith(b"\n"):  # which closing the bar writes
+            drawn += os.read(seen, 100_000)
+    line = drawn.decode().rstrip().split("\r")[-1]
+    assert columns == 0 or len(line) < columns
+    assert line.partition("/s")[2].rstrip("]").strip(", ") == ", ".join(note[:figures])
