@@ -25,6 +25,7 @@ class Progress:
         self._label, self._total, self._unit = label, total, unit
         self._start, self._start_time, self._count = done, time.monotonic(), done
         self._last_line = self._start_time
+        self._first = (self._start_time, done)
         self._bar = (
             tqdm(total=total, desc=label, unit=" " + unit, initial=done, dynamic_ncols=True)
             if sys.stderr.isatty()
@@ -34,6 +35,8 @@ class Progress:
     def update(self, count: int = 1, note: str = "") -> None:
         """Adds `count` finished items; `note` is shown behind the rate."""
         self._count += count
+        if self._first[1] == self._start:
+            self._first = (time.monotonic(), self._count)
         if self._bar is not None:
             self._bar.set_postfix_str(self._fitting(note), refresh=False)
             self._bar.update(count)
@@ -55,18 +58,23 @@ class Progress:
         return ", ".join(figures)
 
     def _line(self, note: str) -> str:
-        elapsed = time.monotonic() - self._start_time
-        rate = (self._count - self._start) / max(elapsed, 1e-9)
+        rate = self._rate()
         line = f"{self._label}: {self._count}"
         if self._total:
             line += f"/{self._total} {self._unit} ({100 * self._count / self._total:.0f} %)"
             line += f", {rate:.1f}/s"
             left = max(self._total - self._count, 0)
-            if left and rate:
+            if left and rate and self._count - self._start > 1:  # a first step may compile
                 line += f", {tqdm.format_interval(left / rate)} left"
         else:
             line += f" {self._unit}, {rate:.1f}/s"
         return line + (f", {note}" if note else "")
+
+    def _rate(self) -> float:
+        """Items a second; without the first ones as soon as there are others."""
+        then, before = self._first if self._count > self._first[1] else (
+            self._start_time, self._start)  # fmt: skip
+        return (self._count - before) / max(time.monotonic() - then, 1e-9)
 
     def __enter__(self) -> "Progress":
         return self

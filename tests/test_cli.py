@@ -320,6 +320,21 @@ def test_progress_of_a_resumed_run_counts_its_own_rate(
     )
 
 
+def test_a_first_step_that_compiles_is_no_rate(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress("train", 100, unit="steps") as progress:
+        clock.now += 30
+        progress.update(1)
+        for _ in range(20):
+            clock.now += 0.5
+            progress.update(1)
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "train: 1/100 steps (1 %), 0.0/s",
+        "train: 21/100 steps (21 %), 2.0/s, 00:39 left",
+    ]
+
+
 def test_progress_of_unknown_length(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("convert", None) as progress:
         clock.now += 20
