@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.geometry import Size
 from bladerunner_ae.model_card import load_model_card
+from bladerunner_ae.run_folder import refuse_unexported
 from tfrecords import storage
 from tfrecords.storage import AnyPath, Location
 
@@ -104,6 +105,7 @@ def find_saved_model(path: Location) -> Location:
         versions = _versions(folder)
         if versions:
             return versions[-1]
+    refuse_unexported(path)
     raise InputError(
         f"{path}: holds no SavedModel; give RUN/export/autoencoder of a run that was exported"
     )

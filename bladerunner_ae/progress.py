@@ -7,6 +7,8 @@ from types import TracebackType
 from tqdm import tqdm
 
 _PLAIN_EVERY_SECONDS = 10.0
+_FEWEST_BAR_COLUMNS = 8
+_REST = "{desc}: {percentage:3.0f}%|| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}, ]"
 
 
 class Progress:
@@ -23,6 +25,7 @@ class Progress:
         self._label, self._total, self._unit = label, total, unit
         self._start, self._start_time, self._count = done, time.monotonic(), done
         self._last_line = self._start_time
+        self._first = (self._start_time, done)
         self._bar = (
             tqdm(total=total, desc=label, unit=" " + unit, initial=done, dynamic_ncols=True)
             if sys.stderr.isatty()
@@ -32,27 +35,46 @@ class Progress:
     def update(self, count: int = 1, note: str = "") -> None:
         """Adds `count` finished items; `note` is shown behind the rate."""
         self._count += count
+        if self._first[1] == self._start:
+            self._first = (time.monotonic(), self._count)
         if self._bar is not None:
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.set_postfix_str(self._fitting(note), refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= _PLAIN_EVERY_SECONDS:
             self._last_line = time.monotonic()
             print(self._line(note), file=sys.stderr, flush=True)
 
+    def _fitting(self, note: str) -> str:
+        """As many of a note's figures as the terminal has room for: half of one is wrong."""
+        assert self._bar is not None
+        values = self._bar.format_dict
+        if not note or (values["ncols"] or 0) <= 0:  # a terminal that does not know its width
+            return note
+        taken = len(tqdm.format_meter(**{**values, "bar_format": _REST, "ncols": None}))
+        room = values["ncols"] - taken - _FEWEST_BAR_COLUMNS
+        figures = note.split(", ")
+        while figures and len(", ".join(figures)) > room:
+            figures.pop()
+        return ", ".join(figures)
+
     def _line(self, note: str) -> str:
-        elapsed = time.monotonic() - self._start_time
-        rate = (self._count - self._start) / max(elapsed, 1e-9)
+        rate = self._rate()
         line = f"{self._label}: {self._count}"
         if self._total:
             line += f"/{self._total} {self._unit} ({100 * self._count / self._total:.0f} %)"
             line += f", {rate:.1f}/s"
             left = max(self._total - self._count, 0)
-            if left and rate:
+            if left and rate and self._count - self._start > 1:  # a first step may compile
                 line += f", {tqdm.format_interval(left / rate)} left"
         else:
             line += f" {self._unit}, {rate:.1f}/s"
         return line + (f", {note}" if note else "")
+
+    def _rate(self) -> float:
+        """Items a second; without the first ones as soon as there are others."""
+        then, before = self._first if self._count > self._first[1] else (
+            self._start_time, self._start)  # fmt: skip
+        return (self._count - before) / max(time.monotonic() - then, 1e-9)
 
     def __enter__(self) -> "Progress":
         return self

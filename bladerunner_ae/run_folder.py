@@ -185,6 +185,16 @@ def load_config(run: Location) -> RunConfig:
         raise InputError(f"{path}: damaged ({error}); train again with --overwrite") from None
 
 
+def refuse_unexported(path: Location) -> None:
+    """Raises InputError if a folder that holds no SavedModel is a run, as one before its end."""
+    if storage.is_file(path / CONFIG_NAME):
+        raise InputError(
+            f"{path}: is a run without exported models, which are written at its end; let it go "
+            "on, or while it stands still export its newest checkpoint with python -m "
+            f"bladerunner_ae.export --model_dir={path}"
+        )
+
+
 def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
     """Makes the run folder, or checks that an existing one is the same run.
 

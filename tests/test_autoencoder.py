@@ -46,6 +46,8 @@ def test_it_knows_its_raster_and_takes_any_batch(run: Path) -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "running").mkdir()
+    (tmp_path / "running" / "config.json").touch()
     damaged = tmp_path / "damaged" / "1"
     damaged.mkdir(parents=True)
     (damaged / "saved_model.pb").write_bytes(b"no model")
@@ -54,6 +56,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         ("none", "no such model folder"),
         ("file", "is a file"),
         ("empty", "holds no SavedModel"),
+        ("running", "a run without exported models, .* bladerunner_ae.export --model_dir="),
         ("damaged", "cannot be loaded"),
         ("stranger", "no signature 'reconstruct' .it has: double."),
     ):

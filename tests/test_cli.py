@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -316,6 +320,21 @@ def test_progress_of_a_resumed_run_counts_its_own_rate(
     )
 
 
+def test_a_first_step_that_compiles_is_no_rate(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress("train", 100, unit="steps") as progress:
+        clock.now += 30
+        progress.update(1)
+        for _ in range(20):
+            clock.now += 0.5
+            progress.update(1)
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "train: 1/100 steps (1 %), 0.0/s",
+        "train: 21/100 steps (21 %), 2.0/s, 00:39 left",
+    ]
+
+
 def test_progress_of_unknown_length(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("convert", None) as progress:
         clock.now += 20
@@ -352,3 +371,24 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "10/10" in text
     assert "loss 0.5" in text
     assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(("columns", "figures"), [(50, 0), (80, 1), (100, 2), (200, 3), (0, 3)])
+def test_a_bar_cuts_no_figure_in_two(
+    monkeypatch: pytest.MonkeyPatch, columns: int, figures: int
+) -> None:
+    seen, terminal = pty.openpty()
+    fcntl.ioctl(seen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    note = ["loss 0.1234", "bands 0.123456", "detail 0.1234567"]
+    with os.fdopen(seen, "rb"), os.fdopen(terminal, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Progress("train", 500, "steps") as progress:
+            for _ in range(2):
+                time.sleep(0.15)
+                progress.update(10, note=", ".join(note))
+        drawn = b""
+        while not drawn.endswith(b"\n"):  # which closing the bar writes
+            drawn += os.read(seen, 100_000)
+    line = drawn.decode().rstrip().split("\r")[-1]
+    assert columns == 0 or len(line) < columns
+    assert line.partition("/s")[2].rstrip("]").strip(", ") == ", ".join(note[:figures])

@@ -170,9 +170,11 @@ def test_one_frame_two_films_and_grey(tmp_path: Path) -> None:
     expected = float(metrics.psnr(grey[None], _still(grey[None]))[0])
     assert alone.rows[1][4] == f"{expected:.2f}" and alone.rows[1][6] == "none"
     assert "too few frames differ" in alone.text and "Too few shots" in alone.text
+    assert "Of this film all" in alone.text
     both = gather(_dreamer(), [location(tmp_path / "one"), location(tmp_path / "still")], 0)
     page = _page(both)
     assert len(page.all("section")) >= 6 and page.rows[0][0] == "film"
+    assert "Of these films all 31 frames were measured" in page.text
     assert {row[-1] for row in page.rows[1:]} == {"unseen film"}
     assert [shot.motion for shot in both.shots if shot.part.film == 1] == [0.0] * (
         len(both.shots) - 1

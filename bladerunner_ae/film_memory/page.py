@@ -40,6 +40,7 @@ def make_page(memory: Memory) -> str:
         figures=_figures(memory),
         style=_file("style.css"),
         films="".join(film_section(memory, place) for place in range(len(memory.films))),
+        these="these films" if len(memory.films) > 1 else "this film",
         sampling=escape(sampling(memory)),
         gallery=gallery_section(memory),
         relation=relation_section(memory),

@@ -47,9 +47,10 @@ class Points:
 
     Attributes:
         latents: posterior means, float32 [n, L].
-        tiles: uint8 [n, height, width, 3], small pictures of the frames.
-        rows: of metadata.tsv, n of them: frame, film, seconds, shot, "seen" or "held out". The
-            first column is what TensorBoard writes beside a point.
+        tiles: uint8 [n, side, side, 3], small pictures of the frames, white above and below or on
+            both sides.
+        rows: of metadata.tsv, n of them: frame, film, seconds, shot from 1, "seen" or "held out".
+            The first column is what TensorBoard writes beside a point.
     """
 
     latents: NDArray[np.float32]
@@ -132,8 +133,8 @@ def _points(encoder: Any, part: FilmPart, frames: NDArray[np.int64]) -> Points:
         pictures = pixels.to_float(images[start : start + _BATCH])
         latents.append(np.asarray(encoder(pictures, training=False)[0], np.float32))
         small = tf.image.resize(pictures, size, antialias=True)
-        tiles.append(np.asarray(pixels.to_pixels(small)))
-    shots = np.searchsorted(card.shot_starts, frames, side="right") - 1
+        tiles.append(_square(np.asarray(pixels.to_pixels(small))))
+    shots = np.searchsorted(card.shot_starts, frames, side="right")  # from 1, as in the report
     name = " ".join(card.source["name"].split())  # a tab in it would be another column
     times = (pts - card.first_pts) * float(card.time_base)
     held = ~part.kept()[frames]
@@ -143,6 +144,19 @@ def _points(encoder: Any, part: FilmPart, frames: NDArray[np.int64]) -> Points:
     ]
     mean = np.concatenate(latents).reshape(len(frames), -1)
     return Points(mean, np.concatenate(tiles), rows)
+
+
+def _square(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Adds margins to pictures, because a point is drawn as a square, and would squeeze them.
+
+    White, which the page's colours show on best: it multiplies pictures by the colour of a point.
+    """
+    count, height, width, channels = pictures.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    squares = np.full((count, side, side, channels), 255, np.uint8)
+    squares[:, top : top + height, left : left + width] = pictures
+    return squares
 
 
 def sprite(tiles: NDArray[np.uint8]) -> Image.Image:

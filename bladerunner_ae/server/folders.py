@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.run_folder import refuse_unexported
 from tfrecords import storage
 from tfrecords.storage import Location
 
@@ -66,6 +67,7 @@ def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFol
             )
         if found:
             return [ModelFolder(entry, base / entry) for entry in found]
+    refuse_unexported(folder)
     raise InputError(
         f"{path}: holds no SavedModel; give RUN/export/decoder of a run that was exported, or RUN"
     )
