@@ -1,12 +1,14 @@
 """What a run is: its flags and films in words, its hyperparameters, its networks as a graph."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api
 from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.hparams.summary import session_end_pb
 
 from bladerunner_ae.monitoring.events import Summaries
@@ -19,8 +21,7 @@ _METRICS = (
     ("probe/psnr_held_out", "PSNR, probes held out"), ("probe/psnr_seen", "PSNR, probes seen"),
     ("probe/ssim_seen", "SSIM, probes seen"), ("loss/decoder", "loss of the decoder"),
 )  # fmt: skip
-_FIRST = ("preset", "objective", "train/steps", "train/batch_size", "train/learning_rate",
-          "model/latent_size")  # fmt: skip
+_FIRST = ("preset", "objective", "train/steps", "train/batch_size", "train/learning_rate")
 # What says how a run reports, not what it learns.
 _NOT_SHOWN = ("checkpoint_every", "sample_every", "log_every", "evaluate_every", "watchdog",
               "profile_steps")  # fmt: skip
@@ -31,14 +32,27 @@ def introduce(summaries: Summaries, config: RunConfig, networks: Networks, start
     summaries.text("run/config", _table(flat(config)), start)
     summaries.text("run/films", describe_films(config), start)
     summaries.text("run/networks", _networks(networks), start)
-    metrics = [api.Metric(tag, display_name=title) for tag, title in _METRICS]
     values = hyperparameters(config)
-    # TensorBoard shows the first few columns before somebody asks for more.
-    names = [api.HParam(name) for name in sorted(values, key=lambda name: name not in _FIRST)]
-    summaries.raw(api.hparams_config_pb(names, metrics).SerializeToString(), 0)
+    summaries.raw(_columns(values).SerializeToString(), 0)
     summaries.raw(api.hparams_pb(values).SerializeToString(), 0)
     summaries.graph(graph_of(networks))
     summaries.flush()
+
+
+def _columns(names: Iterable[str]) -> Summary:
+    """Returns what the HParams page lists.
+
+    It shows five hyperparameters before somebody asks for more: those marked as differing between
+    runs, then the rest, by name.
+    """
+    metrics = [api.Metric(tag, display_name=title) for tag, title in _METRICS]
+    summary = api.hparams_config_pb([api.HParam(name) for name in names], metrics)
+    plugin = summary.value[0].metadata.plugin_data
+    data = HParamsPluginData.FromString(plugin.content)
+    for info in data.experiment.hparam_infos:
+        info.differs = info.name in _FIRST
+    plugin.content = data.SerializeToString()
+    return summary
 
 
 def finish(summaries: Summaries, step: int) -> None:
