@@ -88,6 +88,8 @@ class ModelConfig:
                 f"linear_pool must be a power of 2 up to {2 ** len(self.filters)}, not "
                 f"{self.linear_pool}"
             )
+        if not math.isfinite(self.initial_log_var):
+            raise UsageError(f"initial_log_var must be finite, not {self.initial_log_var:g}")
         if self.latent == "spatial":
             self._settle_grid()
         elif self.latent_channels:
@@ -187,13 +189,20 @@ class TrainConfig:
         for name in ("learning_rate", "discriminator_learning_rate"):
             rate = getattr(self, name)
             if rate is not None and not 0.0 < rate < math.inf:
-                raise UsageError(f"--{name} must be above 0, not {rate:g}")
+                raise UsageError(f"--{name} must be above 0 and finite, not {rate:g}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if not 0.0 <= self.clip_norm < math.inf:
-            raise UsageError(f"--clip_norm must be 0 (never) or above, not {self.clip_norm:g}")
+            raise UsageError(
+                f"--clip_norm must be 0 (never) or above and finite, not {self.clip_norm:g}"
+            )
         if not 0.0 <= self.ema < 1.0:
             raise UsageError(f"--ema must be 0 (none) to below 1, not {self.ema:g}")
+        for name in ("beta_1", "beta_2"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"{name} must be 0 to below 1, not {getattr(self, name):g}")
+        if self.warmup_steps < 0:
+            raise UsageError(f"warmup_steps must be 0 or above, not {self.warmup_steps}")
         _check_choices(self)
         self.profiled()
 

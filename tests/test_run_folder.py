@@ -189,6 +189,12 @@ def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
      ({"checkpoint_every": 0}, "--checkpoint_every"),
      ({"learning_rate": 0.0}, "--learning_rate"),
      ({"learning_rate": float("nan")}, "--learning_rate"),
+     ({"discriminator_learning_rate": float("inf")}, "--discriminator_learning_rate must be above"),
+     ({"clip_norm": float("nan")}, "--clip_norm"),
+     ({"ema": float("nan")}, "--ema"),
+     ({"beta_1": float("nan")}, "beta_1 must be 0 to below 1, not nan"),
+     ({"beta_2": 1.0}, "beta_2 must be 0 to below 1, not 1"),
+     ({"warmup_steps": -1}, "warmup_steps must be 0 or above, not -1"),
      ({"seed": -1}, "--seed"),
      ({"precision": "float8"}, "--precision=float8")],
 )  # fmt: skip

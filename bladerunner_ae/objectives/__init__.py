@@ -23,15 +23,22 @@ def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Obj
     """Builds the objective called `name` with some of its weights changed.
 
     Raises:
-        UsageError: there is no such objective, or it has no such weight.
+        UsageError: there is no such objective, it has no such weight, or one is out of its range.
     """
     if name not in REGISTRY:
         raise UsageError(f"--objective={name}: choose one of {', '.join(REGISTRY)}")
     kind = REGISTRY[name]
-    known = {field.name for field in dataclasses.fields(kind)}
+    known = _weights(kind)
     for weight in weights or {}:
         if weight not in known:
+            others = [other for other, kind in REGISTRY.items() if weight in _weights(kind)]
+            where = f"; --{weight} belongs to {', '.join(others)}" if others else ""
             raise UsageError(
                 f"objective {name} has no weight --{weight}; it has {', '.join(sorted(known))}"
+                f"{where}"
             )
     return kind(**(weights or {}))
+
+
+def _weights(kind: type[Any]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}

@@ -1,12 +1,19 @@
 """What an objective is: who learns from what, given the networks and a batch."""
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import tensorflow as tf
 
+from bladerunner_ae.errors import UsageError
 from bladerunner_ae.networks import Networks
+
+# Parts of a run. An adversary that came in at its end would never be asked.
+_PARTS = ("adversarial_start", "adversarial_ramp", "kl_warmup")
+_BELOW_ONE = ("adversarial_start",)
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Outcome:
 class Objective(Protocol):
     """A frozen dataclass whose fields are its weights; calling it gives the step's losses.
 
+    It calls `check_weights` when it is made.
+
     Attributes:
         name: in the registry and on the command line.
         players: the networks that learn, in the order of `Networks.players`.
@@ -66,6 +75,28 @@ class Objective(Protocol):
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         """Runs the networks on `batch`; pure, takes no gradient and changes nothing."""
         ...
+
+
+def check_weights(objective: Any) -> None:
+    """Checks that an objective can be learnt from with its weights.
+
+    Args:
+        objective: a dataclass of weights. Those that are a part of the run must be from 0 to 1,
+            all others finite and 0 or above.
+
+    Raises:
+        UsageError: one is not; the message names it as its flag.
+    """
+    for field in dataclasses.fields(objective):
+        name, value = field.name, getattr(objective, field.name)
+        if name in _BELOW_ONE:
+            fits, allowed = 0.0 <= value < 1.0, "a part of the run, from 0 to below 1"
+        elif name in _PARTS:
+            fits, allowed = 0.0 <= value <= 1.0, "a part of the run, from 0 to 1"
+        else:  # NaN compares false with everything
+            fits, allowed = 0.0 <= value < math.inf, "a finite number, 0 or above"
+        if not fits:
+            raise UsageError(f"--{name}={value:g}: give {allowed}")
 
 
 def sample_posterior(

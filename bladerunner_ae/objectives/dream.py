@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from bladerunner_ae import losses, schedules
 from bladerunner_ae.networks import Networks
-from bladerunner_ae.objectives.base import Batch, Outcome, sample_posterior
+from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class Dream:
     adversarial_ramp: float = 0.1
     feature_weight: float = 0.0
     r1_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_weights(self)
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         mean, log_var = networks.encoder(batch.images, training=True)

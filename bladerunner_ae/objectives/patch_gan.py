@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from bladerunner_ae import losses
 from bladerunner_ae.networks import Networks
-from bladerunner_ae.objectives.base import Batch, Outcome, sample_posterior
+from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class PatchGan:
     adversarial_weight: float = 1.0
     kl_weight: float = 1e-3
     noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_weights(self)
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         assert networks.discriminator is not None, "patch_gan needs a discriminator"

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from bladerunner_ae import losses
 from bladerunner_ae.networks import Networks
-from bladerunner_ae.objectives.base import Batch, Outcome, sample_posterior
+from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class Vae:
 
     kl_weight: float = 1e-5
     noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_weights(self)
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         mean, log_var = networks.encoder(batch.images, training=True)

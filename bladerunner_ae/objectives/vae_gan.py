@@ -14,7 +14,7 @@ from typing import ClassVar
 from bladerunner_ae import losses
 from bladerunner_ae.networks import Networks
 from bladerunner_ae.objectives.adversarial import run_players
-from bladerunner_ae.objectives.base import Batch, Outcome
+from bladerunner_ae.objectives.base import Batch, Outcome, check_weights
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class VaeGan:
     pixel_weight: float = 1.0
     kl_weight: float = 1e-4
     noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_weights(self)
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         run = run_players(networks, batch, noise=self.noise, feature_layers=None)
