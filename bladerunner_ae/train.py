@@ -37,6 +37,7 @@ from bladerunner_ae import presets, train_flags
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
+from bladerunner_ae.given_flags import given_flags
 from bladerunner_ae.report import FILE_NAME, report_training
 from bladerunner_ae.train_flags import MODEL_FLAGS, TRAIN_FLAGS, WEIGHT_FLAGS, define_flags
 from tfrecords import storage
@@ -150,8 +151,7 @@ def main() -> None:
         earlier = load_config(run) if goes_on else None
         if workers.chief:
             config = open_run(run, config, values.overwrite)
-            # One argument a line and nothing quoted: that is what --flagfile reads.
-            storage.write_text(run / "flags.txt", "\n".join(sys.argv[1:]) + "\n")
+            storage.write_text(run / "flags.txt", given_flags(values))
         workers.check_same_run(config, run)
         for path in _train(config, earlier, workers, records, run, values):
             print(path)

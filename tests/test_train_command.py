@@ -77,10 +77,18 @@ def test_a_finished_run_is_left_as_it_is(
     assert {path: path.stat().st_mtime_ns for path in run.rglob("export/**/*")} == before
 
 
-def test_flags_txt_is_a_flagfile(run: Path, small_records: Path, commands: Commands) -> None:
-    result = commands.run("train", f"--flagfile={run / 'flags.txt'}", f"--model_dir={run}")
+def test_flags_txt_is_a_flagfile(run: Path, commands: Commands) -> None:
+    """For any number of starts: it never comes to name itself."""
+    flagfile = run / "flags.txt"
+    result = commands.run("train", f"--flagfile={flagfile}", f"--model_dir={run}")
     assert result.code == 0, result.err
-    assert "already trained to step 4" in result.err
+    text = flagfile.read_text()
+    assert f"--model_dir={run}\n" in text and "--holdout=0.17\n" in text
+    for _ in range(2):
+        result = commands.run("train", f"--flagfile={flagfile}")
+        assert result.code == 0, result.err
+        assert "already trained to step 4" in result.err
+        assert flagfile.read_text() == text
 
 
 def test_dry_run_writes_nothing(tmp_path: Path, small_records: Path, commands: Commands) -> None:
