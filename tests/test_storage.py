@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tfrecords import remote_files, storage
-from tfrecords.errors import ConnectionLostError, StorageError
+from tfrecords.errors import ConnectionLostError, RecordsError, StorageError
 from tfrecords.storage import Location, RemotePath
 
 _numbers = itertools.count()
@@ -35,6 +35,13 @@ def test_locations_join_alike() -> None:
     assert os.fspath(remote) == f"{remote}" == "gs://bucket/films"
     assert (remote / "film").name == "film"
     assert storage.location(remote) is remote and storage.is_remote(remote)
+
+
+def test_a_name_that_is_no_utf8_is_one_line() -> None:
+    """TensorFlow's readers and writers fail on it, and do not say why."""
+    with pytest.raises(RecordsError, match="^films/caf\ufffd: the name is not UTF-8, .*rename"):
+        storage.location(os.fsdecode(b"films/caf\xe9"))
+    assert storage.location("films/caf\u00e9") == Path("films/caf\u00e9")
 
 
 def test_what_is_written_is_read_and_replaced(folder: Location) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,20 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(
     assert result.code == code, result.err
     assert named in result.error
     assert not run.exists()
+
+
+@pytest.mark.parametrize("flag", ["model_dir", "data", "fine_tune_from"])
+def test_a_folder_whose_name_is_no_utf8(
+    flag: str, tmp_path: Path, small_records: Path, commands: Commands
+) -> None:
+    strange = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9"))
+    if flag == "data":
+        shutil.copytree(small_records, strange)
+    flags = {**tiny_flags(small_records, tmp_path / "run"), flag: strange}
+    result = commands.run("train", *arguments(flags))
+    assert result.code == 2, result.err
+    assert "caf\ufffd: the name is not UTF-8" in result.error and "rename" in result.error
+    assert not (tmp_path / "run").exists() and (flag == "data" or not strange.exists())
 
 
 def test_a_gpu_that_is_not_there(tmp_path: Path, small_records: Path, commands: Commands) -> None:

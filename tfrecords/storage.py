@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from tfrecords.errors import RecordsError
+
 AnyPath = str | os.PathLike[str]
 """A path. A remote one must not be a `Path`: that would fold its two slashes into one."""
 
@@ -51,9 +53,23 @@ Location = Path | RemotePath
 
 
 def location(text: AnyPath) -> Location:
-    """Returns the path that a person gave, local or remote, ready to be joined with `/`."""
+    """Returns the path that a person gave, local or remote, ready to be joined with `/`.
+
+    Raises:
+        RecordsError: it has no UTF-8 name. TensorFlow takes no other, and would say so in the
+            middle of the work.
+    """
     if isinstance(text, RemotePath):
         return text
+    name = os.fspath(text)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(name).decode("utf-8", "replace")
+        raise RecordsError(
+            f"{shown}: the name is not UTF-8, and TensorFlow opens no others; rename the folder, "
+            "or give another"
+        ) from error
     if is_remote(text):
         return RemotePath(os.fspath(text).rstrip("/"))
     return Path(text)
