@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bladerunner_ae import saved_models
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film_identity import conversion_differences, film_identity
 from bladerunner_ae.film_latents import FilmLatents, collect_film_latents
 from bladerunner_ae.model_card import load_model_card, make_model_card
 from bladerunner_ae.run_folder import RunConfig
@@ -105,6 +106,11 @@ def _find_films(
                 f"{directory}: holds {card.frames} frames of {card.height}x{card.width}, but the "
                 f"run was trained on {frames} of {height}x{width}; give the records it was trained "
                 "on"
+            )
+        if different := conversion_differences(film_identity(card), config.films[place]):
+            raise InputError(
+                f"{directory}: {card.source['name']} was converted otherwise than for the run "
+                f"({', '.join(different)}); give the records it was trained on"
             )
         check_shards(directory, card)
         found[place] = directory

@@ -14,6 +14,7 @@ import bladerunner_ae
 from bladerunner_ae import config as configuration
 from bladerunner_ae.config import ModelConfig, TrainConfig
 from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
+from bladerunner_ae.film_identity import conversion_differences
 from tfrecords import storage
 from tfrecords.errors import RecordsError
 from tfrecords.lock import FileLock
@@ -35,9 +36,10 @@ class RunConfig:
         objective: name in `objectives.REGISTRY`.
         weights: the objective's weights, all of them.
         model, train: see `config`.
-        films: of each film {"name", "film_id", "frames", "weight", "held_out"}; the weight says how
-            often its frames are seen relative to the others', held out are [[first frame, frame
-            after the last]] kept from training.
+        films: of each film {"name", "film_id", "frames", "conversion", "weight", "held_out"}; for
+            the first four see `film_identity`, the weight says how often its frames are seen
+            relative to the others', held out are [[first frame, frame after the last]] kept from
+            training. Early runs did not write the conversion down.
         reading: {"order": "memory" or "streamed", "balance": "none" or "shots"}; both decide in
             which order frames are seen. Runs of the first version did not write it down.
         fine_tune: {"run", "step", "refit_linear_path"} of the run whose weights this one began
@@ -116,7 +118,9 @@ def _film_differences(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) 
     if [film["weight"] for film in ours] != [film["weight"] for film in theirs]:
         found.append(f"data_weights: {listed(theirs, 'weight')} -> {listed(ours, 'weight')}")
     for our, their in zip(ours, theirs, strict=True):
-        if our["held_out"] != their["held_out"]:
+        if converted := conversion_differences(our, their):
+            found.append(f"{our['name']} was converted otherwise: {', '.join(converted)}")
+        elif our["held_out"] != their["held_out"]:
             which = f"held_out of {our['name']}" if len(ours) > 1 else "held_out"
             found.append(f"{which}: {their['held_out']} -> {our['held_out']}")
     return found
@@ -219,7 +223,7 @@ def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
             if different:
                 raise InputError(
                     f"{run}: holds another run ({'; '.join(different)}); use another --model_dir, "
-                    "the same flags as before, or --overwrite to start over"
+                    "the same flags and records as before, or --overwrite to start over"
                 )
             config = dataclasses.replace(config, fine_tune=earlier.fine_tune)
         elif overwrite and storage.is_file(run / CONFIG_NAME):

@@ -37,6 +37,7 @@ from bladerunner_ae import presets, train_flags
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
+from bladerunner_ae.film_identity import film_identity
 from bladerunner_ae.given_flags import given_flags
 from bladerunner_ae.report import FILE_NAME, report_training
 from bladerunner_ae.train_flags import MODEL_FLAGS, TRAIN_FLAGS, WEIGHT_FLAGS, define_flags
@@ -110,9 +111,7 @@ def _data_weights(given: Sequence[str], films: int) -> list[float]:
 def _film(part: FilmPart, holdout: float, holdout_seconds: float) -> dict[str, Any]:
     card = part.card
     return {
-        "name": card.source["name"],
-        "film_id": card.film_id,
-        "frames": card.frames,
+        **film_identity(card),
         "weight": part.weight,
         "held_out": [list(run) for run in _held_out(card, holdout, holdout_seconds)],
     }
@@ -207,6 +206,8 @@ def _train(
         if start:
             print(f"going on from step {start}", file=sys.stderr)
             if earlier is not None and (change := training.rate_change(earlier, config, start)):
+                print(change, file=sys.stderr)
+            if earlier is not None and (change := training.order_change(earlier, config, start)):
                 print(change, file=sys.stderr)
         if service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]

@@ -11,6 +11,7 @@ from bladerunner_ae import data
 from bladerunner_ae.checkpoints import checkpoint_manager
 from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.errors import BladerunnerError, UsageError
+from bladerunner_ae.film_identity import division_differences
 from bladerunner_ae.graph_rewrites import add_in_order
 from bladerunner_ae.linear_path import initialise_linear_path
 from bladerunner_ae.memory import explain_out_of_memory
@@ -101,6 +102,24 @@ def _moved_start(earlier: RunConfig, config: RunConfig) -> str:
         return ""
     steps = [math.ceil(part * c.train.steps) for c in (earlier, config)]
     return f", the adversary comes in at step {steps[1]} instead of {steps[0]}"
+
+
+def order_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
+    """Says in one line if streamed frames come in another order from here on.
+
+    Args:
+        earlier, config, start: as for `rate_change`.
+
+    Returns:
+        An empty text if the order stays what it was.
+    """
+    changed = division_differences(config.films, earlier.films)
+    if config.reading["order"] == "memory" or not changed:
+        return ""
+    return (
+        f"{'; '.join(changed)}: streamed frames come in another order from step {start} on, and "
+        "weights differ from those of an unbroken run"
+    )
 
 
 def film_parts(config: RunConfig, records: Sequence[storage.AnyPath]) -> list[FilmPart]:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from bladerunner_ae import config as configuration
 from bladerunner_ae.cluster import Cluster
 from bladerunner_ae.errors import InputError, OutputError, UsageError
+from bladerunner_ae.film_identity import division_differences
 from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.run_folder import CONFIG_NAME, RunConfig, load_config
 from bladerunner_ae.shared_preemption import SharedPreemption
@@ -149,12 +150,14 @@ class Workers:
             *config.differences(chiefs),
             *configuration.differences(config.train, chiefs.train),
         ]
+        if not different and config.reading["order"] != "memory":
+            different = division_differences(config.films, chiefs.films)
         if not different:
             return None
         return UsageError(
             f"worker {self._cluster.index} was asked for another run than the chief "
-            f"({'; '.join(dict.fromkeys(different))}); start all workers with the same flags on "
-            "machines of the same kind"
+            f"({'; '.join(dict.fromkeys(different))}); start all workers with the same flags and "
+            "records on machines of the same kind"
         )
 
     def check_same_start(self, start: int, run: Location) -> None:

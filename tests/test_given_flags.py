@@ -31,8 +31,7 @@ def given(folder: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
         [sys.executable, "-c", _COMMAND, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr.decode()

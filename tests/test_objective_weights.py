@@ -56,8 +56,8 @@ def test_parts_of_a_run_are_parts(weight: str, value: float, fits: bool) -> None
 
 
 def test_a_weight_of_other_objectives_names_them() -> None:
-    with pytest.raises(UsageError, match="dream has no weight --gamma; it has .*; --gamma belongs "
-                       "to vae_gan, broad2016$"):  # fmt: skip
+    with pytest.raises(UsageError, match=r"dream has no weight --gamma; it has .*; --gamma belongs "
+                       r"to vae_gan, broad2016$"):  # fmt: skip
         make_objective("dream", {"gamma": 1.0})
-    with pytest.raises(UsageError, match="vae has no weight --depth; it has kl_weight, noise$"):
+    with pytest.raises(UsageError, match=r"vae has no weight --depth; it has kl_weight, noise$"):
         make_objective("vae", {"depth": 1.0})

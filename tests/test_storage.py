@@ -39,7 +39,7 @@ def test_locations_join_alike() -> None:
 
 def test_a_name_that_is_no_utf8_is_one_line() -> None:
     """TensorFlow's readers and writers fail on it, and do not say why."""
-    with pytest.raises(RecordsError, match="^films/caf\ufffd: the name is not UTF-8, .*rename"):
+    with pytest.raises(RecordsError, match=r"^films/caf\ufffd: the name is not UTF-8, .*rename"):
         storage.location(os.fsdecode(b"films/caf\xe9"))
     assert storage.location("films/caf\u00e9") == Path("films/caf\u00e9")
 

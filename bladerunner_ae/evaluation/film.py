@@ -13,7 +13,7 @@ from bladerunner_ae.data import read_images
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation import prior
 from bladerunner_ae.evaluation.baselines import fit_baselines, training_frames
-from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN, frame_labels
+from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN, conversion_note, frame_labels
 from bladerunner_ae.evaluation.latents import LatentModel, load_latent_model
 from bladerunner_ae.evaluation.measurement import (
     Plan,
@@ -91,9 +91,11 @@ class _Evaluation:
         check_shards(records, self._card)
         self._autoencoder = load_autoencoder(model)
         _check_raster(self._autoencoder, records, self._card)
-        self._labels = frame_labels(self._card, load_model_card(self._autoencoder.path))
+        model_card = load_model_card(self._autoencoder.path)
+        self._labels = frame_labels(self._card, model_card)
         self._latents, reason = load_latent_model(self._autoencoder.path)
         self._notes = [f"no latent rate and no samples: {reason}"] if reason else []
+        self._notes += filter(None, [conversion_note(self._card, model_card)])
 
     def run(self) -> dict[str, Any]:
         card, options = self._card, self._options

@@ -1,11 +1,12 @@
 """All that the page tells, gathered from a network and the records of some films."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bladerunner_ae.evaluation.labels import frame_labels
+from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
 from bladerunner_ae.film_memory.dreamer import Dreamer
 from bladerunner_ae.film_memory.latent_map import LatentMap, latent_map
 from bladerunner_ae.film_memory.measuring import FilmMemory, measure_film
@@ -65,6 +66,8 @@ def gather(dreamer: Dreamer, records: Sequence[Location], max_frames: int) -> Me
         check_shards(folder, card)
         dreamer.check_raster(folder, card)
     labels = [frame_labels(card, dreamer.card) for card in cards]
+    for note in filter(None, [conversion_note(card, dreamer.card) for card in cards]):
+        print(f"note: {note}", file=sys.stderr)
     parts = film_parts(cards, labels)
     total = sum(card.frames for card in cards)
     films = []
