@@ -1,5 +1,7 @@
 """Faults that have ruined trainings elsewhere, planted one by one: a check must notice each.
 
+Leaks of held out frames are planted in `test_planted_leaks.py`.
+
 A check that cannot fail is no check. Here every fault is put into the code that runs (functions of
 it are replaced, not copies), the check that the code passes elsewhere is called, and must fail.
 """
