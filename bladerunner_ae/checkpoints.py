@@ -50,8 +50,7 @@ def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointMa
     """
     folder = run / FOLDER
     paths = [checkpoint_path(run, step) for step in checkpoint_steps(run)]
-    state = tf.train.get_checkpoint_state(str(folder))
-    listed = list(state.all_model_checkpoint_paths) if state else []
+    listed = _listed(folder)
     if paths and listed != paths:
         # A manager never deletes those that have no time later than this.
         mended = tf.compat.v1.train.generate_checkpoint_state_proto(
@@ -77,6 +76,15 @@ def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointMa
         max_to_keep=_KEPT,
         checkpoint_name="step",
     )
+
+
+def _listed(folder: Location) -> list[str]:
+    """Returns the checkpoints that TensorFlow's list names; none if it is lost or damaged."""
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except UnicodeDecodeError:  # other damage it takes for a list that is not there
+        return []
+    return list(state.all_model_checkpoint_paths) if state else []
 
 
 def restore(trainer: Trainer, run: Location) -> int:

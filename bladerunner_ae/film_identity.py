@@ -16,6 +16,8 @@ from tfrecords.wording import changed_option
 
 # What the same number of bytes in all, of frames of the same moments, makes certain enough.
 _DECIDING = ("pts", "time_base", "encoding", "geometry", "bytes")
+CONVERSION_KEYS = frozenset({*_DECIDING, "shards", "sha256", "options"})
+"""What is said of every conversion."""
 
 
 def film_identity(card: FilmCard) -> dict[str, Any]:

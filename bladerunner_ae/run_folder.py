@@ -14,13 +14,15 @@ import bladerunner_ae
 from bladerunner_ae import config as configuration
 from bladerunner_ae.config import ModelConfig, TrainConfig
 from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
-from bladerunner_ae.film_identity import conversion_differences
+from bladerunner_ae.film_identity import CONVERSION_KEYS, conversion_differences
 from tfrecords import storage
 from tfrecords.errors import RecordsError
 from tfrecords.lock import FileLock
 from tfrecords.storage import Location
 
 CONFIG_NAME = "config.json"
+# How the names end under which `storage` writes files.
+_PARTIAL = ".partial"
 # What may change between one start and the next of the same run: how often it reports, how long
 # it goes on, the warm-up, which is cut to a third of a short run, and who watches over it.
 _FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every",
@@ -69,6 +71,7 @@ class RunConfig:
         kept["model"] = configuration.from_json(ModelConfig, kept.get("model", {}))
         kept["train"] = configuration.from_json(TrainConfig, kept.get("train", {}))
         kept["films"] = films_of(kept)
+        _check_films(kept["films"])
         kept.setdefault("reading", {})
         for name in ("film", "held_out"):
             kept.pop(name, None)
@@ -107,6 +110,16 @@ def films_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**values["film"], "weight": 1.0, "held_out": values.get("held_out", [])}]
 
 
+def _check_films(films: list[dict[str, Any]]) -> None:
+    """Raises ValueError if what is said of a film is not enough to go on with it."""
+    for film in films:
+        missing = {"name", "film_id", "frames", "weight", "held_out"} - film.keys()
+        if film.get("conversion"):
+            missing |= CONVERSION_KEYS - film["conversion"].keys()
+        if missing:
+            raise ValueError(f"of a film there is no {', '.join(sorted(missing))}")
+
+
 def _film_differences(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[str]:
     def listed(films: list[dict[str, Any]], key: str) -> str:
         return ", ".join(str(film[key]) for film in films)
@@ -136,6 +149,7 @@ def writing(run: Location) -> Iterator[None]:
     Raises:
         RecordsError: another process is writing the run.
         OutputError: the disk became full, or a remote store failed.
+        InputError: a file of the run cannot be written.
     """
     lock = _lock(run)
     try:
@@ -147,6 +161,11 @@ def writing(run: Location) -> Iterator[None]:
         if os.strerror(errno.ENOSPC) in str(error):
             raise OutputError(
                 f"{run}: the disk is full; free some space and run the same command again"
+            ) from error
+        if isinstance(error, OSError) and str(error.filename).endswith(_PARTIAL):
+            raise InputError(
+                f"{run}: cannot be written ({error.strerror}: {error.filename2 or error.filename});"
+                " mend its permissions, or choose another --model_dir"
             ) from error
         if reason := storage.failure(error):
             raise OutputError(
@@ -186,7 +205,10 @@ def load_config(run: Location) -> RunConfig:
             "with --overwrite"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: damaged ({error}); train again with --overwrite") from None
+        raise InputError(
+            f"{path}: damaged ({error}); put a copy of it back, or train again with --overwrite, "
+            "which deletes the run"
+        ) from None
 
 
 def refuse_unexported(path: Location) -> None:

@@ -111,7 +111,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     assert len(files) == 7, f"three checkpoints of two files and their list, not {files}; {story}"
 
 
-@pytest.mark.parametrize("listed", ["all", "stale", "none"])
+@pytest.mark.parametrize("listed", ["all", "stale", "none", "damaged"])
 def test_what_a_kill_leaves_half_done_is_tidied_up(listed: str, tmp_path: Path) -> None:
     """At every moment: while writing, before the list is brought up to date, while deleting."""
     folder = tmp_path / "checkpoints"
@@ -125,6 +125,8 @@ def test_what_a_kill_leaves_half_done_is_tidied_up(listed: str, tmp_path: Path) 
         shutil.move(tmp_path / "earlier", folder / "checkpoint")
     elif listed == "none":
         (folder / "checkpoint").unlink()
+    elif listed == "damaged":
+        (folder / "checkpoint").write_bytes(b"\xff\x00 no list")
     for orphan in ("step-1.data-00000-of-00001", "step-5.data-00000-of-00001"):
         shutil.copy(folder / "step-4.data-00000-of-00001", folder / orphan)
     (folder / "step-5_temp").mkdir()

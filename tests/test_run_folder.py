@@ -14,6 +14,7 @@ from bladerunner_ae.config import ModelConfig, TrainConfig, from_json, to_json
 from bladerunner_ae.errors import InputError, OutputError, UsageError
 from bladerunner_ae.presets import PRESETS, preset
 from bladerunner_ae.run_folder import RunConfig, load_config, open_run, write_json
+from tfrecords import storage
 from tfrecords.errors import RecordsError
 
 
@@ -160,12 +161,55 @@ def test_a_start_killed_while_it_wrote_the_first_file_is_no_obstacle(tmp_path: P
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "3", '{"preset": "preview"}', '{"model": 3, "train": {}}',
-     '{"model": {"height": 8}, "train": {}}', '{"model": {"depth": 8}, "train": {}}'],
+     '{"model": {"height": 8}, "train": {}}', '{"model": {"depth": 8}, "train": {}}',
+     "\udcff\udcfe"],
 )  # fmt: skip
 def test_a_damaged_config_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "config.json").write_text(text)
+    (tmp_path / "config.json").write_text(text, "utf-8", "surrogateescape")
     with pytest.raises(InputError, match=r"config\.json"):
         load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "missing"),
+    [({"film_id": "1"}, "frames, held_out, name, weight"),
+     (film(conversion={"bytes": 3}), "encoding, geometry, options, pts, sha256, shards, time_base")],
+)  # fmt: skip
+def test_a_film_that_is_not_said_enough_of_is_damage(
+    tmp_path: Path, damaged: dict[str, Any], missing: str
+) -> None:
+    values = {**make_config().to_json(), "films": [damaged]}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(
+        InputError, match=rf"json: damaged \(of a film there is no {missing}\); put"
+    ):
+        load_config(tmp_path)
+
+
+def test_a_cut_config_is_named_and_costs_nothing(tmp_path: Path) -> None:
+    """Only --overwrite, which needs to know nothing of the old run, replaces it."""
+    run = tmp_path / "run"
+    open_run(run, make_config(), overwrite=False)
+    (run / "checkpoints").mkdir()
+    half = (run / "config.json").read_text()[:200]
+    (run / "config.json").write_text(half)
+    with pytest.raises(InputError, match=r"config\.json: damaged \(.*\); put a copy of it back, "
+                       r"or train again with --overwrite, which deletes the run"):  # fmt: skip
+        open_run(run, make_config(), overwrite=False)
+    assert (run / "config.json").read_text() == half and (run / "checkpoints").is_dir()
+    open_run(run, make_config(), overwrite=True)
+    assert load_config(run) == make_config() and not (run / "checkpoints").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "flags.txt").mkdir(parents=True)
+    with (
+        pytest.raises(InputError, match=r"run: cannot be written \(Is a directory: .*/flags\.txt\); "
+                      "mend its permissions, or choose another --model_dir"),
+        run_folder.writing(run),
+    ):  # fmt: skip
+        storage.write_text(run / "flags.txt", "--seed=1")
 
 
 def test_a_config_of_a_newer_version_is_not_called_damaged(tmp_path: Path) -> None:

@@ -230,6 +230,28 @@ def test_an_index_that_was_left_half_written_does_not_count(
     assert checkpoint_steps(run) == [2, 4]
 
 
+@pytest.mark.parametrize("listed", ["lost", "damaged"])
+def test_the_newest_checkpoint_is_found_without_its_list(
+    listed: str, run: Path, small_records: Path, commands: Commands
+) -> None:
+    path = run / "checkpoints" / "checkpoint"
+    path.unlink() if listed == "lost" else path.write_bytes(b"\xff\x00 no list")
+    result = commands.run("train", *finished(small_records, run, steps=5), "--noreport")
+    assert result.code == 0, result.err
+    assert "going on from step 4" in result.err and checkpoint_steps(run) == [2, 4, 5]
+
+
+def test_a_flagfile_that_cannot_be_written(
+    run: Path, small_records: Path, commands: Commands
+) -> None:
+    (run / "flags.txt").unlink()
+    (run / "flags.txt").mkdir()
+    result = commands.run("train", *finished(small_records, run, steps=5))
+    assert result.code == 2, result.err
+    assert f"{run}: cannot be written (Is a directory: {run}/flags.txt)" in result.error
+    assert checkpoint_steps(run) == [2, 4]
+
+
 def test_a_run_folder_that_cannot_be_made(
     tmp_path: Path, small_records: Path, commands: Commands
 ) -> None:
