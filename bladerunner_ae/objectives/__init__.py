@@ -12,7 +12,7 @@ from bladerunner_ae.objectives.patch_gan import PatchGan
 from bladerunner_ae.objectives.vae import Vae
 from bladerunner_ae.objectives.vae_gan import VaeGan
 
-__all__ = ["REGISTRY", "Batch", "Objective", "Outcome", "make_objective"]
+__all__ = ["REGISTRY", "Batch", "Objective", "Outcome", "make_objective", "mastered"]
 
 REGISTRY: dict[str, type[Any]] = {
     kind.name: kind for kind in (Dream, Vae, VaeGan, PatchGan, Broad2016)
@@ -35,3 +35,11 @@ def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Obj
                 f"objective {name} has no weight --{weight}; it has {', '.join(sorted(known))}"
             )
     return kind(**(weights or {}))
+
+
+def mastered(name: str) -> float:
+    """Returns the "gan" term below which an objective's discriminator has nothing left to learn.
+
+    0 where its probabilities say that by themselves, as those of cross-entropies do.
+    """
+    return getattr(REGISTRY[name], "mastered", 0.0)
