@@ -73,6 +73,14 @@ def report_training(
         print(f"no {FILE_NAME}: {reason}", file=sys.stderr)
 
 
+def is_reported(run: Location, step: int) -> bool:
+    """Whether RUN/report.html is there and shows this step, not that of an earlier end."""
+    from bladerunner_ae.film_memory.page import step_of
+
+    page = run / FILE_NAME
+    return storage.is_file(page) and step_of(storage.read_text(page)) == str(step)
+
+
 def _write(dreamer: Any, records: Sequence[Location], output: Location, max_frames: int) -> None:
     from bladerunner_ae.film_memory.memory import gather
     from bladerunner_ae.film_memory.page import make_page

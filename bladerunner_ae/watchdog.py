@@ -11,7 +11,7 @@ goes on comes to the same verdicts at the same steps.
 | still player | weights the same as at the last sample | once |
 | collapse | unlike frames come back alike | two samples |
 | vanished latents | no latent differs between unlike frames; in collapse hardly one | two samples |
-| discriminator won | sure of the film and of all fakes, or of nothing to learn | a tenth of the run |
+| discriminator won | sure of film and fakes, or nothing left to learn | a tenth of the run |
 """
 
 import math

@@ -124,7 +124,9 @@ def test_held_out_frames_that_were_all_passed_over_are_missed(
     missed = "none of the 8 frames held out is among the 2 that were measured"
     assert f"{missed}; give a larger --max_frames" in result["notes"]
     options = EvaluationOptions(max_frames=12, vmaf=False, baselines=False)
-    assert not any("none of" in note for note in evaluate_film(model, small_records, options)["notes"])
+    assert not any(
+        "none of" in note for note in evaluate_film(model, small_records, options)["notes"]
+    )
 
 
 def test_a_film_the_model_has_not_seen(model: Path, tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ def test_a_port_that_another_process_has_is_named(shared: bool) -> None:
         other.listen()
         own = f"localhost:{other.getsockname()[1]}"
         config = tf_config({"worker": [own, SECOND]}, {"type": "worker", "index": 0})
-        with pytest.raises(UsageError, match=rf"^TF_CONFIG: worker 0 cannot listen at {own} \(Addr"):
+        with pytest.raises(
+            UsageError, match=rf"^TF_CONFIG: worker 0 cannot listen at {own} \(Addr"
+        ):
             strategies.join("multi_worker", config)
     check_port(cluster_of(config) or Cluster())  # now that it is free
 
