@@ -6,6 +6,7 @@ a worker that nobody will start.
 
 import json
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,18 +92,46 @@ def _cluster(jobs: Any, task: Any) -> Cluster:
         raise _malformed("has more than one chief")
     addresses = [address for job in _JOBS for address in jobs.get(job, [])]
     for address in addresses:
-        if not isinstance(address, str) or not re.fullmatch(r"[^/\s]+:\d{1,5}", address):
+        if not isinstance(address, str) or not _is_address(address):
             raise _malformed(f"has {json.dumps(address)} where HOST:PORT is needed")
     if len(set(addresses)) < len(addresses):
         raise _malformed("names one address twice")
-    if not isinstance(task, dict) or task.get("type") not in jobs:
+    if not isinstance(task, dict) or task.get("type") not in [*jobs]:  # a list has no hash
         raise _malformed(f'"task" has none of the types of "cluster" ({", ".join(jobs)})')
     index, own = task.get("index"), jobs[task["type"]]
-    if not isinstance(index, int) or not 0 <= index < len(own):
+    if type(index) is not int or not 0 <= index < len(own):  # true is an int too
         raise _malformed(
             f'"task" has index {json.dumps(index)}, which is not from 0 to {len(own) - 1}'
         )
     return Cluster(tuple(addresses), addresses.index(own[index]))
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is HOST:PORT."""
+    found = re.fullmatch(r"[^/\s]+:(\d{1,5})", text)
+    return found is not None and 0 < int(found[1]) < 1 << 16
+
+
+def check_port(cluster: Cluster) -> None:
+    """Checks that this worker can listen at its own port, of every address of the machine.
+
+    TensorFlow would share it with another worker that was given the same index, and wait for ever.
+
+    Raises:
+        UsageError: another process listens there, or the port is not for us.
+    """
+    own = cluster.addresses[cluster.index]
+    with socket.socket() as one:
+        # A port that was just left is free, as it is to TensorFlow.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("", int(own.rpartition(":")[2])))
+        except OSError as error:
+            raise UsageError(
+                f"{VARIABLE}: worker {cluster.index} cannot listen at {own} ({error.strerror}); "
+                "see that no other process of this machine has that port or index, or choose "
+                "another port on all workers"
+            ) from None
 
 
 def _malformed(what: str) -> UsageError:

@@ -22,7 +22,7 @@ from absl import flags
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.evaluation.table import describe
-from bladerunner_ae.parsing import parse_png
+from bladerunner_ae.parsing import parse_folder, parse_output, parse_png
 from tfrecords import storage
 from tfrecords.storage import Location, location
 
@@ -63,21 +63,21 @@ def main() -> None:
 
     values = flags.FLAGS
     contact_sheet = parse_png("contact_sheet", values.contact_sheet)
+    output = parse_output("output", values.output, "JSON", ".json")
     model, records = location(values.model), location(values.data)
     options = EvaluationOptions(
         batch_size=values.batch_size,
         max_frames=values.max_frames,
         vmaf=values.vmaf == "auto",
         baselines=values.baselines,
-        pictures=location(values.pictures) if values.pictures else None,
+        pictures=parse_folder("pictures", values.pictures),
     )
     result = evaluate_film(model, records, options)
     for line in describe(result):
         print(line)
     if contact_sheet is not None:
         write_contact_sheet(model, records, contact_sheet)
-    if values.output:
-        output = location(values.output)
+    if output is not None:
         storage.make_parent(output)
         write_json(output, result)
 

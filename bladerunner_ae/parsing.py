@@ -1,4 +1,4 @@
-"""Reads what people type after a flag: times, frame rates, black bars. All of it exactly."""
+"""Reads what people type after a flag: times, frame rates, black bars, names of outputs."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -58,26 +58,57 @@ def parse_local(name: str, text: str) -> Path:
     return Path(text)
 
 
+def parse_output(name: str, text: str | None, kind: str, *endings: str) -> Location | None:
+    """Reads the path of a file that is to be written, before anything takes its time.
+
+    Args:
+        name: of the flag, for the message.
+        text: the path, local or remote; none if empty or None.
+        kind: what it is written as, such as "PNG".
+        endings: of its name, one of which it must have, such as ".png": a slip of the keyboard
+            must not replace a film.
+
+    Raises:
+        UsageError: it is called otherwise, or is a folder.
+        InputError: it is plain that it cannot be written there.
+    """
+    if not text:
+        return None
+    if not text.lower().endswith(endings):
+        raise UsageError(
+            f"--{name}={text}: is written as {kind}; give a name that ends in {endings[0]}"
+        )
+    path = location(text)
+    if isinstance(path, Path):
+        if path.is_dir():
+            raise UsageError(f"--{name}={text}: is a folder; give the name of a file")
+        refuse_unwritable(path)
+    return path
+
+
 def parse_png(name: str, text: str | None) -> Location | None:
-    """Reads the path of a picture that is to be written.
+    """As `parse_output`, of a picture."""
+    return parse_output(name, text, "PNG", ".png")
+
+
+def parse_folder(name: str, text: str | None) -> Location | None:
+    """Reads the path of a folder that files are to be written to.
 
     Args:
         name: of the flag, for the message.
         text: the path, local or remote; none if empty or None.
 
     Raises:
-        UsageError: it is called otherwise than a PNG, which it would be.
-        InputError: it is plain that it cannot be written there.
+        UsageError: it is a file.
+        InputError: it is plain that nothing can be written there.
     """
     if not text:
         return None
-    if not text.lower().endswith(".png"):
-        raise UsageError(f"--{name}={text}: is written as PNG; give a name that ends in .png")
     path = location(text)
     if isinstance(path, Path):
-        if path.is_dir():
-            raise UsageError(f"--{name}={text}: is a folder; give the name of a file")
-        refuse_unwritable(path)
+        if path.is_file():
+            raise UsageError(f"--{name}={text}: is a file; give the name of a folder")
+        refuse_unwritable(path / "a file")
     return path
 
 

@@ -14,14 +14,13 @@ import bladerunner_ae.interruption  # noqa: F401  first: signals are one line fr
 # isort: split
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.film.unfinished import refuse_unwritable
+from bladerunner_ae.parsing import parse_output
 from tfrecords import storage
 from tfrecords.storage import Location, location
 
@@ -74,6 +73,14 @@ def report_training(
         print(f"no {FILE_NAME}: {reason}", file=sys.stderr)
 
 
+def is_reported(run: Location, step: int) -> bool:
+    """Whether RUN/report.html is there and shows this step, not that of an earlier end."""
+    from bladerunner_ae.film_memory.page import step_of
+
+    page = run / FILE_NAME
+    return storage.is_file(page) and step_of(storage.read_text(page)) == str(step)
+
+
 def _write(dreamer: Any, records: Sequence[Location], output: Location, max_frames: int) -> None:
     from bladerunner_ae.film_memory.memory import gather
     from bladerunner_ae.film_memory.page import make_page
@@ -83,21 +90,11 @@ def _write(dreamer: Any, records: Sequence[Location], output: Location, max_fram
     storage.write_text(output, page)
 
 
-def _parse_output(text: str) -> Location:
-    if not text.lower().endswith((".html", ".htm")):
-        raise UsageError(f"--output={text}: is written as HTML; give a name that ends in .html")
-    path = location(text)
-    if isinstance(path, Path):
-        if path.is_dir():
-            raise UsageError(f"--output={text}: is a folder; give the name of a file")
-        refuse_unwritable(path)
-    return path
-
-
 def main() -> None:
     """Reads the flags and writes the page."""
     values = flags.FLAGS
-    output = _parse_output(values.output)
+    output = parse_output("output", values.output, "HTML", ".html", ".htm")
+    assert output is not None, "the flag is required"
     records = [location(folder) for folder in values.data]
     if len(set(map(str, records))) < len(records):
         raise UsageError("--data: names a folder twice")

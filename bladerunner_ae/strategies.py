@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from bladerunner_ae import interruption
-from bladerunner_ae.cluster import cluster_of, needed_cluster
+from bladerunner_ae.cluster import check_port, cluster_of, needed_cluster
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.workers import Workers
 
@@ -62,13 +62,15 @@ def join(name: str, environment: Mapping[str, str]) -> Workers:
         environment: of the process.
 
     Raises:
-        UsageError: there is no such strategy, or TF_CONFIG is missing or malformed.
+        UsageError: there is no such strategy, or TF_CONFIG is missing or malformed, or another
+            process has this worker's port.
     """
     cluster = needed_cluster(environment) if name == "multi_worker" else None
     if name == "auto" and (found := cluster_of(environment)) and found.count > 1:
         cluster = found
     if cluster is None or cluster.count == 1:
         return Workers(choose_strategy("auto" if cluster else name))
+    check_port(cluster)
     others = [a for i, a in enumerate(cluster.addresses) if i != cluster.index]
     print(
         f"worker {cluster.index} of {cluster.count}, waiting for {', '.join(others)}",

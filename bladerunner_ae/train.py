@@ -39,7 +39,7 @@ from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.film_identity import film_identity
 from bladerunner_ae.given_flags import given_flags
-from bladerunner_ae.report import FILE_NAME, report_training
+from bladerunner_ae.report import is_reported, report_training
 from bladerunner_ae.train_flags import MODEL_FLAGS, TRAIN_FLAGS, WEIGHT_FLAGS, define_flags
 from tfrecords import storage
 from tfrecords.mixture import FilmPart, check_together
@@ -215,7 +215,7 @@ def _train(
     if not workers.chief:
         return []
     exported = exporting.export_trained(trainer, config, run, records)
-    new = start < config.train.steps or not storage.is_file(run / FILE_NAME)
+    new = start < config.train.steps or not is_reported(run, trainer.steps_done)
     if values.report and new:
         report_training(trainer.dreaming, config.to_json(), trainer.steps_done, records, run)
     return exported

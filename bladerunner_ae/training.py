@@ -187,6 +187,7 @@ def fit(
                 shuffle=False,
                 callbacks=[log],
             )
+            preemption.check()  # one that came after the last step: what follows takes its time
         except BaseException as error:
             if preemption.came and not isinstance(error, BladerunnerError | RecordsError):
                 _stop(log)

@@ -23,6 +23,7 @@ from bladerunner_ae.monitoring.profile import Profile
 from bladerunner_ae.monitoring.projector import write_projector
 from bladerunner_ae.monitoring.waiting import WaitingClock
 from bladerunner_ae.monitoring.weights import weights_now
+from bladerunner_ae.objectives import mastered
 from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.probes import Movement, Probes, to_png
 from bladerunner_ae.progress import Progress
@@ -85,7 +86,9 @@ class TrainingLog(keras.callbacks.Callback):
         self._profile = Profile(self._run, train.profiled())
         self._open.callback(self._profile.close)
         self._progress = opened(Progress("train", train.steps, "steps", done=self._start))
-        self._watchdog = Watchdog(train.steps, self.model.state.watchdog.numpy().copy())
+        self._watchdog = Watchdog(
+            train.steps, self.model.state.watchdog.numpy().copy(), mastered(self._config.objective)
+        )
         self._movement = Movement(networks.players())
         self._say(f"training from step {self._start} to {train.steps}")
         if monotony := self._probes.monotony():

@@ -114,6 +114,21 @@ def test_a_part_of_the_frames(model: Path, small_records: Path) -> None:
     assert result["baselines"] == {}
 
 
+def test_held_out_frames_that_were_all_passed_over_are_missed(
+    model: Path, small_records: Path
+) -> None:
+    """Frames 40 to 47 are held out, and of two frames in all the pair in the middle is chosen."""
+    options = EvaluationOptions(max_frames=2, vmaf=False, baselines=False)
+    result = evaluate_film(model, small_records, options)
+    assert result["groups"].keys() == {"seen"} and result["measured"] == 2
+    missed = "none of the 8 frames held out is among the 2 that were measured"
+    assert f"{missed}; give a larger --max_frames" in result["notes"]
+    options = EvaluationOptions(max_frames=12, vmaf=False, baselines=False)
+    assert not any(
+        "none of" in note for note in evaluate_film(model, small_records, options)["notes"]
+    )
+
+
 def test_a_film_the_model_has_not_seen(model: Path, tmp_path: Path) -> None:
     write_numbered_film(tmp_path / "film", 6, HEIGHT, WIDTH, film_id="fedcba9876543210")
     result = evaluate_film(model, tmp_path / "film", EvaluationOptions(vmaf=False))
@@ -228,6 +243,29 @@ def test_films_with_little_in_them(kind: str, tmp_path: Path, commands: Commands
         assert seen["sharpness"] is None and seen["psnr"] > 20
     else:
         assert seen["frames"] == 1 and seen["sharpness"] > 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "code", "said"),
+    [
+        ("output", "film.mp4", 1, "is written as JSON; give a name that ends in .json"),
+        ("output", "folder.json", 1, "is a folder; give the name of a file"),
+        ("output", "film.mp4/figures.json", 2, "film.mp4 is not a folder"),
+        ("pictures", "film.mp4", 1, "is a file; give the name of a folder"),
+        ("pictures", "film.mp4/pictures", 2, "film.mp4 is not a folder"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_before_anything_is_measured(
+    flag: str, name: str, code: int, said: str, tmp_path: Path, commands: Commands
+) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"a film")
+    (tmp_path / "folder.json").mkdir()
+    output = tmp_path / name
+    result = commands.run("evaluate", "--model=none", "--data=none", f"--{flag}={output}")
+    assert (result.code, result.out) == (code, "")
+    assert said in result.error and str(output.parent) in result.error
+    assert (tmp_path / "film.mp4").read_bytes() == b"a film"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "folder.json"]
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path, small_records: Path, commands: Commands) -> None:

@@ -197,3 +197,9 @@ def test_bits_from_the_films_own_distribution() -> None:
     assert [part.bits_to(whole) for part in parts] == pytest.approx([expected, expected])
     # Where all frames are the same and the posterior is the aggregate, nothing is said.
     assert parts[0].bits_to(parts[0]) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_nothing_has_no_sign() -> None:
+    """A bound that is 0 comes out a little below it; nobody should read -0 bits."""
+    assert str(summary.rounded("rate_bits", -1e-9)) == "0.0"
+    assert summary.rounded("rate_bits", -0.25) == -0.25

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from bladerunner_ae import strategies
 from bladerunner_ae.checkpoints import checkpoint_steps
-from bladerunner_ae.cluster import Cluster, cluster_of
+from bladerunner_ae.cluster import Cluster, check_port, cluster_of
 from bladerunner_ae.errors import OutputError, UsageError
 from bladerunner_ae.preemption import Preempted
 from bladerunner_ae.shared_preemption import SharedPreemption
@@ -68,6 +68,8 @@ def test_tf_config_without_a_cluster(text: str) -> None:
         ({"worker": ["first"]}, {"type": "worker", "index": 0}, 'has "first" where HOST:PORT'),
         ({"worker": [2222]}, {"type": "worker", "index": 0}, "has 2222 where HOST:PORT"),
         ({"worker": ["http://first:1"]}, {"type": "worker", "index": 0}, "where HOST:PORT"),
+        ({"worker": ["first:0"]}, {"type": "worker", "index": 0}, 'has "first:0" where HOST:PORT'),
+        ({"worker": ["first:65536"]}, {"type": "worker", "index": 0}, "where HOST:PORT"),
         ({"worker": [FIRST, FIRST]}, {"type": "worker", "index": 0}, "names one address twice"),
         ({"worker": [FIRST]}, None, '"task" has none of the types of "cluster" (worker)'),
         ({"worker": [FIRST]}, {"type": "chief", "index": 0}, '"task" has none of the types'),
@@ -75,6 +77,8 @@ def test_tf_config_without_a_cluster(text: str) -> None:
          "from 0 to 1"),
         ({"worker": [FIRST]}, {"type": "worker", "index": "0"}, 'index "0", which is not'),
         ({"worker": [FIRST]}, {"type": "worker"}, "index null"),
+        ({"worker": [FIRST, SECOND]}, {"type": "worker", "index": True}, "index true, which is"),
+        ({"worker": [FIRST]}, {"type": ["worker"], "index": 0}, '"task" has none of the types'),
     ],
 )  # fmt: skip
 def test_a_malformed_tf_config_is_one_line_with_an_example(
@@ -93,6 +97,23 @@ def test_a_tf_config_that_is_no_json() -> None:
         cluster_of({"TF_CONFIG": "{'cluster': {}}"})
     with pytest.raises(UsageError, match=r"^TF_CONFIG is no JSON object"):
         cluster_of({"TF_CONFIG": "[]"})
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_port_that_another_process_has_is_named(shared: bool) -> None:
+    """Also one of our own workers, started twice with one index: gRPC shares its ports."""
+    with socket.socket() as other:
+        if shared:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("", 0))
+        other.listen()
+        own = f"localhost:{other.getsockname()[1]}"
+        config = tf_config({"worker": [own, SECOND]}, {"type": "worker", "index": 0})
+        with pytest.raises(
+            UsageError, match=rf"^TF_CONFIG: worker 0 cannot listen at {own} \(Addr"
+        ):
+            strategies.join("multi_worker", config)
+    check_port(cluster_of(config) or Cluster())  # now that it is free
 
 
 def test_multi_worker_needs_a_cluster(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bladerunner_ae import training_log
 from bladerunner_ae.checkpoints import checkpoint_steps
 from bladerunner_ae.preemption import Preempted, Preemption
 from tests.commands import ROOT, Commands, start
@@ -163,6 +164,18 @@ def test_a_run_that_is_preempted_goes_on_to_the_same_weights(
     check_same_checkpoint(run / "checkpoints/step-160", unbroken / "checkpoints/step-160")
     logs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [log["step"] for log in logs if "loss/decoder" in log] == list(range(40, 161, 40))
+
+
+def test_a_signal_after_the_last_step_is_answered_before_the_export(
+    small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Export and report may take minutes, and nobody waits for them."""
+    monkeypatch.setattr(training_log, "write_projector", lambda *_: send(signal.SIGTERM))
+    with pytest.raises(Preempted):
+        train_here(tiny_flags(small_records, tmp_path / "run"))
+    assert f"stopped at step 4, checkpoint written; {GOES_ON}" in capsys.readouterr().err
+    assert checkpoint_steps(tmp_path / "run") == [2, 4]
 
 
 @pytest.mark.slow

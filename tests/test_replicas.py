@@ -15,7 +15,14 @@ from bladerunner_ae import training
 from bladerunner_ae.checkpoints import checkpoint_manager, restore
 from bladerunner_ae.run_folder import open_run
 from bladerunner_ae.trainer import Trainer
-from tests.tiny_training import film_images, take_steps, tiny_flags, tiny_run, tiny_trainer
+from tests.tiny_training import (
+    OBJECTIVES,
+    film_images,
+    take_steps,
+    tiny_flags,
+    tiny_run,
+    tiny_trainer,
+)
 from tests.training_checks import (
     check_nearly_same_checkpoint,
     check_same_checkpoint,
@@ -125,3 +132,27 @@ def test_a_checkpoint_of_some_devices_goes_on_with_others(
     train_on(devices, {**longer, "model_dir": kept})
     ends = (run / "checkpoints/step-6", kept / "checkpoints/step-6")
     check_nearly_same_checkpoint(*ends, before=run / "checkpoints/step-4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("objective", "devices", "others"), [*((name, 2, 1) for name in OBJECTIVES), ("vae_gan", 1, 2)]
+)
+def test_every_number_of_every_objective_arrives_on_other_devices(
+    objective: str, devices: int, others: int, small_records: Path, tmp_path: Path
+) -> None:
+    """Averages of the weights, the watchdog's memory and the halved weight too."""
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    flags = tiny_flags(small_records, run, objective, ema=0.9, clip_norm=1.0, steps=2)
+    trained = train_on(devices, flags)
+    trained.state.adversarial_scale.assign(0.25)
+    memory = np.arange(48).reshape(trained.state.watchdog.shape)
+    trained.state.watchdog.assign(memory)
+    checkpoint_manager(trained, run).save(checkpoint_number=2)
+    with strategy_of(others).scope():
+        trainer = training.build_trainer(tiny_run(flags))
+        assert restore(trainer, run) == 2
+    assert float(trainer.state.adversarial_scale.numpy()) == 0.25
+    np.testing.assert_array_equal(trainer.state.watchdog.numpy(), memory)
+    checkpoint_manager(trainer, copy).save(checkpoint_number=2)
+    check_same_checkpoint(copy / "checkpoints/step-2", run / "checkpoints/step-2")

@@ -254,3 +254,22 @@ def test_a_failure_after_training_costs_a_line_and_no_more(
     error = capsys.readouterr().err
     assert error.startswith("no report.html: ") and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_of_an_earlier_end_is_replaced(
+    trained_run: tuple[Path, Result], small_records: Path, tmp_path: Path, commands: Commands
+) -> None:
+    """As one is left when a run goes on and is stopped between its last step and its report."""
+    run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
+    page = run / "report.html"
+    html = page.read_text("utf-8")
+    assert (
+        report.is_reported(run, 4)
+        and not report.is_reported(run, 2)
+        and not report.is_reported(tmp_path, 4)
+    )
+    page.write_text(html.replace('name="step" content="4"', 'name="step" content="2"'))
+    assert report.is_reported(run, 2) and not report.is_reported(run, 4)
+    result = commands.run("train", f"--flagfile={run / 'flags.txt'}", f"--model_dir={run}")
+    assert result.code == 0 and "nothing to do" in result.err, result.err
+    assert report.is_reported(run, 4)

@@ -83,6 +83,19 @@ def test_ffmpeg_that_fails_is_said_in_one_line(
         measure(np.repeat(film, 50, axis=0), np.repeat(film, 50, axis=0), at_once=6)
 
 
+@pytest.mark.parametrize("log", ["", "Frame,motion\\n0,1\\n"])
+def test_an_ffmpeg_that_measures_nothing_is_said_in_one_line(
+    log: str, film: Pictures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "ffmpeg"
+    written = f"; printf '{log}' > vmaf.csv" if log else ""
+    program.write_text(f"#!/bin/sh\ncat > {os.devnull}{written}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    with pytest.raises(OutputError, match=r"VMAF \(it said nothing\).*--vmaf=off"):
+        measure(film, film, at_once=6)
+
+
 def test_an_ffmpeg_without_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\necho ' ... scale V->V'\n")

@@ -70,6 +70,21 @@ def test_a_discriminator_that_is_fooled_by_one_kind_has_not_won() -> None:
         assert looks(Watchdog(500, new_state()), logs, range(10, 510, 10)) == []
 
 
+def test_a_discriminator_of_hinge_loss_has_won_when_nothing_is_left_of_its_loss() -> None:
+    """Beyond its margin, 73 % and 27 %, nothing makes it any surer."""
+    logs = {**HEALTHY, "term/p_real": 0.9, "term/p_reconstruction": 0.25, "term/gan": 0.05}
+    del logs["term/p_prior"]
+    steps = range(10, 510, 10)
+    assert looks(Watchdog(500, new_state(), mastered=0.1), logs, steps) == [
+        (60, "discriminator_won")
+    ]
+    assert looks(Watchdog(500, new_state()), logs, steps) == []
+    waiting = {"term/p_real": 0.0, "term/p_reconstruction": 0.0, "term/gan": 0.0}
+    for healthy in ({"term/gan": 0.2}, waiting):
+        dog = Watchdog(500, new_state(), mastered=0.1)
+        assert looks(dog, {**logs, **healthy}, steps) == []
+
+
 def test_acting_begins_to_wait_anew_and_ends_somewhere() -> None:
     dog, scale, found = Watchdog(500, new_state()), 1.0, []
     for step in range(10, 1010, 10):

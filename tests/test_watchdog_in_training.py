@@ -179,6 +179,21 @@ def test_a_discriminator_that_wins_is_named_once(small_records: Path, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_discriminator_of_hinge_loss_that_wins_is_named(
+    small_records: Path, tmp_path: Path
+) -> None:
+    """It stops where it is sure enough, and that is less than 95 %."""
+    at_once = {"adversarial_start": 0.0, "adversarial_ramp": 0.0}
+    flags = {**WINNING, "objective": "dream", "discriminator_learning_rate": 3e-4,
+             "steps": 160}  # fmt: skip
+    fit(small_records, tmp_path / "run", **flags, **at_once)
+    assert set(said(tmp_path / "run")) == {"discriminator_won"}
+    lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").open())
+    last = [line for line in lines if "term/gan" in line][-1]
+    assert last["term/gan"] < 0.1 and last["term/p_reconstruction"] > 0.05
+
+
+@pytest.mark.slow
 def test_acting_lowers_the_weight_and_a_resumed_run_acts_at_the_same_steps(
     small_records: Path, tmp_path: Path
 ) -> None:

@@ -109,7 +109,7 @@ class _Evaluation:
             systems=self._systems(images),
             labels=self._labels,
             pieces=pieces,
-            chosen=choose_frames(card.frames, options.max_frames),
+            chosen=self._chosen(),
             latents=self._latents,
             vmaf=self._measures_vmaf(),
             batch_size=options.batch_size,
@@ -129,6 +129,17 @@ class _Evaluation:
             "prior": self._prior(fitted, images),
             "notes": self._notes,
         }
+
+    def _chosen(self) -> NDArray[np.bool_]:
+        """bool [frames], which to measure."""
+        chosen = choose_frames(self._card.frames, self._options.max_frames)
+        held_out = self._labels == HELD_OUT
+        if held_out.any() and not (held_out & chosen).any():
+            self._notes.append(
+                f"none of the {held_out.sum()} frames held out is among the {chosen.sum()} that "
+                "were measured; give a larger --max_frames"
+            )
+        return chosen
 
     def _training_images(self) -> tuple[list[int], NDArray[np.uint8] | None]:
         """(numbers, pictures) of the training frames that things are fitted to."""

@@ -135,4 +135,4 @@ def rounded(name: str, value: float | None) -> float | None:
     """A figure with as many decimals as mean something; None if it is not finite."""
     if value is None or not math.isfinite(value):
         return None
-    return round(value, _DECIMALS.get(name, 4))
+    return round(value, _DECIMALS.get(name, 4)) + 0.0  # which makes 0 of -0

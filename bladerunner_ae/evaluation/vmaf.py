@@ -93,9 +93,12 @@ class VmafMeter:
             raise self._failure()
         if not self._frames:
             return np.empty(0, np.float32)
-        lines = (Path(self._folder.name) / _LOG).read_text("utf-8").splitlines()
-        column = lines[0].split(",").index(_COLUMN)
-        values = np.array([line.split(",")[column] for line in lines[1:]], np.float32)
+        try:
+            lines = (Path(self._folder.name) / _LOG).read_text("utf-8").splitlines()
+            column = lines[0].split(",").index(_COLUMN)
+            values = np.array([line.split(",")[column] for line in lines[1:]], np.float32)
+        except (OSError, ValueError, IndexError) as error:
+            raise self._failure() from error
         if len(values) != self._frames:
             raise OutputError(
                 f"libvmaf measured {len(values)} frames of {self._frames}; leave VMAF out with "

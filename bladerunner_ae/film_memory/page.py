@@ -1,6 +1,7 @@
 """The page: one HTML file that holds its style, its script and its pictures."""
 
 import json
+import re
 from html import escape
 from importlib.resources import files
 from pathlib import PurePath
@@ -34,6 +35,7 @@ def make_page(memory: Memory) -> str:
     entries = [strip_entries(memory, place) for place in range(len(memory.films))]
     title = _title(memory)
     return Template(_file("page.html")).substitute(
+        step=memory.dreamer.card.get("step", ""),
         title=escape(title),
         heading=escape(title),
         watched=escape(_watched(memory)),
@@ -51,6 +53,12 @@ def make_page(memory: Memory) -> str:
         data=_embedded(entries),
         script=_file("page.js"),
     )
+
+
+def step_of(page: str) -> str:
+    """Returns at which step of its training a page shows a network; "" if it does not say."""
+    found = re.search(r'<meta name="step" content="(\d+)">', page)
+    return found[1] if found else ""
 
 
 def _file(name: str) -> str:

@@ -12,7 +12,7 @@ from bladerunner_ae.objectives.patch_gan import PatchGan
 from bladerunner_ae.objectives.vae import Vae
 from bladerunner_ae.objectives.vae_gan import VaeGan
 
-__all__ = ["REGISTRY", "Batch", "Objective", "Outcome", "make_objective"]
+__all__ = ["REGISTRY", "Batch", "Objective", "Outcome", "make_objective", "mastered"]
 
 REGISTRY: dict[str, type[Any]] = {
     kind.name: kind for kind in (Dream, Vae, VaeGan, PatchGan, Broad2016)
@@ -42,3 +42,11 @@ def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Obj
 
 def _weights(kind: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(kind)}
+
+
+def mastered(name: str) -> float:
+    """Returns the "gan" term below which an objective's discriminator has nothing left to learn.
+
+    0 where its probabilities say that by themselves, as those of cross-entropies do.
+    """
+    return getattr(REGISTRY[name], "mastered", 0.0)

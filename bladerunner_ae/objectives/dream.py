@@ -47,6 +47,9 @@ class Dream:
     name: ClassVar[str] = "dream"
     players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
     head: ClassVar[str] = "patch"
+    # Of the hinge loss, which is 2 for one who knows nothing. It falls to nothing, and with it the
+    # discriminator's gradient, at logits of 1 and -1: as probabilities no more than 73 % and 27 %.
+    mastered: ClassVar[float] = 0.1
 
     kl_weight: float = 1e-5
     kl_warmup: float = 0.0
