@@ -112,7 +112,7 @@ def measure_torch(values: Any) -> Json:
 def _against_torch(values: Any, preset: str) -> Json:
     batch = values.base_batch if preset == "base" else BATCHES[preset]
     found: Json = {"batch": batch, "objective": OBJECTIVES[preset], "variants": {}}
-    with tempfile.TemporaryDirectory() as folder, ours(values, preset) as worker:
+    with tempfile.TemporaryDirectory() as folder, ours(values, preset, augment=0.0) as worker:
         given = str(Path(folder) / "given.npz")
         worker.ask({"parity": given})
         found["precision"] = worker.about["precision"]

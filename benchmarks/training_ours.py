@@ -71,6 +71,7 @@ class Ours:
         objective = make_objective(asked["objective"], asked.get("weights"))
         height, width = asked.get("raster") or (card.height, card.width)
         train = {**preset.train, "steps": _EVER, "batch_size": asked["batch"]}
+        train["augment"] = asked.get("augment", train.get("augment", 0.0))
         film = {"name": "film", "film_id": card.film_id, "frames": card.frames, "weight": 1.0}
         precision = strategies.choose_precision(asked["precision"])
         self.config = RunConfig(

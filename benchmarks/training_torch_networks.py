@@ -58,9 +58,9 @@ def listed(shape: Shape | int) -> Shape:
 class Residual(nn.Module):
     """x + convolution(activation(convolution(x)))."""
 
-    def __init__(self, model: Json, channels: int, number: int) -> None:
+    def __init__(self, model: Json, channels: int, number: int, kind: str = "residual") -> None:
         super().__init__()
-        self.names = (f"residual_{number}_in", f"residual_{number}_out")
+        self.names = (f"{kind}_{number}_in", f"{kind}_{number}_out")
         for name in self.names:
             self.add_module(name, nn.Conv2d(channels, channels, 3, padding=1))
         self.act = activation(model)
@@ -131,12 +131,19 @@ class Decoder(nn.Module):
         self.body.add_module("map_activation", activation(model))
         for i in range(model["residual_blocks"]):
             self.body.add_module(f"block_{i}", Residual(model, last, i))
+        self.see, self.tail = None, nn.Sequential()
+        part = self.body
         for i in range(len(filters) - 1, 0, -1):
             outputs = filters[i - 1]
-            self.body.add_module(f"deconv_{i}", doubling(model, filters[i], outputs))
-            self.body.add_module(f"deconv_{i}_norm", normalisation(model, outputs))
-            self.body.add_module(f"deconv_{i}_activation", activation(model))
-        self.body.add_module("deconv_0", doubling(model, filters[0], 3))
+            part.add_module(f"deconv_{i}", doubling(model, filters[i], outputs))
+            part.add_module(f"deconv_{i}_norm", normalisation(model, outputs))
+            part.add_module(f"deconv_{i}_activation", activation(model))
+            if i == 2 and model["refinement_blocks"]:
+                self.see, part = nn.Conv2d(3, outputs, 8, stride=4, padding=2), self.tail
+                for j in range(model["refinement_blocks"]):
+                    part.add_module(f"refine_{j}", Residual(model, outputs, j, "refine"))
+                part.add_module("refined", activation(model))
+        part.add_module("deconv_0", doubling(model, filters[0], 3))
         self.linear_picture, self.pool = None, model["linear_pool"]
         if model["linear_path"]:
             self.linear_picture = FlatLinear(latent, linear_size(model))
@@ -145,14 +152,16 @@ class Decoder(nn.Module):
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         """See the class."""
         x = self.unflat(latent).unflatten(1, self.unflat.map_out)
-        x = self.body(x.contiguous(memory_format=torch.channels_last)).float()
+        x = self.body(x.contiguous(memory_format=torch.channels_last))
         if self.linear_picture is None:
-            return torch.tanh(x)
+            return torch.tanh(self.tail(x).float())
         with torch.autocast("cpu", enabled=False):
-            small = self.linear_picture(latent).unflatten(1, self.linear_picture.map_out)
-            if self.pool == 1:
-                return x + small
-            return x + functional.interpolate(small, scale_factor=self.pool, mode="bilinear")
+            linear = self.linear_picture(latent).unflatten(1, self.linear_picture.map_out)
+            if self.pool > 1:
+                linear = functional.interpolate(linear, scale_factor=self.pool, mode="bilinear")
+        if self.see is not None:
+            x = x + self.see(linear.contiguous(memory_format=torch.channels_last))
+        return self.tail(x).float() + linear
 
 
 class Discriminator(nn.Module):

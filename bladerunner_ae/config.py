@@ -45,6 +45,8 @@ class ModelConfig:
             components, fitted before training and kept (`linear_path.py`).
         linear_pool: pixels, in each direction, that the linear path takes as one. 1 keeps all that
             the components can; each doubling has a quarter of the weights.
+        refinement_blocks: residual blocks in the decoder that also see the linear path's picture,
+            at a quarter of its height and width; 0: the convolutions add to it unseen.
         initial_log_var: bias that the log-variance head starts from.
         discriminator_filters: channels of the discriminator's strided convolutions.
         resize: how the decoder doubles a map: "transposed" convolution, or "upsample": the nearest
@@ -73,6 +75,7 @@ class ModelConfig:
     latent: str = "vector"
     latent_channels: int = 0
     linear_pool: int = 2
+    refinement_blocks: int = 0
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -88,6 +91,7 @@ class ModelConfig:
                 f"linear_pool must be a power of 2 up to {2 ** len(self.filters)}, not "
                 f"{self.linear_pool}"
             )
+        self._settle_refinement()
         if not math.isfinite(self.initial_log_var):
             raise UsageError(f"initial_log_var must be finite, not {self.initial_log_var:g}")
         if self.latent == "spatial":
@@ -101,6 +105,19 @@ class ModelConfig:
         if self.latent_size < 1:
             raise UsageError(f"latent_size must be at least 1, not {self.latent_size}")
 
+    def _settle_refinement(self) -> None:
+        if self.refinement_blocks < 0:
+            raise UsageError(
+                f"--refinement_blocks must be 0 or above, not {self.refinement_blocks}"
+            )
+        if not self.linear_path:  # then there is nothing to see
+            object.__setattr__(self, "refinement_blocks", 0)
+        if self.refinement_blocks and 2 ** (len(self.filters) - 1) < self.refined_at:
+            raise UsageError(
+                f"--refinement_blocks={self.refinement_blocks} needs at least 3 filters, not "
+                f"{len(self.filters)}"
+            )
+
     def _settle_grid(self) -> None:
         if self.latent_channels < 0:
             raise UsageError(f"--latent_channels must be at least 1, not {self.latent_channels}")
@@ -113,6 +130,11 @@ class ModelConfig:
                 f"latent_size {size}, not {self.latent_size}; leave latent_size out"
             )
         object.__setattr__(self, "latent_size", size)
+
+    @property
+    def refined_at(self) -> int:
+        """The map that sees the linear path's picture has this part of its height and width."""
+        return 4
 
     @property
     def smallest(self) -> tuple[int, int]:
@@ -143,6 +165,8 @@ class TrainConfig:
         seed: of weights, data order and noise.
         clip_norm: longest gradient of a player, measured over all of its variables after the
             replicas' sum; longer ones are shortened to it. 0: never.
+        augment: part of the frames that are shown as a moving camera might have
+            (`augmentation.py`), chosen anew in every step; 0: none.
         ema: decay of the averages of encoder's and decoder's weights that samples, evaluation and
             export use (`averages.py`); 0: none are kept.
         steps_per_execution: steps between two looks of Python at the run; the weights are the same.
@@ -167,6 +191,7 @@ class TrainConfig:
     seed: int = 0
     discriminator_learning_rate: float | None = None
     clip_norm: float = 0.0
+    augment: float = 0.0
     ema: float = 0.0
     steps_per_execution: int = 1
     jit: str = "auto"
@@ -196,6 +221,8 @@ class TrainConfig:
             raise UsageError(
                 f"--clip_norm must be 0 (never) or above and finite, not {self.clip_norm:g}"
             )
+        if not 0.0 <= self.augment <= 1.0:
+            raise UsageError(f"--augment must be from 0 (none) to 1, not {self.augment:g}")
         if not 0.0 <= self.ema < 1.0:
             raise UsageError(f"--ema must be 0 (none) to below 1, not {self.ema:g}")
         for name in ("beta_1", "beta_2"):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bladerunner_ae import pixels
 from bladerunner_ae.config import ModelConfig
-from bladerunner_ae.networks import Networks, linear_block
+from bladerunner_ae.linear_layers import linear_block
+from bladerunner_ae.networks import Networks
 
 _SMALLEST_STD = 1e-2
 _ROWS = 4096

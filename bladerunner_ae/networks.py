@@ -16,6 +16,7 @@ import keras
 from keras import layers
 
 from bladerunner_ae.config import ModelConfig
+from bladerunner_ae.linear_layers import linear_code, linear_picture
 
 LOG_VAR_RANGE = (-12.0, 6.0)
 _GROUPS = 8
@@ -67,7 +68,7 @@ def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
         x = _convolution(config, policy, f"conv_{i}", filters)(x)
         # The first layer sees raw colours, whose scale means something: no normalisation there.
         x = _normalized_activation(config, policy, f"conv_{i}", normalize=i > 0)(x)
-    x = _residual_blocks(config, policy, x)
+    x = _residual_blocks(config, policy, x, config.residual_blocks)
     if config.latent == "vector":
         if config.bottleneck_channels:
             x = layers.Conv2D(config.bottleneck_channels, 1, dtype=policy, name="narrow")(x)
@@ -75,7 +76,7 @@ def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
     mean = _head(config, policy, "mean", x)
     mean = layers.Activation("linear", dtype="float32", name="mean_float")(mean)
     if config.linear_path:
-        mean = layers.Add(dtype="float32", name="mean_sum")([mean, _linear_code(config, image)])
+        mean = layers.Add(dtype="float32", name="mean_sum")([mean, linear_code(config, image)])
     log_var = _head(
         config,
         policy,
@@ -93,19 +94,26 @@ def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
 
     With a linear path the output is unbounded and clipped where it becomes a picture; a tanh
     would bend the linear part. Without one it ends in the original's tanh.
+
+    With `refinement_blocks` the map of a quarter of the picture's height and width also sees what
+    the linear path draws, so that the convolutions learn what to mend in it and not only what
+    to add for a latent: that holds for frames that were never seen, too.
     """
     latent = keras.Input((config.latent_size,), name="latent")
+    linear = linear_picture(config, latent) if config.linear_path else None
     x = _map(config, policy, latent)
     x = _normalized_activation(config, policy, "map", normalize=True)(x)
-    x = _residual_blocks(config, policy, x)
+    x = _residual_blocks(config, policy, x, config.residual_blocks)
     # Each doubling leads to the width of the encoder's map of that size.
     for i, filters in reversed(list(enumerate(config.filters[:-1]))):
         x = _doubled(config, policy, f"deconv_{i + 1}", filters, x)
         x = _normalized_activation(config, policy, f"deconv_{i + 1}", normalize=True)(x)
+        if config.refinement_blocks and 2 ** (i + 1) == config.refined_at:
+            x = _refined(config, policy, x, linear)
     x = _doubled(config, policy, "deconv_0", 3, x)
     x = layers.Activation("linear", dtype="float32", name="colours")(x)
     if config.linear_path:
-        x = layers.Add(dtype="float32", name="sum")([x, _linear_picture(config, latent)])
+        x = layers.Add(dtype="float32", name="sum")([x, linear])
     else:
         x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
     return keras.Model(latent, x, name="decoder")
@@ -210,64 +218,32 @@ def _normalized_activation(
     return apply
 
 
-def _residual_blocks(config: ModelConfig, policy: keras.DTypePolicy, x: Any) -> Any:
-    for i in range(config.residual_blocks):
+def _residual_blocks(
+    config: ModelConfig, policy: keras.DTypePolicy, x: Any, count: int, name: str = "residual"
+) -> Any:
+    for i in range(count):
         y = layers.Conv2D(
             x.shape[-1], 3, padding="same", activation=config.activation, dtype=policy,
-            name=f"residual_{i}_in",
+            name=f"{name}_{i}_in",
         )(x)  # fmt: skip
-        y = layers.Conv2D(x.shape[-1], 3, padding="same", dtype=policy, name=f"residual_{i}_out")(y)
-        x = layers.Add(dtype=policy, name=f"residual_{i}_sum")([x, y])
+        y = layers.Conv2D(x.shape[-1], 3, padding="same", dtype=policy, name=f"{name}_{i}_out")(y)
+        x = layers.Add(dtype=policy, name=f"{name}_{i}_sum")([x, y])
     return x
 
 
-def _linear_code(config: ModelConfig, image: Any) -> Any:
-    """A linear map of the picture to the latent: half of a linear autoencoder.
-
-    Of a spatial latent each place gets its own block of the picture and no other.
-
-    Not trained by gradients: `linear_path.py` fits it in closed form. Adam's steps, as large for a
-    weight of 0.0003 as for one of 0.1, would undo the fit in a few steps.
-    """
-    frozen = {"dtype": "float32", "trainable": False, "name": "linear_code"}
-    x = image
-    if config.linear_pool > 1:
-        x = layers.AveragePooling2D(config.linear_pool, dtype="float32", name="linear_pool")(x)
-    if config.latent == "spatial":
-        block = linear_block(config)
-        x = layers.Conv2D(config.latent_channels, block, strides=block, **frozen)(x)
-        return layers.Flatten(dtype="float32", name="linear_flat")(x)
-    x = layers.Flatten(dtype="float32", name="linear_flat")(x)
-    return layers.Dense(config.latent_size, **frozen)(x)
-
-
-def _linear_picture(config: ModelConfig, latent: Any) -> Any:
-    """The other half: a linear map of the latent to a picture, which is enlarged smoothly."""
-    height, width = linear_size(config)
-    frozen = {"dtype": "float32", "trainable": False, "name": "linear_picture"}
-    if config.latent == "spatial":
-        grid, block = (*config.smallest, config.latent_channels), linear_block(config)
-        x = layers.Reshape(grid, dtype="float32", name="linear_grid")(latent)
-        x = layers.Dense(block * block * 3, **frozen)(x)
-        x = _Tile(block, dtype="float32", name="linear_map")(x)
-    else:
-        x = layers.Dense(height * width * 3, **frozen)(latent)
-        x = layers.Reshape((height, width, 3), dtype="float32", name="linear_map")(x)
-    if config.linear_pool == 1:
-        return x
-    return layers.UpSampling2D(
-        config.linear_pool, interpolation="bilinear", dtype="float32", name="linear_up"
-    )(x)
-
-
-def linear_block(config: ModelConfig) -> int:
-    """Side of the block of the linear path's picture that a place of a spatial latent sees."""
-    return 2 ** len(config.filters) // config.linear_pool
-
-
-def linear_size(config: ModelConfig) -> tuple[int, int]:
-    """(height, width) at which the linear path works."""
-    return config.height // config.linear_pool, config.width // config.linear_pool
+def _refined(config: ModelConfig, policy: keras.DTypePolicy, x: Any, picture: Any) -> Any:
+    """Residual blocks over a map that sees the linear path's picture."""
+    seen = layers.Conv2D(
+        x.shape[-1],
+        2 * config.refined_at,
+        strides=config.refined_at,
+        padding="same",
+        dtype=policy,
+        name="see",
+    )(picture)
+    x = layers.Add(dtype=policy, name="seen")([x, seen])
+    x = _residual_blocks(config, policy, x, config.refinement_blocks, "refine")
+    return layers.Activation(config.activation, dtype=policy, name="refined")(x)
 
 
 @keras.saving.register_keras_serializable("bladerunner_ae")
@@ -280,18 +256,3 @@ class _Clip(layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         return keras.ops.clip(keras.ops.cast(inputs, "float32"), self.low, self.high)
-
-
-@keras.saving.register_keras_serializable("bladerunner_ae")
-class _Tile(layers.Layer):
-    """Lays vectors `[B, h, w, side * side * 3]` out as blocks of a picture."""
-
-    def __init__(self, side: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.side = side
-
-    def call(self, inputs: Any) -> Any:
-        _, height, width, _ = inputs.shape
-        x = keras.ops.reshape(inputs, (-1, height, width, self.side, self.side, 3))
-        x = keras.ops.transpose(x, (0, 1, 3, 2, 4, 5))
-        return keras.ops.reshape(x, (-1, height * self.side, width * self.side, 3))

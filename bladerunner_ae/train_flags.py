@@ -6,10 +6,12 @@ from bladerunner_ae import presets
 from tfrecords.mixture import BALANCES
 
 TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
-                "clip_norm", "ema", "steps_per_execution", "jit", "watchdog", "checkpoint_every",
-                "sample_every", "log_every", "evaluate_every", "profile_steps")  # fmt: skip
+                "clip_norm", "augment", "ema", "steps_per_execution", "jit", "watchdog",
+                "checkpoint_every", "sample_every", "log_every", "evaluate_every",
+                "profile_steps")  # fmt: skip
 _OBJECTIVES = "dream, vae, vae_gan, patch_gan, broad2016"
-MODEL_FLAGS = ("resize", "latent", "latent_size", "latent_channels", "linear_path")
+MODEL_FLAGS = ("resize", "latent", "latent_size", "latent_channels", "linear_path",
+               "refinement_blocks")  # fmt: skip
 WEIGHT_FLAGS = {
     "kl_weight": "Weight of the KL divergence averaged over latent numbers.",
     "noise": "Posterior sample's standard deviation, in units of the posterior's own.",
@@ -55,6 +57,8 @@ def define_flags() -> None:
     whole("latent_channels", None, "Numbers in each place of --latent=spatial. Default: 4.")
     flags.DEFINE_bool("linear_path", None, "Put a linear autoencoder, the film's principal "
                       "components, beside the convolutions.")  # fmt: skip
+    whole("refinement_blocks", None, "Residual blocks that see what the linear path draws and mend "
+          "it; 0: the convolutions only add to it.")  # fmt: skip
     number("holdout", 0.0, "Fraction of the film to keep from training, in whole shots.")
     number("holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots.")
     text("strategy", "auto", "none (one device), mirrored (all GPUs of this machine), multi_worker "
@@ -66,6 +70,8 @@ def define_flags() -> None:
     number("learning_rate", None, "Peak learning rate.")
     number("discriminator_learning_rate", None, "The discriminator's own peak learning rate.")
     number("clip_norm", None, "Longest gradient of a player; longer ones are shortened. 0: never.")
+    number("augment", None, "Part of the frames shown as a moving camera might have: nearer, to "
+           "one side, mirrored. It helps with frames that are never seen.")  # fmt: skip
     number("ema", None, "Decay of averages of the weights, such as 0.999, that samples, evaluation "
            "and export use. 0: none.")  # fmt: skip
     whole("steps_per_execution", None, "Steps taken in one go, without Python between them; on one "

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from bladerunner_ae import pixels, watchdog
+from bladerunner_ae import augmentation, pixels, watchdog
 from bladerunner_ae.averages import WeightAverages
 from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.networks import Networks
@@ -132,8 +132,18 @@ class Trainer(keras.Model):
             [size * replicas, 2, latent], seed=tf.stack([self._config.seed, step])
         )
         share = noise[replica * size : (replica + 1) * size]
+        pictures = pixels.to_float(images)
+        if self._config.augment:
+            uniform = tf.random.stateless_uniform(
+                [size * replicas, augmentation.RANDOM_NUMBERS],
+                seed=tf.random.experimental.stateless_fold_in(
+                    tf.stack([self._config.seed, step]), 1
+                ),
+            )
+            own = uniform[replica * size : (replica + 1) * size]
+            pictures = augmentation.moved(pictures, own, self._config.augment)
         return Batch(
-            pixels.to_float(images),
+            pictures,
             epsilon=share[:, 0],
             prior=share[:, 1],
             step=step,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bladerunner_ae import pixels
 from bladerunner_ae.errors import UsageError
+from bladerunner_ae.linear_layers import linear_size
 from bladerunner_ae.linear_path import initialise_linear_path, principal_components
-from bladerunner_ae.networks import linear_size
 from tests.tiny_training import film_images, tiny_model, tiny_networks
 
 
