@@ -2,7 +2,8 @@
 
 Every run is one `bladerunner_ae.train` and one `bladerunner_ae.evaluate`, as anyone would start
 them; its folder keeps what they wrote. A run that is there already is not repeated, so the command
-may be killed and started again, and --table writes the tables from the folders alone.
+may be killed and started again, and --table writes the tables from the folders alone. Two of
+them may work on one folder at once, on different variants.
 
 Time is processor time of the training process, which does not ask who else uses the machine.
 
@@ -10,7 +11,8 @@ Examples:
   python benchmarks/ablation.py --data=DATA/my_film --seeds=3
   python benchmarks/ablation.py --data=DATA/my_film --variants=dream,vae_gan --seeds=5
   python benchmarks/ablation.py --data=DATA/my_film --nolinear_path --seeds=3
-  python benchmarks/ablation.py --table --output=docs/measured/ablation.md
+  python benchmarks/ablation.py --data=DATA/camera --runs=build/camera --steps=300 --max_frames=1500
+  python benchmarks/ablation.py --table --film="the demo film" --output=docs/measured/ablation.md
 """
 
 import argparse
@@ -36,6 +38,11 @@ _HOLDOUT = ("--holdout=0.1", "--holdout_seconds=2")
 # get as many as take the same processor time, from the rates of single runs.
 VARIANTS: dict[str, tuple[tuple[str, ...], str]] = {
     "dream": (("--objective=dream",), "the default"),
+    "no_refinement": (
+        ("--objective=dream", "--refinement_blocks=0"),
+        "whose convolutions do not see the linear picture",
+    ),
+    "no_augmentation": (("--objective=dream", "--augment=0"), "without frames that are moved"),
     "no_bands": (("--objective=dream", "--band_weight=0"), "without the error in octaves"),
     "no_detail": (("--objective=dream", "--detail_weight=0"), "without the strength of detail"),
     "no_adversary": (("--objective=dream", "--adversarial_weight=0"), "without the adversary"),
@@ -67,6 +74,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--variants", default=",".join(VARIANTS), help="which, in this order")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--steps", type=int, default=STEPS, help="of every run")
+    parser.add_argument("--max_frames", type=int, default=0,
+                        help="that are measured, evenly spread; 0: all")  # fmt: skip
+    parser.add_argument("--film", default="", help="what the table says the film is")
     parser.add_argument("--nolinear_path", action="store_true", help="convolutions alone")
     parser.add_argument("--table", action="store_true", help="write the tables, train nothing")
     parser.add_argument("--output", type=Path, help="file for the tables")
@@ -92,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         json.loads(path.read_text("utf-8")) for path in sorted(options.runs.glob("*/run.json"))
     ]
     described = {name: text for name, (_, text) in VARIANTS.items()}
-    text = tables(results, described)
+    text = tables(results, described, options.film)
     print(text)
     if options.output:
         options.output.write_text(text + "\n", "utf-8")
@@ -108,13 +118,12 @@ def run_once(options: argparse.Namespace, name: str, seed: int) -> None:
     flags = (*VARIANTS[name][0], *(["--nolinear_path"] if options.nolinear_path else []))
     started = time.monotonic()
     spent = call("train", f"--data={options.data}", f"--model_dir={run}", "--preset=preview",
-                 f"--steps={options.steps}", f"--seed={seed}", *_HOLDOUT, *flags)  # fmt: skip
-    call(
-        "evaluate",
-        f"--data={options.data}",
-        f"--model={run}",
-        f"--output={run / 'evaluation.json'}",
-    )
+                 f"--steps={options.steps}", f"--seed={seed}", "--noreport",
+                 *_HOLDOUT, *flags)  # fmt: skip
+    # The same for all: the first run that is evaluated measures them.
+    baselines = "--nobaselines" if any(options.runs.glob("*/run.json")) else "--baselines"
+    call("evaluate", f"--data={options.data}", f"--model={run}", baselines,
+         f"--max_frames={options.max_frames}", f"--output={run / 'evaluation.json'}")  # fmt: skip
     result = {
         "variant": name,
         "seed": seed,

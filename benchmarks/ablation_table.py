@@ -15,7 +15,7 @@ _COLUMNS = (
 Result = Mapping[str, Any]
 
 
-def tables(results: Sequence[Result], described: Mapping[str, str]) -> str:
+def tables(results: Sequence[Result], described: Mapping[str, str], film: str = "") -> str:
     """Returns a page: one row for each variant and the rows of the baselines, twice.
 
     Networks with a linear path begin as good as principal components and those without at nothing,
@@ -24,12 +24,13 @@ def tables(results: Sequence[Result], described: Mapping[str, str]) -> str:
     Args:
         results: contents of run.json files.
         described: variant -> what it is, in the order of the rows.
+        film: what they were trained on.
     """
     if not results:
         return "No runs yet."
     steps = sorted({result["steps"] for result in results})
     lines = [
-        "# What each ingredient is worth",
+        f"# What each ingredient is worth{f': {film}' * bool(film)}",
         "",
         "Written by `benchmarks/ablation.py` from the run folders. Medians over seeds; in brackets "
         "the spread, largest minus smallest. Frames held out are every tenth run of two seconds. "
@@ -52,7 +53,8 @@ def _table(results: Sequence[Result], described: Mapping[str, str]) -> list[str]
         own = [result for result in results if result["variant"] == name]
         if own:
             lines.append(_row(f"**{name}**: {described[name]}", own))
-    for name, groups in (results[0].get("baselines") or {}).items():
+    baselines = next((found for r in results if (found := r.get("baselines"))), {})
+    for name, groups in baselines.items():
         lines.append(_baseline(name, groups))
     return lines
 

@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 from bladerunner_ae.errors import InputError, UsageError
 
 Config = TypeVar("Config")
+REFINED_AT = 4
+"""The decoder's map that sees the linear path's picture has this part of its height and width."""
+
 _LATENT_SIZE, _LATENT_CHANNELS = 200, 4
 _CHOICES = {
     "resize": ("transposed", "upsample"),
@@ -112,10 +115,9 @@ class ModelConfig:
             )
         if not self.linear_path:  # then there is nothing to see
             object.__setattr__(self, "refinement_blocks", 0)
-        if self.refinement_blocks and 2 ** (len(self.filters) - 1) < self.refined_at:
+        if self.refinement_blocks and 2 ** len(self.filters) < REFINED_AT:
             raise UsageError(
-                f"--refinement_blocks={self.refinement_blocks} needs at least 3 filters, not "
-                f"{len(self.filters)}"
+                f"--refinement_blocks={self.refinement_blocks} needs at least two halvings"
             )
 
     def _settle_grid(self) -> None:
@@ -130,11 +132,6 @@ class ModelConfig:
                 f"latent_size {size}, not {self.latent_size}; leave latent_size out"
             )
         object.__setattr__(self, "latent_size", size)
-
-    @property
-    def refined_at(self) -> int:
-        """The map that sees the linear path's picture has this part of its height and width."""
-        return 4
 
     @property
     def smallest(self) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from bladerunner_ae.config import ModelConfig
+from bladerunner_ae.config import REFINED_AT, ModelConfig
 from bladerunner_ae.linear_layers import linear_code, linear_picture
 
 LOG_VAR_RANGE = (-12.0, 6.0)
@@ -104,12 +104,12 @@ def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
     x = _map(config, policy, latent)
     x = _normalized_activation(config, policy, "map", normalize=True)(x)
     x = _residual_blocks(config, policy, x, config.residual_blocks)
+    x = _refined(config, policy, x, linear)
     # Each doubling leads to the width of the encoder's map of that size.
     for i, filters in reversed(list(enumerate(config.filters[:-1]))):
         x = _doubled(config, policy, f"deconv_{i + 1}", filters, x)
         x = _normalized_activation(config, policy, f"deconv_{i + 1}", normalize=True)(x)
-        if config.refinement_blocks and 2 ** (i + 1) == config.refined_at:
-            x = _refined(config, policy, x, linear)
+        x = _refined(config, policy, x, linear)
     x = _doubled(config, policy, "deconv_0", 3, x)
     x = layers.Activation("linear", dtype="float32", name="colours")(x)
     if config.linear_path:
@@ -232,11 +232,13 @@ def _residual_blocks(
 
 
 def _refined(config: ModelConfig, policy: keras.DTypePolicy, x: Any, picture: Any) -> Any:
-    """Residual blocks over a map that sees the linear path's picture."""
+    """Residual blocks over a map that sees the linear path's picture, if `x` is the map for it."""
+    if not config.refinement_blocks or x.shape[1] * REFINED_AT != config.height:
+        return x
     seen = layers.Conv2D(
         x.shape[-1],
-        2 * config.refined_at,
-        strides=config.refined_at,
+        2 * REFINED_AT,
+        strides=REFINED_AT,
         padding="same",
         dtype=policy,
         name="see",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks import ablation
+from benchmarks import ablation, camera_film
 from benchmarks.ablation_table import tables
+from bladerunner_ae.film.decode import FrameReader
+from bladerunner_ae.film.probe import probe_film
 from bladerunner_ae.objectives import make_objective
 from bladerunner_ae.train_flags import WEIGHT_FLAGS
+from tests.synthetic_film import make_film
 
 
 def result(variant: str, seed: int, psnr: float, **more: Any) -> dict[str, Any]:
@@ -42,6 +47,13 @@ def test_a_row_holds_medians_and_spreads() -> None:
     assert (baseline["held out PSNR"], baseline["seeds"]) == ("29.75", "-")
 
 
+def test_baselines_may_stand_in_any_run_and_the_film_in_the_title() -> None:
+    results = [result("dream", 0, 28.0, baselines=None), result("dream", 1, 29.0)]
+    text = tables(results, {"dream": "the default"}, "four cameras")
+    assert text.startswith("# What each ingredient is worth: four cameras\n")
+    assert row(text, "PCA")[3] == "29.75"
+
+
 def test_runs_without_the_linear_path_have_a_table_of_their_own() -> None:
     text = tables(
         [result("dream", 0, 28.0), result("dream", 0, 20.0, linear_path=False)],
@@ -61,6 +73,19 @@ def test_every_variant_is_an_objective_with_weights_that_it_has(name: str) -> No
     for key, value in weights.items():
         assert value != getattr(make_objective(objective), key), "a variant that changes nothing"
         assert getattr(made, key) == value
+
+
+def test_four_cameras_look_at_every_frame(tmp_path: Path) -> None:
+    made = make_film(tmp_path / "film.mp4", frames=10)
+    output = tmp_path / "camera" / "film.mp4"
+    assert camera_film.main([f"--film={made}", f"--output={output}"]) == 0
+    with FrameReader(probe_film(output), size=(36, 64)) as reader:
+        pictures = [frame.image for frame in reader]
+    assert len(pictures) == 40
+    found = np.stack(pictures).astype(np.float32)
+    # Windows of their own size and place: no camera shows what another one does.
+    apart = [np.abs(found[10 * i] - found[10 * j]).mean() for i in range(4) for j in range(i)]
+    assert min(apart) > 4.0
 
 
 def test_an_unknown_variant_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

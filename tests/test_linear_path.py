@@ -90,6 +90,37 @@ def test_latents_start_with_the_spread_of_the_prior() -> None:
     np.testing.assert_allclose(std[23:], 0.0, atol=1e-3)
 
 
+def test_what_the_linear_path_draws_is_seen_and_mended_at_a_quarter_of_its_size() -> None:
+    """A map looks at the picture, and of another picture something else is added."""
+    decoder = tiny_networks(refinement_blocks=2).decoder
+    names = [layer.name for layer in decoder.layers]
+    assert [name for name in names if name.startswith("refine_") and name.endswith("_in")] == [
+        "refine_0_in", "refine_1_in"]  # fmt: skip
+    seen = decoder.get_layer("see").output.shape
+    assert tuple(seen[1:3]) == (24 // 4, 32 // 4)
+    latent = np.random.default_rng(0).normal(size=(1, 200)).astype(np.float32)
+    added = []
+    for brightness in (0.0, 0.5):
+        picture = decoder.get_layer("linear_picture")
+        picture.set_weights([np.zeros_like(picture.get_weights()[0]),
+                             np.full(24 * 32 * 3, brightness, np.float32)])  # fmt: skip
+        added.append(decoder(latent).numpy() - brightness)
+    assert np.abs(added[1] - added[0]).max() > 1e-3
+
+
+def test_without_refinement_the_convolutions_do_not_see_the_picture() -> None:
+    decoder = tiny_networks(refinement_blocks=0).decoder
+    assert "see" not in [layer.name for layer in decoder.layers]
+    assert tiny_model(linear_path=False).refinement_blocks == 0
+
+
+def test_refinement_that_cannot_be_is_refused() -> None:
+    with pytest.raises(UsageError, match="--refinement_blocks must be 0 or above, not -1"):
+        tiny_model(refinement_blocks=-1)
+    with pytest.raises(UsageError, match="--refinement_blocks=3 needs at least two halvings"):
+        tiny_model(filters=(8,), linear_pool=1)
+
+
 def test_black_frames_only_are_no_trouble() -> None:
     networks = tiny_networks()
     black = np.zeros((4, 24, 32, 3), np.uint8)

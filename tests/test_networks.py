@@ -34,6 +34,10 @@ def convolution(size: int, inputs: int, outputs: int) -> int:
     return size * size * inputs * outputs + outputs
 
 
+# The preview's layers that see the linear path's picture and mend it.
+REFINEMENT = convolution(8, 3, 48) + 3 * 2 * convolution(3, 48, 48)
+
+
 def test_base_has_the_size_of_the_published_model() -> None:
     players = networks_of("base", 144, 256).players()
     counts = {name: model.count_params() for name, model in players.items()}
@@ -68,11 +72,12 @@ def test_large_has_one_halving_more_and_half_the_width() -> None:
 def test_a_grid_and_upsampling_need_fewer_weights() -> None:
     changes = {"latent": "spatial", "latent_channels": 6, "resize": "upsample"}
     players = networks_of("preview", 72, 128, **changes).players()
-    residual = 2 * convolution(3, 96, 96)
+    residual = 2 * convolution(3, 96, 96) + REFINEMENT
     down = convolution(4, 3, 24) + convolution(4, 24, 48) + convolution(4, 48, 96)
     up = convolution(3, 96, 48) + convolution(3, 48, 24) + convolution(3, 24, 3)
     counts = {name: model.count_params() for name, model in players.items()}
-    assert counts["encoder"] == down + residual + 2 * convolution(1, 96, 6) + convolution(8, 3, 6)
+    encoded = down + residual - REFINEMENT
+    assert counts["encoder"] == encoded + 2 * convolution(1, 96, 6) + convolution(8, 3, 6)
     assert counts["decoder"] == convolution(1, 6, 96) + residual + up + dense(6, 8 * 8 * 3)
 
 
@@ -85,7 +90,7 @@ def test_preview_is_small_enough_for_a_laptop() -> None:
     assert {name: model.count_params() for name, model in players.items()} == {
         "encoder": down + residual + convolution(1, 96, 32) + 2 * dense(small, 200)
         + dense(picture, 200),
-        "decoder": dense(200, small) + convolution(1, 32, 96) + residual + up
+        "decoder": dense(200, small) + convolution(1, 32, 96) + residual + up + REFINEMENT
         + dense(200, picture),
         "discriminator": down + dense(9 * 16 * 96, 1),
     }  # fmt: skip
