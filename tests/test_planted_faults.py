@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae import checkpoints, trainer
+from bladerunner_ae import augmentation, checkpoints, trainer
 from bladerunner_ae.objectives import Batch
 from bladerunner_ae.trainer import Trainer
 from tests import test_networks, training_checks
@@ -75,6 +75,16 @@ def draw_the_same_noise_everywhere(patch: Patch) -> None:
         return Batch(found.images, noise[:, 0], noise[:, 1], found.step)
 
     patch.setattr(Trainer, "_batch", batch)
+
+
+def move_the_same_places_everywhere(patch: Patch) -> None:
+    """Every replica moves the frames in the same places of its share, by the same numbers."""
+    right = augmentation.moved
+
+    def moved(images: tf.Tensor, uniform: tf.Tensor, part: float) -> tf.Tensor:
+        return right(images, tf.random.stateless_uniform(tf.shape(uniform), [0, 0]), part)
+
+    patch.setattr(augmentation, "moved", moved)
 
 
 def clip_before_the_sum(patch: Patch) -> None:
@@ -136,11 +146,16 @@ def isolation(folder: Path) -> None:
 FEW_LAYERS = {"filters": (8, 16), "residual_blocks": 0, "bottleneck_channels": 0}
 
 
-def replica_equality(folder: Path, clip_norm: float = 0.0) -> None:
+def replica_equality(folder: Path, **changes: float) -> None:
     """A step on two devices is one on one device."""
     training_checks.check_replica_equality(
-        lambda: tiny_trainer("vae", model=FEW_LAYERS, clip_norm=clip_norm), film_images(8)
+        lambda: tiny_trainer("vae", model=FEW_LAYERS, **changes), film_images(8)
     )
+
+
+def augmented_replica_equality(folder: Path) -> None:
+    """So it is where frames are moved."""
+    replica_equality(folder, augment=0.5)
 
 
 def clipped_replica_equality(folder: Path) -> None:
@@ -187,6 +202,9 @@ FAULTS = [
     Planted(swap_the_players_lists, isolation, "moved by something else than its loss"),
     Planted(divide_by_the_replicas_own_batch, replica_equality, "gradient differs by"),
     Planted(draw_the_same_noise_everywhere, replica_equality, "gradient differs by|term/|loss/"),
+    Planted(
+        move_the_same_places_everywhere, augmented_replica_equality, "gradient differs by|loss/"
+    ),
     Planted(clip_before_the_sum, clipped_replica_equality, "gradient differs by"),
     Planted(normalize_over_the_batch, frame_independence, "Not equal to tolerance"),
     Planted(forget_the_optimizers, restoring, "of .* differ: .*optimizer"),

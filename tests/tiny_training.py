@@ -37,8 +37,9 @@ def tiny_model(**changes: Any) -> ModelConfig:
 
 
 def tiny_train(**changes: Any) -> TrainConfig:
-    """Returns the preview's training with a batch of 8 and a constant learning rate."""
-    values = {"steps": 4, "batch_size": 8, "warmup_steps": 0, "constant_learning_rate": True}
+    """Returns the preview's training, 8 frames as they are in a batch, one learning rate."""
+    values = {"steps": 4, "batch_size": 8, "warmup_steps": 0, "constant_learning_rate": True,
+              "augment": 0.0}  # fmt: skip
     return TrainConfig(**{**PRESETS["preview"].train, **values, **changes})
 
 
