@@ -10,8 +10,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae import data, metrics, pixels
+from bladerunner_ae import data, metrics
 from bladerunner_ae.contact_sheet import make_contact_sheet
+from bladerunner_ae.evaluation.latents import latent_model
 from bladerunner_ae.monitoring.probe_frames import choose_probes
 from bladerunner_ae.networks import Networks
 from bladerunner_ae.watchdog import Sample
@@ -63,9 +64,9 @@ class Probes:
 
     def dream(self, networks: Networks) -> Dream:
         """Reconstructs the frames, without noise."""
-        mean, log_var = networks.encoder(pixels.to_float(self.originals), training=False)
-        pictures = pixels.to_pixels(networks.decoder(mean, training=False))
-        return Dream(np.asarray(mean), np.asarray(log_var), np.asarray(pictures))
+        model = latent_model(networks)
+        mean, log_var = model.encode(self.originals)
+        return Dream(mean, log_var, model.decode(mean))
 
     def scores(self, dream: Dream) -> dict[str, float]:
         """PSNR (dB) and SSIM of the frames seen and of those held out, by name for the logs."""

@@ -1,5 +1,6 @@
 """Encoder and decoder by themselves: pictures to posteriors, latent numbers to pictures."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,18 +66,26 @@ class LatentModel:
         return tf.random.stateless_normal([count, *self.shape], seed=[seed, 0]).numpy()
 
 
+@functools.lru_cache(maxsize=2)
 def latent_model(networks: Networks) -> LatentModel:
-    """Returns the halves of networks that are being trained."""
-    encoder, decoder = networks.encoder, networks.decoder
+    """Returns the halves of networks that are being trained.
 
+    As graphs, which are made once: layer by layer, a look at a run took most of its time between
+    the layers.
+    """
+    encoder, decoder = networks.encoder, networks.decoder
+    height, width = encoder.input_shape[1:3]
+    shape = tuple(decoder.input_shape[1:])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)])
     def encode(images: Any) -> tuple[Any, Any]:
         return encoder(pixels.to_float(images), training=False)
 
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
     def decode(latents: Any) -> Any:
         return pixels.to_pixels(decoder(latents, training=False))
 
-    height, width = encoder.input_shape[1:3]
-    return LatentModel(tuple(decoder.input_shape[1:]), (height, width), encode, decode)
+    return LatentModel(shape, (height, width), encode, decode)
 
 
 def load_latent_model(autoencoder: Location) -> tuple[LatentModel | None, str]:

@@ -50,9 +50,11 @@ def judged(networks: Networks, probes: Probes, dream: Dream) -> dict[str, float]
         return {}
     drawn = prior.draw_normal(latent_model(networks), len(probes.originals)).normal
     kinds = {"real": probes.originals, "reconstruction": dream.pictures, "prior": drawn}
-    found = {}
-    for kind, pictures in kinds.items():
-        logits, _ = networks.discriminator(pixels.to_float(pictures), training=False)
-        probability = float(np.mean(losses.mean_probability(logits)))
-        found[f"discriminator/p_{kind}"] = probability
-    return found
+    logits, _ = networks.discriminator(
+        pixels.to_float(np.concatenate(list(kinds.values()))), training=False
+    )
+    means = np.split(losses.mean_probability(logits).numpy(), len(kinds))
+    return {
+        f"discriminator/p_{kind}": float(np.mean(own))
+        for kind, own in zip(kinds, means, strict=True)
+    }
