@@ -54,7 +54,7 @@ PRESETS: dict[str, Preset] = {
             "beta_1": 0.9,
             "beta_2": 0.99,
             "augment": 0.25,
-            "checkpoint_every": 100,
+            "checkpoint_every": 250,
             "sample_every": 100,
         },
         description="72x128, minutes on two CPU cores",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.small_records import encode, flip_byte, write_numbered_film, write_small_film
 from tests.synthetic_film import film_pictures, read_number
-from tfrecords import reader
+from tfrecords import reader, sources
 from tfrecords.card import load_card
 from tfrecords.errors import RecordsError
 from tfrecords.reader import decode_image, explain_data_loss, film_frames, training_frames
@@ -158,6 +158,24 @@ def test_pictures_continue_exactly_too(film: Path, mode: dict[str, int]) -> None
     *_, whole = training_frames(film, batch_size=8, seed=5, **mode).take(10)
     (rest,) = training_frames(film, batch_size=8, seed=5, first_batch=9, **mode).take(1)
     assert (whole["image"].numpy() == rest["image"].numpy()).all()
+
+
+def test_pictures_decoded_beforehand_are_those_decoded_each_time(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = list(training_frames(film, batch_size=8, seed=5).take(9))
+    monkeypatch.setattr(sources, "DECODED_BYTES", FRAMES * HEIGHT * WIDTH * 3 - 1)
+    each_time = list(training_frames(film, batch_size=8, seed=5).take(9))
+    for ours, theirs in zip(decoded, each_time, strict=True):
+        np.testing.assert_array_equal(ours["image"], theirs["image"])
+        np.testing.assert_array_equal(ours["index"], theirs["index"])
+
+
+def test_a_damaged_picture_in_memory_is_met_where_training_takes_it(tmp_path: Path) -> None:
+    write_small_film(tmp_path / "film")
+    batches = training_frames(tmp_path / "film", batch_size=8, seed=1)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        list(batches.take(9))
 
 
 def test_far_first_batch_costs_no_more_than_an_epoch(film: Path) -> None:

@@ -6,8 +6,8 @@ A damaged record shows as `tf.errors.DataLossError`, which names neither film no
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -174,7 +174,8 @@ def mixed_frames(
         parts: the films, of one size.
         batch_size: frames in a batch.
         seed: any integer of 64 bits.
-        in_memory: read everything once and keep it, still encoded; else stream it.
+        in_memory: read everything once and keep it, decoded if that takes little memory; else
+            stream it.
         first_batch: how many batches to leave out. The rest is what a data set from the start gives
             after that many. What is left out is not decoded, and not read either, but for at most
             `shuffle_buffer` records.
@@ -200,27 +201,23 @@ def mixed_frames(
     card = parts[0].card
     often = quotas(parts, balance)
     source: InMemory | Streamed
+    decode = functools.partial(decode_image, height=card.height, width=card.width)
     with tf.device("CPU"):  # where tf.data works; a tensor on a GPU would be fetched every time
         base_seed = tf.constant([seed, 0], tf.int64)
         if in_memory:
             draws = Draws(often[often > 0], base_seed)
-            source = InMemory(parts, draws, base_seed)
+            source = InMemory(parts, draws, base_seed, decode)
         else:
             draws = Draws(often, base_seed)
-            source = Streamed(parts, draws, base_seed, shuffle_buffer)
+            source = Streamed(parts, draws, base_seed, decode, shuffle_buffer)
         entries = source.stream(*divmod(first_batch * batch_size * workers, draws.per_pass))
-
-    def decode(entry: Any) -> dict[str, tf.Tensor]:
-        record = source.fetch(entry)
-        image = decode_image(record["encoded"], card.height, card.width)
-        return {"image": image, "film": record["film"], "index": record["index"]}
 
     if workers > 1:
         own = slice(worker * batch_size, (worker + 1) * batch_size)
         together = entries.batch(batch_size * workers)
         entries = together.map(lambda entry: tf.nest.map_structure(lambda v: v[own], entry))
         entries = entries.unbatch()
-    frames = entries.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    frames = entries.map(source.fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = frames.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     policy = tf.data.experimental.AutoShardPolicy
     # Passes, not files, are the source here, so workers that tf.distribute divides the set among
