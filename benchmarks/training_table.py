@@ -56,7 +56,7 @@ def _loop(found: Json) -> str:
         "## The loop around the step\n\n`preview`, objective `vae`, "
         f"{len(pairs)} turns of {found['loop']['steps']} steps each; the whole of training reads "
         "and mixes records, writes logs and curves, is watched, and makes a checkpoint and "
-        "pictures every 100 steps, as the preset says, and at the end of each turn.\n\n"
+        "pictures as often as the preset says, and at the end of each turn.\n\n"
         + rows(("", "frames/s, median", "range"), lines)
         + f"\n\nRatio, median of the turns: **{ratio:.3f}** (goal {LOOP_GOAL})."
     )

@@ -282,9 +282,9 @@ def _floats(logs: Mapping[str, Any]) -> dict[str, float]:
     """Fetches scalars of any device, all at once."""
     if not logs:
         return {}
-    # Nearly all are float32 already, and a cast that does nothing takes its time too.
-    given = [v if v.dtype == tf.float32 else tf.cast(v, tf.float32) for v in logs.values()]
-    values = tf.stack(given).numpy()
+    if all(isinstance(value, float) for value in logs.values()):  # Keras has fetched them
+        return dict(logs)
+    values = tf.stack([tf.cast(value, tf.float32) for value in logs.values()]).numpy()
     return dict(zip(logs, values.tolist(), strict=True))
 
 
