@@ -24,6 +24,8 @@ from bladerunner_ae.film.unfinished import refuse_unwritable
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.progress import Progress
 from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
+from tfrecords.errors import RecordsError
+from tfrecords.publication import refuse_to_replace
 from tfrecords.schema import Frame
 from tfrecords.wording import counted
 from tfrecords.writer import FilmWriter
@@ -148,6 +150,7 @@ def convert_film(
         make_state=lambda: facts.to_state(encoder.single_pass),
         start_over=overwrite,
     ) as writer:
+        _refuse_published(plan, writer, overwrite)
         if writer.state is not None:
             facts = Facts.from_state(writer.state)
             if facts.single_pass:
@@ -169,6 +172,16 @@ def convert_film(
         return writer.commit(
             lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
         )
+
+
+def _refuse_published(plan: Plan, writer: FilmWriter, overwrite: bool) -> None:
+    """Another process may have finished the same records while this one waited for nothing."""
+    try:
+        refuse_to_replace(plan.directory, overwrite)
+    except RecordsError:
+        if not writer.frames:  # else they are what an interrupted --overwrite will go on with
+            writer.discard()
+        raise
 
 
 def _refuse_changed(plan: Plan, writer: FilmWriter) -> None:
