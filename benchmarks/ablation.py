@@ -12,7 +12,7 @@ Examples:
   python benchmarks/ablation.py --data=DATA/my_film --variants=dream,vae_gan --seeds=5
   python benchmarks/ablation.py --data=DATA/my_film --nolinear_path --seeds=3
   python benchmarks/ablation.py --data=DATA/camera --runs=build/camera --steps=300 --max_frames=1500
-  python benchmarks/ablation.py --table --film="the demo film" --output=docs/measured/ablation.md
+  python benchmarks/ablation.py --table --runs=build/camera --film="four cameras" --output=ablation.md
 """
 
 import argparse

@@ -6,7 +6,7 @@
 
 Encoder and decoder share one loss, so one backward pass serves both. Until the adversary starts
 the discriminator is not even run: a step then costs no more than the plain autoencoder's.
-`docs/measured/ablation.md` shows what each ingredient is worth.
+`docs/measured/ablation_camera.md` shows what ingredients are worth, as far as they were measured.
 """  # noqa: E501
 
 from collections.abc import Callable
