@@ -12,7 +12,7 @@ Examples:
   python benchmarks/ablation.py --data=DATA/my_film --variants=dream,vae_gan --seeds=5
   python benchmarks/ablation.py --data=DATA/my_film --nolinear_path --seeds=3
   python benchmarks/ablation.py --data=DATA/camera --runs=build/camera --steps=300 --max_frames=1500
-  python benchmarks/ablation.py --table --runs=build/camera --film="four cameras" --output=ablation.md
+  python benchmarks/ablation.py --table --runs=build/camera --film=camera --output=ablation.md
 """
 
 import argparse
@@ -110,7 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_once(options: argparse.Namespace, name: str, seed: int) -> None:
-    """Trains and evaluates one variant with one seed, unless that is done."""
+    """Trains and evaluates one variant with one seed, unless that is done.
+
+    One that was interrupted starts over, because its time would be that of a part.
+    """
     path = "-nolinear" if options.nolinear_path else ""
     run = options.runs / f"{name}-{options.steps}{path}-{seed}"
     if (run / "run.json").is_file():
@@ -118,7 +121,7 @@ def run_once(options: argparse.Namespace, name: str, seed: int) -> None:
     flags = (*VARIANTS[name][0], *(["--nolinear_path"] if options.nolinear_path else []))
     started = time.monotonic()
     spent = call("train", f"--data={options.data}", f"--model_dir={run}", "--preset=preview",
-                 f"--steps={options.steps}", f"--seed={seed}", "--noreport",
+                 f"--steps={options.steps}", f"--seed={seed}", "--noreport", "--overwrite",
                  *_HOLDOUT, *flags)  # fmt: skip
     # The same for all: the first run that is evaluated measures them.
     baselines = "--nobaselines" if any(options.runs.glob("*/run.json")) else "--baselines"
