@@ -175,7 +175,7 @@ def convert_film(
 
 
 def _refuse_published(plan: Plan, writer: FilmWriter, overwrite: bool) -> None:
-    """Another process may have finished the same records while this one waited for nothing."""
+    """Another process may have published the records between our plan and our lock."""
     try:
         refuse_to_replace(plan.directory, overwrite)
     except RecordsError:

@@ -16,9 +16,6 @@ def linear_code(config: ModelConfig, image: Any) -> Any:
     """A linear map of the picture to the latent: half of a linear autoencoder.
 
     Of a spatial latent each place gets its own block of the picture and no other.
-
-    Not trained by gradients: `linear_path.py` fits it in closed form. Adam's steps, as large for a
-    weight of 0.0003 as for one of 0.1, would undo the fit in a few steps.
     """
     frozen = {"dtype": "float32", "trainable": False, "name": "linear_code"}
     x = image
