@@ -219,14 +219,21 @@ def _normalized_activation(
 
 
 def _residual_blocks(
-    config: ModelConfig, policy: keras.DTypePolicy, x: Any, count: int, name: str = "residual"
+    config: ModelConfig,
+    policy: keras.DTypePolicy,
+    x: Any,
+    count: int,
+    name: str = "residual",
+    **initializers: Any,
 ) -> Any:
     for i in range(count):
         y = layers.Conv2D(
             x.shape[-1], 3, padding="same", activation=config.activation, dtype=policy,
             name=f"{name}_{i}_in",
         )(x)  # fmt: skip
-        y = layers.Conv2D(x.shape[-1], 3, padding="same", dtype=policy, name=f"{name}_{i}_out")(y)
+        y = layers.Conv2D(
+            x.shape[-1], 3, padding="same", dtype=policy, name=f"{name}_{i}_out", **initializers
+        )(y)
         x = layers.Add(dtype=policy, name=f"{name}_{i}_sum")([x, y])
     return x
 
@@ -244,7 +251,11 @@ def _refined(config: ModelConfig, policy: keras.DTypePolicy, x: Any, picture: An
         name="see",
     )(picture)
     x = layers.Add(dtype=policy, name="seen")([x, seen])
-    x = _residual_blocks(config, policy, x, config.refinement_blocks, "refine")
+    # Blocks that begin as the identity (Goyal et al. 2017, arXiv:1706.02677, section 5.1) do not
+    # have to unlearn their noise first.
+    x = _residual_blocks(
+        config, policy, x, config.refinement_blocks, "refine", kernel_initializer="zeros"
+    )
     return layers.Activation(config.activation, dtype=policy, name="refined")(x)
 
 

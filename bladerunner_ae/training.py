@@ -265,9 +265,12 @@ def _initialise(
             kept = sum(int(part.kept().sum()) for part in parts)
             images = data.collect_images(batches, min(_COMPONENT_FRAMES, kept))
             initialise_linear_path(trainer.networks, config.model, images)
-        workers.take_from_chief(
-            [v.value for player in trainer.networks.players().values() for v in player.variables]
-        )
+            if int(images.max()) <= 1:
+                # All that an adversary can tell apart here are the last grey levels of the dream,
+                # and what it says of them drives the dream away from black.
+                trainer.state.adversarial_scale.assign(0.0)
+        weights = [v.value for p in trainer.networks.players().values() for v in p.variables]
+        workers.take_from_chief([*weights, trainer.state.adversarial_scale])
     if trainer.averages is not None:
         trainer.averages.restart()
 

@@ -128,11 +128,12 @@ class Watchdog:
             sample: see `Sample`.
             logs: of that step.
         """
-        found = [
-            self._still_player(step, name, moved, logs) for name, moved in sample.moved.items()
-        ]
-        # Frames that are alike may come back alike.
+        # Frames that are alike may come back alike, and their one picture may be learnt at once.
         unlike = sample.film_variance >= 1.0
+        found = [
+            self._still_player(step, name, moved if unlike else math.inf, logs)
+            for name, moved in sample.moved.items()
+        ]
         alike = unlike and sample.dream_variance < _ALIKE * sample.film_variance
         if self._lasts("collapse", step, alike, looks=2):
             found.append(

@@ -168,17 +168,15 @@ def test_a_checkpoint_of_another_architecture_leaves_a_run_as_it_is(
     assert after == before
 
 
-# The adversary of vae_gan has nothing to tell film and dream apart by but the dream's last traces
-# of grey, and what it says of them moves the decoder: 1 or 2 levels after 20 steps.
-@pytest.mark.parametrize(("objective", "level"), [("vae", 1), ("dream", 1), ("vae_gan", 2)])
+@pytest.mark.parametrize("objective", ["vae", "dream", "vae_gan", "patch_gan", "broad2016"])
 def test_a_black_film_comes_back_black_and_is_called_so(
-    objective: str, level: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    objective: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = write_still_film(tmp_path / "film", 30, grey=0)
     flags = tiny_flags(records, tmp_path / "run", objective, steps=20, sample_every=10)
     trainer = train_here(flags)
     black = np.zeros((4, 24, 32, 3), np.uint8)
-    assert reconstruct(trainer, black).max() <= level
+    assert reconstruct(trainer, black).max() <= 1
     err = capsys.readouterr().err
     assert err.count("the film is black: all that can be learnt of it is black") == 1
     assert "watchdog" not in err
