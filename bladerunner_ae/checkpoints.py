@@ -120,3 +120,21 @@ def restore(trainer: Trainer, run: Location) -> int:
             "version; delete it to go on from an earlier one, or start over with --overwrite"
         ) from None
     return trainer.steps_done
+
+
+def check_newest(run: Location) -> None:
+    """Reads the newest checkpoint of a run from end to end; TensorFlow checks its sums.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    newest = checkpoint_path(run, checkpoint_steps(run)[-1])
+    try:
+        reader = tf.compat.v1.train.NewCheckpointReader(newest)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (ValueError, IndexError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{newest}: is damaged ({reason}); delete its files to use an earlier one"
+        ) from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bladerunner_ae import config as configuration
-from bladerunner_ae.checkpoints import checkpoint_steps, restore
+from bladerunner_ae.checkpoints import check_newest, checkpoint_steps, restore
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.objectives import REGISTRY
 from bladerunner_ae.run_folder import RunConfig, load_config
@@ -54,7 +54,7 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
 
     Raises:
         UsageError: it is the same folder, which starting over would delete.
-        InputError: it is no run, has no checkpoint, or other networks.
+        InputError: it is no run, has no checkpoint or a damaged one, or other networks.
     """
     source = location(config.fine_tune["run"])
     if run is not None and _real(source) == _real(run):
@@ -77,6 +77,8 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
             f"--preset={theirs.preset} and convert the film to its {theirs.model.height}x"
             f"{theirs.model.width}"
         )
+    if run is not None:
+        check_newest(source)  # before --overwrite deletes what this run was before
 
 
 def _real(folder: Location) -> str:

@@ -195,6 +195,21 @@ def test_a_run_cannot_begin_with_what_starting_over_deletes(
     assert checkpoint_steps(run) == [2, 4]
 
 
+def test_a_damaged_source_is_found_before_the_run_is_deleted(
+    small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path, commands: Commands
+) -> None:
+    run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
+    source = Path(shutil.copytree(trained_run[0], tmp_path / "source"))
+    (weights,) = (source / "checkpoints").glob("step-4.data-*")
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    weights.write_bytes(content)
+    flags = arguments(tiny_flags(small_records, run, fine_tune_from=source))
+    result = commands.run("train", *flags, "--overwrite")
+    assert result.code != 0 and "source/checkpoints/step-4: is damaged (" in result.error
+    assert checkpoint_steps(run) == [2, 4] and (run / "export").is_dir()
+
+
 def test_what_is_no_source(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:

@@ -7,9 +7,10 @@ where the original was ill.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -30,8 +31,9 @@ _SAME = 5e-3
 
 def check_players_move_by_their_own_losses(trainer: Trainer, images: NDArray[np.uint8]) -> None:
     """After the first step every weight of every player has moved, along its own loss alone."""
-    expected = own_gradients(trainer, images)
     players = trainer.networks.players()
+    wake(players.values())
+    expected = own_gradients(trainer, images)
     before = {name: weights_of(player) for name, player in players.items()}
     rates = {name: float(trainer.optimizer_of(name).learning_rate) for name in expected}
     damping = {  # Adam's epsilon, as it acts in the first step
@@ -55,6 +57,15 @@ def check_players_move_by_their_own_losses(trainer: Trainer, images: NDArray[np.
             off = np.abs(after[path] - before[name][path] - step)[size > 1e-2 * size.max()]
             wrong = off > 0.1 * rates[name]
             assert wrong.mean() < 0.02, f"{name}: {path} did not take Adam's first step"
+
+
+def wake(players: Iterable[keras.Model]) -> None:
+    """Gives kernels that begin at zero small numbers, else what feeds them has no gradient yet."""
+    random = np.random.default_rng(0)
+    for player in players:
+        for variable in player.trainable_variables:
+            if variable.name == "kernel" and not variable.numpy().any():
+                variable.assign(random.normal(0.0, 0.03, variable.shape))
 
 
 def own_gradients(trainer: Trainer, images: NDArray[np.uint8]) -> Gradients:

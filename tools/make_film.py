@@ -41,6 +41,7 @@ from absl import flags
 from bladerunner_ae import presets
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film_identity import film_identity
 from bladerunner_ae.parsing import parse_local
 from bladerunner_ae.run_folder import write_json
 from tfrecords.card import load_card
@@ -227,10 +228,8 @@ def _only_records(folder: Path) -> Path:
 
 def _key(job: Job, data: Path) -> dict[str, Any]:
     """What the films were made from: they are made again when any of it changes."""
-    card = load_card(data)
     return {
-        "film_id": card.film_id,
-        "frames": card.frames,
+        **film_identity(load_card(data)),
         **{name: getattr(job, name) for name in _DECIDING},
     }
 
