@@ -132,7 +132,7 @@ def _operations(found: Json) -> str:
         + rows(("preset", "raster", "weights", "forward", "step", "step / forward"), lines)
         + f"\n\nA film of 117 minutes ({FILM_FRAMES:,} frames), {EPOCHS} epochs, on one H100 "
         f"({H100 / 1e12:.0f} x 10^12 operations/s in bfloat16 by its data sheet): by "
-        "calculation, not measured. How much of a GPU these networks use is not known here.\n\n"
+        "calculation. What was measured on one is in [gpu.md](gpu.md).\n\n"
         + rows(("preset", "10^15 operations", *(f"minutes, {share}" for share in shares)), costs)
     )
 
