@@ -166,3 +166,15 @@ def collect_images(dataset: tf.data.Dataset, count: int) -> NDArray[np.uint8]:
         if sum(map(len, found)) >= count:
             break
     return np.concatenate(found)[:count]
+
+
+def are_black(dataset: tf.data.Dataset, count: int) -> bool:
+    """Whether the first `count` images of a training data set are; reads up to the first other."""
+    seen = 0
+    for batch in dataset:
+        if int(batch["image"].numpy().max()) > 1:
+            return False
+        seen += len(batch["image"])
+        if seen >= count:
+            break
+    return True

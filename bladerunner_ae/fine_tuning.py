@@ -17,6 +17,7 @@ from bladerunner_ae.checkpoints import check_newest, checkpoint_steps, restore
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.objectives import REGISTRY
 from bladerunner_ae.run_folder import RunConfig, load_config
+from bladerunner_ae.train_flags import MODEL_FLAGS
 from bladerunner_ae.trainer import Trainer
 from tfrecords.storage import Location, location
 
@@ -53,13 +54,18 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
         run: its folder, which must be another one.
 
     Raises:
-        UsageError: it is the same folder, which starting over would delete.
+        UsageError: it is the same folder, or lies in it, which starting over would delete.
         InputError: it is no run, has no checkpoint or a damaged one, or other networks.
     """
     source = location(config.fine_tune["run"])
     if run is not None and _real(source) == _real(run):
         raise UsageError(
             f"--fine_tune_from and --model_dir are the same folder, {run}; give another --model_dir"
+        )
+    if run is not None and _real(source).startswith(f"{_real(run)}/"):
+        raise UsageError(
+            f"--fine_tune_from={source} lies inside --model_dir, which starting over deletes; give "
+            "another --model_dir"
         )
     theirs = load_config(source)
     if not checkpoint_steps(source):
@@ -73,12 +79,28 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
     different = configuration.differences(config.model, theirs.model, ignore=tuple(ignored))
     if different:
         raise InputError(
-            f"{source}: its networks have another shape ({'; '.join(different)}); choose its "
-            f"--preset={theirs.preset} and convert the film to its {theirs.model.height}x"
-            f"{theirs.model.width}"
+            f"{source}: its networks have another shape ({'; '.join(different)}); "
+            f"{_cure(config, theirs)}"
         )
     if run is not None:
         check_newest(source)  # before --overwrite deletes what this run was before
+
+
+def _cure(ours: RunConfig, theirs: RunConfig) -> str:
+    """Says how to ask for networks of the shape of `theirs`."""
+    model = theirs.model
+    flags = [
+        f"--{'' if value else 'no'}{name}" if isinstance(value, bool) else f"--{name}={value}"
+        for name in MODEL_FLAGS
+        if (value := getattr(model, name)) != getattr(ours.model, name)
+    ]
+    same_raster = (ours.model.height, ours.model.width) == (model.height, model.width)
+    if flags and same_raster and ours.preset == theirs.preset:
+        return f"give {' '.join(flags)}"
+    return (
+        f"choose its --preset={theirs.preset} and convert the film to its {model.height}x"
+        f"{model.width}"
+    ) + (f", and give {' '.join(flags)}" if flags and ours.preset == theirs.preset else "")
 
 
 def _real(folder: Location) -> str:

@@ -76,6 +76,11 @@ def run_config(values: Any) -> Any:
     given = {name: getattr(values, name) for name in TRAIN_FLAGS}
     shape = {name: getattr(values, name) for name in MODEL_FLAGS}
     model = {**preset.model, **{k: v for k, v in shape.items() if v is not None}}
+    if (values.refinement_blocks or 0) > 0 and not model.get("linear_path"):
+        raise UsageError(
+            f"--refinement_blocks={values.refinement_blocks} mend what the linear path draws, and "
+            "these networks have none; add --linear_path, or leave --refinement_blocks out"
+        )
     train = {**preset.train, **{k: v for k, v in given.items() if v is not None}}
     train["warmup_steps"] = min(train.get("warmup_steps", 0), train["steps"] // 3)
     weights = {name: getattr(values, name) for name in WEIGHT_FLAGS}

@@ -256,21 +256,26 @@ def _initialise(
     trainer: Trainer, config: RunConfig, parts: Sequence[FilmPart], batches: Any, workers: Workers
 ) -> None:
     """Does what is done once, before the first step."""
-    if config.model.linear_path and not (
+    fits = config.model.linear_path and not (
         config.fine_tune and not config.fine_tune["refit_linear_path"]
-    ):
+    )
+    decided: list[tf.Variable] = []
+    if workers.several and workers.chief:  # then `batches` are but a part of them
+        batches = _batches(config, parts, 0, "", Workers(tf.distribute.get_strategy()))
+    kept = sum(int(part.kept().sum()) for part in parts)
+    if fits:
         if workers.chief:
-            if workers.several:  # then `batches` are but a part of them
-                batches = _batches(config, parts, 0, "", Workers(tf.distribute.get_strategy()))
-            kept = sum(int(part.kept().sum()) for part in parts)
             images = data.collect_images(batches, min(_COMPONENT_FRAMES, kept))
             initialise_linear_path(trainer.networks, config.model, images)
-            if int(images.max()) <= 1:
-                # All that an adversary can tell apart here are the last grey levels of the dream,
-                # and what it says of them drives the dream away from black.
-                trainer.state.adversarial_scale.assign(0.0)
-        weights = [v.value for p in trainer.networks.players().values() for v in p.variables]
-        workers.take_from_chief([*weights, trainer.state.adversarial_scale])
+        decided += [v.value for p in trainer.networks.players().values() for v in p.variables]
+    if trainer.networks.discriminator is not None:
+        if workers.chief and data.are_black(batches, min(_COMPONENT_FRAMES, kept)):
+            # All that an adversary can tell apart here are the last grey levels of the dream,
+            # and what it says of them drives the dream away from black.
+            trainer.state.adversarial_scale.assign(0.0)
+        decided.append(trainer.state.adversarial_scale)
+    if decided:
+        workers.take_from_chief(decided)
     if trainer.averages is not None:
         trainer.averages.restart()
 

@@ -86,12 +86,16 @@ class TrainingLog(keras.callbacks.Callback):
         self._profile = Profile(self._run, train.profiled())
         self._open.callback(self._profile.close)
         self._progress = opened(Progress("train", train.steps, "steps", done=self._start))
+        monotony = self._probes.monotony()
         self._watchdog = Watchdog(
-            train.steps, self.model.state.watchdog.numpy().copy(), mastered(self._config.objective)
+            train.steps,
+            self.model.state.watchdog.numpy().copy(),
+            mastered(self._config.objective),
+            monotonous=bool(monotony),
         )
         self._movement = Movement(networks.players())
         self._say(f"training from step {self._start} to {train.steps}")
-        if monotony := self._probes.monotony():
+        if monotony:
             self._announce(monotony)
         if self._start == 0:
             self._sample({})

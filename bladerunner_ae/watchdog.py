@@ -99,10 +99,17 @@ class Watchdog:
             whether it was said. Changed in place; `new_state()` for a new run.
         mastered: "term/gan" below which the discriminator has nothing left to learn, though it may
             be less sure than 95 %: hinge loss asks for no more than a margin. 0: none is so low.
+        monotonous: the film is one picture; no gradient is left where that has been learnt.
     """
 
-    def __init__(self, steps: int, state: NDArray[np.int64], mastered: float = 0.0) -> None:
-        self._steps, self._mastered = steps, mastered
+    def __init__(
+        self,
+        steps: int,
+        state: NDArray[np.int64],
+        mastered: float = 0.0,
+        monotonous: bool = False,
+    ) -> None:
+        self._steps, self._mastered, self._monotonous = steps, mastered, monotonous
         self.state = state
 
     def look(self, step: int, logs: Mapping[str, float], scale: float = 1.0) -> list[Verdict]:
@@ -154,6 +161,7 @@ class Watchdog:
     def _dead_player(self, step: int, player: str, logs: Mapping[str, float]) -> Verdict | None:
         loss = abs(logs[f"loss/{player}"])
         dead = loss > _NOTHING_TO_LEARN and logs[f"gradient_norm/{player}"] < _DEAD_GRADIENT * loss
+        dead = dead and not self._monotonous
         if not self._lasts(f"dead_{player}", step, dead, looks=3):
             return None
         return Verdict(

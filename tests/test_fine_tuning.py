@@ -185,6 +185,37 @@ def test_other_widths_are_refused_but_not_those_of_a_discriminator_that_is_not_t
     check_source(dataclasses.replace(config, model=wider))
 
 
+def test_flags_that_give_networks_of_the_source_s_shape_are_named(
+    small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
+) -> None:
+    """So of runs of before there was a flag, whose config.json does not know it."""
+    old = Path(shutil.copytree(trained_run[0], tmp_path / "old"))
+    values = json.loads((old / "config.json").read_text())
+    del values["model"]["refinement_blocks"]
+    (old / "config.json").write_text(json.dumps(values))
+    for asked, cure in (
+        ({}, "give --refinement_blocks=0"),
+        ({"latent": "spatial"}, "give --latent=vector --latent_size=200 --latent_channels=0 "
+         "--refinement_blocks=0"),
+        ({"linear_path": False}, "give --linear_path"),
+    ):  # fmt: skip
+        config = fine_tuned(tiny_run(tiny_flags(small_records, tmp_path, **asked)), old, None)
+        with pytest.raises(InputError, match=f"; {cure}$"):
+            check_source(config)
+
+
+def test_a_run_cannot_begin_with_what_lies_in_the_folder_that_starting_over_deletes(
+    small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
+    config = fine_tuned(tiny_run(tiny_flags(small_records, run)), run / "earlier", False)
+    shutil.copytree(trained_run[0], run / "earlier")
+    with pytest.raises(UsageError, match="earlier lies inside --model_dir, which starting over"):
+        check_source(config, run)
+    beside = Path(shutil.copytree(trained_run[0], tmp_path / "run2"))
+    check_source(fine_tuned(config, beside, False), run)
+
+
 def test_a_run_cannot_begin_with_what_starting_over_deletes(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path, commands: Commands
 ) -> None:

@@ -78,6 +78,11 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"watchdog": "bark"}, 1, "--watchdog=bark: choose warn, act, stop or off"),
     ({"jit": "perhaps"}, 1, "--jit=perhaps: choose auto, on or off"),
     ({"batch_size": 0}, 1, "--batch_size must be at least 1"),
+    (
+        {"linear_path": False, "refinement_blocks": 3},
+        1,
+        "--refinement_blocks=3 mend what the linear path draws, and these networks have none; add",
+    ),
     ({"refit_linear_path": True}, 1, "--refit_linear_path belongs to --fine_tune_from=RUN"),
     ({"fine_tune_from": "nowhere"}, 2, "nowhere: "),
 ]
@@ -173,13 +178,24 @@ def test_a_black_film_comes_back_black_and_is_called_so(
     objective: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = write_still_film(tmp_path / "film", 30, grey=0)
-    flags = tiny_flags(records, tmp_path / "run", objective, steps=20, sample_every=10)
+    flags = tiny_flags(records, tmp_path / "run", objective, steps=30, sample_every=10)
     trainer = train_here(flags)
     black = np.zeros((4, 24, 32, 3), np.uint8)
     assert reconstruct(trainer, black).max() <= 1
     err = capsys.readouterr().err
     assert err.count("the film is black: all that can be learnt of it is black") == 1
     assert "watchdog" not in err
+
+
+@pytest.mark.parametrize("objective", ["dream", "vae_gan"])
+def test_a_black_film_has_no_adversary_without_a_linear_path_either(
+    objective: str, tmp_path: Path
+) -> None:
+    for grey, scale in ((0, 0.0), (2, 1.0)):
+        records = write_still_film(tmp_path / f"film_{grey}", 30, grey)
+        flags = tiny_flags(records, tmp_path / f"run_{grey}", objective, steps=1)
+        trainer = train_here({**flags, "linear_path": False})
+        assert float(trainer.state.adversarial_scale) == scale
 
 
 @pytest.mark.parametrize("frames", [1, 2])

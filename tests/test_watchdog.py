@@ -49,6 +49,13 @@ def test_a_dead_player_is_named_at_the_third_look_and_once() -> None:
     assert looks(dog, logs, range(40, 60, 10)) == []
 
 
+def test_no_player_of_a_film_of_one_picture_is_dead() -> None:
+    """Its one picture is learnt to the last grey level, and then no gradient is left."""
+    logs = {**HEALTHY, "gradient_norm/decoder": 0.0, "gradient_norm/discriminator": 0.0}
+    assert looks(Watchdog(500, new_state(), monotonous=True), logs, range(10, 110, 10)) == []
+    assert len(looks(Watchdog(500, new_state()), logs, range(10, 110, 10))) == 2
+
+
 def test_a_player_with_nothing_left_to_learn_is_not_dead() -> None:
     logs = {**HEALTHY, "loss/decoder": 5e-5, "gradient_norm/decoder": 0.0}
     dog = Watchdog(500, new_state())
