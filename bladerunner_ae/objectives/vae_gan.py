@@ -43,7 +43,7 @@ class VaeGan:
     head: ClassVar[str] = "image"
 
     gamma: float = 1.0
-    adversarial_weight: float = 0.02
+    adversarial_weight: float = 0.005
     pixel_weight: float = 1.0
     kl_weight: float = 1e-4
     noise: float = 1.0
