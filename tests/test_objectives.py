@@ -254,7 +254,7 @@ def test_the_encoder_gets_no_adversarial_gradient(name: str, batch: Batch) -> No
     assert networks.discriminator is not None
     before = gradients_of(name, networks, batch)
     layer = networks.discriminator.get_layer("logits")
-    layer.set_weights([20 * values for values in layer.get_weights()])
+    layer.set_weights([200 * values for values in layer.get_weights()])
     after = gradients_of(name, networks, batch)
     assert_same(after["encoder"], before["encoder"])
     assert_other(after["decoder"], before["decoder"])
