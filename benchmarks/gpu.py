@@ -93,7 +93,7 @@ def measure_step(values: Any, keep: Keep) -> None:
 
 
 def measure_profile(values: Any, keep: Keep) -> None:
-    """Seconds of the card's kernels, and how much arithmetic a step is."""
+    """Seconds of the card's kernels in a step."""
 
     def ask(worker: Worker, phase: str, jit: str) -> None:
         asked = {"profile": 10, "batch": values.loop_batch, "progress": PHASES[phase][1]}

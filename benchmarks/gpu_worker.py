@@ -4,7 +4,7 @@ One JSON object a line comes in and one goes out, as in `training_ours.py`. The 
 trainer, the next ones ask:
 
   {"pace": batch, "steps": n, "turns": n, "progress": 0..1}   seconds of a step in each turn, the
-                     most memory of the card, operations; at that part of a run
+                     most memory of the card; at that part of a run
   {"profile": n, "batch": batch, "progress": 0..1}            seconds of each kernel of the card
 """
 
@@ -21,7 +21,7 @@ if __package__ in (None, ""):
 
 import tensorflow as tf
 
-from benchmarks.training_ours import Json, Ours, count_operations
+from benchmarks.training_ours import Json, Ours
 from bladerunner_ae import strategies
 
 _KINDS = {
@@ -123,14 +123,6 @@ class OnCard(Ours):
             "kernels": dict(times.most_common(25)),
         }
 
-    def operations(self) -> Json:
-        """Multiplications and additions of a step, for each frame, by the step's graph."""
-        shape = (2, self.config.model.height, self.config.model.width, 3)
-        step = tf.function(self.trainer.train_step).get_concrete_function(
-            {"image": tf.TensorSpec(shape, tf.uint8)}
-        )
-        return {"step": count_operations(step) / 2}
-
 
 def kind_of(kernel: str) -> str:
     """Says what a kernel of that name does."""
@@ -159,9 +151,7 @@ def answer(ours: OnCard, asked: Json) -> Json:
     try:
         if "pace" in asked:
             return ours.pace(asked["pace"], asked["steps"], asked["turns"], asked["progress"])
-        if "profile" in asked:
-            return ours.kernels(asked["batch"], asked["profile"], asked["progress"])
-        return ours.operations()
+        return ours.kernels(asked["batch"], asked["profile"], asked["progress"])
     except tf.errors.ResourceExhaustedError:
         return {"error": "out of memory"}
 

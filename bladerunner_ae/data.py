@@ -168,11 +168,16 @@ def collect_images(dataset: tf.data.Dataset, count: int) -> NDArray[np.uint8]:
     return np.concatenate(found)[:count]
 
 
+def is_black(images: NDArray[np.uint8]) -> bool:
+    """Whether pictures, uint8 of any shape, hold nothing but black, JPEG's rounding aside."""
+    return int(images.max()) <= 1
+
+
 def are_black(dataset: tf.data.Dataset, count: int) -> bool:
     """Whether the first `count` images of a training data set are; reads up to the first other."""
     seen = 0
     for batch in dataset:
-        if int(batch["image"].numpy().max()) > 1:
+        if not is_black(batch["image"].numpy()):
             return False
         seen += len(batch["image"])
         if seen >= count:

@@ -100,7 +100,7 @@ class Probes:
 
     def monotony(self) -> str:
         """Says in words if there is next to nothing to learn; empty for an ordinary film."""
-        if int(self.originals.max()) <= 1:
+        if data.is_black(self.originals):
             return "the film is black: all that can be learnt of it is black"
         if len(self.originals) == 1:
             return "the film has a single frame: its dream will be that frame whatever is put in"

@@ -259,17 +259,23 @@ def _initialise(
     fits = config.model.linear_path and not (
         config.fine_tune and not config.fine_tune["refit_linear_path"]
     )
+    adversary = trainer.networks.discriminator is not None
     decided: list[tf.Variable] = []
-    if workers.several and workers.chief:  # then `batches` are but a part of them
-        batches = _batches(config, parts, 0, "", Workers(tf.distribute.get_strategy()))
-    kept = sum(int(part.kept().sum()) for part in parts)
-    if fits:
-        if workers.chief:
-            images = data.collect_images(batches, min(_COMPONENT_FRAMES, kept))
+    black = False
+    if workers.chief and (fits or adversary):
+        if workers.several:  # then `batches` are but a part of them
+            batches = _batches(config, parts, 0, "", Workers(tf.distribute.get_strategy()))
+        count = min(_COMPONENT_FRAMES, sum(int(part.kept().sum()) for part in parts))
+        if fits:
+            images = data.collect_images(batches, count)
             initialise_linear_path(trainer.networks, config.model, images)
+            black = data.is_black(images)
+        else:
+            black = data.are_black(batches, count)
+    if fits:
         decided += [v.value for p in trainer.networks.players().values() for v in p.variables]
-    if trainer.networks.discriminator is not None:
-        if workers.chief and data.are_black(batches, min(_COMPONENT_FRAMES, kept)):
+    if adversary:
+        if black:
             # All that an adversary can tell apart here are the last grey levels of the dream,
             # and what it says of them drives the dream away from black.
             trainer.state.adversarial_scale.assign(0.0)

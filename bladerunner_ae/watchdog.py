@@ -99,7 +99,8 @@ class Watchdog:
             whether it was said. Changed in place; `new_state()` for a new run.
         mastered: "term/gan" below which the discriminator has nothing left to learn, though it may
             be less sure than 95 %: hinge loss asks for no more than a margin. 0: none is so low.
-        monotonous: the film is one picture; no gradient is left where that has been learnt.
+        monotonous: the film is one picture; where that has been learnt, no gradient is left and
+            no weight moves.
     """
 
     def __init__(
@@ -135,12 +136,11 @@ class Watchdog:
             sample: see `Sample`.
             logs: of that step.
         """
-        # Frames that are alike may come back alike, and their one picture may be learnt at once.
-        unlike = sample.film_variance >= 1.0
         found = [
-            self._still_player(step, name, moved if unlike else math.inf, logs)
-            for name, moved in sample.moved.items()
+            self._still_player(step, name, moved, logs) for name, moved in sample.moved.items()
         ]
+        # Frames that are alike may come back alike.
+        unlike = sample.film_variance >= 1.0
         alike = unlike and sample.dream_variance < _ALIKE * sample.film_variance
         if self._lasts("collapse", step, alike, looks=2):
             found.append(
@@ -158,10 +158,12 @@ class Watchdog:
             found.append(_vanished(logs))
         return [verdict for verdict in found if verdict is not None]
 
+    def _may_be_dead(self, loss: float) -> bool:
+        return loss > _NOTHING_TO_LEARN and not self._monotonous
+
     def _dead_player(self, step: int, player: str, logs: Mapping[str, float]) -> Verdict | None:
         loss = abs(logs[f"loss/{player}"])
-        dead = loss > _NOTHING_TO_LEARN and logs[f"gradient_norm/{player}"] < _DEAD_GRADIENT * loss
-        dead = dead and not self._monotonous
+        dead = self._may_be_dead(loss) and logs[f"gradient_norm/{player}"] < _DEAD_GRADIENT * loss
         if not self._lasts(f"dead_{player}", step, dead, looks=3):
             return None
         return Verdict(
@@ -175,7 +177,7 @@ class Watchdog:
         self, step: int, player: str, moved: float, logs: Mapping[str, float]
     ) -> Verdict | None:
         loss = abs(logs.get(f"loss/{player}", 0.0))
-        still = moved < _STILL and loss > _NOTHING_TO_LEARN
+        still = self._may_be_dead(loss) and moved < _STILL
         if not self._lasts(f"still_{player}", step, still, looks=1):
             return None
         return Verdict(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.gpu_table import film_minutes, table, windows
+from benchmarks.gpu_table import BEFORE, film_minutes, table, windows
 from benchmarks.gpu_worker import kind_of
+from bladerunner_ae.objectives.dream import Dream
 
 
 def _line(step: int, rate: float, discriminator: float) -> dict[str, float]:
@@ -37,6 +38,7 @@ def test_the_window_in_which_all_is_made_counts_in_no_phase() -> None:
 
 
 def test_minutes_of_a_film() -> None:
+    assert Dream.adversarial_start == BEFORE
     assert film_minutes({"with": 1684.8}, "vae_gan") == pytest.approx(10.0)
     assert film_minutes({"before": 3369.6}, "dream") is None
     both = film_minutes({"before": 3369.6, "with": 1684.8}, "dream")
