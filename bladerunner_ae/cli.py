@@ -161,7 +161,8 @@ def _first_line(error: Exception) -> str:
 def _report(message: str, code: int) -> int:
     if logging.get_verbosity() >= logging.DEBUG:
         traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
+    # One write, so that a signal's line cannot come between the text and its end of line.
+    print(f"error: {message}\n", end="", file=sys.stderr)
     return code
 
 
