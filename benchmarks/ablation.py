@@ -34,6 +34,8 @@ from bladerunner_ae.run_folder import write_json
 STEPS = 500
 _HOLDOUT = ("--holdout=0.1", "--holdout_seconds=2")
 
+_ADVERSARY = ("--objective=dream", "--adversarial_weight=0.002")
+
 # Name -> (flags, what is different). Steps are the same for all but those "at equal time", which
 # get as many as take the same processor time, from the rates of single runs.
 VARIANTS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -44,14 +46,13 @@ VARIANTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "no_augmentation": (("--objective=dream", "--augment=0"), "without frames that are moved"),
     "no_bands": (("--objective=dream", "--band_weight=0"), "without the error in octaves"),
-    "no_detail": (("--objective=dream", "--detail_weight=0"), "without the strength of detail"),
-    "no_adversary": (("--objective=dream", "--adversarial_weight=0"), "without the adversary"),
+    "adversary": (_ADVERSARY, "with a late, light adversary"),
     "adversary_at_once": (
-        ("--objective=dream", "--adversarial_start=0", "--adversarial_ramp=0"),
-        "with the adversary from the first step",
+        (*_ADVERSARY, "--adversarial_start=0", "--adversarial_ramp=0"),
+        "with that from the first step",
     ),
     "features": (("--objective=dream", "--feature_weight=0.05"), "with the learned similarity"),
-    "r1": (("--objective=dream", "--r1_weight=1"), "with a penalty on the critic's slope"),
+    "r1": ((*_ADVERSARY, "--r1_weight=1"), "with an adversary whose slope is penalised"),
     "kl_warmup": (("--objective=dream", "--kl_warmup=0.3"), "with a KL weight that warms up"),
     "free_bits": (("--objective=dream", "--free_bits=0.5"), "with half a nat free"),
     "ema": (("--objective=dream", "--ema=0.99"), "with averaged weights"),

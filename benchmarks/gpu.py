@@ -31,7 +31,7 @@ from absl import flags
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.gpu_table import PHASES, table, windows
+from benchmarks.gpu_table import ADVERSARY, PHASES, table, windows
 from benchmarks.training import machine
 from benchmarks.training_workers import Json, Worker, WorkerError
 from bladerunner_ae.cli import run as run_command
@@ -64,6 +64,7 @@ def on_card(values: Any, objective: str, jit: str, batch: int, **changes: Any) -
     config = {
         "preset": values.preset,
         "objective": objective,
+        "weights": ADVERSARY.get(objective),
         "precision": "mixed_bfloat16",
         "batch": batch,
         "records": str(Path(values.data).absolute()),
@@ -144,6 +145,7 @@ def train(values: Any, objective: str, options: list[str]) -> list[Json]:
             sys.executable, "-m", "bladerunner_ae.train", f"--data={values.data}", "--noreport",
             f"--model_dir={folder}/run", f"--preset={values.preset}", f"--objective={objective}",
             f"--batch_size={values.loop_batch}", f"--steps={values.loop_steps}", *options,
+            *(f"--{name}={weight}" for name, weight in ADVERSARY.get(objective, {}).items()),
         ]  # fmt: skip
         root = Path(__file__).resolve().parent.parent
         try:

@@ -11,8 +11,9 @@ PHASES = {
     "dream, with the adversary": ("dream", 0.8),
     "vae_gan": ("vae_gan", 0.0),
 }
-# Part of a run of `dream` that is over when its adversary comes in.
+# `dream` has an adversary only if asked for one; this part of a run is over when it comes in.
 BEFORE = 0.6
+ADVERSARY = {"dream": {"adversarial_weight": 0.002}}
 
 
 def table(found: Json) -> str:
@@ -66,14 +67,19 @@ def windows(lines: list[Json]) -> dict[str, list[Json]]:
     return {phase: lines for phase, lines in found.items() if lines}
 
 
-def film_minutes(rates: dict[str, float], objective: str) -> float | None:
-    """Minutes of six epochs of a film of 117 minutes at these rates; None if one is missing."""
+def film_minutes(rates: dict[str, float], objective: str) -> tuple[float | None, float | None]:
+    """Minutes of six epochs of a film of 117 minutes at these rates: without and with an adversary.
+
+    That of `dream` takes part in 1 - `BEFORE` of the steps. None if a rate is missing.
+    """
+    before, adversary = rates.get("before"), rates.get("with")
+    minutes = FILM_FRAMES * EPOCHS / 60
+    without = minutes / before if before else None
     if objective != "dream":
-        return FILM_FRAMES * EPOCHS / rates["with"] / 60 if "with" in rates else None
-    if len(rates) < 2:
-        return None
-    spent = BEFORE / rates["before"] + (1 - BEFORE) / rates["with"]
-    return FILM_FRAMES * EPOCHS * spent / 60
+        return without, minutes / adversary if adversary else None
+    if not before or not adversary:
+        return without, None
+    return without, minutes * (BEFORE / before + (1 - BEFORE) / adversary)
 
 
 def _loop(found: Json) -> str:
@@ -96,18 +102,18 @@ def _loop(found: Json) -> str:
             f"{100 * statistics.median(waits):.1f} %",
             f"{first['step'] * run['batch'] / first['speed/frames_per_second']:.0f}",
             ", ".join(f"{value:.1f} (step {step})" for step, value in psnr),
-            "" if minutes is None else f"{minutes:.1f}",
+            *("" if spent is None else f"{spent:.1f}" for spent in minutes),
         ])  # fmt: skip
-    head = ("objective, reading", "XLA", "batch", "steps", "frames/s before the adversary",
-            "frames/s with it", "waiting for data", "first logged steps, s", "PSNR dB, seen frames",
-            "film, min")  # fmt: skip
+    head = ("objective, reading", "XLA", "batch", "steps", "frames/s without adversary",
+            "frames/s with one", "waiting for data", "first logged steps, s",
+            "PSNR dB, seen frames", "film, min", "film with an adversary, min")  # fmt: skip
     return (
         "## The whole loop\n\n`python -m bladerunner_ae.train`, frames a second as its own "
         "metrics.jsonl has them: medians over windows, the first left out. *Streamed* frames are "
-        "read and decoded in every pass. The last column is what six epochs of a film of 117 "
-        f"minutes ({FILM_FRAMES:,} frames) take at these rates, of `dream` {BEFORE:.0%} of the "
-        "steps before the adversary; compiling, checkpoints, pictures and export come on top.\n\n"
-        + rows(head, lines)
+        "read and decoded in every pass. The last columns are what six epochs of a film of 117 "
+        f"minutes ({FILM_FRAMES:,} frames) take at these rates; the adversary of `dream`, if it is "
+        f"asked for one, comes in after {BEFORE:.0%} of the steps; compiling, checkpoints, "
+        "pictures and export come on top.\n\n" + rows(head, lines)
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bladerunner_ae import config as configuration
 from bladerunner_ae.checkpoints import check_newest, checkpoint_steps, restore
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.objectives import REGISTRY
+from bladerunner_ae.objectives import make_objective
 from bladerunner_ae.run_folder import RunConfig, load_config
 from bladerunner_ae.train_flags import MODEL_FLAGS
 from bladerunner_ae.trainer import Trainer
@@ -71,9 +71,9 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
     if not checkpoint_steps(source):
         raise InputError(f"{source}: has no checkpoint to fine-tune from; train it first")
     # Where one has no discriminator, its shape does not matter. Nor does where a weight began.
-    both = all("discriminator" in REGISTRY[c.objective].players for c in (config, theirs))
+    players = [make_objective(c.objective, c.weights).players for c in (config, theirs)]
     ignored = ["initial_log_var"]
-    if not both:
+    if not all("discriminator" in names for names in players):
         fields = dataclasses.fields(config.model)
         ignored += [f.name for f in fields if f.name.startswith("discriminator")]
     different = configuration.differences(config.model, theirs.model, ignore=tuple(ignored))

@@ -1,7 +1,7 @@
 """Keeps TensorFlow's graph optimizer from making a training step depend on the threads' race.
 
-Where a tensor has three gradients or more (the dream does: pixels, bands, detail and adversary each
-send one back) TensorFlow adds them with one AddN. Grappler's memory optimizer turns some of those
+Where a tensor has three gradients or more (the dream does: pixels, bands and an adversary each send
+one back) TensorFlow adds them with one AddN. Grappler's memory optimizer turns some of those
 into a buffer to which each addend is added as soon as it is there. Additions in another order round
 otherwise: on a busy machine two in five steps of `preview` differed in the last bit from the same
 step taken again, and a run killed and resumed no longer equalled the unbroken one.

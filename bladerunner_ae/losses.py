@@ -83,29 +83,6 @@ def band_distance(target: tf.Tensor, output: tf.Tensor, bands: int = 3) -> tf.Te
     return tf.add_n(distances) / bands
 
 
-def detail_distance(target: tf.Tensor, output: tf.Tensor, patch: int = 8) -> tf.Tensor:
-    """How far the strength of fine detail is from the target's, wherever exactly it lies.
-
-    mean over patches of |s(target) - s(output)|, s^2 = mean square in the patch of the finest band
-    of `band_distance`. A hazy patch is too weak, whatever its errors; so this asks for sharpness
-    where the other losses are content with the mean of all that might be there.
-
-    Args:
-        target, output: float [B, H, W, C], H and W multiples of `patch`.
-        patch: width of the squares in pixels, even.
-
-    Returns:
-        float32 [B].
-    """
-    strengths = []
-    for picture in (target, output):
-        picture = tf.cast(picture, tf.float32)
-        band = picture - _doubled(tf.nn.avg_pool2d(picture, 2, 2, "VALID"))
-        power = tf.nn.avg_pool2d(tf.square(band), patch, patch, "VALID")
-        strengths.append(tf.sqrt(power + 1e-6))
-    return _mean_per_example(tf.abs(strengths[0] - strengths[1]))
-
-
 def _doubled(picture: tf.Tensor) -> tf.Tensor:
     return tf.repeat(tf.repeat(picture, 2, axis=1), 2, axis=2)
 

@@ -22,7 +22,6 @@ WEIGHT_FLAGS = {
     "adversarial_ramp": "Part of the run over which its weight rises then (dream).",
     "feature_weight": "Weight of the learned similarity, once the adversary is there (dream).",
     "band_weight": "Weight of the error in each octave of detail (dream).",
-    "detail_weight": "Weight of the strength of fine detail (dream).",
     "kl_warmup": "Part of the run over which the KL weight rises from 0 (dream).",
     "free_bits": "Nats of each latent number that cost nothing (dream).",
     "r1_weight": "Weight of the penalty on the discriminator's slope (dream).",

@@ -97,8 +97,9 @@ def rate_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
 
 def _moved_start(earlier: RunConfig, config: RunConfig) -> str:
     """Says where an adversary that waits for a part of the run comes in now."""
+    players = make_objective(config.objective, config.weights).players
     part = config.weights.get("adversarial_start")
-    if not part:
+    if not part or "discriminator" not in players:
         return ""
     steps = [math.ceil(part * c.train.steps) for c in (earlier, config)]
     return f", the adversary comes in at step {steps[1]} instead of {steps[0]}"

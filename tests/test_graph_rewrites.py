@@ -10,14 +10,14 @@ from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.presets import PRESETS
 from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.training import build_trainer
-from tests.tiny_training import film_images, take_steps, tiny_model
+from tests.tiny_training import AT_ONCE, film_images, take_steps, tiny_model
 
 
 def ops_of_a_step(objective: str, height: int, width: int, batch: int) -> Counter[str]:
     """Returns how often each op stands in a training step as TensorFlow runs it: op -> number."""
     train = TrainConfig(**{**PRESETS["preview"].train, "steps": 4, "batch_size": batch})
     config = RunConfig(
-        "preview", objective, {}, tiny_model(height=height, width=width), train, [], {}
+        "preview", objective, AT_ONCE.get(objective, {}), tiny_model(height=height, width=width), train, [], {}
     )
     trainer = build_trainer(config)
     images = film_images(batch, height, width)

@@ -17,7 +17,7 @@ from bladerunner_ae.errors import UsageError
 from bladerunner_ae.networks import Networks
 from bladerunner_ae.objectives import REGISTRY, Batch, Outcome, make_objective
 from bladerunner_ae.objectives.base import sample_posterior
-from tests.tiny_training import OBJECTIVES, film_images, tiny_networks
+from tests.tiny_training import AT_ONCE, OBJECTIVES, film_images, tiny_networks
 
 Gradients = dict[str, list[NDArray[np.float32]]]
 # Those of Larsen et al.'s routing: nothing adversarial for the encoder.
@@ -54,11 +54,15 @@ def networks(request: pytest.FixtureRequest) -> Networks:
     return networks_with(REGISTRY[request.node.callspec.params["name"]].head)
 
 
+def with_all_players(name: str, weights: Mapping[str, float] | None = None) -> Any:
+    return make_objective(name, {**AT_ONCE.get(name, {}), **(weights or {})})
+
+
 def gradients_of(
     name: str, networks: Networks, batch: Batch, weights: Mapping[str, float] | None = None
 ) -> Gradients:
-    """Returns each player's gradient of its own loss."""
-    objective = make_objective(name, weights)
+    """Returns each player's gradient of its own loss, by default with every player at play."""
+    objective = with_all_players(name, weights)
     with tf.GradientTape(persistent=True) as tape:
         outcome = objective(networks, batch)
         means = {player: tf.reduce_mean(loss) for player, loss in outcome.losses.items()}
@@ -96,8 +100,9 @@ def assert_other(ours: list[NDArray[np.float32]], theirs: list[NDArray[np.float3
 def test_outcome_has_one_number_for_each_example(
     name: str, networks: Networks, batch: Batch
 ) -> None:
-    outcome = make_objective(name)(networks, batch)
-    assert tuple(sorted(outcome.losses)) == tuple(sorted(REGISTRY[name].players))
+    objective = with_all_players(name)
+    outcome = objective(networks, batch)
+    assert tuple(sorted(outcome.losses)) == tuple(sorted(objective.players))
     for kind, values in (("loss", outcome.losses), ("term", outcome.terms)):
         for key, value in values.items():
             assert value.shape[0] == BATCH_SIZE and value.dtype == tf.float32, (kind, key)
@@ -111,9 +116,9 @@ def test_outcome_has_one_number_for_each_example(
 def test_an_example_s_losses_do_not_depend_on_its_batch(
     name: str, networks: Networks, batch: Batch
 ) -> None:
-    whole = make_objective(name)(networks, batch).losses
+    whole = with_all_players(name)(networks, batch).losses
     last = Batch(batch.images[3:], batch.epsilon[3:], batch.prior[3:], batch.step)
-    alone = make_objective(name)(networks, last).losses
+    alone = with_all_players(name)(networks, last).losses
     for player, loss in whole.items():
         assert float(alone[player][0]) == pytest.approx(float(loss[3]), rel=1e-4)
 
@@ -153,9 +158,8 @@ class Independent:
 
 def independent_losses(name: str, networks: Networks, batch: Batch) -> dict[str, tf.Tensor]:
     """The loss of each player, written out from the table at the head of each objective."""
-    weights = make_objective(name)
-    run = Independent(networks, batch, weights.noise)  # type: ignore[attr-defined]
-    w: Any = weights
+    w = with_all_players(name)
+    run = Independent(networks, batch, w.noise)
     if name == "vae":
         both = run.pixel + w.kl_weight * run.kl
         return {"encoder": both, "decoder": both}
@@ -189,7 +193,6 @@ def independent_losses(name: str, networks: Networks, batch: Batch) -> dict[str,
             run.pixel
             + w.kl_weight * run.kl
             + w.band_weight * losses.band_distance(run.x, run.y)
-            + w.detail_weight * losses.detail_distance(run.x, run.y)
             - w.adversarial_weight * tf.reduce_mean(fake, 1)
         )
         hinge = tf.nn.relu(1 - real) + tf.nn.relu(1 + fake)
@@ -205,8 +208,9 @@ def test_gradients_are_those_of_the_formulas_computed_independently(
     with tf.GradientTape(persistent=True) as tape:
         values = independent_losses(name, networks, batch)
         means = {player: tf.reduce_mean(loss) for player, loss in values.items()}
-    outcome = make_objective(name)(networks, batch)
-    for player in REGISTRY[name].players:
+    objective = with_all_players(name)
+    outcome = objective(networks, batch)
+    for player in objective.players:
         np.testing.assert_allclose(
             outcome.losses[player].numpy(), values[player].numpy(), rtol=1e-4
         )
@@ -229,7 +233,6 @@ def test_gradients_are_those_of_the_formulas_computed_independently(
         ("patch_gan", "kl_weight", 100.0, {"encoder"}),
         ("dream", "kl_weight", 1.0, {"encoder"}),
         ("dream", "band_weight", 9.0, {"encoder", "decoder"}),
-        ("dream", "detail_weight", 9.0, {"encoder", "decoder"}),
         ("dream", "adversarial_weight", 9.0, {"encoder", "decoder"}),
         ("dream", "feature_weight", 9.0, {"encoder", "decoder"}),
         ("dream", "r1_weight", 900.0, {"discriminator"}),
@@ -306,7 +309,9 @@ def test_noise_zero_forgets_epsilon(name: str, networks: Networks, batch: Batch)
 def test_registry_names_and_players(name: str) -> None:
     kind = REGISTRY[name]
     assert kind.name == name
-    assert set(kind.players) <= {"encoder", "decoder", "discriminator"}
+    both, three = ("encoder", "decoder"), ("encoder", "decoder", "discriminator")
+    assert make_objective(name).players == (both if name in ("dream", "vae") else three)
+    assert with_all_players(name).players == (both if name == "vae" else three)
     assert dataclasses.is_dataclass(kind) and make_objective(name) == kind()
 
 
@@ -315,6 +320,16 @@ def test_unknown_objective_and_unknown_weight_name_what_there_is() -> None:
         make_objective("gan")
     with pytest.raises(UsageError, match=r"vae has no weight --gamma; it has kl_weight, noise"):
         make_objective("vae", {"gamma": 2.0})
+
+
+def test_dream_has_no_adversary_unless_it_is_asked_for(batch: Batch) -> None:
+    """Then no discriminator is needed, and its loss is what is left without the adversary."""
+    outcome = make_objective("dream")(tiny_networks("vae"), batch)
+    assert set(outcome.losses) == {"encoder", "decoder"}
+    assert set(outcome.terms) == {"pixel", "bands", "kl"}
+    for weight in ("adversarial_weight", "feature_weight"):
+        assert make_objective("dream", {weight: 0.1}).players[2:] == ("discriminator",)
+    assert make_objective("dream", {"r1_weight": 0.1}).players == ("encoder", "decoder")
 
 
 def test_dream_leaves_the_discriminator_alone_until_it_starts(batch: Batch) -> None:
@@ -348,7 +363,7 @@ def test_dream_s_adversary_comes_in_gradually(batch: Batch) -> None:
 
 def test_dream_s_kl_weight_warms_up(batch: Batch) -> None:
     networks = networks_with("patch")
-    weights = {"kl_weight": 200.0, "kl_warmup": 0.5, "adversarial_start": 0.9}
+    weights = {"kl_weight": 200.0, "kl_warmup": 0.5}
     objective = make_objective("dream", weights)
     outcomes = [
         objective(networks, dataclasses.replace(batch, progress=tf.constant(progress)))

@@ -28,10 +28,13 @@ def run_of(steps: int, objective: str) -> RunConfig:
 
 
 def test_other_steps_move_the_adversary_and_say_so() -> None:
-    weights = {"adversarial_start": 0.6}
-    earlier, now = (dataclasses.replace(r, weights=weights)
-                    for r in (run_of(500, "dream"), run_of(2000, "dream")))  # fmt: skip
+    def runs(weight: float) -> list[RunConfig]:
+        weights = {"adversarial_start": 0.6, "adversarial_weight": weight}
+        return [dataclasses.replace(run_of(n, "dream"), weights=weights) for n in (500, 2000)]
+
+    earlier, now = runs(0.002)
     told = rate_change(earlier, now, 400)
     assert "--steps was 500 and is 2000 now" in told
     assert "the adversary comes in at step 1200 instead of 300" in told
+    assert "adversary" not in rate_change(*runs(0.0), 400)
     assert "adversary" not in rate_change(run_of(500, "vae"), run_of(2000, "vae"), 400)

@@ -20,6 +20,7 @@ from bladerunner_ae.objectives.vae import Vae
 from bladerunner_ae.run_folder import open_run
 from bladerunner_ae.trainer import Trainer
 from tests.tiny_training import (
+    AT_ONCE,
     checkpoint_values,
     film_images,
     forget_after,
@@ -183,10 +184,9 @@ def test_a_discriminator_of_hinge_loss_that_wins_is_named(
     small_records: Path, tmp_path: Path
 ) -> None:
     """It stops where it is sure enough, and that is less than 95 %."""
-    at_once = {"adversarial_start": 0.0, "adversarial_ramp": 0.0}
     flags = {**WINNING, "objective": "dream", "discriminator_learning_rate": 3e-4,
              "steps": 160}  # fmt: skip
-    fit(small_records, tmp_path / "run", **flags, **at_once)
+    fit(small_records, tmp_path / "run", **flags, **AT_ONCE["dream"])
     assert set(said(tmp_path / "run")) == {"discriminator_won"}
     lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").open())
     last = [line for line in lines if "term/gan" in line][-1]

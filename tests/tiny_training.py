@@ -25,9 +25,9 @@ from tfrecords import storage
 
 HEIGHT, WIDTH = 24, 32
 OBJECTIVES = sorted(REGISTRY)
-# Weights with which every player of an objective learns from the first step on.
+# Weights with which an objective has every player it can have, and each learns from the first step.
 AT_ONCE: dict[str, dict[str, float]] = {
-    "dream": {"adversarial_start": 0.0, "adversarial_ramp": 0.0}
+    "dream": {"adversarial_weight": 0.002, "adversarial_start": 0.0, "adversarial_ramp": 0.0}
 }
 
 
@@ -44,13 +44,14 @@ def tiny_train(**changes: Any) -> TrainConfig:
 
 
 def tiny_networks(objective: str = "vae", seed: int = 0, **changes: Any) -> Networks:
-    """Returns the networks that an objective needs."""
+    """Returns the networks that an objective needs with the weights of `AT_ONCE`."""
+    kind = make_objective(objective, AT_ONCE.get(objective))
     return build_networks(
         tiny_model(**changes),
         precision="float32",
         seed=seed,
-        discriminator="discriminator" in REGISTRY[objective].players,
-        head=REGISTRY[objective].head,
+        discriminator="discriminator" in kind.players,
+        head=kind.head,
     )
 
 

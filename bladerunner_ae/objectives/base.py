@@ -69,8 +69,10 @@ class Objective(Protocol):
     """
 
     name: ClassVar[str]
-    players: ClassVar[tuple[str, ...]]
     head: ClassVar[str]
+
+    @property
+    def players(self) -> tuple[str, ...]: ...
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         """Runs the networks on `batch`; pure, takes no gradient and changes nothing."""

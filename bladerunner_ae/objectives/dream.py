@@ -1,12 +1,13 @@
-"""The default: reconstruct first, in every octave of detail; later a light adversary on patches.
+"""The default: reconstruct, in every octave of detail; on request with a late adversary on patches.
 
 | encoder learns from | decoder learns from | discriminator |
 |---|---|---|
-| KL + pixel + bands + detail + adversarial + features | the same | patches of the film / of the reconstruction |
+| KL + pixel + bands (+ adversarial + features) | the same | (patches of the film / of the reconstruction) |
 
-Encoder and decoder share one loss, so one backward pass serves both. Until the adversary starts
-the discriminator is not even run: a step then costs no more than the plain autoencoder's.
-`docs/measured/ablation_camera.md` shows what ingredients are worth, as far as they were measured.
+Encoder and decoder share one loss, so one backward pass serves both. A discriminator is built only
+if the weight of one of its terms is above 0, and run only from `adversarial_start` on: up to there
+a step costs no more than the plain autoencoder's. Why there is none by default, and what the
+ingredients are worth: docs/decisions.md and `docs/measured/ablation_camera.md`.
 """  # noqa: E501
 
 from collections.abc import Callable
@@ -22,9 +23,9 @@ from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample
 
 @dataclass(frozen=True)
 class Dream:
-    """pixel + band_weight * bands + detail_weight * detail + kl_weight * KL / latent_size.
+    """pixel + band_weight * bands + kl_weight * KL / latent_size.
 
-    From `adversarial_start` on encoder and decoder also come to learn from
+    With an adversary, from `adversarial_start` on, encoder and decoder also learn from
     adversarial_weight * -D(y) + feature_weight * features, against a discriminator that learns from
     hinge(D(x), D(y)) + r1_weight / 2 * R1.
 
@@ -36,8 +37,7 @@ class Dream:
             arXiv:1606.04934, appendix C.8).
         noise: standard deviation of the posterior sample in units of the posterior's own.
         band_weight: of `losses.band_distance`.
-        detail_weight: of `losses.detail_distance`.
-        adversarial_weight: of the adversarial term; 0 leaves the discriminator out.
+        adversarial_weight: of the adversarial term.
         adversarial_start: the part of the run after which the adversary comes in, 0 to below 1.
         adversarial_ramp: the part of the run over which its weight then rises.
         feature_weight: of the learned similarity (Larsen et al. 2016), from then on.
@@ -45,7 +45,6 @@ class Dream:
     """
 
     name: ClassVar[str] = "dream"
-    players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
     head: ClassVar[str] = "patch"
     # Of the hinge loss, which is 2 for one who knows nothing. It falls to nothing, and with it the
     # discriminator's gradient, at logits of 1 and -1: as probabilities no more than 73 % and 27 %.
@@ -56,8 +55,7 @@ class Dream:
     free_bits: float = 0.0
     noise: float = 1.0
     band_weight: float = 0.1
-    detail_weight: float = 0.05
-    adversarial_weight: float = 0.002
+    adversarial_weight: float = 0.0
     adversarial_start: float = 0.6
     adversarial_ramp: float = 0.1
     feature_weight: float = 0.0
@@ -66,34 +64,36 @@ class Dream:
     def __post_init__(self) -> None:
         check_weights(self)
 
+    @property
+    def players(self) -> tuple[str, ...]:
+        """The networks that learn; a discriminator only where its verdict has a weight."""
+        judged = self.adversarial_weight > 0.0 or self.feature_weight > 0.0
+        return ("encoder", "decoder", *(("discriminator",) if judged else ()))
+
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         mean, log_var = networks.encoder(batch.images, training=True)
         latent = sample_posterior(mean, log_var, batch.epsilon, self.noise)
         reconstruction = networks.decoder(latent, training=True)
         pixel = losses.squared_error(batch.images, reconstruction)
         bands = losses.band_distance(batch.images, reconstruction)
-        detail = losses.detail_distance(batch.images, reconstruction)
         kl = losses.kl_divergence(mean, log_var, free=self.free_bits)
-        verdict = self._verdict(networks, batch, reconstruction)
         progress = tf.convert_to_tensor(batch.progress)
-        start = self.adversarial_start
-        reached = schedules.ramp(progress, start, start + self.adversarial_ramp)
         kl_share = self.kl_weight * schedules.ramp(progress, 0.0, self.kl_warmup)
-        loss = (
-            pixel
-            + self.band_weight * bands
-            + self.detail_weight * detail
-            + kl_share * kl / mean.shape[-1]
-            + reached * batch.adversarial_scale * self.adversarial_weight * verdict["adversarial"]
-            + reached * self.feature_weight * verdict["features"]
-        )
+        loss = pixel + self.band_weight * bands + kl_share * kl / mean.shape[-1]
+        terms = {"pixel": pixel, "bands": bands, "kl": kl}
+        players = {}
+        if "discriminator" in self.players:
+            verdict = self._verdict(networks, batch, reconstruction)
+            start = self.adversarial_start
+            reached = schedules.ramp(progress, start, start + self.adversarial_ramp)
+            scale = reached * batch.adversarial_scale * self.adversarial_weight
+            loss += scale * verdict["adversarial"]
+            loss += reached * self.feature_weight * verdict["features"]
+            terms |= verdict
+            players["discriminator"] = verdict["gan"] + 0.5 * self.r1_weight * verdict["slope"]
         return Outcome(
-            losses={
-                "encoder": loss,
-                "decoder": loss,
-                "discriminator": verdict["gan"] + 0.5 * self.r1_weight * verdict["slope"],
-            },
-            terms={"pixel": pixel, "bands": bands, "detail": detail, "kl": kl, **verdict},
+            losses={"encoder": loss, "decoder": loss, **players},
+            terms=terms,
             latent=(mean, log_var),
             reconstruction=reconstruction,
         )
@@ -101,9 +101,9 @@ class Dream:
     def _verdict(
         self, networks: Networks, batch: Batch, reconstruction: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """What the discriminator says, or zeros as long as it is not asked."""
+        """What the discriminator says, or zeros before it is asked."""
         discriminator = networks.discriminator
-        assert discriminator is not None, "dream needs a discriminator"
+        assert discriminator is not None, "dream's adversary needs a discriminator"
         nothing = tf.zeros_like(batch.images[:, 0, 0, 0])
 
         def asked() -> dict[str, tf.Tensor]:
@@ -127,8 +127,6 @@ class Dream:
             names = ("gan", "adversarial", "features", "slope", "p_real", "p_reconstruction")
             return {name: nothing + 0.0 * weights if name == "gan" else nothing for name in names}
 
-        if self.adversarial_weight == 0.0 and self.feature_weight == 0.0:
-            return silent()
         return tf.cond(
             tf.convert_to_tensor(batch.progress) >= self.adversarial_start, asked, silent
         )
