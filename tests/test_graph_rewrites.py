@@ -16,9 +16,9 @@ from tests.tiny_training import AT_ONCE, film_images, take_steps, tiny_model
 def ops_of_a_step(objective: str, height: int, width: int, batch: int) -> Counter[str]:
     """Returns how often each op stands in a training step as TensorFlow runs it: op -> number."""
     train = TrainConfig(**{**PRESETS["preview"].train, "steps": 4, "batch_size": batch})
-    config = RunConfig(
-        "preview", objective, AT_ONCE.get(objective, {}), tiny_model(height=height, width=width), train, [], {}
-    )
+    weights = AT_ONCE.get(objective, {})
+    model = tiny_model(height=height, width=width)
+    config = RunConfig("preview", objective, weights, model, train, [], {})
     trainer = build_trainer(config)
     images = film_images(batch, height, width)
     context = eager_context.context()
