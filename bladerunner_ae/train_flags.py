@@ -17,7 +17,8 @@ WEIGHT_FLAGS = {
     "noise": "Posterior sample's standard deviation, in units of the posterior's own.",
     "gamma": "Weight of the learned similarity in the decoder's loss.",
     "pixel_weight": "Weight of the squared pixel error beside the features.",
-    "adversarial_weight": "Weight of the adversarial term in the decoder's loss.",
+    "adversarial_weight": "Weight of the adversarial term in the decoder's loss; above 0, "
+    "dream has an adversary too.",
     "adversarial_start": "Part of the run after which the adversary comes in (dream).",
     "adversarial_ramp": "Part of the run over which its weight rises then (dream).",
     "feature_weight": "Weight of the learned similarity, once the adversary is there (dream).",

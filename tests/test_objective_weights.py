@@ -38,7 +38,9 @@ def test_no_weight_may_be_negative_or_not_finite(objective: str, weight: str, va
 
 @pytest.mark.parametrize(("objective", "weight"), WEIGHTS)
 def test_zero_is_a_weight(objective: str, weight: str) -> None:
-    assert getattr(make_objective(objective, {weight: 0.0}), weight) == 0.0
+    # What is about dream's adversary is refused where it has none.
+    others = {"feature_weight": 0.1, "adversarial_weight": 0.1} if objective == "dream" else {}
+    assert getattr(make_objective(objective, {**others, weight: 0.0}), weight) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -48,11 +50,24 @@ def test_zero_is_a_weight(objective: str, weight: str) -> None:
      ("kl_warmup", 1.0, True), ("kl_warmup", 2.0, False), ("free_bits", 2.0, True)],
 )  # fmt: skip
 def test_parts_of_a_run_are_parts(weight: str, value: float, fits: bool) -> None:
+    weights = {"adversarial_weight": 0.1, weight: value}
     if fits:
-        assert getattr(make_objective("dream", {weight: value}), weight) == value
+        assert getattr(make_objective("dream", weights), weight) == value
     else:
         with pytest.raises(UsageError, match=f"^--{weight}={value:g}: give a part of the run"):
-            make_objective("dream", {weight: value})
+            make_objective("dream", weights)
+
+
+@pytest.mark.parametrize(
+    ("weight", "value"),
+    [("adversarial_start", 0.0), ("adversarial_ramp", 0.0), ("r1_weight", 1.0)],
+)
+def test_what_is_about_an_adversary_needs_one(weight: str, value: float) -> None:
+    line = f"^--{weight}={value:g} is about an adversary, .* give --adversarial_weight too"
+    with pytest.raises(UsageError, match=line):
+        make_objective("dream", {weight: value})
+    for other in ("adversarial_weight", "feature_weight"):
+        assert getattr(make_objective("dream", {other: 0.1, weight: value}), weight) == value
 
 
 def test_a_weight_of_other_objectives_names_them() -> None:

@@ -11,14 +11,17 @@ ingredients are worth: docs/decisions.md and `docs/measured/ablation_camera.md`.
 """  # noqa: E501
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import tensorflow as tf
 
 from bladerunner_ae import losses, schedules
+from bladerunner_ae.errors import UsageError
 from bladerunner_ae.networks import Networks
 from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
+
+_OF_THE_ADVERSARY = ("adversarial_start", "adversarial_ramp", "r1_weight")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,15 @@ class Dream:
 
     def __post_init__(self) -> None:
         check_weights(self)
+        if "discriminator" in self.players:
+            return
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in _OF_THE_ADVERSARY and value != field.default:
+                raise UsageError(
+                    f"--{field.name}={value:g} is about an adversary, and dream has none unless "
+                    "it is asked for one; give --adversarial_weight too, 0.002 say"
+                )
 
     @property
     def players(self) -> tuple[str, ...]:
