@@ -81,7 +81,10 @@ def run_config(values: Any) -> Any:
             f"--refinement_blocks={values.refinement_blocks} mend what the linear path draws, and "
             "these networks have none; add --linear_path, or leave --refinement_blocks out"
         )
+    networks = configuration.ModelConfig(height=card.height, width=card.width, **model)
     train = {**preset.train, **{k: v for k, v in given.items() if v is not None}}
+    if values.augment is None and _remembers_all(networks, parts):
+        train["augment"] = 0.0
     train["warmup_steps"] = min(train.get("warmup_steps", 0), train["steps"] // 3)
     weights = {name: getattr(values, name) for name in WEIGHT_FLAGS}
     objective = make_objective(
@@ -91,13 +94,21 @@ def run_config(values: Any) -> Any:
         preset=values.preset,
         objective=objective.name,
         weights=dataclasses.asdict(objective),  # type: ignore[call-overload]
-        model=configuration.ModelConfig(height=card.height, width=card.width, **model),
+        model=networks,
         train=configuration.TrainConfig(
             **train, precision=strategies.choose_precision(values.precision)
         ),
         films=[_film(part, values.holdout, values.holdout_seconds) for part in parts],
         reading={"order": "memory" if in_memory else "streamed", "balance": values.balance},
     )
+
+
+def _remembers_all(model: configuration.ModelConfig, parts: Sequence[FilmPart]) -> bool:
+    """Whether the films are so short that their components alone remember nearly every frame.
+
+    Then moved frames teach nothing that is needed and cost what was remembered (docs/decisions.md).
+    """
+    return model.linear_path and sum(part.card.frames for part in parts) < 2 * model.latent_size
 
 
 def _data_weights(given: Sequence[str], films: int) -> list[float]:
@@ -148,6 +159,10 @@ def main() -> None:
     if workers.several and values.data_service:
         raise UsageError("--data_service serves one worker only; leave it out")
     print(_plan(config, replicas), file=sys.stderr)
+    usual = presets.preset(values.preset).train.get("augment", 0.0)
+    if values.augment is None and config.train.augment < usual:
+        print(f"a short film for {config.model.latent_size} numbers a frame: its frames are not "
+              "moved (--augment=0)", file=sys.stderr)  # fmt: skip
     if values.dry_run:
         return
     with writing(run) if workers.chief else contextlib.nullcontext(), workers.together(run):

@@ -32,6 +32,8 @@ from tests.tiny_training import (
     weights_of,
 )
 
+FRAMES = 48  # of `small_records`
+
 
 def test_an_average_forgets_its_beginning_and_then_more_and_more_slowly() -> None:
     averages = WeightAverages(tiny_networks(), 0.999)
@@ -185,3 +187,16 @@ def test_what_several_devices_cannot_do_is_refused() -> None:
         training.check_replicas(config, 1)
         with pytest.raises(UsageError, match=named):
             training.check_replicas(config, 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "augment"),
+    [({}, 0.0), ({"augment": 0.1}, 0.1), ({"latent_size": FRAMES // 2}, 0.25),
+     ({"latent_size": FRAMES // 2 + 1}, 0.0), ({"linear_path": False}, 0.25)],
+)  # fmt: skip
+def test_frames_of_a_film_that_components_remember_are_not_moved(
+    flags: dict[str, Any], augment: float, small_records: Path, tmp_path: Path
+) -> None:
+    """One of fewer frames than two for each latent number, unless it is asked for."""
+    wanted = {**tiny_flags(small_records, tmp_path / "run"), "augment": None, **flags}
+    assert tiny_run(wanted).train.augment == augment

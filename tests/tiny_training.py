@@ -83,7 +83,7 @@ def tiny_flags(records: Path, run: Path, objective: str = "vae", **changes: Any)
     values = {
         "data": records, "model_dir": run, "preset": "preview", "objective": objective,
         "strategy": "none", "precision": "float32", "steps": 4, "batch_size": 8, "seed": 1,
-        "checkpoint_every": 2, "sample_every": 100, "log_every": 1,
+        "checkpoint_every": 2, "sample_every": 100, "log_every": 1, "augment": 0.25,
     }  # fmt: skip
     return {**values, **changes}
 
