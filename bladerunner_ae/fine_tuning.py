@@ -15,7 +15,7 @@ from typing import Any
 from bladerunner_ae import config as configuration
 from bladerunner_ae.checkpoints import check_newest, checkpoint_steps, restore
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.objectives import make_objective
+from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.run_folder import RunConfig, load_config
 from bladerunner_ae.train_flags import MODEL_FLAGS
 from bladerunner_ae.trainer import Trainer
@@ -70,10 +70,9 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
     theirs = load_config(source)
     if not checkpoint_steps(source):
         raise InputError(f"{source}: has no checkpoint to fine-tune from; train it first")
-    # Where one has no discriminator, its shape does not matter. Nor does where a weight began.
-    players = [make_objective(c.objective, c.weights).players for c in (config, theirs)]
+    # A discriminator's shape matters only if it is taken over. Nor does where a weight began.
     ignored = ["initial_log_var"]
-    if not all("discriminator" in names for names in players):
+    if not _share_discriminator(config, theirs):
         fields = dataclasses.fields(config.model)
         ignored += [f.name for f in fields if f.name.startswith("discriminator")]
     different = configuration.differences(config.model, theirs.model, ignore=tuple(ignored))
@@ -84,6 +83,13 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
         )
     if run is not None:
         check_newest(source)  # before --overwrite deletes what this run was before
+
+
+def _share_discriminator(ours: RunConfig, theirs: RunConfig) -> bool:
+    """Whether both runs have a discriminator, of whole pictures or of patches alike."""
+    both = [objective_of_run(config.objective, config.weights) for config in (ours, theirs)]
+    there = all("discriminator" in objective.players for objective in both)
+    return there and both[0].head == both[1].head
 
 
 def _cure(ours: RunConfig, theirs: RunConfig) -> str:
@@ -120,10 +126,13 @@ def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
 
     check_source(config)
     source = location(config.fine_tune["run"])
-    other = build_trainer(load_config(source))
+    their_config = load_config(source)
+    other = build_trainer(their_config)
     step = restore(other, source)
     ours = trainer.networks.players()
     theirs: dict[str, Any] = {**other.networks.players(), **other.dreaming.players()}
+    if not _share_discriminator(config, their_config):
+        theirs.pop("discriminator", None)
     for name, network in ours.items():
         if name in theirs:
             network.set_weights(theirs[name].get_weights())

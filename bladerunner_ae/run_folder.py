@@ -84,9 +84,15 @@ class RunConfig:
         """In which points `other`, an earlier run, differs from this one: "seed: 0 -> 1"."""
         found = [
             f"{name}: {getattr(other, name)} -> {getattr(self, name)}"
-            for name in ("preset", "objective", "weights")
+            for name in ("preset", "objective")
             if getattr(self, name) != getattr(other, name)
         ]
+        if self.objective == other.objective:  # else weights are other ones anyway
+            found += [
+                f"{name}: {other.weights.get(name, 'none')} -> {self.weights.get(name, 'gone')}"
+                for name in sorted(self.weights.keys() | other.weights.keys())
+                if self.weights.get(name) != other.weights.get(name)
+            ]
         found += configuration.differences(self.model, other.model)
         found += configuration.differences(self.train, other.train, ignore=_FREE)
         found += _film_differences(self.films, other.films)

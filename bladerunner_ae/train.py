@@ -83,13 +83,20 @@ def run_config(values: Any) -> Any:
         )
     networks = configuration.ModelConfig(height=card.height, width=card.width, **model)
     train = {**preset.train, **{k: v for k, v in given.items() if v is not None}}
-    if values.augment is None and _remembers_all(networks, parts):
+    films = [_film(part, values.holdout, values.holdout_seconds) for part in parts]
+    own_path = not values.fine_tune_from or values.refit_linear_path is not False
+    if values.augment is None and own_path and _remembers_all(networks, films):
         train["augment"] = 0.0
     train["warmup_steps"] = min(train.get("warmup_steps", 0), train["steps"] // 3)
     weights = {name: getattr(values, name) for name in WEIGHT_FLAGS}
     objective = make_objective(
         values.objective or preset.objective, {k: v for k, v in weights.items() if v is not None}
     )
+    if values.discriminator_learning_rate is not None and "discriminator" not in objective.players:
+        raise UsageError(
+            f"--discriminator_learning_rate={values.discriminator_learning_rate:g}: objective "
+            f"{objective.name} has no discriminator with these flags; leave it out"
+        )
     return RunConfig(
         preset=values.preset,
         objective=objective.name,
@@ -98,17 +105,23 @@ def run_config(values: Any) -> Any:
         train=configuration.TrainConfig(
             **train, precision=strategies.choose_precision(values.precision)
         ),
-        films=[_film(part, values.holdout, values.holdout_seconds) for part in parts],
+        films=films,
         reading={"order": "memory" if in_memory else "streamed", "balance": values.balance},
     )
 
 
-def _remembers_all(model: configuration.ModelConfig, parts: Sequence[FilmPart]) -> bool:
+def _remembers_all(model: configuration.ModelConfig, films: Sequence[dict[str, Any]]) -> bool:
     """Whether the films are so short that their components alone remember nearly every frame.
 
     Then moved frames teach nothing that is needed and cost what was remembered (docs/decisions.md).
+    Not so in a grid, whose components are those of blocks.
     """
-    return model.linear_path and sum(part.card.frames for part in parts) < 2 * model.latent_size
+    frames = sum(film["frames"] - _held(film) for film in films)
+    return model.linear_path and model.latent == "vector" and frames < 2 * model.latent_size
+
+
+def _held(film: dict[str, Any]) -> int:
+    return sum(end - start for start, end in film["held_out"])
 
 
 def _data_weights(given: Sequence[str], films: int) -> list[float]:
@@ -243,7 +256,7 @@ def _train(
 
 def _plan(config: Any, replicas: int) -> str:
     model, train = config.model, config.train
-    held = sum(end - start for film in config.films for start, end in film["held_out"])
+    held = sum(map(_held, config.films))
     names = ", ".join(film["name"] for film in config.films)
     frames = sum(film["frames"] for film in config.films)
     return (

@@ -71,7 +71,8 @@ def define_flags() -> None:
     number("discriminator_learning_rate", None, "The discriminator's own peak learning rate.")
     number("clip_norm", None, "Longest gradient of a player; longer ones are shortened. 0: never.")
     number("augment", None, "Part of the frames shown as a moving camera might have: nearer, to "
-           "one side, mirrored. It helps with frames that are never seen.")  # fmt: skip
+           "one side, mirrored. It helps with frames that are never seen. Not by default for films "
+           "of fewer frames than two for each latent number.")  # fmt: skip
     number("ema", None, "Decay of averages of the weights, such as 0.999, that samples, evaluation "
            "and export use. 0: none.")  # fmt: skip
     whole("steps_per_execution", None, "Steps taken in one go, without Python between them; on one "

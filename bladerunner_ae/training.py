@@ -17,7 +17,7 @@ from bladerunner_ae.linear_path import initialise_linear_path
 from bladerunner_ae.memory import explain_out_of_memory
 from bladerunner_ae.monitoring.waiting import WaitingClock
 from bladerunner_ae.networks import build_networks
-from bladerunner_ae.objectives import make_objective
+from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.trainer import Trainer, make_schedule
 from bladerunner_ae.training_log import TrainingLog
@@ -35,7 +35,7 @@ _COMPONENT_FRAMES = 2048
 def build_trainer(config: RunConfig) -> Trainer:
     """Builds networks, objective and optimizers; call it inside the strategy's scope."""
     add_in_order()
-    objective = make_objective(config.objective, config.weights)
+    objective = objective_of_run(config.objective, config.weights)
     networks = build_networks(
         config.model,
         precision=config.train.precision,
@@ -97,7 +97,7 @@ def rate_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
 
 def _moved_start(earlier: RunConfig, config: RunConfig) -> str:
     """Says where an adversary that waits for a part of the run comes in now."""
-    players = make_objective(config.objective, config.weights).players
+    players = objective_of_run(config.objective, config.weights).players
     part = config.weights.get("adversarial_start")
     if not part or "discriminator" not in players:
         return ""

@@ -279,3 +279,37 @@ def test_runs_of_the_first_version_can_be_a_source(
         tuned.networks.decoder.variables, trainer.networks.decoder.variables, strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "weights"),
+    [("vae_gan", "dream", {"adversarial_weight": 0.1}), ("vae_gan", "patch_gan", {}),
+     ("patch_gan", "vae_gan", {})],
+)  # fmt: skip
+def test_a_discriminator_of_pictures_is_none_of_patches(
+    theirs: str, ours: str, weights: dict[str, float], small_records: Path, other_film: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    train_here(tiny_flags(small_records, tmp_path / "a", theirs, steps=1))
+    flags = {"objective": ours, **weights}
+    _, trainer = begin(other_film, tmp_path / "b", tmp_path / "a", **flags)
+    assert "with a new discriminator" in capsys.readouterr().err
+    fresh = training.build_trainer(tiny_run(tiny_flags(other_film, tmp_path / "c", **flags)))
+    ours_now, afresh = (t.networks.players()["discriminator"] for t in (trainer, fresh))
+    for now, before in zip(ours_now.variables, afresh.variables, strict=True):
+        np.testing.assert_array_equal(now, before)
+
+
+def test_a_run_with_a_weight_of_earlier_versions_is_a_source_but_does_not_go_on(
+    small_records: Path, other_film: Path, tmp_path: Path
+) -> None:
+    flags = tiny_flags(small_records, tmp_path / "a", "dream", steps=1)
+    train_here(flags)
+    file = tmp_path / "a" / "config.json"
+    values = json.loads(file.read_text("utf-8"))
+    values["weights"]["detail_weight"] = 0.05
+    file.write_text(json.dumps(values), "utf-8")
+    begin(other_film, tmp_path / "b", tmp_path / "a", objective="dream")
+    training.build_trainer(load_config(tmp_path / "a"))  # as export does
+    with pytest.raises(InputError, match=r"another run \(detail_weight: 0\.05 -> gone\)"):
+        open_run(tmp_path / "a", tiny_run({**flags, "steps": 2}), overwrite=False)

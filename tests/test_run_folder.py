@@ -74,9 +74,16 @@ def test_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "named"),
     [
+        (
+            make_config(weights={"kl_weight": 2e-5, "noise": 1.0}),
+            r"kl_weight: 1e-05 -> 2e-05\)",
+        ),
         (train(seed=7), "seed: 0 -> 7"),
         (train(batch_size=3, learning_rate=0.5), "batch_size: 32 -> 3; learning_rate: 0.001 ->"),
-        (make_config(objective="vae_gan", weights={}), "objective: vae -> vae_gan; weights: "),
+        (
+            make_config(objective="vae_gan", weights={}),
+            r"\(objective: vae -> vae_gan\)",
+        ),
         (make_config(films=[film(held_out=[])]), r"held_out: \[\[0, 40\]\] -> \[\]"),
         (make_config(model=ModelConfig(height=64, width=128)), "filters: .*linear_path: True -> F"),
         (make_config(films=[other_film()]), "film: film.mp4 -> b.mp4"),

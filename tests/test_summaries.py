@@ -172,6 +172,8 @@ def test_weights_follow_the_objectives_schedule() -> None:
     features = [found["weight/feature"] for found in at.values()]
     assert features == pytest.approx([0, 0, 0.05, 0.1], abs=1e-7)
     assert set(at[0.0]) == {"weight/kl", "weight/adversarial", "weight/noise", "weight/feature"}
+    without = {**weights, "adversarial_weight": 0.0, "feature_weight": 0.0, "r1_weight": 0.0}
+    assert set(weights_now(without, 1.0, 1.0)) == {"weight/kl", "weight/noise"}
 
 
 def profiles(run: Path) -> list[str]:

@@ -18,6 +18,7 @@ from bladerunner_ae.trainer import Trainer
 from tests.commands import Commands, Result
 from tests.small_records import card_maker, encode, write_numbered_film
 from tests.tiny_training import (
+    AT_ONCE,
     arguments,
     tiny_flags,
     tiny_run,
@@ -194,7 +195,7 @@ def test_a_black_film_has_no_adversary_without_a_linear_path_either(
     for grey, scale in ((0, 0.0), (2, 1.0)):
         records = write_still_film(tmp_path / f"film_{grey}", 30, grey)
         flags = tiny_flags(records, tmp_path / f"run_{grey}", objective, steps=1)
-        trainer = train_here({**flags, "linear_path": False})
+        trainer = train_here({**flags, **AT_ONCE.get(objective, {}), "linear_path": False})
         assert float(trainer.state.adversarial_scale) == scale
 
 

@@ -189,10 +189,25 @@ def test_what_several_devices_cannot_do_is_refused() -> None:
             training.check_replicas(config, 2)
 
 
+@pytest.mark.parametrize("objective", ["dream", "vae"])
+def test_a_rate_for_a_discriminator_that_is_not_there_is_refused(
+    objective: str, small_records: Path, tmp_path: Path
+) -> None:
+    flags = tiny_flags(small_records, tmp_path / "run", objective, discriminator_learning_rate=1e-3)
+    line = f"--discriminator_learning_rate=0.001: objective {objective} has no discriminator"
+    with pytest.raises(UsageError, match=line):
+        tiny_run(flags)
+    if objective == "dream":
+        assert tiny_run({**flags, "adversarial_weight": 0.1}).train.discriminator_learning_rate
+
+
 @pytest.mark.parametrize(
     ("flags", "augment"),
     [({}, 0.0), ({"augment": 0.1}, 0.1), ({"latent_size": FRAMES // 2}, 0.25),
-     ({"latent_size": FRAMES // 2 + 1}, 0.0), ({"linear_path": False}, 0.25)],
+     ({"latent_size": FRAMES // 2 + 1}, 0.0), ({"linear_path": False}, 0.25),
+     ({"latent_size": FRAMES // 2, "holdout": 0.17}, 0.0), ({"latent": "spatial"}, 0.25),
+     ({"fine_tune_from": "RUN", "refit_linear_path": False}, 0.25),
+     ({"fine_tune_from": "RUN"}, 0.0)],
 )  # fmt: skip
 def test_frames_of_a_film_that_components_remember_are_not_moved(
     flags: dict[str, Any], augment: float, small_records: Path, tmp_path: Path

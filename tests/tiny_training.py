@@ -95,7 +95,8 @@ def tiny_run(flags: Mapping[str, Any]) -> RunConfig:
     )
     others = {
         "holdout": 0.0, "holdout_seconds": 0.0, "data_weights": [], "balance": "none",
-        "cache_limit": 2048, "data_service": "",
+        "cache_limit": 2048, "data_service": "", "fine_tune_from": None,
+        "refit_linear_path": None,
     }  # fmt: skip
     values = {**defaults, **others, **flags, "data": _folders(flags)}
     return train.run_config(SimpleNamespace(**values))

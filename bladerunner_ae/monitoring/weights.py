@@ -22,7 +22,10 @@ def weights_now(
         adversarial_scale: what the watchdog has left of the adversarial weight, 0..1.
     """
     found = {}
+    absent = (*_LATE, "r1_weight") if not any(weights.get(name) for name in _LATE) else ()
     for name, value in weights.items():
+        if name in absent and "adversarial_start" in weights:  # dream, without an adversary
+            continue
         if name in _SCHEDULE or not isinstance(value, int | float):
             continue
         share = 1.0

@@ -12,11 +12,22 @@ from bladerunner_ae.objectives.patch_gan import PatchGan
 from bladerunner_ae.objectives.vae import Vae
 from bladerunner_ae.objectives.vae_gan import VaeGan
 
-__all__ = ["REGISTRY", "Batch", "Objective", "Outcome", "make_objective", "mastered"]
+__all__ = [
+    "REGISTRY",
+    "Batch",
+    "Objective",
+    "Outcome",
+    "make_objective",
+    "mastered",
+    "objective_of_run",
+]
 
 REGISTRY: dict[str, type[Any]] = {
     kind.name: kind for kind in (Dream, Vae, VaeGan, PatchGan, Broad2016)
 }
+
+# Objective -> weights that earlier versions had.
+_RETIRED = {"dream": ("detail_weight",)}
 
 
 def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Objective:
@@ -38,6 +49,16 @@ def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Obj
                 f"{where}"
             )
     return kind(**(weights or {}))
+
+
+def objective_of_run(name: str, weights: Mapping[str, float]) -> Objective:
+    """Builds the objective of a run folder, which an earlier version may have made.
+
+    Weights that objectives no longer have are left out: what is exported or fine-tuned does not
+    depend on them. A run that had one cannot go on, since `RunConfig.differences` names it.
+    """
+    kept = {key: value for key, value in weights.items() if key not in _RETIRED.get(name, ())}
+    return make_objective(name, kept)
 
 
 def _weights(kind: type[Any]) -> set[str]:
