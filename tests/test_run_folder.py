@@ -82,7 +82,7 @@ def test_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
         (train(batch_size=3, learning_rate=0.5), "batch_size: 32 -> 3; learning_rate: 0.001 ->"),
         (
             make_config(objective="vae_gan", weights={}),
-            r"\(objective: vae -> vae_gan\)",
+            r"objective: vae -> vae_gan\)",
         ),
         (make_config(films=[film(held_out=[])]), r"held_out: \[\[0, 40\]\] -> \[\]"),
         (make_config(model=ModelConfig(height=64, width=128)), "filters: .*linear_path: True -> F"),
