@@ -177,7 +177,7 @@ def test_a_folder_that_holds_another_run(
     result = commands.run("train", *other)
     assert result.code == 2
     assert "holds another run" in result.error and "seed: 1 -> 7" in result.error
-    assert "weights: " in result.error and "--overwrite" in result.error
+    assert "kl_weight: 1e-05 -> 0.5" in result.error and "--overwrite" in result.error
     assert load_config(run).train.seed == 1
 
 
