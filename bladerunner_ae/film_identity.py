@@ -46,6 +46,11 @@ def film_identity(card: FilmCard) -> dict[str, Any]:
     }
 
 
+def held_out_frames(film: Mapping[str, Any]) -> int:
+    """How many frames of a film, as a run's configuration tells of it, training never sees."""
+    return sum(end - start for start, end in film.get("held_out", []))
+
+
 def conversion_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """In which points the records of a film differ from `theirs`, earlier ones of that film.
 

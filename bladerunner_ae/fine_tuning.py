@@ -70,7 +70,7 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
     theirs = load_config(source)
     if not checkpoint_steps(source):
         raise InputError(f"{source}: has no checkpoint to fine-tune from; train it first")
-    # A discriminator's shape matters only if it is taken over. Nor does where a weight began.
+    # A discriminator's shape matters only if it is taken over, and where a weight began never does.
     ignored = ["initial_log_var"]
     if not _share_discriminator(config, theirs):
         fields = dataclasses.fields(config.model)

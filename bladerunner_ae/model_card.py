@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film_identity import held_out_frames
 from bladerunner_ae.run_folder import films_of
 from tfrecords import storage
 from tfrecords.card import FilmCard
@@ -141,7 +142,7 @@ def describe(card: Mapping[str, Any], name: str) -> str:
 
 
 def _film_line(film: Mapping[str, Any], cards: Sequence[Mapping[str, Any]]) -> str:
-    held_out = sum(end - start for start, end in film.get("held_out", []))
+    held_out = held_out_frames(film)
     digest = next(
         (card["sha256"] for card in cards if card["film_id"] == film["film_id"]), film["film_id"]
     )

@@ -37,7 +37,7 @@ from bladerunner_ae import presets, train_flags
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.film_identity import film_identity
+from bladerunner_ae.film_identity import film_identity, held_out_frames
 from bladerunner_ae.given_flags import given_flags
 from bladerunner_ae.report import is_reported, report_training
 from bladerunner_ae.train_flags import MODEL_FLAGS, TRAIN_FLAGS, WEIGHT_FLAGS, define_flags
@@ -116,12 +116,8 @@ def _remembers_all(model: configuration.ModelConfig, films: Sequence[dict[str, A
     Then moved frames teach nothing that is needed and cost what was remembered (docs/decisions.md).
     Not so in a grid, whose components are those of blocks.
     """
-    frames = sum(film["frames"] - _held(film) for film in films)
+    frames = sum(film["frames"] - held_out_frames(film) for film in films)
     return model.linear_path and model.latent == "vector" and frames < 2 * model.latent_size
-
-
-def _held(film: dict[str, Any]) -> int:
-    return sum(end - start for start, end in film["held_out"])
 
 
 def _data_weights(given: Sequence[str], films: int) -> list[float]:
@@ -256,7 +252,7 @@ def _train(
 
 def _plan(config: Any, replicas: int) -> str:
     model, train = config.model, config.train
-    held = sum(map(_held, config.films))
+    held = sum(map(held_out_frames, config.films))
     names = ", ".join(film["name"] for film in config.films)
     frames = sum(film["frames"] for film in config.films)
     return (

@@ -11,6 +11,7 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.hparams.summary import session_end_pb
 
+from bladerunner_ae.film_identity import held_out_frames
 from bladerunner_ae.monitoring.events import Summaries
 from bladerunner_ae.networks import Networks
 from bladerunner_ae.run_folder import RunConfig
@@ -90,7 +91,7 @@ def describe_films(config: RunConfig) -> str:
     """Says in Markdown which films are watched, and what is kept from training."""
     lines = ["| film | digest | frames | held out | weight |", "|---|---|---|---|---|"]
     for film in config.films:
-        held = sum(end - start for start, end in film["held_out"])
+        held = held_out_frames(film)
         cells = (film["name"], film["film_id"], film["frames"], held, film["weight"])
         lines.append(f"| {' | '.join(_cell(value) for value in cells)} |")
     return "\n".join(lines)

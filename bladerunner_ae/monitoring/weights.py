@@ -22,9 +22,9 @@ def weights_now(
         adversarial_scale: what the watchdog has left of the adversarial weight, 0..1.
     """
     found = {}
-    absent = (*_LATE, "r1_weight") if not any(weights.get(name) for name in _LATE) else ()
+    unasked = "adversarial_start" in weights and not any(weights.get(name) for name in _LATE)
     for name, value in weights.items():
-        if name in absent and "adversarial_start" in weights:  # dream, without an adversary
+        if unasked and name in (*_LATE, "r1_weight"):  # dream, without an adversary
             continue
         if name in _SCHEDULE or not isinstance(value, int | float):
             continue
