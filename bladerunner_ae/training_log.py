@@ -18,6 +18,7 @@ from bladerunner_ae.evaluation.during import RunEvaluation, describe_values, lat
 from bladerunner_ae.log_file import LogFile
 from bladerunner_ae.monitoring import about
 from bladerunner_ae.monitoring.events import Summaries
+from bladerunner_ae.monitoring.gallery import Gallery
 from bladerunner_ae.monitoring.latents import judged, show_latents
 from bladerunner_ae.monitoring.profile import Profile
 from bladerunner_ae.monitoring.projector import write_projector
@@ -25,7 +26,7 @@ from bladerunner_ae.monitoring.waiting import WaitingClock
 from bladerunner_ae.monitoring.weights import weights_now
 from bladerunner_ae.objectives import mastered
 from bladerunner_ae.preemption import Preemption
-from bladerunner_ae.probes import Movement, Probes, to_png
+from bladerunner_ae.probes import Movement, Probes
 from bladerunner_ae.progress import Progress
 from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.watchdog import LOOK_EVERY, Verdict, Watchdog
@@ -80,11 +81,10 @@ class TrainingLog(keras.callbacks.Callback):
         self._metrics = opened(LogFile(self._run / "metrics.jsonl", self._is_before_start))
         self._text = opened(LogFile(self._run / "log.txt"))
         train, networks = self._config.train, self.model.networks
-        self._summaries = Summaries(self._run, self._start)
-        self._open.callback(self._summaries.close)
+        self._summaries = opened(contextlib.closing(Summaries(self._run, self._start)))
+        self._gallery = opened(contextlib.closing(Gallery(self._summaries)))
         about.introduce(self._summaries, self._config, networks, self._start)
-        self._profile = Profile(self._run, train.profiled())
-        self._open.callback(self._profile.close)
+        self._profile = opened(contextlib.closing(Profile(self._run, train.profiled())))
         self._progress = opened(Progress("train", train.steps, "steps", done=self._start))
         monotony = self._probes.monotony()
         self._watchdog = Watchdog(
@@ -118,7 +118,6 @@ class TrainingLog(keras.callbacks.Callback):
             return self._step // every > before // every or self._step == train.steps
 
         evaluates = self._evaluation is not None and due(train.evaluate_every)
-
         looks = due(LOOK_EVERY)
         writes, samples, saves = map(
             due, (train.log_every, train.sample_every, train.checkpoint_every)
@@ -238,10 +237,13 @@ class TrainingLog(keras.callbacks.Callback):
         values = self._probes.scores(dream)
         self._record({**values, **judged(self.model.networks, self._probes, dream)})
         self._say(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        sheet = to_png(self._probes.sheet(dream))
-        storage.write_bytes(self._run / "samples" / f"step-{self._step:07d}.png", sheet)
-        self._summaries.picture("original_and_dream", sheet, self._step)
-        show_latents(self._summaries, networks, self._probes, dream, self._step)
+        self._gallery.add(
+            "original_and_dream",
+            lambda: self._probes.sheet(dream),
+            self._step,
+            self._run / "samples" / f"step-{self._step:07d}.png",
+        )
+        show_latents(self._summaries, self._gallery, networks, self._probes, dream, self._step)
         if self._step > self._start:
             facts = self._probes.facts(dream, self._movement.distances())
             self._judge(self._watchdog.look_at_sample(self._step, facts, logs))
@@ -253,10 +255,8 @@ class TrainingLog(keras.callbacks.Callback):
             values = self._evaluation.measure(networks)
             self._record(values)
             self._say(describe_values(values))
-        for name, sheet in latent_sheets(networks, self._probes, self._evaluation).items():
-            png = to_png(sheet)
-            storage.write_bytes(self._run / name, png)
-            self._summaries.picture(name.removesuffix(".png"), png, self._step)
+        for name, draw in latent_sheets(networks, self._probes, self._evaluation).items():
+            self._gallery.add(name.removesuffix(".png"), draw, self._step, self._run / name)
 
     def _announce(self, text: str) -> None:
         """Says something that a person must not miss."""
@@ -267,7 +267,8 @@ class TrainingLog(keras.callbacks.Callback):
         self._text.write(time.strftime("%Y-%m-%d %H:%M:%S ") + f"step {self._step}: {text}")
 
     def _synchronise(self) -> None:
-        """Brings remote logs up to date; local ones always are."""
+        """Waits for pictures and brings remote logs up to date; local ones always are."""
+        self._gallery.wait()
         self._metrics.synchronise()
         self._text.synchronise()
         self._summaries.synchronise()

@@ -1,6 +1,6 @@
 """Figures of a run while it learns, from a few hundred frames that are read once and kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,8 +17,9 @@ from bladerunner_ae.evaluation.pictures import (
     INTERPOLATION_NAME,
     PRIOR_NAME,
     SHOWN,
-    interpolation_sheet,
     prior_sheet,
+    ways,
+    ways_sheet,
 )
 from bladerunner_ae.evaluation.summary import summarise
 from bladerunner_ae.networks import Networks
@@ -122,7 +123,7 @@ def describe_values(values: dict[str, float]) -> str:
 
 def latent_sheets(
     networks: Networks, probes: Probes, evaluation: RunEvaluation | None
-) -> dict[str, Image.Image]:
+) -> dict[str, Callable[[], Image.Image]]:
     """Shows what the latent space of networks holds.
 
     Args:
@@ -131,11 +132,12 @@ def latent_sheets(
         evaluation: gives the frames that a density is fitted to; None: samples of N(0, 1) only.
 
     Returns:
-        Name of the file in the run folder -> picture.
+        Name of the file in the run folder -> draws the picture; networks are not needed any more.
     """
     model = latent_model(networks)
     drawn = prior.draw_normal(model, SHOWN) if evaluation is None else evaluation.draw(model, SHOWN)
+    on_ways = model.decode(ways(model.encode(probes.originals)[0]))
     return {
-        PRIOR_NAME: prior_sheet(drawn),
-        INTERPOLATION_NAME: interpolation_sheet(model, probes.originals, probes.names),
+        PRIOR_NAME: lambda: prior_sheet(drawn),
+        INTERPOLATION_NAME: lambda: ways_sheet(probes.originals, probes.names, on_ways),
     }

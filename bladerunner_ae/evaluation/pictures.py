@@ -46,15 +46,35 @@ def interpolation_sheet(model: LatentModel, frames: Pictures, names: Sequence[st
         frames: uint8 [n, H, W, 3], n >= 1, in film order.
         names: of the frames.
     """
-    means = model.encode(frames)[0].reshape(len(frames), -1)
-    half = max(len(frames) // 2, 1)
+    return ways_sheet(frames, names, model.decode(ways(model.encode(frames)[0])))
+
+
+def ways(means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns straight lines, each from a frame of the first half to one of the second.
+
+    Args:
+        means: of posteriors, float32 [n, ...], n >= 1.
+
+    Returns:
+        float32 [max(n // 2, 1) * STEPS, numbers of a frame], line after line.
+    """
+    flat = means.reshape(len(means), -1)
+    return np.concatenate([line(flat[first], flat[second]) for first, second in _ends(len(flat))])
+
+
+def ways_sheet(frames: Pictures, names: Sequence[str], dreams: Pictures) -> Image.Image:
+    """Lays out the dreams on the `ways` between frames, a row for each, with its two frames."""
     sections = []
-    for first in range(half):
-        second = min(first + half, len(frames) - 1)
-        way = model.decode(line(means[first], means[second]))
+    for number, (first, second) in enumerate(_ends(len(frames))):
+        way = dreams[number * STEPS : (number + 1) * STEPS]
         row = np.concatenate([frames[first : first + 1], way, frames[second : second + 1]])
         sections.append((f"{names[first]} ... {names[second]}", row))
     return make_sheet(sections, STEPS + 2)
+
+
+def _ends(count: int) -> list[tuple[int, int]]:
+    half = max(count // 2, 1)
+    return [(first, min(first + half, count - 1)) for first in range(half)]
 
 
 def line(

@@ -78,7 +78,12 @@ def draw(model: LatentModel, film: FilmFrames, count: int = SAMPLES) -> Drawn:
 
 def draw_normal(model: LatentModel, count: int = SAMPLES) -> Drawn:
     """Draws pictures from N(0, 1) alone."""
-    return Drawn(model.decode(model.samples(count, _SEED)))
+    return Drawn(model.decode(normal_latents(model, count)))
+
+
+def normal_latents(model: LatentModel, count: int) -> NDArray[np.float32]:
+    """Returns what `draw_normal` makes pictures of, float32 [count, *model.shape]."""
+    return model.samples(count, _SEED)
 
 
 def prior_scores(model: LatentModel, film: FilmFrames, drawn: Drawn) -> Scores:

@@ -1,19 +1,24 @@
 """Looks into latent space while training goes on: distributions, samples, the discriminator."""
 
 import numpy as np
-from PIL import Image
 
 from bladerunner_ae import losses, pixels
 from bladerunner_ae.evaluation import prior
 from bladerunner_ae.evaluation.latents import latent_model
-from bladerunner_ae.evaluation.pictures import SHOWN, interpolation_sheet, prior_sheet
+from bladerunner_ae.evaluation.pictures import SHOWN, prior_sheet, ways, ways_sheet
 from bladerunner_ae.monitoring.events import Summaries
+from bladerunner_ae.monitoring.gallery import Gallery
 from bladerunner_ae.networks import Networks
-from bladerunner_ae.probes import Dream, Probes, to_png
+from bladerunner_ae.probes import Dream, Probes
 
 
 def show_latents(
-    summaries: Summaries, networks: Networks, probes: Probes, dream: Dream, step: int
+    summaries: Summaries,
+    gallery: Gallery,
+    networks: Networks,
+    probes: Probes,
+    dream: Dream,
+    step: int,
 ) -> None:
     """Writes distributions of the probe frames' latents, ways between frames, prior samples.
 
@@ -21,17 +26,15 @@ def show_latents(
     """
     summaries.histogram("latent/mean", dream.latents, step)
     summaries.histogram("latent/log_var", dream.log_var, step)
-    for name, picture in sheets(networks, probes).items():
-        summaries.picture(name, to_png(picture), step)
-
-
-def sheets(networks: Networks, probes: Probes) -> dict[str, Image.Image]:
-    """Returns name -> picture of latent space."""
     model = latent_model(networks)
-    return {
-        "samples_of_prior": prior_sheet(prior.draw_normal(model, SHOWN)),
-        "ways_between_frames": interpolation_sheet(model, probes.originals, probes.names),
-    }
+    drawn = prior.normal_latents(model, SHOWN).reshape(SHOWN, -1)
+    # One pass for all: a small one leaves a device idle.
+    pictures = model.decode(np.concatenate([drawn, ways(dream.latents)]))
+    samples, on_ways = prior.Drawn(pictures[:SHOWN]), pictures[SHOWN:]
+    gallery.add("samples_of_prior", lambda: prior_sheet(samples), step)
+    gallery.add(
+        "ways_between_frames", lambda: ways_sheet(probes.originals, probes.names, on_ways), step
+    )
 
 
 def judged(networks: Networks, probes: Probes, dream: Dream) -> dict[str, float]:
