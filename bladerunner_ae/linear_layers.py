@@ -7,6 +7,7 @@ weight of 0.0003 as for one of 0.1, would undo the fit in a few steps.
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 from bladerunner_ae.config import ModelConfig
@@ -39,7 +40,7 @@ def linear_picture(config: ModelConfig, latent: Any) -> Any:
         x = layers.Dense(block * block * 3, **frozen)(x)
         x = _Tile(block, dtype="float32", name="linear_map")(x)
     else:
-        x = layers.Dense(height * width * 3, **frozen)(latent)
+        x = _Frozen(height * width * 3, **frozen)(latent)
         x = layers.Reshape((height, width, 3), dtype="float32", name="linear_map")(x)
     if config.linear_pool == 1:
         return x
@@ -56,6 +57,28 @@ def linear_block(config: ModelConfig) -> int:
 def linear_size(config: ModelConfig) -> tuple[int, int]:
     """(height, width) at which the linear path works."""
     return config.height // config.linear_pool, config.width // config.linear_pool
+
+
+@keras.saving.register_keras_serializable("bladerunner_ae")
+class _Frozen(layers.Dense):
+    """A dense layer whose weights are not learnt.
+
+    In training the gradient of its input is computed as `(W @ g^T)^T`, not as `g @ W^T`, which is
+    TensorFlow's own: for that oneDNN lays all of W out anew in every step (docs/speed.md).
+    """
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if not training:  # exported models hold no gradients
+            return super().call(inputs)
+        return _product(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
+
+
+@tf.custom_gradient
+def _product(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        return tf.transpose(tf.matmul(kernel, upstream, transpose_b=True)), None
+
+    return tf.matmul(x, kernel), gradient
 
 
 @keras.saving.register_keras_serializable("bladerunner_ae")

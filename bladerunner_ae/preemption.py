@@ -6,18 +6,22 @@ kept. While a loop runs, this module's handlers take the place of that module's.
 
 import contextlib
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 from bladerunner_ae.interruption import LINES, is_working
 
 # Whoever ends a job often signals twice at once: `timeout` and Slurm the process and its group, a
 # terminal's Ctrl-C our parent too, which then passes SIGTERM on to us.
 _TOGETHER_SECONDS = 1.0
+
+# Building the graph of a large network takes longer than a machine that is wanted back may wait.
+_NOTHING_TO_KEEP_SECONDS = 5.0
+_NOTHING_TO_KEEP = "stopped before a step was done; the same command goes on from there"
 
 
 class Preempted(SystemExit):
@@ -35,12 +39,14 @@ class Preemption:
     answer is an exception, `Preempted` or `KeyboardInterrupt`.
 
     A second signal, more than a second after the first, ends the process at once with one line and
-    128 plus its number, even in the middle of a long step or of writing the checkpoint.
+    128 plus its number, even in the middle of a long step or of writing the checkpoint. One before
+    the first step that TensorFlow, which builds the graph in native code, lets nobody answer for
+    five seconds ends it with one line and the usual code: there is nothing to keep yet.
     """
 
     def __init__(self) -> None:
         self._asked: int | None = None
-        self._waits = False
+        self._waits = self._begun = False
         self._noted: list[int] = []
         self._open = contextlib.ExitStack()
 
@@ -51,7 +57,7 @@ class Preemption:
 
     def begin(self) -> None:
         """From here on the answer waits for `check`."""
-        self._waits = True
+        self._waits = self._begun = True
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -104,29 +110,31 @@ class Preemption:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         self._open.callback(os.close, reading)
-        listener = threading.Thread(
-            target=_end_at_the_second, args=(reading, self._noted), daemon=True
-        )
+        listener = threading.Thread(target=self._watch, args=(reading,), daemon=True)
         listener.start()
         self._open.callback(listener.join)
         self._open.callback(os.close, writing)  # which ends the thread
         self._open.callback(_restore_wakeup, signal.set_wakeup_fd(writing))
 
+    def _watch(self, reading: int) -> None:
+        """Notes every signal; ends the process where a person or a machine waits in vain."""
+        first: float | None = None
+        while True:
+            patience = _NOTHING_TO_KEEP_SECONDS if first and not self._begun else None
+            if not select.select([reading], [], [], patience)[0]:
+                if self._asked is None and not self._begun:
+                    os.write(2, f"{_NOTHING_TO_KEEP}\n".encode())
+                    os._exit(0 if self._noted[0] == signal.SIGTERM else 128 + self._noted[0])
+            elif not (byte := os.read(reading, 1)):
+                return
+            elif (number := byte[0]) in set(LINES):
+                self._noted.append(number)
+                first = first or time.monotonic()
+                # The first one itself is no second one: no time lies between.
+                if time.monotonic() - first > _TOGETHER_SECONDS:
+                    os.write(2, f"{LINES[signal.Signals(number)]}\n".encode())
+                    os._exit(128 + number)
+
 
 def _restore_wakeup(earlier: int) -> None:
     signal.set_wakeup_fd(earlier)
-
-
-def _end_at_the_second(reading: int, came: list[int]) -> None:
-    """Adds every signal to `came`; ends the process at one that is not together with the first."""
-    first: float | None = None
-    while noted := os.read(reading, 1):
-        if noted[0] in set(LINES):
-            came.append(noted[0])
-            now = time.monotonic()
-            if first is None:
-                first = now
-            elif now - first > _TOGETHER_SECONDS:
-                number: Any = signal.Signals(noted[0])
-                os.write(2, f"{LINES[number]}\n".encode())
-                os._exit(128 + number)

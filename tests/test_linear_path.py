@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae import pixels
@@ -106,6 +107,35 @@ def test_what_the_linear_path_draws_is_seen_and_mended_at_a_quarter_of_its_size(
                              np.full(24 * 32 * 3, brightness, np.float32)])  # fmt: skip
         added.append(decoder(latent).numpy() - brightness)
     assert np.abs(added[1] - added[0]).max() > 1e-3
+
+
+def test_the_gradient_through_the_linear_picture_is_that_of_a_dense_layer() -> None:
+    """Two ways to the same sums: ours while training, Keras' own in what is exported."""
+    layer = tiny_networks().decoder.get_layer("linear_picture")
+    assert not layer.trainable
+    random = np.random.default_rng(0)
+    weights = [random.normal(size=w.shape).astype(np.float32) for w in layer.get_weights()]
+    layer.set_weights(weights)
+    latent = tf.constant(random.normal(size=(7, 200)), tf.float32)
+    upstream = random.normal(size=(7, weights[1].size)).astype(np.float32)
+    kernels = {}
+    for training in (True, False):
+
+        @tf.function
+        def slope(training: bool = training) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(latent)
+                y = layer(latent, training=training)
+            return y, tape.gradient(y, latent, output_gradients=upstream)
+
+        y, gradient = slope()
+        np.testing.assert_allclose(y, latent @ weights[0] + weights[1], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(gradient, upstream @ weights[0].T, rtol=1e-3, atol=1e-2)
+        products = [op for op in slope.get_concrete_function().graph.get_operations()
+                    if op.type == "MatMul"]  # fmt: skip
+        kernels[training] = [tuple(op.inputs[0].shape) for op in products]
+    # The kernel is the first factor of a product, as the quick way has it, in training alone.
+    assert (weights[0].shape in kernels[True], weights[0].shape in kernels[False]) == (True, False)
 
 
 def test_without_refinement_the_convolutions_do_not_see_the_picture() -> None:

@@ -73,16 +73,17 @@ STUCK = """
 import hashlib
 from bladerunner_ae.preemption import Preemption
 with Preemption() as preemption:
-    preemption.begin()
+    {begin}
     print("stuck", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", {rounds})  # native code, as a step is
     preemption.check()
 """
 
 
-def stuck(rounds: int) -> subprocess.Popen[str]:
+def stuck(rounds: int, before_a_step: bool = False) -> subprocess.Popen[str]:
+    begin = "" if before_a_step else "preemption.begin()"
     process = subprocess.Popen(
-        [sys.executable, "-c", STUCK.format(rounds=rounds)],
+        [sys.executable, "-c", STUCK.format(rounds=rounds, begin=begin)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -104,6 +105,18 @@ def test_a_second_signal_ends_at_once_even_a_step_that_does_not_end(number: int)
     assert process.returncode == 128 + number
     (line,) = err.strip().splitlines()
     assert GOES_ON in line
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_before_the_first_step_nobody_waits_for_native_code(number: int, code: int) -> None:
+    process = stuck(2**31 - 1, before_a_step=True)
+    time.sleep(0.5)  # until it is in native code
+    sent = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert 4.0 < time.monotonic() - sent < 9.0
+    assert process.returncode == code
+    assert err == "stopped before a step was done; the same command goes on from there\n"
 
 
 def test_two_signals_together_are_one() -> None:
