@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,16 @@ from PIL import Image
 from tensorboard.util import tensor_util
 
 from bladerunner_ae.errors import OutputError
+from bladerunner_ae.evaluation.latents import latent_model
+from bladerunner_ae.evaluation.pictures import SHOWN, interpolation_sheet, prior_sheet
+from bladerunner_ae.evaluation.prior import draw_normal
 from bladerunner_ae.monitoring import gallery as module
 from bladerunner_ae.monitoring.events import Summaries
 from bladerunner_ae.monitoring.gallery import Gallery
+from bladerunner_ae.monitoring.latents import show_latents
+from bladerunner_ae.probes import Dream
 from tests.test_summaries import logged
-from tests.tiny_training import tiny_flags, train_here
+from tests.tiny_training import film_images, tiny_flags, tiny_networks, train_here
 
 
 def even(level: int) -> Callable[[], Image.Image]:
@@ -93,6 +99,25 @@ def test_what_goes_wrong_is_raised_once_and_the_others_are_written(
     gallery.close()
     gallery.close()
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["1.png", "3.png"]
+
+
+def test_samples_and_ways_are_what_their_names_say() -> None:
+    """Decoded together, and the same as each by itself."""
+    networks, frames = tiny_networks(), film_images(24)[::3]
+    probes: Any = SimpleNamespace(originals=frames, names=[str(n) for n in range(len(frames))])
+    model = latent_model(networks)
+    mean, log_var = model.encode(frames)
+    drawn: dict[str, Image.Image] = {}
+    gallery: Any = SimpleNamespace(add=lambda name, draw, step: drawn.update({name: draw()}))
+    nothing: Any = SimpleNamespace(histogram=lambda *arguments: None)
+    show_latents(nothing, gallery, networks, probes, Dream(mean, log_var, frames), 0)
+    expected = {
+        "samples_of_prior": prior_sheet(draw_normal(model, SHOWN)),
+        "ways_between_frames": interpolation_sheet(model, frames, probes.names),
+    }
+    assert drawn.keys() == expected.keys()
+    for name, sheet in expected.items():
+        np.testing.assert_allclose(np.asarray(drawn[name]), np.asarray(sheet), atol=2)
 
 
 def test_a_checkpoint_waits_for_the_pictures_before_it(
