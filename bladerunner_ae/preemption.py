@@ -10,7 +10,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from bladerunner_ae.interruption import LINES, is_working
@@ -42,9 +42,13 @@ class Preemption:
     128 plus its number, even in the middle of a long step or of writing the checkpoint. One before
     the first step that TensorFlow, which builds the graph in native code, lets nobody answer for
     five seconds ends it with one line and the usual code: there is nothing to keep yet.
+
+    Args:
+        steps_done: asked from another thread; one call may do several steps before `begin`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps_done: Callable[[], int] = lambda: 0) -> None:
+        self._steps_done, self._first_step = steps_done, 0
         self._asked: int | None = None
         self._waits = self._begun = False
         self._noted: list[int] = []
@@ -87,6 +91,7 @@ class Preemption:
                 self.check()
 
     def __enter__(self) -> "Preemption":
+        self._first_step = self._steps_done()
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
             self._listen()
             for number in LINES:
@@ -116,13 +121,16 @@ class Preemption:
         self._open.callback(os.close, writing)  # which ends the thread
         self._open.callback(_restore_wakeup, signal.set_wakeup_fd(writing))
 
+    def _advanced(self) -> bool:
+        return self._steps_done() != self._first_step
+
     def _watch(self, reading: int) -> None:
         """Notes every signal; ends the process where a person or a machine waits in vain."""
         first: float | None = None
         while True:
             patience = _NOTHING_TO_KEEP_SECONDS if first and not self._begun else None
             if not select.select([reading], [], [], patience)[0]:
-                if self._asked is None and not self._begun:
+                if self._asked is None and not self._begun and not self._advanced():
                     os.write(2, f"{_NOTHING_TO_KEEP}\n".encode())
                     os._exit(0 if self._noted[0] == signal.SIGTERM else 128 + self._noted[0])
             elif not (byte := os.read(reading, 1)):

@@ -134,7 +134,7 @@ class Movement:
 def to_png(image: Image.Image) -> bytes:
     """Returns a picture as the content of a PNG file.
 
-    Training waits for it: level 1 takes a quarter of the usual time, for files a sixth larger.
+    Steps go on beside it: level 1 takes a quarter of the usual time, for files a sixth larger.
     """
     png = io.BytesIO()
     image.save(png, "PNG", compress_level=1)

@@ -209,7 +209,7 @@ def _train(
 
     Then it reports, in RUN/report.html.
     """
-    from bladerunner_ae import exporting, training
+    from bladerunner_ae import exporting, going_on, training
     from bladerunner_ae.checkpoints import restore
     from bladerunner_ae.fine_tuning import load_source
     from bladerunner_ae.run_folder import CONFIG_NAME, write_json
@@ -224,7 +224,10 @@ def _train(
             if workers.chief:
                 write_json(run / CONFIG_NAME, config.to_json())
     print(f"tensorboard --logdir {shlex.quote(str(run))}", file=sys.stderr)
-    if start >= config.train.steps:
+    if start == config.train.steps and workers.chief and not going_on.has_finished(run, start):
+        print(f"trained to step {start}; showing what it came to", file=sys.stderr)
+        training.fit(trainer, config, records, run, start, workers=workers)
+    elif start >= config.train.steps:
         print(f"already trained to step {start}; nothing to do", file=sys.stderr)
     else:
         if start and service:
@@ -234,9 +237,9 @@ def _train(
             )
         if start:
             print(f"going on from step {start}", file=sys.stderr)
-            if earlier is not None and (change := training.rate_change(earlier, config, start)):
+            if earlier is not None and (change := going_on.rate_change(earlier, config, start)):
                 print(change, file=sys.stderr)
-            if earlier is not None and (change := training.order_change(earlier, config, start)):
+            if earlier is not None and (change := going_on.order_change(earlier, config, start)):
                 print(change, file=sys.stderr)
         if service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]

@@ -1,6 +1,5 @@
 """A run from its configuration to its weights: build, restore, start, fit."""
 
-import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,6 @@ from bladerunner_ae import data
 from bladerunner_ae.checkpoints import checkpoint_manager
 from bladerunner_ae.config import TrainConfig
 from bladerunner_ae.errors import BladerunnerError, UsageError
-from bladerunner_ae.film_identity import division_differences
 from bladerunner_ae.graph_rewrites import add_in_order
 from bladerunner_ae.linear_path import initialise_linear_path
 from bladerunner_ae.memory import explain_out_of_memory
@@ -19,7 +17,7 @@ from bladerunner_ae.monitoring.waiting import WaitingClock
 from bladerunner_ae.networks import build_networks
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.run_folder import RunConfig
-from bladerunner_ae.trainer import Trainer, make_schedule
+from bladerunner_ae.trainer import Trainer
 from bladerunner_ae.training_log import TrainingLog
 from bladerunner_ae.workers import NoCheckpoints, Workers
 from tfrecords import storage
@@ -73,56 +71,6 @@ def check_replicas(config: TrainConfig, replicas: int) -> None:
         raise UsageError(f"--jit=on works on one device only, not on {replicas}; leave it out")
 
 
-def rate_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
-    """Says in one line if another number of steps changes the learning rate from here on.
-
-    Args:
-        earlier: of the run as it was started before.
-        config: as it is started now, in which only `config._FREE` may differ.
-        start: step it goes on from.
-
-    Returns:
-        An empty text if the rate stays what it was.
-    """
-    before, after = (make_schedule(c.train) for c in (earlier, config))
-    if not callable(before) or before.get_config() == after.get_config():
-        return ""
-    return (
-        f"--steps was {earlier.train.steps} and is {config.train.steps} now: the learning rate's "
-        f"cosine ends there, so from step {start} on it is {float(after(start)):.3g} instead of "
-        f"{float(before(start)):.3g}{_moved_start(earlier, config)}, and weights differ "
-        f"from those of a run begun with --steps={config.train.steps}"
-    )
-
-
-def _moved_start(earlier: RunConfig, config: RunConfig) -> str:
-    """Says where an adversary that waits for a part of the run comes in now."""
-    players = objective_of_run(config.objective, config.weights).players
-    part = config.weights.get("adversarial_start")
-    if not part or "discriminator" not in players:
-        return ""
-    steps = [math.ceil(part * c.train.steps) for c in (earlier, config)]
-    return f", the adversary comes in at step {steps[1]} instead of {steps[0]}"
-
-
-def order_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
-    """Says in one line if streamed frames come in another order from here on.
-
-    Args:
-        earlier, config, start: as for `rate_change`.
-
-    Returns:
-        An empty text if the order stays what it was.
-    """
-    changed = division_differences(config.films, earlier.films)
-    if config.reading["order"] == "memory" or not changed:
-        return ""
-    return (
-        f"{'; '.join(changed)}: streamed frames come in another order from step {start} on, and "
-        "weights differ from those of an unbroken run"
-    )
-
-
 def film_parts(config: RunConfig, records: Sequence[storage.AnyPath]) -> list[FilmPart]:
     """Returns a run's films as the reader wants them.
 
@@ -148,6 +96,8 @@ def fit(
     workers: Workers | None = None,
 ) -> None:
     """Trains from step `start` to the configured number of steps and checkpoints at the end.
+
+    From that number on it only shows what the run came to, which a signal may have cut short.
 
     Asked to stop by SIGTERM or Ctrl-C, it finishes the step and writes a checkpoint first.
 
@@ -180,14 +130,18 @@ def fit(
         try:
             if start == 0:
                 _initialise(trainer, config, parts, batches, workers)
-            trainer.fit(
-                batches,
-                steps_per_epoch=config.train.steps - start,
-                epochs=1,
-                verbose=0,
-                shuffle=False,
-                callbacks=[log],
-            )
+            if start < config.train.steps:
+                trainer.fit(
+                    batches,
+                    steps_per_epoch=config.train.steps - start,
+                    epochs=1,
+                    verbose=0,
+                    shuffle=False,
+                    callbacks=[log],
+                )
+            else:
+                log.on_train_begin()
+                log.on_train_end()
             preemption.check()  # one that came after the last step: what follows takes its time
         except BaseException as error:
             if preemption.came and not isinstance(error, BladerunnerError | RecordsError):

@@ -1,6 +1,7 @@
 """What a run shows while it learns: curves, pictures, checkpoints, one status line, alarms."""
 
 import contextlib
+import functools
 import json
 import math
 import sys
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from bladerunner_ae import watchdog
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.evaluation.during import RunEvaluation, describe_values, latent_sheets
+from bladerunner_ae.going_on import FINISHED
 from bladerunner_ae.log_file import LogFile
 from bladerunner_ae.monitoring import about
 from bladerunner_ae.monitoring.events import Summaries
@@ -29,13 +31,13 @@ from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.probes import Movement, Probes
 from bladerunner_ae.progress import Progress
 from bladerunner_ae.run_folder import RunConfig
+from bladerunner_ae.step_logs import fetched, status_line
 from bladerunner_ae.watchdog import LOOK_EVERY, Verdict, Watchdog
 from tfrecords import storage
 from tfrecords.mixture import FilmPart
 from tfrecords.storage import Location
 
 _STATUS_SECONDS = 1.0
-_STATUS_TERMS = 3
 
 
 class TrainingLog(keras.callbacks.Callback):
@@ -70,6 +72,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._parts, self._probes = parts, Probes(parts)
         self._evaluation = RunEvaluation(parts) if config.train.evaluate_every else None
         self._step = self._saved = start
+        self._shown: set[str] = set()
         self._unread: list[tuple[int, Mapping[str, Any]]] = []
         self._read_at, self._note = 0.0, ""
         self._ends: Verdict | None = None
@@ -97,8 +100,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._say(f"training from step {self._start} to {train.steps}")
         if monotony:
             self._announce(monotony)
-        if self._start == 0:
-            self._sample({})
+        self._make_up()
         self._window = (time.monotonic(), self._start)
         self._clock.share()  # from here on
 
@@ -130,9 +132,8 @@ class TrainingLog(keras.callbacks.Callback):
             self._judge(self._watchdog.look(self._step, values, scale))
         if writes:
             self._write_scalars(values)
-        if samples:
-            with self._preemption.at_once():
-                self._sample(values)
+        if samples:  # to its end, whatever comes: the watchdog counts what it has seen
+            self._sample(values)
         if evaluates or self._step == train.steps:
             with self._preemption.at_once():
                 self._evaluate()
@@ -146,10 +147,10 @@ class TrainingLog(keras.callbacks.Callback):
         self._preemption.check()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._say(f"finished step {self._step}")
         if self._step == self._config.train.steps:
             write_projector(self._run, self.model.dreaming.encoder, self._parts)
             about.finish(self._summaries, self._step)
+        self._say(f"{FINISHED}{self._step}")  # last: `has_finished` looks for it
         self.close()
 
     def save(self) -> int:
@@ -165,11 +166,13 @@ class TrainingLog(keras.callbacks.Callback):
         if self._step != self._saved:
             if self._unread:
                 self._read()
-            # First, so that no run goes on from a step that its logs do not know of.
-            self._synchronise()
-            self.model.state.watchdog.assign(self._watchdog.state)
-            self._manager.save(checkpoint_number=self._step)
-            self._saved = self._step
+            try:
+                self._gallery.wait()
+            finally:  # a picture that cannot be written is no reason to lose the weights
+                self._synchronise()  # or a run would go on from a step that its logs do not know
+                self.model.state.watchdog.assign(self._watchdog.state)
+                self._manager.save(checkpoint_number=self._step)
+                self._saved = self._step
         return self._step
 
     def close(self) -> None:
@@ -178,14 +181,14 @@ class TrainingLog(keras.callbacks.Callback):
 
     def _read(self) -> dict[str, float]:
         """Fetches the logs that nobody has looked at yet; returns those of the newest step."""
-        read = [(step, _floats(logs)) for step, logs in self._unread]
+        read = [(step, fetched(logs)) for step, logs in self._unread]
         self._unread, self._read_at = [], time.monotonic()
         if self._config.train.watchdog != "off" and (verdict := watchdog.not_finite(read)):
             self._judge([verdict])
             kept = f"the checkpoint of step {self._saved} is whole" if self._saved else (
                 "no checkpoint was written yet")  # fmt: skip
             raise OutputError(f"{self._run}: {verdict.wrong} ({kept}); {verdict.cure}")
-        self._note = _status(read[-1][1])
+        self._note = status_line(read[-1][1])
         return read[-1][1]
 
     def _judge(self, verdicts: Sequence[Verdict]) -> None:
@@ -200,8 +203,8 @@ class TrainingLog(keras.callbacks.Callback):
                 scale.assign(scale * 0.5)
                 cure = f"its weight is halved, to {float(scale.numpy()):g} of what was asked"
                 self._watchdog.acted(verdict.kind, self._step)
-            line = {"step": self._step, "watchdog": verdict.kind}
-            self._metrics.write(json.dumps({**line, "wrong": verdict.wrong, "cure": cure}))
+            line = {"step": self._step, "watchdog": verdict.kind, "wrong": verdict.wrong}
+            self._metrics.write(json.dumps({**line, "cure": cure}))
             self._announce(f"watchdog: {verdict.wrong}; {cure}")
             if mode == "stop":
                 self._ends = self._ends or verdict
@@ -219,8 +222,8 @@ class TrainingLog(keras.callbacks.Callback):
         scale = float(self.model.state.adversarial_scale.numpy())
         if "learning_rate/discriminator" in values:
             values["adversarial_scale"] = scale
-        progress = self._step / self._config.train.steps
-        self._record({**values, **weights_now(self._config.weights, progress, scale)})
+        done = self._step / self._config.train.steps
+        self._record({**values, **weights_now(self._config.weights, done, scale)})
 
     def _record(self, values: dict[str, float]) -> None:
         rounded = {
@@ -237,21 +240,32 @@ class TrainingLog(keras.callbacks.Callback):
         values = self._probes.scores(dream)
         self._record({**values, **judged(self.model.networks, self._probes, dream)})
         self._say(", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        self._gallery.add(
-            "original_and_dream",
-            lambda: self._probes.sheet(dream),
-            self._step,
-            self._run / "samples" / f"step-{self._step:07d}.png",
-        )
+        draw = functools.partial(self._probes.sheet, dream)
+        file = self._run / "samples" / f"step-{self._step:07d}.png"
+        self._gallery.add("original_and_dream", draw, self._step, file)
         show_latents(self._summaries, self._gallery, networks, self._probes, dream, self._step)
         if self._step > self._start:
             facts = self._probes.facts(dream, self._movement.distances())
             self._judge(self._watchdog.look_at_sample(self._step, facts, logs))
 
+    def _make_up(self) -> None:
+        """Shows what there is of the start, or what a signal has kept from being shown there."""
+        train, start, every = self._config.train, self._start, self._config.train.evaluate_every
+        ended, before = start == train.steps, max(start - train.steps_per_execution, 0)
+        if start == 0 or (ended and not self._is_shown("probe/")):
+            self._sample({})
+        missed = every and start // every > before // every and not self._is_shown("evaluate/")
+        if ended or missed:
+            self._evaluate()
+
+    def _is_shown(self, prefix: str) -> bool:
+        """Whether this is the step gone on from, and metrics.jsonl had such figures of it."""
+        return self._step == self._start and any(name.startswith(prefix) for name in self._shown)
+
     def _evaluate(self) -> None:
         """Measures the run, if it was asked for, and shows what its latent space holds."""
         networks = self.model.dreaming
-        if self._evaluation is not None:
+        if self._evaluation is not None and not self._is_shown("evaluate/"):
             values = self._evaluation.measure(networks)
             self._record(values)
             self._say(describe_values(values))
@@ -267,8 +281,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._text.write(time.strftime("%Y-%m-%d %H:%M:%S ") + f"step {self._step}: {text}")
 
     def _synchronise(self) -> None:
-        """Waits for pictures and brings remote logs up to date; local ones always are."""
-        self._gallery.wait()
+        """Brings remote logs up to date; local ones always are."""
         self._metrics.synchronise()
         self._text.synchronise()
         self._summaries.synchronise()
@@ -276,25 +289,11 @@ class TrainingLog(keras.callbacks.Callback):
     def _is_before_start(self, line: str) -> bool:
         """Whether a line of metrics.jsonl stays: not beyond the start, and not half written."""
         try:
-            step = int(json.loads(line)["step"])
+            names = json.loads(line)
+            step = int(names["step"])
         except (ValueError, KeyError, TypeError):
             print(f"{self._run / 'metrics.jsonl'}: dropped a half-written line", file=sys.stderr)
             return False
+        if step == self._start:
+            self._shown |= set(names)
         return self._start > 0 and step <= self._start
-
-
-def _floats(logs: Mapping[str, Any]) -> dict[str, float]:
-    """Fetches scalars of any device, all at once."""
-    if not logs:
-        return {}
-    if all(isinstance(value, float) for value in logs.values()):  # Keras has fetched them
-        return dict(logs)
-    values = tf.stack([tf.cast(value, tf.float32) for value in logs.values()]).numpy()
-    return dict(zip(logs, values.tolist(), strict=True))
-
-
-def _status(logs: Mapping[str, float]) -> str:
-    """The decoder's loss and the first few terms, for the status line."""
-    terms = [name for name in logs if name.startswith("term/")][:_STATUS_TERMS]
-    shown = {"loss": logs.get("loss/decoder", math.nan), **{n[5:]: logs[n] for n in terms}}
-    return ", ".join(f"{name} {value:.4g}" for name, value in shown.items())

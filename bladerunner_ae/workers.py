@@ -230,7 +230,7 @@ class Workers:
     def preemption(self, trainer: Trainer) -> Preemption:
         """Returns what answers signals in the loop; of several workers, all at the same step."""
         if not self.several:
-            return Preemption()
+            return Preemption(lambda: trainer.steps_done)
         preemption = SharedPreemption()
         self._prepare(trainer, preemption)
         return preemption

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae import exporting, training
+from bladerunner_ae import exporting, going_on
 from bladerunner_ae.cluster import Cluster
 from bladerunner_ae.conversion import convert_film, plan_conversion
 from bladerunner_ae.conversion_options import ConversionOptions
@@ -153,13 +153,13 @@ def test_streamed_frames_of_other_shards_come_in_another_order(
     run = tmp_path / "run"
     write_numbered_film(tmp_path / "film", 48, 24, 32, num_shards=7, image_format="png")
     earlier, config = streamed(small_records, run), streamed(tmp_path / "film", run)
-    assert training.order_change(earlier, config, 3) == (
+    assert going_on.order_change(earlier, config, 3) == (
         "shards of film.mp4: 4 -> 7: streamed frames come in another order from step 3 on, and "
         "weights differ from those of an unbroken run"
     )
-    assert training.order_change(earlier, earlier, 3) == ""
+    assert going_on.order_change(earlier, earlier, 3) == ""
     in_memory = [tiny_run(tiny_flags(r, run)) for r in (small_records, tmp_path / "film")]
-    assert training.order_change(in_memory[0], in_memory[1], 3) == ""
+    assert going_on.order_change(in_memory[0], in_memory[1], 3) == ""
     open_run(run, earlier, overwrite=False)
     worker = Workers(tf.distribute.get_strategy(), Cluster(("a:1", "b:1"), index=1))
     assert worker._difference(earlier, run) is None

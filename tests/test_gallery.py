@@ -16,6 +16,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.util import tensor_util
 
+from bladerunner_ae.checkpoints import checkpoint_steps
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.evaluation.latents import latent_model
 from bladerunner_ae.evaluation.pictures import SHOWN, interpolation_sheet, prior_sheet
@@ -25,6 +26,7 @@ from bladerunner_ae.monitoring.events import Summaries
 from bladerunner_ae.monitoring.gallery import Gallery
 from bladerunner_ae.monitoring.latents import show_latents
 from bladerunner_ae.probes import Dream
+from bladerunner_ae.training_log import TrainingLog
 from tests.test_summaries import logged
 from tests.tiny_training import film_images, tiny_flags, tiny_networks, train_here
 
@@ -83,7 +85,7 @@ def test_whoever_adds_does_not_wait_until_too_many_do(summaries: Summaries) -> N
     go_on.set()
     adder.join(60)
     gallery.wait()
-    assert len(added) == module._WAITING + 1 and not gallery._waiting
+    assert len(added) == module._WAITING + 1 and not gallery._taken
 
 
 def test_what_goes_wrong_is_raised_once_and_the_others_are_written(
@@ -96,6 +98,10 @@ def test_what_goes_wrong_is_raised_once_and_the_others_are_written(
     with pytest.raises(OSError, match="missing"):
         gallery.wait()
     gallery.wait()
+    gallery.add("grey", even(4), 4, tmp_path / "missing" / "4.png")
+    gallery.add("grey", even(5), 5)
+    with pytest.raises(OSError, match="missing"):
+        gallery.wait()
     gallery.close()
     gallery.close()
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["1.png", "3.png"]
@@ -145,14 +151,37 @@ def test_a_checkpoint_waits_for_the_pictures_before_it(
 def test_a_picture_that_cannot_be_written_ends_training_in_one_line(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And costs no step: the weights are saved first."""
     write = module.storage.write_bytes
 
     def full(path: Path, data: bytes) -> None:
-        if path.suffix == ".png":
+        if path.name == "step-0000002.png":
             raise OutputError(f"{path}: no space left on the disk")
         write(path, data)
 
     monkeypatch.setattr(module.storage, "write_bytes", full)
-    with pytest.raises(OutputError, match=r"step-0000000\.png: no space left"):
-        train_here(tiny_flags(small_records, tmp_path / "run", steps=3))
-    assert not list((tmp_path / "run" / "checkpoints").glob("*.index"))
+    with pytest.raises(OutputError, match=r"step-0000002\.png: no space left"):
+        train_here(tiny_flags(small_records, tmp_path / "run", sample_every=1))
+    assert checkpoint_steps(tmp_path / "run") == [2]
+
+
+def test_pictures_that_wait_when_training_breaks_off_are_still_written(
+    small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, read = module.to_png, TrainingLog._read
+
+    def slowly(image: Image.Image) -> bytes:
+        time.sleep(0.3)
+        return draw(image)
+
+    def breaks(self: Any) -> Any:
+        if self._step == 3:
+            raise OutputError("broken off")
+        return read(self)
+
+    monkeypatch.setattr(module, "to_png", slowly)
+    monkeypatch.setattr(TrainingLog, "_read", breaks)
+    with pytest.raises(OutputError, match="broken off"):
+        train_here(tiny_flags(small_records, tmp_path / "run", sample_every=2))
+    for name in ("original_and_dream", "samples_of_prior", "ways_between_frames"):
+        assert [event.step for event in logged(tmp_path / "run").Tensors(name)] == [0, 2], name

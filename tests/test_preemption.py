@@ -16,7 +16,10 @@ import pytest
 
 from bladerunner_ae import training_log
 from bladerunner_ae.checkpoints import checkpoint_steps
+from bladerunner_ae.evaluation.during import RunEvaluation
+from bladerunner_ae.going_on import has_finished
 from bladerunner_ae.preemption import Preempted, Preemption
+from bladerunner_ae.probes import Probes
 from tests.commands import ROOT, Commands, start
 from tests.tiny_training import arguments, tiny_flags, train_here
 from tests.training_checks import check_same_checkpoint
@@ -72,7 +75,8 @@ def test_signals_that_are_ignored_stay_ignored() -> None:
 STUCK = """
 import hashlib
 from bladerunner_ae import preemption as module
-with module.Preemption() as preemption:
+steps = []
+with module.Preemption(lambda: len(steps)) as preemption:
     {begin}
     print("stuck", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", {rounds})  # native code, as a step is
@@ -80,9 +84,11 @@ with module.Preemption() as preemption:
 """
 
 
-def stuck(rounds: int, before_a_step: bool = False) -> subprocess.Popen[str]:
-    # A step that has begun may take longer than what is waited for before the first one.
-    begin = "" if before_a_step else "module._NOTHING_TO_KEEP_SECONDS = 0.1; preemption.begin()"
+# A step that has begun may take longer than what is waited for before the first one.
+IMPATIENT = "module._NOTHING_TO_KEEP_SECONDS = 0.1"
+
+
+def stuck(rounds: int, begin: str = f"{IMPATIENT}; preemption.begin()") -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", STUCK.format(rounds=rounds, begin=begin)],
         cwd=ROOT,
@@ -110,7 +116,7 @@ def test_a_second_signal_ends_at_once_even_a_step_that_does_not_end(number: int)
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_before_the_first_step_nobody_waits_for_native_code(number: int, code: int) -> None:
-    process = stuck(2**31 - 1, before_a_step=True)
+    process = stuck(2**31 - 1, begin="")
     time.sleep(0.5)  # until it is in native code
     sent = time.monotonic()
     process.send_signal(number)
@@ -118,6 +124,26 @@ def test_before_the_first_step_nobody_waits_for_native_code(number: int, code: i
     assert 4.0 < time.monotonic() - sent < 9.0
     assert process.returncode == code
     assert err == "stopped before a step was done; the same command goes on from there\n"
+
+
+def test_steps_of_an_execution_that_has_not_ended_are_kept() -> None:
+    process = stuck(3_000_000, begin=f"{IMPATIENT}; steps.append(1)")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_an_answer_on_its_way_is_not_cut_off() -> None:
+    """What closes the run may be native code, too."""
+    native = 'hashlib.pbkdf2_hmac("sha256", b"", b"", 3_000_000)'
+    closes = f"preemption._open.callback(lambda: ({native}, print('closed')))"
+    process = stuck(
+        10, begin=f"{IMPATIENT}; {closes}; print('stuck', flush=True); module.time.sleep(60)"
+    )
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out.strip(), err) == (0, "closed", "")
 
 
 def test_two_signals_together_are_one() -> None:
@@ -190,6 +216,75 @@ def test_a_signal_after_the_last_step_is_answered_before_the_export(
         train_here(tiny_flags(small_records, tmp_path / "run"))
     assert f"stopped at step 4, checkpoint written; {GOES_ON}" in capsys.readouterr().err
     assert checkpoint_steps(tmp_path / "run") == [2, 4]
+
+
+def figures_of(run: Path, step: int) -> list[str]:
+    """Names of what metrics.jsonl has of a step, sorted; one twice if it is there twice."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return sorted(name for line in lines if line["step"] == step for name in line if name != "step")
+
+
+def signal_in(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
+    """Has SIGTERM come at the beginning of a function's nth call."""
+    function, calls = getattr(owner, name), []
+
+    def signalled(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            send(signal.SIGTERM)
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, signalled)
+
+
+AT_THE_END = ("prior.png", "interpolation.png", "tensorboard/projector_config.pbtxt",
+              "samples/step-0000004.png")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [(Probes, "scores", 3), (RunEvaluation, "measure", 2), (training_log, "write_projector", 1)],
+)
+def test_what_a_signal_cuts_short_in_the_last_step_is_shown_by_the_same_command(
+    small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    owner: Any, name: str, call: int,
+) -> None:  # fmt: skip
+    run, unbroken = tmp_path / "run", tmp_path / "unbroken"
+    changes = {"sample_every": 2, "evaluate_every": 2, "holdout": 0.17}
+    with monkeypatch.context() as patch, pytest.raises(Preempted):
+        signal_in(patch, owner, name, call)
+        train_here(tiny_flags(small_records, run, **changes))
+    assert checkpoint_steps(run)[-1] == 4
+    assert has_finished(run, 4) == (name == "write_projector")  # which is not broken off
+    for flags in (tiny_flags(small_records, folder, **changes) for folder in (run, unbroken)):
+        train_here(flags)
+    assert has_finished(run, 4) and has_finished(unbroken, 4)
+    assert all((run / file).is_file() for file in AT_THE_END)
+    for step in (2, 4):
+        assert figures_of(run, step) == figures_of(unbroken, step), step
+    check_same_checkpoint(run / "checkpoints/step-4", unbroken / "checkpoints/step-4")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"), [(Probes, "scores", 2), (RunEvaluation, "measure", 1)]
+)
+def test_what_a_signal_cuts_short_in_between_is_made_up_for(
+    small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    owner: Any, name: str, call: int,
+) -> None:  # fmt: skip
+    """A sample is taken to its end, for the watchdog; an evaluation when the run goes on."""
+    run, unbroken = tmp_path / "run", tmp_path / "unbroken"
+    changes = {"sample_every": 2, "evaluate_every": 2, "holdout": 0.17, "checkpoint_every": 4}
+    with monkeypatch.context() as patch, pytest.raises(Preempted):
+        signal_in(patch, owner, name, call)
+        train_here(tiny_flags(small_records, run, **changes))
+    assert checkpoint_steps(run) == [2]
+    assert "probe/psnr_seen" in figures_of(run, 2)
+    assert "evaluate/psnr_seen" not in figures_of(run, 2)
+    for folder in (run, unbroken):
+        train_here(tiny_flags(small_records, folder, **changes))
+    for step in (2, 4):
+        assert figures_of(run, step) == figures_of(unbroken, step), step
 
 
 @pytest.mark.slow

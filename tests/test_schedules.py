@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae import schedules
+from bladerunner_ae.going_on import rate_change
 from bladerunner_ae.objectives import make_objective
 from bladerunner_ae.run_folder import RunConfig
-from bladerunner_ae.training import rate_change
 from tests.tiny_training import tiny_model, tiny_train
 
 

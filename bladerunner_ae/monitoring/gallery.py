@@ -1,7 +1,7 @@
 """Pictures of a run, drawn, packed and written beside training, in a thread of their own."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from PIL import Image
@@ -27,28 +27,34 @@ class Gallery:
     def __init__(self, summaries: Summaries) -> None:
         self._summaries = summaries
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
-        self._waiting: list[Future[None]] = []
+        self._taken: list[Future[None]] = []
 
     def add(
         self, name: str, draw: Callable[[], Image.Image], step: int, file: Location | None = None
     ) -> None:
         """Takes a picture; it is written later, in the order of the calls.
 
+        What goes wrong with it is told by `wait`, so that nothing else is broken off by a picture.
+
         Args:
             name: in TensorBoard.
             draw: makes the picture, from what does not change any more.
             step: that it is of.
             file: is written too, if given; its folder exists.
-
-        Raises:
-            Exception: whatever went wrong with an earlier one.
         """
-        self._wait(at_most=_WAITING - 1)
-        self._waiting.append(self._thread.submit(self._write, name, draw, step, file))
+        while len(waiting := [one for one in self._taken if not one.done()]) >= _WAITING:
+            wait(waiting, return_when=FIRST_COMPLETED)
+        self._taken = [one for one in self._taken if not one.done() or one.exception()]
+        self._taken.append(self._thread.submit(self._write, name, draw, step, file))
 
     def wait(self) -> None:
-        """Returns when all are written; raises what went wrong with one of them."""
-        self._wait(at_most=0)
+        """Returns when all are written; raises what went wrong with the first that is not."""
+        while self._taken:
+            try:
+                self._taken[0].result()
+            finally:
+                if self._taken[0].done():  # not so where an interruption ended the waiting
+                    self._taken.pop(0)
 
     def close(self) -> None:
         """Writes what waits and ends the thread; may be called again.
@@ -56,10 +62,6 @@ class Gallery:
         Raises nothing: whoever has to know waits first.
         """
         self._thread.shutdown()
-
-    def _wait(self, at_most: int) -> None:
-        while self._waiting and (len(self._waiting) > at_most or self._waiting[0].done()):
-            self._waiting.pop(0).result()
 
     def _write(self, name: str, draw: Callable[[], Any], step: int, file: Location | None) -> None:
         png = to_png(draw())
