@@ -66,6 +66,23 @@ def test_what_a_run_leaves(trained_run: tuple[Path, Result], small_records: Path
     assert "finished step 4" in (run / "log.txt").read_text()
 
 
+def test_a_run_that_was_stopped_in_its_last_moments_shows_what_it_came_to(
+    run: Path, small_records: Path, commands: Commands
+) -> None:
+    log = run / "log.txt"
+    log.write_text(log.read_text().replace("finished step 4", "sample"))
+    missing = [run / "prior.png", run / "tensorboard" / "projector_config.pbtxt"]
+    for path in missing:
+        path.unlink()
+    result = commands.run("train", *finished(small_records, run))
+    assert result.code == 0 and "showing what it came to" in result.err, result.err
+    assert "Traceback" not in result.err
+    assert all(path.is_file() for path in missing)
+    assert checkpoint_steps(run) == [2, 4]
+    result = commands.run("train", *finished(small_records, run))
+    assert "already trained to step 4; nothing to do" in result.err
+
+
 def test_a_finished_run_is_left_as_it_is(
     run: Path, small_records: Path, commands: Commands
 ) -> None:
