@@ -224,7 +224,10 @@ def _train(
             if workers.chief:
                 write_json(run / CONFIG_NAME, config.to_json())
     print(f"tensorboard --logdir {shlex.quote(str(run))}", file=sys.stderr)
-    if start == config.train.steps and workers.chief and not going_on.has_finished(run, start):
+    # All show it together, as they train: what the chief looks at may lie with the others.
+    if start == config.train.steps and any(
+        workers.gather(int(not going_on.has_finished(run, start)))
+    ):
         print(f"trained to step {start}; showing what it came to", file=sys.stderr)
         training.fit(trainer, config, records, run, start, workers=workers)
     elif start >= config.train.steps:

@@ -266,6 +266,12 @@ def test_two_workers_equal_one(small_records: Path, tmp_path: Path) -> None:
     assert checkpoint_steps(both) == [3, 6] and trainer.steps_done == 6
     assert (both / "export" / "autoencoder" / "1").exists()
     assert len((both / "log.txt").read_text().splitlines()) == 4, "one worker's, not two's"
+    # Stopped in its last moments: the same command shows what the run came to.
+    (both / "log.txt").write_text("")
+    (both / "prior.png").unlink()
+    errors = finish(start_workers([flags, flags]), 0, 0)
+    assert all("showing what it came to" in err for err in errors)
+    assert (both / "prior.png").is_file() and checkpoint_steps(both) == [3, 6]
 
 
 def logged(run: Path) -> list[dict[str, Any]]:
