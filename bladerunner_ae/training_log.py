@@ -150,6 +150,7 @@ class TrainingLog(keras.callbacks.Callback):
         if self._step == self._config.train.steps:
             write_projector(self._run, self.model.dreaming.encoder, self._parts)
             about.finish(self._summaries, self._step)
+        self._gallery.wait()
         self._say(f"{FINISHED}{self._step}")  # last: `has_finished` looks for it
         self.close()
 
@@ -222,8 +223,8 @@ class TrainingLog(keras.callbacks.Callback):
         scale = float(self.model.state.adversarial_scale.numpy())
         if "learning_rate/discriminator" in values:
             values["adversarial_scale"] = scale
-        done = self._step / self._config.train.steps
-        self._record({**values, **weights_now(self._config.weights, done, scale)})
+        progress = self._step / self._config.train.steps
+        self._record({**values, **weights_now(self._config.weights, progress, scale)})
 
     def _record(self, values: dict[str, float]) -> None:
         rounded = {

@@ -21,6 +21,7 @@ from bladerunner_ae.errors import OutputError
 from bladerunner_ae.evaluation.latents import latent_model
 from bladerunner_ae.evaluation.pictures import SHOWN, interpolation_sheet, prior_sheet
 from bladerunner_ae.evaluation.prior import draw_normal
+from bladerunner_ae.going_on import has_finished
 from bladerunner_ae.monitoring import gallery as module
 from bladerunner_ae.monitoring.events import Summaries
 from bladerunner_ae.monitoring.gallery import Gallery
@@ -163,6 +164,30 @@ def test_a_picture_that_cannot_be_written_ends_training_in_one_line(
     with pytest.raises(OutputError, match=r"step-0000002\.png: no space left"):
         train_here(tiny_flags(small_records, tmp_path / "run", sample_every=1))
     assert checkpoint_steps(tmp_path / "run") == [2]
+
+
+def test_a_run_whose_last_pictures_cannot_be_written_has_not_finished(
+    small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there is no checkpoint left to write that would wait for them."""
+    run, write = tmp_path / "run", module.storage.write_bytes
+    flags = tiny_flags(small_records, run)
+    train_here(flags)
+    assert has_finished(run, 4)
+    (run / "log.txt").write_text("")
+
+    def full(path: Path, data: bytes) -> None:
+        if path.name == "prior.png":
+            raise OutputError(f"{path}: no space left on the disk")
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.storage, "write_bytes", full)
+        with pytest.raises(OutputError, match=r"prior\.png: no space left"):
+            train_here(flags)
+    assert not has_finished(run, 4)
+    train_here(flags)
+    assert has_finished(run, 4)
 
 
 def test_pictures_that_wait_when_training_breaks_off_are_still_written(

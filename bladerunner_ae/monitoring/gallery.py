@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
 
 from PIL import Image
 
@@ -63,7 +62,9 @@ class Gallery:
         """
         self._thread.shutdown()
 
-    def _write(self, name: str, draw: Callable[[], Any], step: int, file: Location | None) -> None:
+    def _write(
+        self, name: str, draw: Callable[[], Image.Image], step: int, file: Location | None
+    ) -> None:
         png = to_png(draw())
         if file is not None:
             storage.write_bytes(file, png)
