@@ -7,7 +7,7 @@ between them wait a few batches at most, so memory stays the same however long t
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,9 +22,17 @@ from bladerunner_ae.film.layout import Layout, film_layout, raster_layout
 from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.retime import Timeline, join_with_sound, make_timeline
-from bladerunner_ae.film.sound import plan_sound, refuse_unknown_suffix
+from bladerunner_ae.film.sound import SoundPlan, encoded_anew, plan_sound, refuse_unknown_suffix
+from bladerunner_ae.film.source import refuse_changed, source_stamp
 from bladerunner_ae.film.unfinished import UnfinishedFilm, refuse_existing, refuse_unwritable
-from bladerunner_ae.film.verify import Verification, read_sound, verify_film
+from bladerunner_ae.film.verify import (
+    Expected,
+    RawFilm,
+    TrackError,
+    Verification,
+    read_original,
+    verify_film,
+)
 from bladerunner_ae.film.write import (
     Encoding,
     PictureWriter,
@@ -79,6 +87,7 @@ class Reassembly:
         timeline: when they are shown.
         problem: what could not be read of the original, or "".
         jumps: where its times jump, or "".
+        left_out: what the films do not have of the original, each with the reason.
     """
 
     films: list[tuple[Path, Verification]]
@@ -86,6 +95,7 @@ class Reassembly:
     timeline: Timeline
     problem: str
     jumps: str
+    left_out: list[str]
 
     def report(self) -> list[str]:
         """One line for each film."""
@@ -93,10 +103,12 @@ class Reassembly:
         speed = f"{rate} fps" if rate.denominator == 1 else f"{rate} fps ({float(rate):.3f})"
         if self.timeline.variable:
             speed = f"variable rate (about {float(rate):.3f} fps)"
+        none = "none" if self.left_out else "none, as in the original"
+        left_out = f"; left out: {'; '.join(self.left_out)}" if self.left_out else ""
         return [
             f"{path}: {self.frames} frames in, {found.frames} out, {speed}, "
             f"largest timestamp error {float(found.largest_error):.3g} s; "
-            f"sound {'; '.join(found.sound) or 'none, as in the original'}; sync verified"
+            f"sound {'; '.join(found.sound) or none}{left_out}; sync verified"
             for path, found in self.films
         ]
 
@@ -176,18 +188,41 @@ def reassemble_film(
             f"{autoencoder.path}: takes pictures of {_words(autoencoder.raster)}, the records are "
             f"{_words(geometry.raster)}; leave --data out, or use the model trained on them"
         )
+    stamp = source_stamp(info.path)
+    sounds = plan_sounds(info, output, options)
     with ExitStack() as stack:
         layouts = film_layouts(geometry, options)
-        plans = [_Plan(stack.enter_context(UnfinishedFilm(output)), layouts[0], panels=False)]
-        if options.side_by_side is not None:
-            unfinished = stack.enter_context(UnfinishedFilm(options.side_by_side))
-            plans.append(_Plan(unfinished, layouts[1], panels=True))
+        plans = [
+            _Plan(stack.enter_context(UnfinishedFilm(path)), layout, sounds[path], panels)
+            for path, layout, panels in zip(sounds, layouts, (False, True), strict=False)
+        ]
         pts, reader = _dream(info, autoencoder, geometry, plans, options)
-        timeline = make_timeline(pts, info)
-        films = _finish(info, plans, pts, timeline)
+        end = pts[-1] + _usual_length(pts, info) if reader.end_pts is None else reader.end_pts
+        timeline = make_timeline(pts, end, info)
+        films, left_out = _finish(info, plans, pts, end, timeline, bool(reader.jumps))
+        refuse_changed(info.path, stamp)
         for plan in plans:
             plan.unfinished.publish()
-    return Reassembly(films, len(pts), timeline, reader.problem, reader.jumps)
+    return Reassembly(films, len(pts), timeline, reader.problem, reader.jumps, left_out)
+
+
+def plan_sounds(
+    info: FilmInfo, output: Path, options: ReassemblyOptions
+) -> dict[Path, SoundPlan]:
+    """What becomes of the sound in each film that is written, by its path.
+
+    Raises:
+        InputError: a film cannot hold the sound.
+    """
+    paths = [output] if options.side_by_side is None else [output, options.side_by_side]
+    by_suffix = {suffix: plan_sound(info, suffix) for suffix in {p.suffix.lower() for p in paths}}
+    return {path: by_suffix[path.suffix.lower()] for path in paths}
+
+
+def _usual_length(pts: Sequence[int], info: FilmInfo) -> int:
+    """How long a frame is shown, in units of the time base, where a film does not say."""
+    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.frame_rate / info.time_base
+    return max(round(step), 1)
 
 
 @dataclass(frozen=True)
@@ -196,13 +231,16 @@ class _Plan:
 
     unfinished: UnfinishedFilm
     layout: Layout
+    sound: SoundPlan
     panels: bool
 
     def writer(self, rate: Fraction, encoding: Encoding) -> PictureWriter:
         """An encoder for this film's pictures."""
         size = side_by_side_size(self.layout) if self.panels else self.layout.raster
         filters = (side_by_side_filters if self.panels else dream_filters)(self.layout)
-        return PictureWriter(self.unfinished.pictures, size, filters, rate, encoding)
+        return PictureWriter(
+            self.unfinished.pictures, size, filters, rate, encoding, name=self.unfinished.path
+        )
 
 
 @dataclass(frozen=True)
@@ -279,21 +317,68 @@ def _batch_size(wanted: int, display: Size | None) -> int:
 
 
 def _finish(
-    info: FilmInfo, plans: Sequence[_Plan], pts: Sequence[int], timeline: Timeline
-) -> list[tuple[Path, Verification]]:
-    """Joins pictures and sound of every film and verifies the results."""
-    sound, films = read_sound(info), []
+    info: FilmInfo,
+    plans: Sequence[_Plan],
+    pts: Sequence[int],
+    end: int,
+    timeline: Timeline,
+    jumps: bool,
+) -> tuple[list[tuple[Path, Verification]], list[str]]:
+    """Joins pictures and sound of every film and verifies the results.
+
+    Returns:
+        Each film and what it was found to be; what was left out of them.
+    """
+    original, films = read_original(info), []
+    left_out = dict[str, None]()
     for plan in plans:
-        unfinished = plan.unfinished
         # A film that was cut off can announce sound of which nothing is there.
-        planned = plan_sound(info, unfinished.path.suffix.lower())
-        tracks = [track for track in planned if track.index in sound]
-        rate = nominal_rate(info.frame_rate)
-        join_with_sound(unfinished.pictures, unfinished.partial, timeline, info, tracks, rate)
-        unfinished.pictures.unlink()  # or two copies of both films would fill the disk
-        verification = verify_film(unfinished.partial, info, pts, timeline, tracks, sound)
-        films.append((unfinished.path, verification))
-    return films
+        sound = plan.sound.without_empty(original.sound)
+        verification = _join(info, plan, sound, original, pts, end, timeline, jumps)
+        plan.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
+        films.append((plan.unfinished.path, verification))
+        left_out.update(dict.fromkeys(sound.left_out))
+    return films, list(left_out)
+
+
+def _join(
+    info: FilmInfo,
+    plan: _Plan,
+    sound: SoundPlan,
+    original: RawFilm,
+    pts: Sequence[int],
+    end: int,
+    timeline: Timeline,
+    jumps: bool,
+) -> Verification:
+    """Joins pictures and sound of one film; sound that cannot be copied after all is encoded."""
+    unfinished, rate = plan.unfinished, nominal_rate(info.frame_rate)
+    while True:
+        join_with_sound(
+            unfinished.pictures, unfinished.partial, timeline, info, sound, rate, unfinished.path
+        )
+        expected = Expected(
+            pts=pts,
+            end=end,
+            time_base=info.time_base,
+            exact=not timeline.variable,
+            jumps=jumps,
+            tracks=[
+                (one.index, one.codec, None if one.encoding is None else one.encoding.name)
+                for one in sound.tracks
+            ],
+            reasons={one.index: one.reason for one in sound.tracks},
+        )
+        try:
+            return verify_film(unfinished.partial, original, expected, unfinished.path)
+        except TrackError as error:
+            track = sound.tracks[error.track]
+            if not track.copied:
+                raise
+            reason = f"copied, it {error.what}"
+            anew = encoded_anew(info, track, sound.suffix, reason)
+            tracks = [anew if one is track else one for one in sound.tracks]
+            sound = replace(sound, tracks=tracks)
 
 
 def _words(size: Size) -> str:

@@ -32,7 +32,7 @@ from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
 from bladerunner_ae.film.probe import FilmInfo, probe_film
-from bladerunner_ae.film.sound import plan_sound
+from bladerunner_ae.film.sound import SoundTrack
 from bladerunner_ae.film.write import PRESETS, Encoding
 from bladerunner_ae.geometry import FITS, Geometry
 from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate
@@ -42,6 +42,7 @@ from bladerunner_ae.reassembly import (
     check_outputs,
     choose_geometry,
     film_layouts,
+    plan_sounds,
     reassemble_film,
 )
 from tfrecords.card import load_card
@@ -80,17 +81,20 @@ def plan(
 ) -> list[str]:
     """What would be written, in lines for a terminal."""
     lines = [f"model {autoencoder.path}, {_size(autoencoder.raster)}"]
-    paths = [output] + ([options.side_by_side] if options.side_by_side else [])
-    for path, layout in zip(paths, film_layouts(geometry, options), strict=False):
+    sounds = plan_sounds(info, output, options)
+    for (path, sound), layout in zip(sounds.items(), film_layouts(geometry, options), strict=False):
         height, width = layout.output
         size = _size((height, 2 * width if path != output else width))
         frames = f"about {info.frames_estimate}" if info.frames_estimate else "all"
-        sounds = [
-            f"{track.codec} {'copied' if track.copied else 're-encoded as aac'}"
-            for track in plan_sound(info, path.suffix.lower())
-        ]
-        lines.append(f"{path}: {frames} frames, {size}; sound {', '.join(sounds) or 'none'}")
+        tracks = [_fate(track) for track in sound.tracks]
+        lines.append(f"{path}: {frames} frames, {size}; sound {', '.join(tracks) or 'none'}")
+        lines += [f"left out: {words}" for words in sound.left_out]
     return lines
+
+
+def _fate(track: SoundTrack) -> str:
+    how = "copied" if track.encoding is None else f"re-encoded as {track.encoding.name}"
+    return f"{track.codec} {how}"
 
 
 def _size(size: tuple[int, int]) -> str:

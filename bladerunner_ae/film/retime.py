@@ -23,17 +23,19 @@ from bladerunner_ae.errors import OutputError
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.sound import (
-    SoundTrack,
-    describe_stream,
+    CONTAINERS,
+    SoundPlan,
+    add_tracks,
     film_origin,
-    film_packets,
-    open_sound,
     sound_packets,
 )
 from bladerunner_ae.film.timing import constant_rate, mean_rate
 
 # mp4 keeps units per second in 31 bits, and a long film's length in them should stay below 2**53.
 _FINEST_TIMESCALE = 10_000_000
+# Units of the whole film, in which mp4 keeps when each track begins: as fine as all tracks together
+# need, if players can be expected to count so, and a millionth of a second at the least.
+_FINEST_MOVIE_TIMESCALE, _COARSEST_MOVIE_TIMESCALE = 100_000_000, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class Timeline:
     Attributes:
         time_base: seconds per unit.
         times: of each frame, ascending, in units of `time_base`, counted from the film's origin.
+        end: the time at which the last frame ends.
         rate: frames per second; on average if `variable`.
         variable: whether frames last differently long.
     """
 
     time_base: Fraction
     times: Sequence[int]
+    end: int
     rate: Fraction
     variable: bool
 
@@ -57,7 +61,7 @@ class Timeline:
         return self.times[frame] * self.time_base
 
 
-def make_timeline(pts: Sequence[int], info: FilmInfo) -> Timeline:
+def make_timeline(pts: Sequence[int], end: int, info: FilmInfo) -> Timeline:
     """The times at which the frames of a film are to be shown.
 
     A film that keeps a constant rate to within the rounding of its time base (Matroska counts
@@ -65,20 +69,30 @@ def make_timeline(pts: Sequence[int], info: FilmInfo) -> Timeline:
 
     Args:
         pts: timestamps of the frames as decoded, ascending, in the film's time base.
+        end: the time at which the last of them ends, in the same.
         info: the film.
     """
     base, origin = info.time_base, film_origin(info)
     rate = constant_rate(pts, base, info.rate_candidates)
+    start, last = pts[0] * base - origin, (end - pts[-1]) * base
     if rate is not None:
-        start = pts[0] * base - origin
-        exact = Fraction(1, lcm(rate.numerator, start.denominator))
+        # A last frame that is held longer, or shorter, by more than the rounding keeps its length.
+        length = 1 / rate if abs(last - 1 / rate) <= max(base, 1 / rate / 4) else last
+        exact = Fraction(1, lcm(rate.numerator, start.denominator, length.denominator))
         if exact.denominator <= _FINEST_TIMESCALE:
             times = range(len(pts))
             step, first = int(1 / rate / exact), int(start / exact)
-            return Timeline(exact, [first + n * step for n in times], rate, variable=False)
-    shift = round(origin / base)
+            every = [first + n * step for n in times]
+            return Timeline(exact, every, every[-1] + int(length / exact), rate, variable=False)
     average = rate or mean_rate(pts, base) or info.frame_rate
-    return Timeline(base, [time - shift for time in pts], average, variable=rate is None)
+    finest = Fraction(1, _FINEST_TIMESCALE)
+    if base < finest:  # finer than files can count
+        every = [round((time * base - origin) / finest) for time in pts]
+        held = every[-1] + max(round(last / finest), 1)
+        return Timeline(finest, every, held, average, variable=rate is None)
+    shift = round(origin / base)
+    every = [time - shift for time in pts]
+    return Timeline(base, every, end - shift, average, variable=rate is None)
 
 
 def join_with_sound(
@@ -86,45 +100,63 @@ def join_with_sound(
     output: Path,
     timeline: Timeline,
     info: FilmInfo,
-    tracks: Sequence[SoundTrack],
+    plan: SoundPlan,
     pictures_rate: Fraction,
+    name: Path | None = None,
 ) -> None:
     """Writes the finished film: pictures at the film's times, its sound, title and chapters.
 
     Args:
         pictures: file of `film.write.PictureWriter`.
-        output: the file to write; replaced if it exists. Its suffix decides the container.
+        output: the file to write; replaced if it exists.
         timeline: when each frame is shown.
         info: the film that the sound is taken from.
-        tracks: what becomes of its audio streams (`film.sound.plan_sound`).
+        plan: what becomes of its sound (`film.sound.plan_sound`); it decides the kind of file.
         pictures_rate: the nominal rate at which `pictures` was written.
+        name: what the file is called in messages, if that is not its name.
 
     Raises:
         OutputError: the file cannot be written, or cannot hold such sound.
     """
+    options = _muxer_options(plan, timeline, info)
+    # Absolute: libav takes what is before the colon of "Film: A Story.mp4" for a protocol.
+    where, kind = str(output.absolute()), CONTAINERS[plan.suffix]
     try:
-        with (
-            av.open(str(pictures)) as source,
-            open_sound(info, tracks) as sound,
-            av.open(str(output), "w", options=_muxer_options(output, timeline)) as film,
-        ):
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(av.open(str(pictures.absolute())))
+            original = stack.enter_context(open_film(info.path)) if info.kind != "images" else None
+            film = stack.enter_context(av.open(where, "w", format=kind, options=options))
             stream = _add_pictures(film, source.streams.video[0], timeline)
+            targets = [] if original is None else add_tracks(film, info, original, plan)
+            if original is not None:
+                _copy_descriptions(film, original, film_origin(info))
+            film.start_encoding()
             flows = [_retimed(source, stream, timeline, pictures_rate)]
-            flows += _sound_flows(film, sound, info)
-            _copy_descriptions(film, info)
+            if original is not None:
+                flows.append(sound_packets(original, info, plan, targets))
             for packet in heapq.merge(*flows, key=_moment):
                 film.mux_one(packet)
     except (av.FFmpegError, ValueError) as error:
-        raise OutputError(f"{output.parent}: {_explain(error)}") from error
+        raise OutputError(f"{name or output}: {_explain(error)}") from error
 
 
-def _muxer_options(output: Path, timeline: Timeline) -> dict[str, str]:
-    if output.suffix.lower() == ".mkv":
+def _muxer_options(plan: SoundPlan, timeline: Timeline, info: FilmInfo) -> dict[str, str]:
+    if plan.suffix == ".mkv":
         return {}
-    # A late start is kept in units of the whole film, by default milliseconds.
-    scale = timeline.time_base.denominator
-    scale *= -(-1000 // scale)
-    return {"movflags": "+faststart", "movie_timescale": str(scale)}
+    return {"movflags": "+faststart", "movie_timescale": str(_movie_timescale(plan, timeline, info))}
+
+
+def _movie_timescale(plan: SoundPlan, timeline: Timeline, info: FilmInfo) -> int:
+    """Units a second in which the beginning of every track is a whole number, or nearly."""
+    rates = {one["index"]: one.get("sample_rate") for one in info.streams}
+    clocks = [
+        track.encoding.rate if track.encoding is not None else rates.get(track.index)
+        for track in plan.tracks
+    ]
+    picture = timeline.time_base.denominator
+    shared = lcm(picture, *(clock for clock in clocks if clock))
+    scale = shared if shared <= _FINEST_MOVIE_TIMESCALE else picture
+    return scale * -(-_COARSEST_MOVIE_TIMESCALE // scale)
 
 
 def _add_pictures(film: OutputContainer, template: VideoStream, timeline: Timeline) -> VideoStream:
@@ -159,34 +191,10 @@ def _retimed(
             raise ValueError(f"picture {frame} was written but the film has {len(times)}")
         packet.pts = times[frame]
         packet.dts = times[decoded] if decoded >= 0 else times[0] + decoded * step
-        following = times[frame + 1] if frame + 1 < len(times) else times[frame] + step
+        following = times[frame + 1] if frame + 1 < len(times) else timeline.end
         packet.duration = following - times[frame]
         packet.time_base = timeline.time_base
         packet.stream = stream
-        yield packet
-
-
-def _sound_flows(
-    film: OutputContainer, sound: Sequence[tuple[InputContainer, Any]], info: FilmInfo
-) -> list[Iterator[Packet]]:
-    """One flow of packets for each file that sound is read from."""
-    targets: dict[InputContainer, dict[int, Any]] = {}
-    for container, stream in sound:
-        target = film.add_stream_from_template(stream)
-        described = describe_stream(stream)
-        target.metadata.update(described["metadata"])
-        target.disposition = described["disposition"]
-        targets.setdefault(container, {})[stream.index] = target
-    return [_redirected(container, found, info) for container, found in targets.items()]
-
-
-def _redirected(
-    container: InputContainer, targets: dict[int, Any], info: FilmInfo
-) -> Iterator[Packet]:
-    streams = cast(Any, [container.streams[index] for index in targets])
-    packets = film_packets(container, info, streams)
-    for packet in sound_packets(packets, film_origin(info)):
-        packet.stream = targets[packet.stream_index]
         yield packet
 
 
@@ -194,19 +202,21 @@ def _moment(packet: Packet) -> Fraction:
     return cast(int, packet.dts) * packet.time_base
 
 
-def _copy_descriptions(film: OutputContainer, info: FilmInfo) -> None:
-    if info.kind == "images":
-        return
-    with open_film(info.path) as source:
-        keep = {"title", "artist", "comment", "date", "copyright", "description"}
-        film.metadata.update({k: v for k, v in source.metadata.items() if k.lower() in keep})
-        # A file with broken chapters is still a film.
-        with contextlib.suppress(av.FFmpegError, ValueError):
-            film.set_chapters(source.chapters())
+def _copy_descriptions(film: OutputContainer, source: InputContainer, origin: Fraction) -> None:
+    keep = {"title", "artist", "comment", "date", "copyright", "description"}
+    film.metadata.update({k: v for k, v in source.metadata.items() if k.lower() in keep})
+    # A file with broken chapters is still a film.
+    with contextlib.suppress(av.FFmpegError, ValueError):
+        film.set_chapters([_moved_chapter(chapter, origin) for chapter in source.chapters()])
+
+
+def _moved_chapter(chapter: Any, origin: Fraction) -> Any:
+    shift = round(origin / chapter["time_base"])
+    return {**chapter, "start": chapter["start"] - shift, "end": chapter["end"] - shift}
 
 
 def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; free some space and run the same command again"
     words = " ".join(str(error).split())
-    return f"pictures and sound could not be joined ({words}); an .mkv output takes more kinds"
+    return f"pictures and sound could not be joined ({words})"

@@ -1,61 +1,129 @@
 """Checks a finished film against its original by reading the packets of both; nothing is decoded.
 
-What must hold: as many pictures as frames were read, each at the time of its frame; every copied
-sound packet the same bytes at the same time.
+It shares nothing with the code that writes: it reads the times that lie in the files, and compares
+sound with picture in each of the two. What must hold: as many pictures as frames were read, each at
+its frame's distance from the first, the last one shown as long; every copied packet of sound the
+same bytes at the same distance from the picture; sound that was encoded anew beginning and ending
+where the original's does.
 """
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from math import lcm
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
-from av.audio.stream import AudioStream
-from av.container import InputContainer
 from av.packet import Packet
 
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.probe import FilmInfo
-from bladerunner_ae.film.retime import Timeline
-from bladerunner_ae.film.sound import SoundTrack, film_origin, film_packets, sound_packets
 
 # How far sound whose packets are cut differently may begin or end from where it did: a few
 # packets of AAC.
 _ENDS_TOLERANCE_SECONDS = Fraction(1, 5)
 
+# mp4 keeps the beginning of each track in units of the whole film, at least a million a second.
+_WHOLE_FILM_UNIT = Fraction(1, 1_000_000)
+
 # The start of a packet that carries its own header, as AAC does in broadcasts and nowhere else.
 _ADTS_MARK, _ADTS_MASK = 0xFFF0, 0xFFF6
 
+# The clock of transport and program streams: 33 bits of 1/90000 s. It can start over anywhere.
+_WRAPPING, _UNITS, _WRAP = ("mpegts", "mpeg"), 90_000, 2**33
+_LONGEST_STEP = 10 * _UNITS
 
-@dataclass(frozen=True)
-class SoundPrint:
-    """What identifies one audio stream.
+# Sound is compared with the picture nearest to it, among so many around it in the file.
+_PICTURES_AROUND = 64
+_NEAR = _UNITS // 2
+
+
+class TrackError(OutputError):
+    """One sound track of a finished film is not what it should be.
+
+    Attributes:
+        track: its place among the tracks of the finished film, from 0.
+        what: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, track: int, what: str) -> None:
+        super().__init__(f"{path}: sound track {track + 1} {what}")
+        self.track, self.what = track, what
+
+
+@dataclass
+class RawStream:
+    """The packets of one stream as they lie in a file, in its order.
 
     Attributes:
         codec: e.g. "mp3".
-        packets: how many.
-        digest: of all its bytes in order.
         time_base: seconds per unit of time.
-        times: of each packet, in units of the time base, counted from the film's origin.
-        end: end of the last packet in seconds.
+        times: when each packet is shown, or decoded where only that is known, in those units.
+        durations: of each packet, in those units; 0 where the file does not say.
+        hidden: whether the file tells players not to show it.
+        digests: of each packet's bytes; empty for pictures.
+        places: of each packet among all packets of the file that were read.
     """
 
     codec: str
-    packets: int
-    digest: str
-    time_base: Fraction
-    times: Sequence[int]
-    end: Fraction
+    time_base: Fraction = Fraction(1)
+    times: Any = field(default_factory=lambda: array("q"))
+    durations: Any = field(default_factory=lambda: array("q"))
+    hidden: Any = field(default_factory=lambda: array("b"))
+    digests: list[bytes] = field(default_factory=list)
+    places: Any = field(default_factory=lambda: array("q"))
+    _bytes: Any = field(default_factory=hashlib.blake2b)
+
+    def add(self, packet: Packet, place: int = 0) -> None:
+        """Notes a packet; one that holds nothing, or has no time, does not count."""
+        time = packet.pts if packet.pts is not None else packet.dts
+        if not packet.size or time is None:
+            return
+        self.time_base = cast(Fraction, packet.time_base)
+        self.times.append(time)
+        self.durations.append(packet.duration or 0)
+        self.hidden.append(packet.is_discard)
+        self.places.append(place)
+        if packet.stream.type == "audio":
+            data: memoryview = memoryview(packet)
+            if self.codec == "aac":
+                data = data[_adts_header_length(data) :]
+            self._bytes.update(data)
+            self.digests.append(hashlib.blake2b(data, digest_size=8).digest())
 
     @property
-    def begin(self) -> Fraction:
-        """Begin of the first packet in seconds."""
-        return self.times[0] * self.time_base
+    def content(self) -> str:
+        """Digest of all bytes in order, however they are cut into packets."""
+        return str(self._bytes.hexdigest())
+
+    def seconds(self, packet: int) -> Fraction:
+        """When a packet is shown."""
+        return self.times[packet] * self.time_base
+
+    def end(self, packet: int) -> Fraction:
+        """When a packet ends."""
+        return (self.times[packet] + self.durations[packet]) * self.time_base
+
+
+@dataclass(frozen=True)
+class RawFilm:
+    """What lies in a file.
+
+    Attributes:
+        picture: its picture, or None for a folder of images.
+        sound: its sound tracks, by the index of their stream.
+        wraps: whether its clock has 33 bits.
+    """
+
+    picture: RawStream | None
+    sound: dict[int, RawStream]
+    wraps: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +133,7 @@ class Verification:
     Attributes:
         frames: how many pictures it has.
         largest_error: the most, in seconds, that a picture's time differs from its frame's.
-        sound: one line for each audio stream, e.g. "copied (mp3, 2110 packets identical)".
+        sound: one line for each sound track, e.g. "copied (mp3, 2110 packets identical)".
     """
 
     frames: int
@@ -73,152 +141,397 @@ class Verification:
     sound: list[str]
 
 
-def read_sound(info: FilmInfo) -> dict[int, SoundPrint]:
-    """Reads every audio stream of the original that holds anything, by its index."""
+@dataclass(frozen=True)
+class Expected:
+    """What a finished film must hold.
+
+    Attributes:
+        pts: the times of the frames that were decoded, ascending, in units of `time_base`.
+        end: the time at which the last of them ends, in those units.
+        time_base: seconds per unit.
+        exact: whether the frames keep to a rate that is exact where the original's clock is not.
+        jumps: whether the original's clock jumps.
+        tracks: index, codec, and the codec of what is written if it is encoded anew, of each sound
+            track, in order.
+        reasons: why tracks are encoded anew, by index.
+    """
+
+    pts: Sequence[int]
+    end: int
+    time_base: Fraction
+    exact: bool
+    jumps: bool
+    tracks: Sequence[tuple[int, str, str | None]]
+    reasons: dict[int, str]
+
+
+def read_original(info: FilmInfo) -> RawFilm:
+    """Reads every packet of a film's picture and sound.
+
+    Raises:
+        InputError: the film is gone.
+    """
     if info.kind == "images":
-        return {}
+        return RawFilm(None, {})
     with open_film(info.path) as container:
-        streams = [one for one in container.streams.audio if one.codec_context is not None]
-        packets = film_packets(container, info, streams)
-        prints = _read_prints(streams, packets, film_origin(info))
-        # Here, not later: libav frees its streams with the file.
-        indexes = [stream.index for stream in streams]
-    return {index: one for index, one in zip(indexes, prints, strict=True) if one.packets}
+        found = _read(container, {info.video_stream, *info.sound_streams})
+        wraps = container.format.name in _WRAPPING
+    picture = found.pop(info.video_stream, None)
+    return RawFilm(picture, found, wraps)
 
 
-def verify_film(
-    path: Path,
-    info: FilmInfo,
-    pts: Sequence[int],
-    timeline: Timeline,
-    tracks: Sequence[SoundTrack],
-    sound: Mapping[int, SoundPrint],
-) -> Verification:
+def _read(container: Any, indexes: set[int]) -> dict[int, RawStream]:
+    streams = [container.streams[index] for index in sorted(indexes)]
+    found = {one.index: RawStream(one.codec_context.codec.canonical_name) for one in streams}
+    for place, packet in enumerate(_packets(container, streams)):
+        found[packet.stream_index].add(packet, place)
+    return found
+
+
+def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Packet]:
+    """All packets up to where the file cannot be read any further."""
+    packets = container.demux(*streams)
+    while True:
+        try:
+            yield next(packets)
+        except (StopIteration, IndexError, av.FFmpegError):
+            return
+
+
+def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -> Verification:
     """Checks a finished film.
 
     Args:
         path: the film that was written.
-        info: the original.
-        pts: the original's timestamps, as decoded.
-        timeline: the times that the pictures were given; it decides which rounding is allowed.
-        tracks: the audio streams that the film was to get, and how.
-        sound: those of the original (`read_sound`).
+        original: the packets of its original (`read_original`).
+        expected: what it must hold.
+        name: what the film is called in messages.
 
     Raises:
+        TrackError: a sound track is not what it should be.
         OutputError: the film is not what it should be; the message says in what.
     """
     try:
-        with av.open(str(path)) as film:
-            times, time_base = _picture_times(film)
-        with av.open(str(path)) as film:
-            streams = list(film.streams.audio)
-            found = _read_prints(streams, film.demux(*streams), Fraction(0))
+        with av.open(str(path.absolute())) as film:
+            found = _read(film, {one.index for one in film.streams if one.type in _KINDS})
+            kinds = {one.index: one.type for one in film.streams}
     except (av.FFmpegError, IndexError) as error:
-        raise OutputError(f"{path}: cannot be read back ({error})") from error
-    if len(times) != len(pts):
-        raise OutputError(f"{path}: has {len(times)} pictures, the original {len(pts)} frames")
-    if len(found) != len(tracks):
-        raise OutputError(f"{path}: has {len(found)} sound tracks, the original {len(tracks)}")
-    originals = [sound[track.index] for track in tracks]
-    shift = _common_shift(path, originals, found)
-    origin = film_origin(info) - shift
-    error_seconds = _largest_error(times, time_base, pts, info.time_base, origin)
-    # Rounding of the original's clock, of the file's, and nothing else.
-    allowed = max(info.time_base if not timeline.variable else Fraction(0), time_base)
-    if error_seconds > allowed:
+        raise OutputError(f"{name}: cannot be read back ({error})") from error
+    pictures = [one for index, one in found.items() if kinds[index] == "video"]
+    tracks = [one for index, one in found.items() if kinds[index] == "audio"]
+    if len(pictures) != 1:
+        raise OutputError(f"{name}: has {len(pictures)} pictures' streams, not one")
+    if len(tracks) != len(expected.tracks):
         raise OutputError(
-            f"{path}: a picture is shown {float(error_seconds):.6f} seconds from its frame's time"
+            f"{name}: has {len(tracks)} sound tracks, {len(expected.tracks)} were to be written"
         )
-    lines = [
-        _check_sound(path, number, track, original, written, shift)
-        for number, (track, original, written) in enumerate(
-            zip(tracks, originals, found, strict=True), start=1
+    times, error = _check_pictures(name, pictures[0], expected)
+    judge = _Judge(name, original, expected, times, pictures[0].time_base)
+    judge.check_length(pictures[0])
+    lines = [judge.check_sound(number, one) for number, one in enumerate(tracks)]
+    return Verification(len(times), error, lines)
+
+
+_KINDS = ("video", "audio")
+
+
+def _check_pictures(
+    name: Path, picture: RawStream, expected: Expected
+) -> tuple[list[int], Fraction]:
+    """The times of all pictures, and the largest error among them."""
+    times = sorted(
+        time for time, hidden in zip(picture.times, picture.hidden, strict=True) if not hidden
+    )
+    if len(times) != len(expected.pts):
+        raise OutputError(
+            f"{name}: has {len(times)} pictures, the original {len(expected.pts)} frames"
         )
-    ]
-    return Verification(len(times), error_seconds, lines)
-
-
-def _common_shift(
-    path: Path, originals: Sequence[SoundPrint], found: Sequence[SoundPrint]
-) -> Fraction:
-    """Seconds by which the whole film was moved so that its sound does not begin before 0.
-
-    There mp4 puts the silence that starts up a sound decoder; Matroska cannot, and moves pictures
-    and sound together.
-    """
-    if path.suffix.lower() != ".mkv" or not found or not found[0].packets:
-        return Fraction(0)
-    before_zero = -min(one.begin for one in originals)
-    shift = found[0].begin - originals[0].begin
-    return shift if 0 < shift <= before_zero + found[0].time_base else Fraction(0)
-
-
-def _picture_times(film: InputContainer) -> tuple[list[int], Fraction]:
-    stream = film.streams.video[0]
-    times = array("q")
-    for packet in film.demux(stream):
-        if packet.size and packet.pts is not None and not packet.is_discard:
-            times.append(packet.pts)
-    return sorted(times), cast(Fraction, stream.time_base)
+    error = _largest_error(times, picture.time_base, expected.pts, expected.time_base)
+    # Rounding of the original's clock, of the file's, and nothing else.
+    loose = expected.time_base if expected.exact else Fraction(0)
+    if error > max(loose, picture.time_base):
+        raise OutputError(
+            f"{name}: a picture is shown {float(error):.6f} seconds from its frame's time"
+        )
+    return times, error
 
 
 def _largest_error(
-    ours: Sequence[int],
-    our_base: Fraction,
-    theirs: Sequence[int],
-    their_base: Fraction,
-    origin: Fraction = Fraction(0),
+    ours: Sequence[int], our_base: Fraction, theirs: Sequence[int], their_base: Fraction
 ) -> Fraction:
-    """The most, in seconds, by which times differ; `theirs` are counted from `origin`."""
+    """The most, in seconds, by which times, counted from the first, differ."""
     # In whole numbers of a unit that all share: fractions take long for a long film.
-    shared = lcm(our_base.denominator, their_base.denominator, origin.denominator)
+    shared = lcm(our_base.denominator, their_base.denominator)
     our_units, their_units = int(our_base * shared), int(their_base * shared)
-    zero = int(origin * shared)
     errors = (
-        abs(a * our_units - b * their_units + zero) for a, b in zip(ours, theirs, strict=True)
+        abs((a - ours[0]) * our_units - (b - theirs[0]) * their_units)
+        for a, b in zip(ours, theirs, strict=True)
     )
     return Fraction(max(errors, default=0), shared)
 
 
-def _read_prints(
-    streams: Sequence[AudioStream], packets: Iterator[Packet], origin: Fraction
-) -> list[SoundPrint]:
-    """Reads some audio streams of a file in one go."""
-    gatherers = {stream.index: _Gatherer(stream) for stream in streams}
-    if streams:
-        for packet in sound_packets(packets, origin):
-            gatherers[packet.stream_index].add(packet)
-    return [gatherers[stream.index].result() for stream in streams]
+class _Judge:
+    """Compares sound with picture, in the original and in what was written.
 
+    Args:
+        name: what the film is called in messages.
+        original: the original's packets.
+        expected: what must hold.
+        times: of the pictures that were written, ascending.
+        base: seconds per unit of those.
+    """
 
-class _Gatherer:
-    """Collects the print of one audio stream."""
+    def __init__(
+        self, name: Path, original: RawFilm, expected: Expected, times: list[int], base: Fraction
+    ) -> None:
+        self._name, self._original, self._expected = name, original, expected
+        self._times, self._base = times, base
+        self._first = times[0] * base
+        self._frames: _FramesByPacket | None = None
 
-    def __init__(self, stream: AudioStream) -> None:
-        self._codec = stream.codec_context.codec.canonical_name
-        self._time_base = cast(Fraction, stream.time_base)
-        self._digest = hashlib.blake2b()
-        self._times = array("q")
-        self._end = 0
+    def check_length(self, picture: RawStream) -> None:
+        """Raises OutputError unless the last picture is shown as long as the film's last frame."""
+        expected = self._expected
+        last = max(range(len(picture.times)), key=picture.times.__getitem__)
+        ours = picture.end(last) - self._first
+        theirs = (expected.end - expected.pts[0]) * expected.time_base
+        raw = self._original.picture
+        ended = _shown_end(raw, expected) if raw is not None and not expected.jumps else None
+        allowed = picture.time_base + expected.time_base
+        for end in (theirs, ended):
+            if end is not None and abs(ours - end) > allowed:
+                raise OutputError(
+                    f"{self._name}: its picture lasts {float(ours):.3f} seconds, the original's "
+                    f"{float(end):.3f}"
+                )
 
-    def add(self, packet: Packet) -> None:
-        data: memoryview = memoryview(packet)
-        if self._codec == "aac":
-            data = data[_adts_header_length(data) :]
-        self._digest.update(data)
-        pts = cast(int, packet.pts)
-        self._times.append(pts)
-        self._end = pts + (packet.duration or 0)
+    def check_sound(self, number: int, written: RawStream) -> str:
+        """A line about one sound track; raises TrackError if it is not what it should be."""
+        index, codec, encoded = self._expected.tracks[number]
+        original = self._original.sound[index]
+        if not written.times:
+            raise TrackError(self._name, number, "is empty")
+        if encoded is not None:
+            self._check_ends(number, original, written)
+            return f"re-encoded as {written.codec} because {self._expected.reasons[index]}"
+        # Containers cut PCM into packets as they like: its bytes count.
+        if codec.startswith("pcm_"):
+            if written.content != original.content:
+                raise self._other(number, original)
+            self._check_ends(number, original, written)
+            return f"copied ({codec}, every sample identical)"
+        words = f"{codec}, {len(written.times)} packets identical"
+        if not self._original.wraps or not self._expected.jumps:
+            self._check_packets(number, original, written)
+        elif not self._check_beside_pictures(number, original, written):
+            words += "; whether in sync cannot be told, the film's clock jumps and it is damaged"
+        return f"copied ({words})"
 
-    def result(self) -> SoundPrint:
-        return SoundPrint(
-            codec=self._codec,
-            packets=len(self._times),
-            digest=self._digest.hexdigest(),
-            time_base=self._time_base,
-            times=self._times,
-            end=self._end * self._time_base,
+    def _check_packets(self, number: int, original: RawStream, written: RawStream) -> None:
+        """Every packet the same, at the same distance from the first picture."""
+        left_out = len(original.times) - len(written.times)
+        # A file that cannot hide sound leaves out what would not be heard: it ends before time 0.
+        unheard = 0
+        while unheard < len(original.times) and original.end(unheard) <= 0:
+            unheard += 1
+        if not 0 <= left_out <= unheard:
+            raise TrackError(
+                self._name,
+                number,
+                f"has {len(written.times)} packets, the original {len(original.times)}",
+            )
+        if written.digests != original.digests[left_out:]:
+            raise self._other(number, original)
+        begin = self._expected.pts[0] * self._expected.time_base
+        allowed = self._allowed(original, written)
+        unit, first = original.time_base, original.times[left_out]
+        start = first * unit - begin
+        if self._original.wraps:
+            start = _unwrapped(start)
+        for place, time in enumerate(_rising(original.times[left_out:], self._original.wraps)):
+            theirs = start + (time - first) * unit
+            apart = abs(written.seconds(place) - self._first - theirs)
+            if apart > allowed:
+                raise self._off(number, apart)
+
+    def _check_beside_pictures(self, number: int, original: RawStream, written: RawStream) -> bool:
+        """Every packet the same, at the same distance from a picture that lies near it.
+
+        This is for clocks that jump. Sound that would be heard at once with other sound may be left
+        out there.
+
+        Returns:
+            Whether the pictures could be told apart; else only the bytes are known to be right.
+        """
+        frames = self._frames = self._frames or _FramesByPacket(self._original, self._expected)
+        allowed = self._allowed(original, written)
+        place, apart = 0, Fraction(0)
+        for packet in range(len(written.times)):
+            ours = written.seconds(packet)
+            while True:
+                if place >= len(original.times):
+                    raise self._off(number, apart) if apart else self._other(number, original)
+                place += 1
+                if written.digests[packet] != original.digests[place - 1]:
+                    continue
+                near = frames.near(original.times[place - 1], original.places[place - 1])
+                apart = min(
+                    (
+                        abs(ours - self._times[frame] * self._base - Fraction(distance, _UNITS))
+                        for frame, distance in near
+                    ),
+                    default=Fraction(0),
+                )
+                if apart <= allowed:
+                    break
+        return frames.known
+
+    def _allowed(self, original: RawStream, written: RawStream) -> Fraction:
+        """Rounding of all clocks that take part."""
+        return (
+            max(original.time_base, written.time_base)
+            + max(self._expected.time_base if self._expected.exact else Fraction(0), self._base)
+            + _WHOLE_FILM_UNIT
         )
+
+    def _other(self, number: int, original: RawStream) -> TrackError:
+        return TrackError(self._name, number, f"({original.codec}) differs from the original's")
+
+    def _off(self, number: int, apart: Fraction) -> TrackError:
+        return TrackError(self._name, number, f"is {float(apart):.6f} seconds off at one packet")
+
+    def _check_ends(self, number: int, original: RawStream, written: RawStream) -> None:
+        """Raises TrackError unless a track begins and ends when the original's does."""
+        if self._original.wraps and self._expected.jumps:
+            return  # its own end says nothing
+        begin = self._expected.pts[0] * self._expected.time_base
+        start, last = original.seconds(0) - begin, len(original.times) - 1
+        end = original.end(last) - begin
+        if self._original.wraps:
+            start = _unwrapped(start)
+            end = start + sum(
+                _step(*pair) for pair in pairwise(original.times)
+            ) * original.time_base + original.durations[last] * original.time_base
+        else:
+            start = max(start, -begin)  # what lies before time 0 is not heard
+        ours = written.seconds(0) - self._first, written.end(len(written.times) - 1) - self._first
+        apart = max(abs(start - ours[0]), abs(end - ours[1]))
+        if apart > _ENDS_TOLERANCE_SECONDS:
+            raise TrackError(
+                self._name,
+                number,
+                f"begins or ends {float(apart):.3f} seconds from where the original does",
+            )
+
+
+def _unwrapped(seconds: Fraction) -> Fraction:
+    """A distance on a clock of 33 bits, without wraps."""
+    half = Fraction(_WRAP, 2 * _UNITS)
+    return (seconds + half) % (2 * half) - half
+
+
+def _shown_end(picture: RawStream, expected: Expected) -> Fraction | None:
+    """Seconds from the first frame to the end of the last, as the packets say; None if they don't.
+
+    Not where the last packets are hidden, or cannot be decoded, or come without a length.
+    """
+    last = max(range(len(picture.times)), key=picture.times.__getitem__, default=None)
+    if (
+        last is None
+        or picture.hidden[last]
+        or not picture.durations[last]
+        or picture.time_base != expected.time_base
+        or picture.times[last] != expected.pts[-1]
+    ):
+        return None
+    return picture.end(last) - expected.pts[0] * expected.time_base
+
+
+class _FramesByPacket:
+    """Finds the pictures of a broadcast that lie near a packet of its sound, in time and in file.
+
+    Args:
+        original: its packets.
+        expected: the frames that were decoded of it.
+
+    Attributes:
+        known: whether it is known which packet is which frame.
+    """
+
+    def __init__(self, original: RawFilm, expected: Expected) -> None:
+        picture = original.picture
+        assert picture is not None
+        self._places, self._times = picture.places, picture.times
+        self._frames = _ranks(picture.times)
+        # Else it is damaged as well, and there is nothing to hold on to.
+        self.known = len(picture.times) == len(expected.pts)
+
+    def near(self, time: int, place: int) -> list[tuple[int, int]]:
+        """Frames near a packet, each with how much later the packet is, in units of the clock.
+
+        Args:
+            time: of the packet.
+            place: of the packet in the file.
+        """
+        middle = bisect_left(self._places, place)
+        first, end = max(middle - _PICTURES_AROUND, 0), middle + _PICTURES_AROUND
+        found = list[tuple[int, int]]()
+        if not self.known:
+            return found
+        for picture in range(first, min(end, len(self._times))):
+            distance = _step(self._times[picture], time)
+            if abs(distance) <= _NEAR:
+                found.append((self._frames[picture], distance))
+        return sorted(found, key=lambda one: abs(one[1]))[:4]
+
+
+def _ranks(times: Sequence[int]) -> list[int]:
+    """The frame of each packet of a picture whose clock jumps: shown part by part, in order."""
+    parts, part, before = list[tuple[int, int, int]](), 0, None
+    for packet, time in enumerate(times):
+        # Pictures are shown in another order than they lie in the file, by some frames.
+        if before is not None and not -_UNITS <= _step(before, time) <= _LONGEST_STEP:
+            part += 1
+        before = time
+        parts.append((part, time, packet))
+    ranks = [0] * len(times)
+    for rank, (_, _, packet) in enumerate(sorted(parts)):
+        ranks[packet] = rank
+    return ranks
+
+
+def _step(before: int, after: int) -> int:
+    """From one time to another on a clock of 33 bits."""
+    return (after - before + _WRAP // 2) % _WRAP - _WRAP // 2
+
+
+def _rising(times: Sequence[int], wraps: bool) -> Iterator[int]:
+    """Times of sound: never reordered, whatever a file claims; and without wraps."""
+    latest = before = times[0] if len(times) else 0
+    for time in times:
+        before = before + _step(before, time) if wraps else time
+        latest = max(latest, before)
+        yield latest
+
+
+def same_sound(original: RawStream, written: RawStream) -> bool:
+    """Whether some packets came out of a file as they went in, at the same distances in time."""
+    if written.codec != original.codec or not _same_bytes(original, written):
+        return False
+    if not original.times or original.codec.startswith("pcm_"):
+        return True
+    unit, first = original.time_base, original.times[0]
+    apart = (
+        abs(written.seconds(place) - written.seconds(0) - (time - first) * unit)
+        for place, time in enumerate(_rising(original.times, wraps=False))
+    )
+    return max(apart) <= unit + written.time_base
+
+
+def _same_bytes(original: RawStream, written: RawStream) -> bool:
+    if original.codec.startswith("pcm_"):
+        return written.content == original.content
+    return written.digests == original.digests
 
 
 def _adts_header_length(data: memoryview) -> int:
@@ -227,44 +540,3 @@ def _adts_header_length(data: memoryview) -> int:
         return 0
     has_checksum = not data[1] & 1
     return 9 if has_checksum else 7
-
-
-def _check_sound(
-    path: Path,
-    number: int,
-    track: SoundTrack,
-    original: SoundPrint,
-    written: SoundPrint,
-    shift: Fraction,
-) -> str:
-    """A line about one audio stream; raises OutputError if it is not what it should be."""
-    name, suffix = f"{path}: sound track {number}", path.suffix.lower()
-    if not track.copied:
-        _check_ends(name, original, written)
-        return f"re-encoded as {written.codec} because {suffix} does not hold {track.codec}"
-    # Containers cut PCM into packets as they like: its bytes count.
-    pcm = track.codec.startswith("pcm_")
-    if written.packets != original.packets and not pcm:
-        raise OutputError(f"{name} has {written.packets} packets, the original {original.packets}")
-    if written.digest != original.digest:
-        raise OutputError(f"{name} ({track.codec}) differs from the original's")
-    if pcm:
-        _check_ends(name, original, written)
-        return f"copied ({track.codec}, every sample identical)"
-    error = _largest_error(
-        written.times, written.time_base, original.times, original.time_base, -shift
-    )
-    if error > max(original.time_base, written.time_base):
-        raise OutputError(f"{name} is {float(error):.6f} seconds off at one packet")
-    return f"copied ({track.codec}, {written.packets} packets identical)"
-
-
-def _check_ends(name: str, original: SoundPrint, written: SoundPrint) -> None:
-    """Raises OutputError unless a stream begins and ends when the original's does."""
-    if not written.packets or not original.packets:
-        raise OutputError(f"{name} is empty on one side")
-    apart = max(abs(original.begin - written.begin), abs(original.end - written.end))
-    if apart > _ENDS_TOLERANCE_SECONDS:
-        raise OutputError(
-            f"{name} begins or ends {float(apart):.3f} seconds from where the original does"
-        )

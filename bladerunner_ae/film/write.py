@@ -76,20 +76,28 @@ class PictureWriter:
         filters: ffmpeg's filters from such a picture to that of the film, e.g. `dream_filters`.
         rate: frames per second; frame n gets the time n / rate.
         encoding: quality and effort.
+        name: the film that is made, for messages; default: `path`.
 
     Raises:
         OutputError: while writing or at the end: ffmpeg failed; the message holds its words.
     """
 
     def __init__(
-        self, path: Path, size: Size, filters: str, rate: Fraction, encoding: Encoding
+        self,
+        path: Path,
+        size: Size,
+        filters: str,
+        rate: Fraction,
+        encoding: Encoding,
+        name: Path | None = None,
     ) -> None:
-        self._path, self._size = path, size
+        self._name, self._size = name or path, size
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see close
         clock = f"settb={rate.denominator}/{rate.numerator},setpts=N"
         with _deaf_to_interrupts():
             self._ffmpeg = FFMPEG_VideoWriter(
-                str(path),
+                # Absolute: ffmpeg takes what is before a colon for a protocol.
+                str(path.absolute()),
                 (size[1], size[0]),
                 float(rate),
                 preset=encoding.preset,
@@ -152,7 +160,7 @@ class PictureWriter:
 
     def _failure(self, status: int) -> OutputError:
         self._log.seek(0)
-        return OutputError(f"{self._path.parent}: {explain_ffmpeg(status, self._log.read())}")
+        return OutputError(f"{self._name}: {explain_ffmpeg(status, self._log.read())}")
 
 
 def nominal_rate(frame_rate: Fraction) -> Fraction:
