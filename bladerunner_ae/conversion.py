@@ -43,6 +43,10 @@ class Reading(Protocol):
         """How many frames had no sound time of their own."""
 
     @property
+    def end_pts(self) -> int | None:
+        """When the last frame ends, in units of the film's time base, or None if nobody knows."""
+
+    @property
     def jumps(self) -> str:
         """Where the film's times jump, for the end of a sentence, or ""."""
 
@@ -265,6 +269,7 @@ def make_card(
         shot_starts=facts.shots.starts,
         shards=shards,
         notes=_notes(plan, facts, reading),
+        end_pts=reading.end_pts,
     )
 
 

@@ -103,6 +103,9 @@ class _SeveralDecoders:
 
     problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
 
+    def __init__(self, end_pts: int | None) -> None:
+        self.end_pts = end_pts
+
 
 def plan_film(film: Path, job: Job) -> list[Item]:
     """Decides which items a film is made of.
@@ -162,13 +165,18 @@ def _temporary(path: Path) -> Path:
 def _save_table(folder: Path, table: PacketTable) -> None:
     temporary = _temporary(folder / _PACKETS)
     with temporary.open("wb") as file:
-        np.savez_compressed(file, pts=table.pts, key=table.key, size=table.size, times=table.times)
+        end = [] if table.end_pts is None else [table.end_pts]
+        np.savez_compressed(
+            file, pts=table.pts, key=table.key, size=table.size, times=table.times,
+            end=np.array(end, np.int64),
+        )  # fmt: skip
     os.replace(temporary, folder / _PACKETS)
 
 
 def _load_table(folder: Path) -> PacketTable:
     with np.load(folder / _PACKETS, allow_pickle=False) as found:
-        return PacketTable(found["pts"], found["key"], found["size"], found["times"])
+        end = next(map(int, found["end"]), None)
+        return PacketTable(found["pts"], found["key"], found["size"], found["times"], end)
 
 
 def make_item(item: Item, job: Job) -> str:
@@ -273,10 +281,11 @@ def _join_parts(item: Item, job: Job) -> FilmCard:
         part, record_bytes, state = found
         parts.append((part, record_bytes))
         facts.take(PartFacts.from_state(state))
+    reading = _SeveralDecoders(_load_table(item.folder).end_pts)
     with FilmWriter(item.plan.directory, item.frames, item.plan.options.num_shards) as writer:
         for part, record_bytes in parts:
             writer.adopt(part, record_bytes)
         return writer.commit(
-            lambda shards: make_card(item.plan, item.source, facts, _SeveralDecoders(), shards),
+            lambda shards: make_card(item.plan, item.source, facts, reading, shards),
             job.overwrite,
         )

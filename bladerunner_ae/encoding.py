@@ -83,6 +83,8 @@ class FrameEncoder:
         problem: after the last frame: what could not be read, for the end of a sentence, or "".
         jumps: after the last frame: where the file's times jump, or "".
         repaired_timestamps: how many frames had no sound time of their own.
+        end_pts: after the last frame: when it ends, in units of the film's time base, or None if
+            that is not known.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class FrameEncoder:
         self.table = table
         if table is None and not single_pass:
             self.table = self._read_table()
+        self.end_pts = None if self.table is None else self.table.end_pts
 
     def _read_table(self) -> PacketTable | None:
         try:
@@ -191,6 +194,7 @@ class FrameEncoder:
             hidden = _HIDDEN_DAMAGE if self.single_pass == UNDECODABLE else ""
             self.problem, self.jumps = reader.problem or hidden, reader.jumps
             self.repaired_timestamps = reader.repaired_timestamps
+            self.end_pts = reader.end_pts
 
 
 def _result(frame: DecodedFrame, picture: Future[RecordPicture]) -> tuple[int, int, RecordPicture]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -67,6 +67,8 @@ class FilmCard:
         shot_starts: first frame of each shot, ascending from 0.
         shards: the files, in film order.
         notes: sentences for people, such as that the source ended early.
+        end_pts: time at which the last frame ends, in units of the time base; None where the film
+            does not say, and on older cards.
     """
 
     schema_version: int
@@ -89,6 +91,7 @@ class FilmCard:
     shot_starts: list[int]
     shards: list[Shard]
     notes: list[str]
+    end_pts: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the card as JSON values; fractions become text such as "24000/1001"."""
@@ -107,6 +110,8 @@ class FilmCard:
         """
         known: dict[str, Any] = {}
         for field in fields(cls):
+            if field.default is not MISSING and values.get(field.name) is None:
+                continue
             if field.name not in values:
                 raise ValueError(f"'{field.name}' is missing")
             value = values[field.name]
@@ -145,7 +150,7 @@ class FilmCard:
 
 def _json_type(annotation: str) -> type:
     """Returns the type that a field of the card, annotated so, has in JSON."""
-    name = annotation.split("[")[0]
+    name = annotation.split("[")[0].removesuffix(" | None")
     return {"int": int, "bool": bool, "str": str, "Fraction": str, "dict": dict, "list": list}[name]
 
 

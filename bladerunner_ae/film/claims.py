@@ -5,7 +5,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from bladerunner_ae.film.steady import JUMPING_FORMATS, without_wraps
@@ -22,13 +22,41 @@ def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
     return tuple(dict.fromkeys(rates)) or (Fraction(24),)
 
 
+def is_own(stream: Stream) -> bool:
+    """Whether a stream is of the film's programme; `streams.leave_out` says so."""
+    return stream.discard != Discard.all
+
+
+def claimed_start(container: InputContainer) -> Fraction:
+    """Seconds on the clock of the container at which a film begins, about."""
+    times = _own_times(container)
+    if times:
+        return min(start for start, _ in times)
+    return Fraction(container.start_time or 0, av.time_base)
+
+
 def claimed_length(container: InputContainer) -> Fraction | None:
     """Seconds that a file claims to last, or None if it does not say."""
+    times = _own_times(container)
+    if times:
+        return max(end for _, end in times) - min(start for start, _ in times)
     if container.duration is None:
         return None
     # Matroska's duration counts from 0, wherever the film begins.
     start = container.start_time or 0 if container.format.name.startswith("matroska") else 0
     return Fraction(container.duration - start, av.time_base)
+
+
+def _own_times(container: InputContainer) -> list[tuple[Fraction, Fraction]]:
+    """Begin and end of each stream of the film, where its file holds other programmes as well."""
+    if all(is_own(stream) for stream in container.streams):
+        return []
+    times = []
+    for stream in container.streams:
+        if is_own(stream) and stream.start_time is not None and stream.time_base is not None:
+            start, unit = stream.start_time, Fraction(stream.time_base)
+            times.append((start * unit, (start + (stream.duration or 0)) * unit))
+    return times
 
 
 def estimate_frames(
@@ -50,7 +78,7 @@ def film_start(container: InputContainer, picture_start: Fraction) -> Fraction:
     starts = [
         stream.start_time * Fraction(stream.time_base)
         for stream in (*container.streams.video, *container.streams.audio)
-        if stream.start_time is not None and stream.time_base is not None
+        if is_own(stream) and stream.start_time is not None and stream.time_base is not None
     ]
     if container.format.name in JUMPING_FORMATS:
         starts = [without_wraps(start, picture_start) for start in starts]

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from bladerunner_ae.film.claims import is_own
 from bladerunner_ae.film.promised_bytes import missing_bytes
 
 # Streams of a whole film may end this much before the promised duration; muxers round, and the
@@ -40,7 +41,7 @@ class Completeness:
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, whole: bool) -> None:
-        self._format = container.format.name
+        self._container, self._format = container, container.format.name
         self._stream, self._whole = stream, whole
         self._bytes = container.size
         counted = self._format.startswith("mov") or self._format == "avi"
@@ -53,6 +54,7 @@ class Completeness:
         self._cut_packet = False
         # By stream, in units of its time base: fractions for every packet would take a while.
         self._ends: dict[int, tuple[int, Fraction]] = {}
+        self._last_shown: tuple[int, int] | None = None
         self.damaged = self.patched = 0
         self.broke_off = ""
 
@@ -70,6 +72,10 @@ class Completeness:
             self._place = max(self._place, packet.pos or 0)
             self._key_seen = self._key_seen or packet.is_keyframe
             self._before_first_key += not self._key_seen
+            if time is not None and not packet.is_discard:
+                # Compared by time, not by end: the frame that is shown last decides.
+                shown = time, packet.duration or 0
+                self._last_shown = max(self._last_shown or shown, shown)
         elif self._format == "mpegts" and packet.size:
             self._note_place(packet)
         if time is not None and not (cut and packet.stream is self._stream):
@@ -102,6 +108,11 @@ class Completeness:
         end, unit = self._ends.get(self._stream.index, (0, Fraction(0)))
         return end * unit
 
+    @property
+    def last_duration(self) -> int:
+        """How long the last picture stands, in units of its time base; 0 if that is not known."""
+        return 0 if self._last_shown is None else self._last_shown[1]
+
     def problem(self) -> str:
         """What is missing after the last packet, for the end of a sentence; "" if nothing is."""
         parts = (self._beheaded(), self.damage(), self._missing(), self._other_streams())
@@ -123,6 +134,8 @@ class Completeness:
         """Whether much follows behind the picture, as in recordings with other stream numbers."""
         if self._format != "mpegts" or not self._whole or not self._place:
             return ""
+        if not all(map(is_own, self._container.streams)):
+            return ""  # what follows may be another programme, which is longer
         known = self._place
         if self._other_place <= self._place:  # sound that goes on alone is no other recording
             known = max(known, self._sound_place)

@@ -93,6 +93,8 @@ class FrameReader:
             all was well.
         repaired_timestamps: how many frames had no sound time of their own.
         jumps: after the last frame: where the file's times jump, or "".
+        end_pts: after the last frame: when it ends, in units of the film's time base, or None if
+            that is not known.
 
     Raises:
         InputError: while iterating: the film is gone, or an image of a folder cannot be read.
@@ -112,6 +114,7 @@ class FrameReader:
     ) -> None:
         self.problem = self.jumps = ""
         self.repaired_timestamps = 0
+        self.end_pts: int | None = None
         self._info = info
         self._begin, self._end = time_range(info, start, duration)
         self._first = first
@@ -164,6 +167,7 @@ class FrameReader:
         for number, path in enumerate(images.list_images(self._info.path).paths):
             if self._end is not None and number >= self._end:
                 return
+            self.end_pts = number + 1
             if self._begin is None or number >= self._begin:
                 picture = images.read_image(path, self._info.stored)
                 frame = VideoFrame.from_ndarray(picture, "rgb24")
@@ -195,17 +199,22 @@ class FrameReader:
             complete = Completeness(container, stream, whole=not self._sought)
             clock = self._clock(container)
             tail = Tail(self._info)
+            last = None
             for pts, frame in _frames(packets, stream, clock, complete, tail):
                 if self._end is not None and pts >= self._end:
                     # Of an excerpt only damage counts: what comes after it was not looked at.
                     self.problem = complete.damage()
+                    self.end_pts = pts
                     break
                 # After a seek frames come that lean on others from before; they are not shown.
                 if frame.is_corrupt and (self._begin is None or pts >= self._begin):
                     complete.patched += 1
                 yield pts, frame
+                last = pts
             else:
                 self.problem = complete.problem()
+                if last is not None and complete.last_duration:
+                    self.end_pts = last + complete.last_duration
             self.repaired_timestamps = clock.repaired
             self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
 

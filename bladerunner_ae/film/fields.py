@@ -7,16 +7,14 @@ they turn up, and all others stay as they are.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import Generic, TypeVar
 
-import av
 from av.container import InputContainer
 from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from bladerunner_ae.film.claims import claimed_length
+from bladerunner_ae.film.claims import claimed_length, claimed_start
 from bladerunner_ae.film.graphs import build_graph
 from bladerunner_ae.film.opening import key_frames
 
@@ -50,7 +48,7 @@ def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoF
     length = claimed_length(container)
     if not may_have_fields(stream.codec_context.name) or not length:
         return False
-    start = Fraction(container.start_time or 0, av.time_base)
+    start = claimed_start(container)
     return any(
         frame.interlaced_frame
         for number in range(_PLACES)

@@ -14,7 +14,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.claims import claimed_length, claimed_start
 from bladerunner_ae.film.steady import JUMPING_FORMATS
+from bladerunner_ae.film.streams import is_film_picture
 
 # How many packets may pass before the first whole frame (a recording can begin in the middle).
 _PACKETS_TO_FIRST_FRAME = 2000
@@ -101,8 +103,7 @@ def other_pictures(container: InputContainer, stream: VideoStream) -> list[str]:
 
 
 def _pictures(container: InputContainer) -> list[VideoStream]:
-    no_film = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-    return [stream for stream in container.streams.video if not stream.disposition & no_film]
+    return [stream for stream in container.streams.video if is_film_picture(stream)]
 
 
 def _rank(stream: VideoStream) -> tuple[bool, int]:
@@ -148,7 +149,7 @@ def _seek(container: InputContainer, place: Fraction) -> None:
         container.seek(int(place * av.time_base))
         return
     # Where times jump only the place in the file is sure.
-    part = (place * av.time_base - (container.start_time or 0)) / container.duration
+    part = (place - claimed_start(container)) / (claimed_length(container) or 1)
     offset = int(container.size * min(max(part, Fraction(0)), Fraction(1)))
     container.seek(offset, unsupported_byte_offset=True)
 

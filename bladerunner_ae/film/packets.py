@@ -22,6 +22,7 @@ from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.opening import open_film, picture_stream
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.steady import SteadyPackets
+from bladerunner_ae.film.streams import Reason, leave_out
 
 # These carry no times, or only numbers of packets: read from the start, times made up.
 UNTIMED = ("h264", "hevc", "m4v", "mpegvideo", "obu", "avi")
@@ -76,12 +77,14 @@ class PacketTable:
         key: bool [packets], whether it is a key frame.
         size: int64 [packets], bytes.
         times: int64 [frames], the timestamps of all frames to be read, rising.
+        end_pts: when the last of these frames ends, or None if that is not known.
     """
 
     pts: NDArray[np.int64]
     key: NDArray[np.bool_]
     size: NDArray[np.int64]
     times: NDArray[np.int64]
+    end_pts: int | None = None
 
     def runs(self) -> list[Run]:
         """Cuts the film into runs that hold each frame once.
@@ -167,15 +170,22 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
     times = np.sort(np.array(pts)[np.array(shown, bool)])
     if len(np.unique(times)) != len(times):
         raise NotDivisibleError("several of its frames have the same time")
+    end_pts = int(times[-1]) + complete.last_duration if complete.last_duration else None
     if begin is not None:
         times = times[times >= begin]
-    if end is not None:
-        times = times[times < end]
-    return PacketTable(np.array(pts), np.array(key, bool), np.array(size), times)
+    if end is not None and len(behind := times[times >= end]):
+        times, end_pts = times[times < end], int(behind[0])
+    return PacketTable(np.array(pts), np.array(key, bool), np.array(size), times, end_pts)
 
 
 def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
-    """The stream of the film's picture in a container that was just opened."""
+    """The stream of the film's picture in a container that was just opened.
+
+    Of other programmes in the same file no packet is read from then on.
+    """
+    leave_out(
+        container, (one.index for one in info.left_out if one.reason is Reason.OTHER_PROGRAMME)
+    )
     if info.video_stream < len(container.streams):
         stream = container.streams[info.video_stream]
         if isinstance(stream, VideoStream):

@@ -20,11 +20,19 @@ from bladerunner_ae.film.claims import (
     describe_stream,
     estimate_frames,
     film_start,
+    is_own,
 )
 from bladerunner_ae.film.colour import Tags, describe_conversion, read_colours
 from bladerunner_ae.film.fields import are_interlaced, may_have_fields
 from bladerunner_ae.film.looks import Look, first_look, frame_rotation
 from bladerunner_ae.film.opening import first_frame, open_film, other_pictures, picture_stream
+from bladerunner_ae.film.streams import (
+    LeftOut,
+    leave_out,
+    left_out,
+    other_programmes,
+    sound_streams,
+)
 from bladerunner_ae.geometry import Size
 
 _DEINTERLACING = "the film is interlaced; one whole frame is made of each pair of fields"
@@ -68,6 +76,9 @@ class FilmInfo:
         codec: name of the picture's codec.
         container: libav's name of the file format.
         streams: one JSON object for each stream of the file.
+        sound_streams: indices of the film's own sound tracks, in the order of the file: those of
+            the picture's programme whose codec is known.
+        left_out: all other streams but the picture, in the order of the file.
         notes: what a person should know before converting it.
     """
 
@@ -97,6 +108,8 @@ class FilmInfo:
     container: str
     streams: list[dict[str, Any]]
     notes: list[str]
+    sound_streams: tuple[int, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def coded(self) -> Size:
@@ -135,6 +148,7 @@ def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInf
         return _probe_images(path, frame_rate)
     with open_film(path) as container:
         stream = picture_stream(container, path)
+        leave_out(container, other_programmes(container, stream, path))
         frame = first_frame(container, stream, path)
         return _film_info(path, container, stream, frame)
 
@@ -156,6 +170,10 @@ def _film_info(
     interlaced = are_interlaced(container, stream, frame)
     time_base = Fraction(stream.time_base or Fraction(1, 1000))
     start = stream.start_time if stream.start_time is not None else frame.pts or 0
+    others = left_out(container, stream)
+    said: dict[int, dict[str, Any]] = {one.index: {"left_out": one.reason.value} for one in others}
+    # Which one is the picture, and how it is turned, is told by this alone.
+    said[stream.index] = {"rotation": rotation}
     return FilmInfo(
         path=path,
         kind="film",
@@ -178,12 +196,10 @@ def _film_info(
         pixel_format=frame.format.name,
         codec=stream.codec_context.name,
         container=container.format.name,
-        streams=[
-            # Which one is the picture, and how it is turned, is told by this alone.
-            describe_stream(one) | ({"rotation": rotation} if one.index == stream.index else {})
-            for one in container.streams
-        ],
+        streams=[describe_stream(one) | said.get(one.index, {}) for one in container.streams],
         notes=_notes(container, stream, frame, colours.notes, interlaced),
+        sound_streams=sound_streams(container),
+        left_out=others,
     )
 
 
@@ -209,6 +225,12 @@ def _notes(
         notes.append(
             f"the file has {len(others) + 1} pictures; stream {stream.index} "
             f"({stream.height}x{stream.width}) is taken, not {' and '.join(others)}"
+        )
+    foreign = [str(one.index) for one in container.streams if not is_own(one)]
+    if foreign:
+        notes.append(
+            f"the file has several programmes; that of stream {stream.index} is taken; streams of "
+            f"others are left out: {', '.join(foreign)}"
         )
     return notes
 

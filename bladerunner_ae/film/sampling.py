@@ -7,10 +7,10 @@ from itertools import islice
 
 import av
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from bladerunner_ae.film import images
 from bladerunner_ae.film.opening import key_frames, open_film
+from bladerunner_ae.film.packets import film_stream
 from bladerunner_ae.film.probe import FilmInfo
 
 # Distance between frames of a film that does not know how long it is.
@@ -33,8 +33,7 @@ def sample_key_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
     length = info.duration or Fraction(info.frames_estimate or 0) / info.frame_rate
     seen: set[int | None] = {None}
     with open_film(info.path) as container:
-        stream = container.streams[info.video_stream]
-        assert isinstance(stream, VideoStream)
+        stream = film_stream(container, info)
         for number in range(count):
             place = info.film_start + length * (2 * number + 1) / (2 * count)
             for frame in key_frames(container, stream, place)[:1]:
@@ -55,8 +54,7 @@ def sample_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
     if info.frames_estimate is not None:
         step = max(info.frames_estimate // count, 1)
     with open_film(info.path) as container, suppress(av.FFmpegError):  # a cut film has less
-        stream = container.streams[info.video_stream]
-        assert isinstance(stream, VideoStream)
+        stream = film_stream(container, info)
         stream.thread_type = "AUTO"
         yield from islice(container.decode(stream), step // 2, None, step)
 
