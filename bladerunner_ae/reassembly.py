@@ -357,18 +357,7 @@ def _join(
         join_with_sound(
             unfinished.pictures, unfinished.partial, timeline, info, sound, rate, unfinished.path
         )
-        expected = Expected(
-            pts=pts,
-            end=end,
-            time_base=info.time_base,
-            exact=not timeline.variable,
-            jumps=jumps,
-            tracks=[
-                (one.index, one.codec, None if one.encoding is None else one.encoding.name)
-                for one in sound.tracks
-            ],
-            reasons={one.index: one.reason for one in sound.tracks},
-        )
+        expected = expected_film(info, pts, end, timeline, sound, jumps)
         try:
             return verify_film(unfinished.partial, original, expected, unfinished.path)
         except TrackError as error:
@@ -379,6 +368,39 @@ def _join(
             anew = encoded_anew(info, track, sound.suffix, reason)
             tracks = [anew if one is track else one for one in sound.tracks]
             sound = replace(sound, tracks=tracks)
+
+
+def expected_film(
+    info: FilmInfo,
+    pts: Sequence[int],
+    end: int,
+    timeline: Timeline,
+    sound: SoundPlan,
+    jumps: bool,
+) -> Expected:
+    """What verification must find.
+
+    Args:
+        info: the original.
+        pts: the times of its frames, as decoded, in its time base.
+        end: the time at which the last of them ends.
+        timeline: the times that they were given; whether they keep to a rate decides the rounding
+            that is allowed.
+        sound: what was to become of its sound.
+        jumps: whether its clock jumps.
+    """
+    return Expected(
+        pts=pts,
+        end=end,
+        time_base=info.time_base,
+        exact=not timeline.variable,
+        jumps=jumps,
+        tracks=[
+            (one.index, one.codec, None if one.encoding is None else one.encoding.name)
+            for one in sound.tracks
+        ],
+        reasons={one.index: one.reason for one in sound.tracks},
+    )
 
 
 def _words(size: Size) -> str:

@@ -16,9 +16,10 @@ import pytest
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.film.probe import FilmInfo, probe_film
 from bladerunner_ae.film.retime import Timeline, join_with_sound, make_timeline
-from bladerunner_ae.film.sound import SoundTrack, plan_sound
-from bladerunner_ae.film.verify import Verification, read_sound, verify_film
+from bladerunner_ae.film.sound import SoundPlan, plan_sound
+from bladerunner_ae.film.verify import Verification, read_original, verify_film
 from bladerunner_ae.film.write import Encoding, PictureWriter
+from bladerunner_ae.reassembly import expected_film
 
 FilmFactory = Callable[..., Path]
 _SIX_CHANNELS = ("-ac", "6")
@@ -42,21 +43,30 @@ def _packets(film: Path, stream: int = 0) -> list[tuple[float, bytes]]:
         ]
 
 
+def _source_end(film: Path) -> int:
+    with av.open(str(film)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    last = max(packets, key=lambda packet: packet.pts)
+    step = sorted(packet.pts for packet in packets)[-2:]
+    return last.pts + (last.duration or step[1] - step[0])
+
+
 def _rendered(
-    source: Path, output: Path, timeline: Timeline | None = None
-) -> tuple[Verification, FilmInfo, list[int], list[SoundTrack]]:
+    source: Path, output: Path
+) -> tuple[Verification, FilmInfo, list[int], SoundPlan]:
     """Joins grey pictures with the source's times and sound, and verifies the result."""
-    info, pts = probe_film(source), _source_pts(source)
-    timeline = timeline or make_timeline(pts, info)
+    info, pts, end = probe_film(source), _source_pts(source), _source_end(source)
+    timeline = make_timeline(pts, end, info)
     pictures = output.with_suffix(".pictures.mp4")
     filters = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
     with PictureWriter(pictures, (16, 32), filters, info.frame_rate, Encoding()) as writer:
         for number in range(len(pts)):
             writer.write(np.full((16, 32, 3), number % 256, np.uint8))
-    tracks = plan_sound(info, output.suffix)
-    join_with_sound(pictures, output, timeline, info, tracks, info.frame_rate)
-    found = verify_film(output, info, pts, timeline, tracks, read_sound(info))
-    return found, info, pts, tracks
+    plan = plan_sound(info, output.suffix)
+    join_with_sound(pictures, output, timeline, info, plan, info.frame_rate)
+    expected = expected_film(info, pts, end, timeline, plan, jumps=False)
+    found = verify_film(output, read_original(info), expected, output)
+    return found, info, pts, plan
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -126,7 +136,8 @@ def test_sound_that_the_file_cannot_hold_is_encoded_anew_and_said(
 ) -> None:
     source = film_factory(name, height=96, width=160, **arguments)
     output = tmp_path / f"out{suffix}"
-    found, _, _, tracks = _rendered(source, output)
+    found, _, _, plan = _rendered(source, output)
+    tracks = plan.tracks
     assert tracks[0].copied == copied
     with av.open(str(output)) as film:
         codec = film.streams.audio[0].codec_context.codec.canonical_name
@@ -185,7 +196,7 @@ def test_a_long_film_keeps_its_exact_rate(film_factory: FilmFactory, tmp_path: P
     info = probe_film(film_factory("ntsc.mkv", height=96, width=160, rate=Fraction(24000, 1001)))
     rate = Fraction(24000, 1001)
     pts = array("q", (round(n / rate / info.time_base) for n in range(200_000)))
-    timeline = make_timeline(pts, info)
+    timeline = make_timeline(pts, pts[-1] + 42, info)
     assert timeline.rate == rate and not timeline.variable
     assert timeline.seconds(199_999) == 199_999 / rate
 
@@ -196,41 +207,44 @@ class TestVerification:
     @pytest.fixture
     def good(self, film_factory: FilmFactory, tmp_path: Path) -> tuple[Any, ...]:
         source = film_factory("aac.mp4", height=96, width=160)
-        _, info, pts, tracks = _rendered(source, tmp_path / "good.mp4")
-        return tmp_path / "good.mp4", info, pts, tracks
+        _, info, pts, plan = _rendered(source, tmp_path / "good.mp4")
+        return tmp_path / "good.mp4", info, pts, plan
 
-    def _verify(self, path: Path, info: FilmInfo, pts: list[int], tracks: list[SoundTrack]) -> None:
-        verify_film(path, info, pts, make_timeline(pts, info), tracks, read_sound(info))
+    def _verify(self, path: Path, info: FilmInfo, pts: list[int], plan: SoundPlan) -> None:
+        end = pts[-1] + pts[-1] - pts[-2]
+        timeline = make_timeline(pts, end, info)
+        expected = expected_film(info, pts, end, timeline, plan, jumps=False)
+        verify_film(path, read_original(info), expected, path)
 
     def test_a_missing_picture(self, good: tuple[Any, ...]) -> None:
-        path, info, pts, tracks = good
+        path, info, pts, plan = good
         step = pts[1] - pts[0]
         with pytest.raises(OutputError, match="48 pictures, the original 49 frames"):
-            self._verify(path, info, [*pts, pts[-1] + step], tracks)
+            self._verify(path, info, [*pts, pts[-1] + step], plan)
 
     def test_a_picture_at_the_wrong_time(self, good: tuple[Any, ...]) -> None:
-        path, info, pts, tracks = good
+        path, info, pts, plan = good
         wrong = [*pts[:20], pts[20] + 5, *pts[21:]]
         with pytest.raises(OutputError, match="seconds from its frame's time"):
-            self._verify(path, info, wrong, tracks)
+            self._verify(path, info, wrong, plan)
 
     def test_sound_of_another_film(self, good: tuple[Any, ...], film_factory: FilmFactory) -> None:
-        path, _, pts, tracks = good
+        path, _, pts, plan = good
         other = probe_film(film_factory("aac.mp4", height=96, width=160, seed=9))
         with pytest.raises(OutputError, match=r"sound track 1 \(aac\) differs"):
-            self._verify(path, other, pts, tracks)
+            self._verify(path, other, pts, plan)
 
     def test_missing_sound(self, good: tuple[Any, ...], film_factory: FilmFactory) -> None:
-        path, _, pts, tracks = good
+        path, _, pts, plan = good
         other = probe_film(film_factory("longer.mp4", frames=60, height=96, width=160))
         with pytest.raises(OutputError, match="packets, the original"):
-            self._verify(path, other, pts, tracks)
+            self._verify(path, other, pts, plan)
         silent = probe_film(film_factory("silent.mp4", height=96, width=160, audio=False))
-        with pytest.raises(OutputError, match="1 sound tracks, the original 0"):
-            self._verify(path, silent, pts, [])
+        with pytest.raises(OutputError, match="1 sound tracks, 0 were to be"):
+            self._verify(path, silent, pts, SoundPlan(".mp4"))
 
     def test_a_file_cut_short(self, good: tuple[Any, ...]) -> None:
-        path, info, pts, tracks = good
+        path, info, pts, plan = good
         path.write_bytes(path.read_bytes()[:3000])
         with pytest.raises(OutputError):
-            self._verify(path, info, pts, tracks)
+            self._verify(path, info, pts, plan)

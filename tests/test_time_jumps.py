@@ -21,8 +21,9 @@ from bladerunner_ae.film.retime import join_with_sound, make_timeline
 from bladerunner_ae.film.sampling import sample_key_frames
 from bladerunner_ae.film.sound import plan_sound
 from bladerunner_ae.film.timing import constant_rate
-from bladerunner_ae.film.verify import Verification, read_sound, verify_film
+from bladerunner_ae.film.verify import Verification, read_original, verify_film
 from bladerunner_ae.film.write import Encoding, PictureWriter
+from bladerunner_ae.reassembly import expected_film
 from tests.awkward_films import ffmpeg
 from tests.synthetic_film import beep_times, flash_times, read_number
 
@@ -166,9 +167,11 @@ def written(film: Path, output: Path) -> Verification:
         for frame in reader:
             pts.append(frame.pts)
             writer.write(frame.image)
-    timeline, tracks = make_timeline(pts, info), plan_sound(info, output.suffix)
-    join_with_sound(pictures, output, timeline, info, tracks, info.frame_rate)
-    return verify_film(output, info, pts, timeline, tracks, read_sound(info))
+    assert reader.end_pts is not None
+    timeline, plan = make_timeline(pts, reader.end_pts, info), plan_sound(info, output.suffix)
+    join_with_sound(pictures, output, timeline, info, plan, info.frame_rate)
+    expected = expected_film(info, pts, reader.end_pts, timeline, plan, bool(reader.jumps))
+    return verify_film(output, read_original(info), expected, output)
 
 
 @pytest.mark.parametrize(
