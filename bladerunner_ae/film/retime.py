@@ -193,6 +193,9 @@ def _retimed(
         packet.dts = times[decoded] if decoded >= 0 else times[0] + decoded * step
         following = times[frame + 1] if frame + 1 < len(times) else timeline.end
         packet.duration = following - times[frame]
+        if count == len(times):
+            # mp4 adds up how long packets last in the order of decoding, up to the film's end.
+            packet.dts, packet.duration = packet.pts, timeline.end - packet.pts
         packet.time_base = timeline.time_base
         packet.stream = stream
         yield packet

@@ -69,6 +69,7 @@ class RawStream:
         hidden: whether the file tells players not to show it.
         digests: of each packet's bytes; empty for pictures.
         places: of each packet among all packets of the file that were read.
+        declared_end: seconds at which the file's header says that it ends, or None.
     """
 
     codec: str
@@ -78,6 +79,7 @@ class RawStream:
     hidden: Any = field(default_factory=lambda: array("b"))
     digests: list[bytes] = field(default_factory=list)
     places: Any = field(default_factory=lambda: array("q"))
+    declared_end: Fraction | None = None
     _bytes: Any = field(default_factory=hashlib.blake2b)
 
     def add(self, packet: Packet, place: int = 0) -> None:
@@ -183,6 +185,9 @@ def read_original(info: FilmInfo) -> RawFilm:
 def _read(container: Any, indexes: set[int]) -> dict[int, RawStream]:
     streams = [container.streams[index] for index in sorted(indexes)]
     found = {one.index: RawStream(one.codec_context.codec.canonical_name) for one in streams}
+    for one in streams:
+        if one.duration is not None and one.time_base is not None:
+            found[one.index].declared_end = ((one.start_time or 0) + one.duration) * one.time_base
     for place, packet in enumerate(_packets(container, streams)):
         found[packet.stream_index].add(packet, place)
     return found
@@ -215,6 +220,7 @@ def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -
         with av.open(str(path.absolute())) as film:
             found = _read(film, {one.index for one in film.streams if one.type in _KINDS})
             kinds = {one.index: one.type for one in film.streams}
+            length = Fraction(film.duration or 0, av.time_base)
     except (av.FFmpegError, IndexError) as error:
         raise OutputError(f"{name}: cannot be read back ({error})") from error
     pictures = [one for index, one in found.items() if kinds[index] == "video"]
@@ -227,7 +233,7 @@ def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -
         )
     times, error = _check_pictures(name, pictures[0], expected)
     judge = _Judge(name, original, expected, times, pictures[0].time_base)
-    judge.check_length(pictures[0])
+    judge.check_length(pictures[0], length)
     lines = [judge.check_sound(number, one) for number, one in enumerate(tracks)]
     return Verification(len(times), error, lines)
 
@@ -289,19 +295,31 @@ class _Judge:
         self._first = times[0] * base
         self._frames: _FramesByPacket | None = None
 
-    def check_length(self, picture: RawStream) -> None:
-        """Raises OutputError unless the last picture is shown as long as the film's last frame."""
+    def check_length(self, picture: RawStream, length: Fraction) -> None:
+        """Raises OutputError unless the last picture is shown as long as the film's last frame.
+
+        Args:
+            picture: as it was written.
+            length: seconds that the written file says it lasts.
+        """
         expected = self._expected
-        last = max(range(len(picture.times)), key=picture.times.__getitem__)
-        ours = picture.end(last) - self._first
-        theirs = (expected.end - expected.pts[0]) * expected.time_base
+        theirs = [(expected.end - expected.pts[0]) * expected.time_base]
         raw = self._original.picture
-        ended = _shown_end(raw, expected) if raw is not None and not expected.jumps else None
-        allowed = picture.time_base + expected.time_base
-        for end in (theirs, ended):
-            if end is not None and abs(ours - end) > allowed:
+        if raw is not None and not expected.jumps:
+            theirs += _shown_end(raw, expected)
+        allowed = picture.time_base + expected.time_base + _WHOLE_FILM_UNIT
+        # Matroska says only how long the whole film lasts, which its sound may outlast.
+        ours = picture.declared_end
+        for end in theirs:
+            wrong = (
+                end - (length - self._first) > allowed
+                if ours is None
+                else abs(ours - self._first - end) > allowed
+            )
+            if wrong:
+                lasts = (length if ours is None else ours) - self._first
                 raise OutputError(
-                    f"{self._name}: its picture lasts {float(ours):.3f} seconds, the original's "
+                    f"{self._name}: its picture lasts {float(lasts):.3f} seconds, the original's "
                     f"{float(end):.3f}"
                 )
 
@@ -430,8 +448,8 @@ def _unwrapped(seconds: Fraction) -> Fraction:
     return (seconds + half) % (2 * half) - half
 
 
-def _shown_end(picture: RawStream, expected: Expected) -> Fraction | None:
-    """Seconds from the first frame to the end of the last, as the packets say; None if they don't.
+def _shown_end(picture: RawStream, expected: Expected) -> list[Fraction]:
+    """Seconds from the first frame to the end of the last, where the packets say so.
 
     Not where the last packets are hidden, or cannot be decoded, or come without a length.
     """
@@ -443,8 +461,8 @@ def _shown_end(picture: RawStream, expected: Expected) -> Fraction | None:
         or picture.time_base != expected.time_base
         or picture.times[last] != expected.pts[-1]
     ):
-        return None
-    return picture.end(last) - expected.pts[0] * expected.time_base
+        return []
+    return [picture.end(last) - expected.pts[0] * expected.time_base]
 
 
 class _FramesByPacket:
@@ -516,7 +534,7 @@ def _rising(times: Sequence[int], wraps: bool) -> Iterator[int]:
 
 def same_sound(original: RawStream, written: RawStream) -> bool:
     """Whether some packets came out of a file as they went in, at the same distances in time."""
-    if written.codec != original.codec or not _same_bytes(original, written):
+    if _kind(written.codec) != _kind(original.codec) or not _same_bytes(original, written):
         return False
     if not original.times or original.codec.startswith("pcm_"):
         return True
@@ -526,6 +544,11 @@ def same_sound(original: RawStream, written: RawStream) -> bool:
         for place, time in enumerate(_rising(original.times, wraps=False))
     )
     return max(apart) <= unit + written.time_base
+
+
+def _kind(codec: str) -> str:
+    # mp4 has one name for all layers of MPEG audio, and decoders look at the packets.
+    return "mpeg audio" if codec in ("mp1", "mp2", "mp3") else codec
 
 
 def _same_bytes(original: RawStream, written: RawStream) -> bool:
