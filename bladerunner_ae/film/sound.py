@@ -281,7 +281,8 @@ def sound_packets(
             preroll = None if hides else _preroll(track.codec)
             ways[track.index] = _Copier(clock, target, preroll)
         else:
-            ways[track.index] = SoundEncoder(stream, target, track.encoding, origin)
+            exact = info.container in JUMPING_FORMATS
+            ways[track.index] = SoundEncoder(stream, target, track.encoding, origin, exact)
     packets = film_packets(source, info, streams)
     while True:
         try:

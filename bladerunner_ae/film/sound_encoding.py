@@ -28,8 +28,11 @@ _BITS_PER_CHANNEL = 96_000
 _USUAL_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 # Sound goes on without a break where a frame's time is this near to the end of the frame before:
-# the clocks of films are coarse. Beyond it the time counts: silence is filled in, or sound cut off.
+# the clocks of films are coarse, and libav makes up times between the pages of Ogg. Beyond it the
+# time counts: silence is filled in, or sound cut off.
 _LOOSE_SECONDS = Fraction(1, 40)
+# Broadcasts time each packet well, and parts of them are joined at any place.
+_TIGHT_SECONDS = Fraction(1, 500)
 _SILENCE_SECONDS = 1
 
 
@@ -117,14 +120,20 @@ class SoundEncoder:
         target: the stream that is written.
         encoding: how.
         origin: seconds of the film that become 0; what lies before is cut off.
+        exact: whether the film's times are to be trusted to the millisecond.
     """
 
     def __init__(
-        self, stream: AudioStream, target: Any, encoding: SoundEncoding, origin: Fraction
+        self,
+        stream: AudioStream,
+        target: Any,
+        encoding: SoundEncoding,
+        origin: Fraction,
+        exact: bool,
     ) -> None:
         self._decoder, self._target = stream.codec_context, target
         self._encoding, self._origin = encoding, origin
-        loose = max(_LOOSE_SECONDS, 2 * (stream.time_base or Fraction(0)))
+        loose = max(_TIGHT_SECONDS if exact else _LOOSE_SECONDS, 2 * (stream.time_base or Fraction(0)))
         self._loose = round(loose * encoding.rate)
         self._resampler: AudioResampler | None = None
         self._kind: tuple[str, str, int] | None = None

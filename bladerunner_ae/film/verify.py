@@ -37,7 +37,7 @@ _ADTS_MARK, _ADTS_MASK = 0xFFF0, 0xFFF6
 
 # The clock of transport and program streams: 33 bits of 1/90000 s. It can start over anywhere.
 _WRAPPING, _UNITS, _WRAP = ("mpegts", "mpeg"), 90_000, 2**33
-_LONGEST_STEP = 10 * _UNITS
+_LONGEST_STEP, _LONGEST_SLIP = 10 * _UNITS, _UNITS // 10
 
 # Sound is compared with the picture nearest to it, among so many around it in the file.
 _PICTURES_AROUND = 64
@@ -65,6 +65,7 @@ class RawStream:
         codec: e.g. "mp3".
         time_base: seconds per unit of time.
         times: when each packet is shown, or decoded where only that is known, in those units.
+        decoded: when each packet is decoded, or shown where only that is known.
         durations: of each packet, in those units; 0 where the file does not say.
         hidden: whether the file tells players not to show it.
         digests: of each packet's bytes; empty for pictures.
@@ -75,6 +76,7 @@ class RawStream:
     codec: str
     time_base: Fraction = Fraction(1)
     times: Any = field(default_factory=lambda: array("q"))
+    decoded: Any = field(default_factory=lambda: array("q"))
     durations: Any = field(default_factory=lambda: array("q"))
     hidden: Any = field(default_factory=lambda: array("b"))
     digests: list[bytes] = field(default_factory=list)
@@ -89,6 +91,7 @@ class RawStream:
             return
         self.time_base = cast(Fraction, packet.time_base)
         self.times.append(time)
+        self.decoded.append(packet.dts if packet.dts is not None else time)
         self.durations.append(packet.duration or 0)
         self.hidden.append(packet.is_discard)
         self.places.append(place)
@@ -480,7 +483,7 @@ class _FramesByPacket:
         picture = original.picture
         assert picture is not None
         self._places, self._times = picture.places, picture.times
-        self._frames = _ranks(picture.times)
+        self._frames = _ranks(picture)
         # Else it is damaged as well, and there is nothing to hold on to.
         self.known = len(picture.times) == len(expected.pts)
 
@@ -503,16 +506,16 @@ class _FramesByPacket:
         return sorted(found, key=lambda one: abs(one[1]))[:4]
 
 
-def _ranks(times: Sequence[int]) -> list[int]:
+def _ranks(picture: RawStream) -> list[int]:
     """The frame of each packet of a picture whose clock jumps: shown part by part, in order."""
-    parts, part, before = list[tuple[int, int, int]](), 0, None
-    for packet, time in enumerate(times):
-        # Pictures are shown in another order than they lie in the file, by some frames.
-        if before is not None and not -_UNITS <= _step(before, time) <= _LONGEST_STEP:
-            part += 1
-        before = time
-        parts.append((part, time, packet))
-    ranks = [0] * len(times)
+    parts, part = list[tuple[int, int, int]](), 0
+    place = before = picture.decoded[0] if len(picture.decoded) else 0
+    for packet, time in enumerate(picture.decoded):
+        step = _step(before, time)
+        part += not -_LONGEST_SLIP <= step <= _LONGEST_STEP
+        place, before = place + step, time
+        parts.append((part, place + _step(time, picture.times[packet]), packet))
+    ranks = [0] * len(parts)
     for rank, (_, _, packet) in enumerate(sorted(parts)):
         ranks[packet] = rank
     return ranks
