@@ -17,6 +17,7 @@ from av.packet import Packet
 from moviepy.config import FFMPEG_BINARY
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film import metadata
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import film_stream
 from bladerunner_ae.film.probe import FilmInfo
@@ -107,8 +108,9 @@ def open_sound(
             )
         if encoded:
             process = stack.enter_context(_encoder(info, encoded))
-            anew = cast(InputContainer, av.open(process.stdout, format="matroska"))
-            stack.enter_context(anew)
+            opening = av.open(process.stdout, format="matroska", **metadata.OPENING)
+            anew = cast(InputContainer, stack.enter_context(opening))
+            metadata.make_readable(anew)
             opened[False] = iter([(anew, stream) for stream in anew.streams.audio])
         yield [next(opened[track.copied]) for track in tracks]
 
@@ -211,8 +213,8 @@ def sound_packets(packets: Iterator[Packet], origin: Fraction) -> Iterator[Packe
 def describe_stream(stream: Any) -> dict[str, Any]:
     """What a copied stream keeps besides its packets: language, title and role."""
     keep = ("language", "title", "handler_name")
-    metadata = {key: value for key, value in stream.metadata.items() if key.lower() in keep}
-    return {"metadata": metadata, "disposition": stream.disposition}
+    kept = {key: value for key, value in stream.metadata.items() if key.lower() in keep}
+    return {"metadata": kept, "disposition": stream.disposition}
 
 
 def refuse_unknown_suffix(path: Path) -> None:

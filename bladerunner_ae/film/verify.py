@@ -159,7 +159,7 @@ def _picture_times(film: InputContainer) -> tuple[list[int], Fraction]:
     for packet in film.demux(stream):
         if packet.size and packet.pts is not None and not packet.is_discard:
             times.append(packet.pts)
-    return sorted(times), cast(Fraction, stream.time_base)
+    return sorted(times), Fraction(stream.time_base or 1)
 
 
 def _largest_error(
@@ -196,7 +196,7 @@ class _Gatherer:
 
     def __init__(self, stream: AudioStream) -> None:
         self._codec = stream.codec_context.codec.canonical_name
-        self._time_base = cast(Fraction, stream.time_base)
+        self._time_base = Fraction(stream.time_base or 1)
         self._digest = hashlib.blake2b()
         self._times = array("q")
         self._end = 0
