@@ -123,8 +123,11 @@ def _picture(card: FilmCard) -> Iterator[tuple[str, str]]:
 def _rotation(card: FilmCard) -> str:
     for stream in card.streams:
         if "rotation" in stream:
+            mirrored = "upside down as in a mirror, then " if stream.get("mirrored") else ""
             turned = stream["rotation"]
-            return f"{turned} degrees clockwise, applied" if turned else "none"
+            if not turned and not mirrored:
+                return "none"
+            return f"{mirrored}{turned} degrees clockwise, applied"
     return "none" if card.source.get("kind") == "images" else "not on the card"
 
 

@@ -79,6 +79,8 @@ class _Extent:
         kept = (height - top - bottom) * (width - left - right)
         if kept < _SMALLEST_PICTURE * height * width:
             return 0, 0, 0, 0
+        if self._info.mirrored:
+            top, bottom = bottom, top
         return _upright((top, bottom, left, right), self._info.rotation)
 
 

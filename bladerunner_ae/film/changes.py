@@ -110,7 +110,7 @@ def _aspect(look: Look) -> str:
 
 
 def _rotation(look: Look) -> str:
-    return f"{look.rotation} degrees"
+    return f"{look.rotation} degrees{', mirrored' if look.mirrored else ''}"
 
 
 def _coding(look: Look) -> str:

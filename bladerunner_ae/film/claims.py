@@ -1,6 +1,7 @@
 """What a film's file claims about its streams: rates, lengths, beginnings."""
 
 from fractions import Fraction
+from numbers import Rational
 from typing import Any
 
 import av
@@ -53,7 +54,7 @@ def _own_times(container: InputContainer) -> list[tuple[Fraction, Fraction]]:
         return []
     times = []
     for stream in container.streams:
-        if is_own(stream) and stream.start_time is not None and stream.time_base is not None:
+        if is_own(stream) and stream.start_time is not None and stream.time_base:
             start, unit = stream.start_time, Fraction(stream.time_base)
             times.append((start * unit, (start + (stream.duration or 0)) * unit))
     return times
@@ -78,7 +79,7 @@ def film_start(container: InputContainer, picture_start: Fraction) -> Fraction:
     starts = [
         stream.start_time * Fraction(stream.time_base)
         for stream in (*container.streams.video, *container.streams.audio)
-        if is_own(stream) and stream.start_time is not None and stream.time_base is not None
+        if is_own(stream) and stream.start_time is not None and stream.time_base
     ]
     if container.format.name in JUMPING_FORMATS:
         starts = [without_wraps(start, picture_start) for start in starts]
@@ -92,7 +93,7 @@ def describe_stream(stream: Any) -> dict[str, Any]:
         "index": stream.index,
         "type": stream.type,
         "codec": context.name if context is not None else None,
-        "time_base": str(stream.time_base),
+        "time_base": _text(stream.time_base),
         "start_time": stream.start_time,
         "duration": stream.duration,
         "metadata": dict(stream.metadata),
@@ -101,9 +102,14 @@ def describe_stream(stream: Any) -> dict[str, Any]:
         facts |= {
             "height": stream.height,
             "width": stream.width,
-            "rate": str(stream.average_rate),
+            "rate": _text(stream.average_rate),
             "cover_art": bool(stream.disposition & Disposition.attached_pic),
         }
     elif stream.type == "audio" and context is not None:  # else its codec is not known
         facts |= {"sample_rate": stream.sample_rate, "channels": stream.channels}
     return facts
+
+
+def _text(rational: Rational | None) -> str:
+    """As records say it: one that is not set is None before PyAV 19, and 0 from then on."""
+    return str(Fraction(rational) if rational else None)

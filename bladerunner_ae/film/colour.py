@@ -4,10 +4,12 @@ Films carry the code points of ISO/IEC 23091-2, or nothing, or what they should 
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from av.video.frame import VideoFrame
+
+from bladerunner_ae.film.side_data import read_side_data
 
 # By code point.
 _MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020",
@@ -125,12 +127,13 @@ def _peak_nits(frame: VideoFrame) -> float:
     ffmpeg's tone map asks in the same order. Both say it in structures of libavutil: two unsigned
     numbers; ten fractions, the last of which is the brightest light, and two flags.
     """
-    content: Any = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    found = read_side_data(frame, "CONTENT_LIGHT_LEVEL", "MASTERING_DISPLAY_METADATA")
+    content = found.get("CONTENT_LIGHT_LEVEL")
     if content is not None:
         brightest = int(np.frombuffer(content, np.uint32)[0])
         if brightest:
             return float(brightest)
-    display: Any = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    display = found.get("MASTERING_DISPLAY_METADATA")
     if display is not None:
         numbers = np.frombuffer(display, np.int32)
         numerator, denominator, has_light = int(numbers[18]), int(numbers[19]), numbers[21]

@@ -94,7 +94,7 @@ class Completeness:
         known = self._ends.get(packet.stream_index)
         if known is not None and end > known[0]:
             self._ends[packet.stream_index] = end, known[1]
-        elif known is None and packet.time_base is not None:
+        elif known is None and packet.time_base:
             self._ends[packet.stream_index] = end, Fraction(packet.time_base)
 
     @property
@@ -181,7 +181,7 @@ class Completeness:
     def _picture_ends_early(self) -> bool:
         """Whether the last frames of an mp4 are missing, not just some that its edit list hides."""
         stream = self._stream
-        if not stream.duration or stream.time_base is None:
+        if not stream.duration or not stream.time_base:
             return True
         promised = ((stream.start_time or 0) + stream.duration) * stream.time_base
         one_frame = stream.duration * stream.time_base / self._promised_packets

@@ -12,6 +12,7 @@ from av.filter import Graph
 from av.video.frame import PictureType, VideoFrame
 
 from bladerunner_ae.film.colour import Tags, read_tags
+from bladerunner_ae.film.direction import read_direction
 from bladerunner_ae.film.graphs import build_graph
 from bladerunner_ae.geometry import Size
 
@@ -34,6 +35,7 @@ class Look(NamedTuple):
         aspect: width of a pixel divided by its height, as the codec says; 1 if it does not.
         rotation: degrees clockwise (0, 90, 180, 270) that make it upright.
         tags: of its colours.
+        mirrored: whether it must be turned upside down, as in a mirror, before that.
     """
 
     height: int
@@ -41,16 +43,18 @@ class Look(NamedTuple):
     aspect: Fraction
     rotation: int
     tags: Tags
+    mirrored: bool = False
 
     def to_json(self) -> list[Any]:
         """The look as a JSON array; `from_json` is the inverse."""
-        return [self.height, self.width, str(self.aspect), self.rotation, list(self.tags)]
+        facts = [self.height, self.width, str(self.aspect), self.rotation, list(self.tags)]
+        return [*facts, True] if self.mirrored else facts
 
     @classmethod
     def from_json(cls, data: list[Any]) -> "Look":
         """Reads what `to_json` wrote."""
-        height, width, aspect, rotation, tags = data
-        return cls(height, width, Fraction(aspect), rotation, Tags(*tags))
+        height, width, aspect, rotation, tags, *mirrored = data
+        return cls(height, width, Fraction(aspect), rotation, Tags(*tags), bool(mirrored))
 
     def fitted_into(self, first: "Look") -> Size:
         """(height, width) in which this frame's picture keeps its shape inside the first one's.
@@ -67,16 +71,11 @@ class Look(NamedTuple):
         return height, max(2 * round(width * ratio / 2), 2)
 
 
-def frame_rotation(frame: VideoFrame) -> int:
-    """Degrees clockwise (0, 90, 180, 270) that make a decoded frame upright."""
-    # PyAV reports the display matrix counterclockwise; phones write multiples of 90 only.
-    return -round(frame.rotation / 90) * 90 % 360
-
-
 def first_look(frame: VideoFrame, tags: Tags) -> Look:
     """The look of a film's first frame, whose colours are known."""
     aspect = _PixelShape().read(frame) or Fraction(1)
-    return Look(frame.height, frame.width, aspect, frame_rotation(frame), tags)
+    rotation, mirrored = read_direction(frame)
+    return Look(frame.height, frame.width, aspect, rotation, tags, mirrored)
 
 
 class LookReader:
@@ -97,12 +96,14 @@ class LookReader:
         last = self._last
         same_size = (frame.height, frame.width) == last[:2]
         if not same_size or frame.pict_type == PictureType.I or frame.key_frame:
+            rotation, mirrored = read_direction(frame)
             self._last = Look(
                 frame.height,
                 frame.width,
                 self._shape.read(frame) or self._first.aspect,
-                frame_rotation(frame),
+                rotation,
                 read_tags(frame, self._first.tags),
+                mirrored,
             )
         return self._last
 

@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film import metadata
 from bladerunner_ae.film.claims import claimed_length, claimed_start
 from bladerunner_ae.film.steady import JUMPING_FORMATS
 from bladerunner_ae.film.streams import is_film_picture
@@ -39,7 +40,7 @@ _LISTS = ("hls", "concat", "dash")
 
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
-    """Opens a film for reading and closes it again.
+    """Opens a film for reading, with readable metadata, and closes it again.
 
     Raises:
         InputError: there is no such file, it is empty or no film.
@@ -55,7 +56,7 @@ def open_film(path: Path) -> Iterator[InputContainer]:
     try:
         # Absolute: libav takes what is before the colon of "Film: A Story.mp4" for a protocol.
         where = os.path.abspath(path)
-        container = av.open(where, metadata_errors="replace", options=_OPTIONS)
+        container = av.open(where, options=_OPTIONS, **metadata.OPENING)
     except av.FFmpegError as error:
         raise InputError(_why_not_opened(path, error)) from error
     with container:
@@ -70,6 +71,7 @@ def open_film(path: Path) -> Iterator[InputContainer]:
                 f"{path}: is a list of films, not a film ({container.format.long_name}); join what "
                 "it names into one file first"
             )
+        metadata.make_readable(container)
         yield container
 
 

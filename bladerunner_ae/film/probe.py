@@ -23,8 +23,9 @@ from bladerunner_ae.film.claims import (
     is_own,
 )
 from bladerunner_ae.film.colour import Tags, describe_conversion, read_colours
+from bladerunner_ae.film.direction import Direction, is_slanted, read_direction
 from bladerunner_ae.film.fields import are_interlaced, may_have_fields
-from bladerunner_ae.film.looks import Look, first_look, frame_rotation
+from bladerunner_ae.film.looks import Look, first_look
 from bladerunner_ae.film.opening import first_frame, open_film, other_pictures, picture_stream
 from bladerunner_ae.film.streams import (
     LeftOut,
@@ -37,9 +38,6 @@ from bladerunner_ae.geometry import Size
 
 _DEINTERLACING = "the film is interlaced; one whole frame is made of each pair of fields"
 _NOT_DEINTERLACING = "the film is interlaced; its fields are left as they are"
-
-# PyAV cuts off the angle's fraction.
-_UPRIGHT_DEGREES = 2
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,8 @@ class FilmInfo:
         sound_streams: indices of the film's own sound tracks, in the order of the file: those of
             the picture's programme whose codec is known.
         left_out: all other streams but the picture, in the order of the file.
+        mirrored: whether a decoded picture must be turned upside down, as in a mirror, before it is
+            turned by `rotation`.
         notes: what a person should know before converting it.
     """
 
@@ -110,6 +110,12 @@ class FilmInfo:
     notes: list[str]
     sound_streams: tuple[int, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    mirrored: bool = False
+
+    @property
+    def direction(self) -> Direction:
+        """How a decoded picture lies."""
+        return Direction(self.rotation, self.mirrored)
 
     @property
     def coded(self) -> Size:
@@ -162,7 +168,7 @@ def without_deinterlacing(info: FilmInfo) -> FilmInfo:
 def _film_info(
     path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame
 ) -> FilmInfo:
-    rotation = frame_rotation(frame)
+    rotation, mirrored = read_direction(frame)
     turned = rotation in (90, 270)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     rates = claimed_rates(stream)
@@ -173,7 +179,7 @@ def _film_info(
     others = left_out(container, stream)
     said: dict[int, dict[str, Any]] = {one.index: {"left_out": one.reason.value} for one in others}
     # Which one is the picture, and how it is turned, is told by this alone.
-    said[stream.index] = {"rotation": rotation}
+    said[stream.index] = {"rotation": rotation} | ({"mirrored": True} if mirrored else {})
     return FilmInfo(
         path=path,
         kind="film",
@@ -200,6 +206,7 @@ def _film_info(
         notes=_notes(container, stream, frame, colours.notes, interlaced),
         sound_streams=sound_streams(container),
         left_out=others,
+        mirrored=mirrored,
     )
 
 
@@ -213,10 +220,8 @@ def _notes(
     notes = [*colours]
     if interlaced:
         notes.append(_DEINTERLACING)
-    if _is_mirrored(frame):
-        notes.append("the film asks to be shown mirrored; its picture is kept as stored")
-    if abs((frame.rotation + 45) % 90 - 45) > _UPRIGHT_DEGREES:
-        turned = f"its picture is turned by {frame_rotation(frame)} degrees only"
+    if is_slanted(frame):
+        turned = f"its picture is turned by {read_direction(frame).rotation} degrees only"
         notes.append(f"the film asks to be shown at a slant; {turned}")
     if _has_alpha(frame):
         notes.append("the film can be transparent; its colours are kept as if it were opaque")
@@ -239,18 +244,6 @@ def _has_alpha(frame: VideoFrame) -> bool:
     return frame.format.has_palette is False and any(
         component.is_alpha for component in frame.format.components
     )
-
-
-def _is_mirrored(frame: VideoFrame) -> bool:
-    """Whether the display matrix holds a reflection (its determinant is negative)."""
-    side_data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
-        return False
-    data = bytes(side_data)
-    a, b, c, d = (
-        int.from_bytes(data[4 * i : 4 * i + 4], "little", signed=True) for i in (0, 1, 3, 4)
-    )
-    return a * d - b * c < 0
 
 
 def _probe_images(folder: Path, frame_rate: Fraction) -> FilmInfo:

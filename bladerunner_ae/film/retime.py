@@ -20,6 +20,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from bladerunner_ae.errors import OutputError
+from bladerunner_ae.film.metadata import readable_chapters
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.sound import (
@@ -210,7 +211,7 @@ def _copy_descriptions(film: OutputContainer, source: InputContainer, origin: Fr
     film.metadata.update({k: v for k, v in source.metadata.items() if k.lower() in keep})
     # A file with broken chapters is still a film.
     with contextlib.suppress(av.FFmpegError, ValueError):
-        film.set_chapters([_moved_chapter(chapter, origin) for chapter in source.chapters()])
+        film.set_chapters([_moved_chapter(chapter, origin) for chapter in readable_chapters(source)])
 
 
 def _moved_chapter(chapter: Any, origin: Fraction) -> Any:

@@ -24,9 +24,6 @@ from bladerunner_ae.geometry import Geometry, Rectangle, Size
 # The filters' own names where they differ from ours. "rgb" films have no matrix to set.
 _SETPARAMS_MATRIX = {"bt601": "smpte170m", "bt2020": "bt2020nc"}
 
-# Number of quarter turns counterclockwise, numpy's direction, for degrees clockwise.
-_QUARTER_TURNS = {0: 0, 90: 3, 180: 2, 270: 1}
-
 
 class FrameScaler:
     """Cuts a rectangle out of every frame and scales it, upright.
@@ -40,7 +37,7 @@ class FrameScaler:
     def __init__(self, info: FilmInfo, size: Size, crop: Rectangle | None = None) -> None:
         self._info = info
         whole = Rectangle(0, 0, *info.stored)
-        self._crop = (crop or whole).turned_back(info.rotation, info.stored)
+        self._crop = info.direction.turned_back(crop or whole, info.stored)
         self._size = (size[1], size[0]) if info.rotation in (90, 270) else size
         self._tone_map = tone_map_for(info)
         self._graph: Graph | None = None
@@ -62,9 +59,8 @@ class FrameScaler:
             # libav's order of planes is green, blue, red.
             green, blue, red = (_plane(scaled, number) for number in range(3))
             picture = self._tone_map.apply(red, green, blue)
-        turns = _QUARTER_TURNS[self._info.rotation]
         # Turning comes last, when the picture is small.
-        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+        return self._info.direction.upright(picture)
 
     def _graph_for(self, frame: VideoFrame, look: Look) -> Graph:
         kind = (frame.height, frame.width, frame.format.name, look)

@@ -393,8 +393,8 @@ def _preroll(codec: str) -> _Preroll:
 def describe_stream(stream: Any) -> dict[str, Any]:
     """What a stream keeps besides its packets: language, title and role."""
     keep = ("language", "title", "handler_name")
-    metadata = {key: value for key, value in stream.metadata.items() if key.lower() in keep}
-    return {"metadata": metadata, "disposition": stream.disposition}
+    kept = {key: value for key, value in stream.metadata.items() if key.lower() in keep}
+    return {"metadata": kept, "disposition": stream.disposition}
 
 
 def refuse_unknown_suffix(path: Path) -> None:

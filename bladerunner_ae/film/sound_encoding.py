@@ -148,7 +148,7 @@ class SoundEncoder:
             return
         for frame in frames:
             start = self._next
-            if frame.pts is not None and frame.time_base is not None:
+            if frame.pts is not None and frame.time_base:
                 start = round((frame.pts * frame.time_base - self._origin) * self._encoding.rate)
             for samples in self._resampled(frame):
                 yield from self._placed(samples, start or 0)

@@ -117,7 +117,7 @@ def left_out(container: InputContainer, picture: VideoStream) -> tuple[LeftOut, 
 
 def _left_out(stream: Any) -> LeftOut:
     context = stream.codec_context
-    codec = context.name if context is not None else ""
+    codec = context.codec.canonical_name if context is not None else ""
     title = stream.metadata.get("title", "")
     if stream.type == "data":
         codec = stream.name or codec

@@ -89,7 +89,7 @@ class RawStream:
         time = packet.pts if packet.pts is not None else packet.dts
         if not packet.size or time is None:
             return
-        self.time_base = cast(Fraction, packet.time_base)
+        self.time_base = Fraction(packet.time_base or 1)
         self.times.append(time)
         self.decoded.append(packet.dts if packet.dts is not None else time)
         self.durations.append(packet.duration or 0)
@@ -189,7 +189,7 @@ def _read(container: Any, indexes: set[int]) -> dict[int, RawStream]:
     streams = [container.streams[index] for index in sorted(indexes)]
     found = {one.index: RawStream(one.codec_context.codec.canonical_name) for one in streams}
     for one in streams:
-        if one.duration is not None and one.time_base is not None:
+        if one.duration is not None and one.time_base:
             found[one.index].declared_end = ((one.start_time or 0) + one.duration) * one.time_base
     for place, packet in enumerate(_packets(container, streams)):
         found[packet.stream_index].add(packet, place)
