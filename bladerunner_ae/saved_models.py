@@ -55,7 +55,7 @@ def export_models(
     version = str(max((n for name in MODELS for n in _versions(destination / name)), default=0) + 1)
     with _new_folders([destination / name for name in MODELS], version) as partials:
         for name, partial in zip(MODELS, partials, strict=True):
-            _write_saved_model(partial, networks, name, signatures[name])
+            _write_saved_model(partial, signatures[name])
             _write_extras(partial, card, name, signatures[name])
             if film is not None and name == "decoder":
                 (partial / film_latents.FILE_NAME).write_bytes(film_latents.to_bytes(film))
@@ -133,13 +133,10 @@ def newest_versions(destination: Location) -> list[Location]:
     return found
 
 
-def _write_saved_model(
-    folder: Path, networks: Networks, name: str, signatures: list[Signature]
-) -> None:
+def _write_saved_model(folder: Path, signatures: list[Signature]) -> None:
+    # The endpoints bring the weights that they use; those of a layer given to `track` would be
+    # stored, and held in the memory of every server, a second time.
     archive = keras.export.ExportArchive()
-    for player in ("encoder", "decoder"):
-        if name in ("autoencoder", player):
-            archive.track(getattr(networks, player))
     for signature in signatures:
         function = signature.traced()
         for alias in signature.names:

@@ -21,6 +21,7 @@ from bladerunner_ae.run_folder import writing
 from bladerunner_ae.signatures import make_signatures
 from tests.commands import ROOT, environment
 from tests.tiny_exports import LATENT, run_values, small_networks
+from tests.tiny_training import checkpoint_values, tiny_networks, weights_of
 
 CARD = make_model_card({"films": [{"name": "ümlaut.mp4", "film_id": "0" * 16, "frames": 9}]}, 4)
 
@@ -243,7 +244,22 @@ def test_keras_says_nothing(
     networks: Networks, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     signatures = make_signatures(networks)["encoder"][:1]
-    saved_models._write_saved_model(tmp_path / "encoder", networks, "encoder", signatures)
+    saved_models._write_saved_model(tmp_path / "encoder", signatures)
     assert warmup.replay(tmp_path / "encoder") == 0
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("latent", [{}, {"latent": "spatial", "latent_channels": 6}])
+def test_every_weight_is_stored_once(latent: dict[str, Any], tmp_path: Path) -> None:
+    changes = {"filters": (8, 16), "bottleneck_channels": 4, **latent}
+    networks = tiny_networks("vae", **changes)
+    encoder, decoder = (
+        [value.tobytes() for value in weights_of(network).values()]
+        for network in (networks.encoder, networks.decoder)
+    )
+    weights = {"encoder": encoder, "decoder": decoder, "autoencoder": encoder + decoder}
+    for name, signatures in make_signatures(networks).items():
+        saved_models._write_saved_model(tmp_path / name, signatures)
+        stored = checkpoint_values(tmp_path / name / "variables" / "variables").values()
+        assert sorted(value.tobytes() for value in stored) == sorted(weights[name])
