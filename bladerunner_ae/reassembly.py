@@ -206,9 +206,7 @@ def reassemble_film(
     return Reassembly(films, len(pts), timeline, reader.problem, reader.jumps, left_out)
 
 
-def plan_sounds(
-    info: FilmInfo, output: Path, options: ReassemblyOptions
-) -> dict[Path, SoundPlan]:
+def plan_sounds(info: FilmInfo, output: Path, options: ReassemblyOptions) -> dict[Path, SoundPlan]:
     """What becomes of the sound in each film that is written, by its path.
 
     Raises:

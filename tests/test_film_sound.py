@@ -15,7 +15,7 @@ import pytest
 
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.film.probe import FilmInfo, probe_film
-from bladerunner_ae.film.retime import Timeline, join_with_sound, make_timeline
+from bladerunner_ae.film.retime import join_with_sound, make_timeline
 from bladerunner_ae.film.sound import SoundPlan, plan_sound
 from bladerunner_ae.film.verify import Verification, read_original, verify_film
 from bladerunner_ae.film.write import Encoding, PictureWriter
@@ -51,9 +51,7 @@ def _source_end(film: Path) -> int:
     return last.pts + (last.duration or step[1] - step[0])
 
 
-def _rendered(
-    source: Path, output: Path
-) -> tuple[Verification, FilmInfo, list[int], SoundPlan]:
+def _rendered(source: Path, output: Path) -> tuple[Verification, FilmInfo, list[int], SoundPlan]:
     """Joins grey pictures with the source's times and sound, and verifies the result."""
     info, pts, end = probe_film(source), _source_pts(source), _source_end(source)
     timeline = make_timeline(pts, end, info)

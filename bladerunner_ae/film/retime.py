@@ -144,7 +144,10 @@ def join_with_sound(
 def _muxer_options(plan: SoundPlan, timeline: Timeline, info: FilmInfo) -> dict[str, str]:
     if plan.suffix == ".mkv":
         return {}
-    return {"movflags": "+faststart", "movie_timescale": str(_movie_timescale(plan, timeline, info))}
+    return {
+        "movflags": "+faststart",
+        "movie_timescale": str(_movie_timescale(plan, timeline, info)),
+    }
 
 
 def _movie_timescale(plan: SoundPlan, timeline: Timeline, info: FilmInfo) -> int:
@@ -211,7 +214,9 @@ def _copy_descriptions(film: OutputContainer, source: InputContainer, origin: Fr
     film.metadata.update({k: v for k, v in source.metadata.items() if k.lower() in keep})
     # A file with broken chapters is still a film.
     with contextlib.suppress(av.FFmpegError, ValueError):
-        film.set_chapters([_moved_chapter(chapter, origin) for chapter in readable_chapters(source)])
+        film.set_chapters(
+            [_moved_chapter(chapter, origin) for chapter in readable_chapters(source)]
+        )
 
 
 def _moved_chapter(chapter: Any, origin: Fraction) -> Any:

@@ -130,7 +130,9 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
         elif _can_be_decoded(info, track):
             plan.tracks.append(encoded_anew(info, track, suffix))
         else:
-            plan.left_out.append(f"stream {track.index} (audio, {track.codec}), which cannot be decoded")
+            plan.left_out.append(
+                f"stream {track.index} (audio, {track.codec}), which cannot be decoded"
+            )
     return plan
 
 
@@ -148,7 +150,9 @@ def encoded_anew(info: FilmInfo, track: SoundTrack, suffix: str, reason: str = "
             f"{info.path}: sound track {track.index} ({track.codec}, {track.channels} channels) "
             f"cannot be put into {suffix}; give the output a name with .mov or .mkv"
         )
-    return replace(track, encoding=encoding, reason=reason or f"{suffix} does not hold {track.codec}")
+    return replace(
+        track, encoding=encoding, reason=reason or f"{suffix} does not hold {track.codec}"
+    )
 
 
 def _describe(stream: LeftOut) -> str:
@@ -178,7 +182,7 @@ def _can_be_copied(info: FilmInfo, track: SoundTrack, suffix: str) -> bool:
                     source.add(packet)
                     film.mux_one(clock.moved(packet, target))
         memory.seek(0)
-        with av.open(memory) as film:
+        with cast(InputContainer, av.open(memory)) as film:
             found = film.streams.audio[0]
             written = RawStream(found.codec_context.codec.canonical_name)
             for packet in film.demux(found):
@@ -357,7 +361,7 @@ class _Copier:
         """What is written for a packet of the film."""
         moved = self._clock.moved(packet, self._target)
         if self._preroll is not None:
-            end = (cast(int, moved.pts) + moved.duration) * moved.time_base
+            end = (cast(int, moved.pts) + cast(int, moved.duration)) * moved.time_base
             if end <= 0:
                 self._hidden = self._preroll.kept([*self._hidden, moved])
                 return

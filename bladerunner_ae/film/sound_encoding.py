@@ -133,7 +133,9 @@ class SoundEncoder:
     ) -> None:
         self._decoder, self._target = stream.codec_context, target
         self._encoding, self._origin = encoding, origin
-        loose = max(_TIGHT_SECONDS if exact else _LOOSE_SECONDS, 2 * (stream.time_base or Fraction(0)))
+        loose = max(
+            _TIGHT_SECONDS if exact else _LOOSE_SECONDS, 2 * (stream.time_base or Fraction(0))
+        )
         self._loose = round(loose * encoding.rate)
         self._resampler: AudioResampler | None = None
         self._kind: tuple[str, str, int] | None = None
@@ -159,7 +161,7 @@ class SoundEncoder:
         yield from self.packets(None)
         if self._resampler is not None and self._next is not None:
             for last in self._resampler.resample(None):
-                yield from self._placed(_samples(last), self._next)
+                yield from self._placed(self._samples(last), self._next)
         yield from self._target.encode(None)
 
     def _resampled(self, frame: AudioFrame) -> Iterator[NDArray[np.float32]]:
@@ -167,11 +169,15 @@ class SoundEncoder:
         kind = frame.format.name, frame.layout.name, frame.sample_rate
         if kind != self._kind:  # a broadcast changes from stereo to surround
             self._kind = kind
-            self._resampler = AudioResampler("fltp", self._encoding.layout, self._encoding.rate)
+            self._resampler = AudioResampler("flt", self._encoding.layout, self._encoding.rate)
         assert self._resampler is not None
         frame.pts = None  # times are kept here
         for out in self._resampler.resample(frame):
-            yield _samples(out)
+            yield self._samples(out)
+
+    def _samples(self, frame: AudioFrame) -> NDArray[np.float32]:
+        packed = np.asarray(frame.to_ndarray(), np.float32)
+        return packed.reshape(-1, self._encoding.channels).T
 
     def _placed(self, samples: NDArray[np.float32], start: int) -> Iterator[Packet]:
         """Encodes samples that begin at a time, counted in samples from the origin."""
@@ -192,12 +198,10 @@ class SoundEncoder:
             yield from self._target.encode(frame)
 
 
-def _samples(frame: AudioFrame) -> NDArray[np.float32]:
-    return np.asarray(frame.to_ndarray(), np.float32)
-
-
 def _frame(samples: NDArray[np.float32], encoding: SoundEncoding, place: int) -> AudioFrame:
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", encoding.layout)
+    # Not planar: PyAV loses planes beyond the eighth.
+    packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+    frame = AudioFrame.from_ndarray(packed, "flt", encoding.layout)
     frame.sample_rate, frame.time_base = encoding.rate, Fraction(1, encoding.rate)
     frame.pts = place
     return frame

@@ -16,7 +16,7 @@ from fractions import Fraction
 from itertools import pairwise
 from math import lcm
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 from av.packet import Packet
@@ -234,11 +234,11 @@ def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -
         raise OutputError(
             f"{name}: has {len(tracks)} sound tracks, {len(expected.tracks)} were to be written"
         )
-    times, error = _check_pictures(name, pictures[0], expected)
+    times, largest = _check_pictures(name, pictures[0], expected)
     judge = _Judge(name, original, expected, times, pictures[0].time_base)
     judge.check_length(pictures[0], length)
     lines = [judge.check_sound(number, one) for number, one in enumerate(tracks)]
-    return Verification(len(times), error, lines)
+    return Verification(len(times), largest, lines)
 
 
 _KINDS = ("video", "audio")
@@ -430,9 +430,11 @@ class _Judge:
         end = original.end(last) - begin
         if self._original.wraps:
             start = _unwrapped(start)
-            end = start + sum(
-                _step(*pair) for pair in pairwise(original.times)
-            ) * original.time_base + original.durations[last] * original.time_base
+            end = (
+                start
+                + sum(_step(*pair) for pair in pairwise(original.times)) * original.time_base
+                + original.durations[last] * original.time_base
+            )
         else:
             start = max(start, -begin)  # what lies before time 0 is not heard
         ours = written.seconds(0) - self._first, written.end(len(written.times) - 1) - self._first
