@@ -338,7 +338,7 @@ def test_a_film_that_is_replaced_meanwhile_is_refused(
         return real(*arguments)
 
     monkeypatch.setattr(reassembly, "make_timeline", replaced)
-    with pytest.raises((InputError, OutputError), match="film.mp4"):
+    with pytest.raises((InputError, OutputError), match=r"film\.mp4"):
         _dream(source, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
