@@ -1,4 +1,4 @@
-"""Space on disk that a whole job will take, told before it begins rather than when the disk is full."""
+"""Space on disk that a whole job will take, told before it begins."""
 
 import shutil
 import sys
