@@ -177,9 +177,7 @@ class Packets:
         return max((e - s for s, e in zip(self.seconds, self.ends, strict=True)), default=self.tick)
 
 
-def packets(
-    path: Path, stream: str, filters: str = "", source: Sequence[object] = ()
-) -> Packets:
+def packets(path: Path, stream: str, filters: str = "", source: Sequence[object] = ()) -> Packets:
     """Reads the packets of a stream, in the order of the file.
 
     Args:

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +234,7 @@ def main() -> None:
         def work(name: str) -> dict[str, Any]:
             # Several films at once write files of the same name.
             own = folder / "".join(c if c.isalnum() else "_" for c in name)
-            return run_case(replace(chosen[name]), commands, own, model)
+            return run_case(chosen[name], commands, own, model)
 
         for name, rows in work_off(chosen, work, kept, values.workers):
             for suffix in OUTPUTS:
