@@ -37,7 +37,7 @@ class Ended:
     @property
     def error(self) -> str:
         """What stands behind the last "error:", or "" where there is no such line."""
-        return ([""] + re.findall(r"^error: (.*)$", self.err, re.M))[-1]
+        return ["", *re.findall(r"^error: (.*)$", self.err, re.M)][-1]
 
     @property
     def failure(self) -> str:

@@ -289,7 +289,7 @@ def _encode(film: Film, container: str, path: Path, folder: Path, master: Path) 
         maps += ["-map", f"{number + 1}:a", f"-c:a:{number}", encoder, *options]
         if track.language:
             maps += [f"-metadata:s:a:{number}", f"language={track.language}"]
-    suffix, video = CONTAINERS[container]
+    _, video = CONTAINERS[container]
     target = path.with_name(f"uncut_{path.name}") if film.cut else path
     run_ffmpeg(*command, *maps, "-strict", "-2", *video.split(), *film.options.split(), target)
     if film.cut:

@@ -210,8 +210,8 @@ NAMES = (
     "हिन्दी फिल्म", ".hidden", "film.", "film.mp4", "..dots", "#1", "?", "*", "x" * 200, "y" * 240,
     "ж" * 110, "~", "@list", "a'b\"c", "film (1)", "C:film", "0", "movie.partial", "(ab", "x^y!",
 )  # fmt: skip
-TITLES = ("A Film", "Ein Film: über Bären", "映画 — 一", "say \"it's\"", "a=b;c#d\\e", "", "two\nlines",
-          "café", " spaces ", "😀")  # fmt: skip
+TITLES = ("A Film", "Ein Film: über Bären", "映画 — 一", "say \"it's\"", "a=b;c#d\\e", "",
+          "two\nlines", "café", " spaces ", "😀")  # fmt: skip
 LANGUAGES = ("eng", "jpn", "swe", "ita", "pol", "")
 
 # (a, b, c, d) of the display matrix: x' = a x + c y, y' = b x + d y.
@@ -458,9 +458,9 @@ def _looks(random: Random, maybe: Any, values: dict[str, Any], base: str) -> Non
         values |= {"crop": (16, 14, 20, 20), "crop_by": "pixelcrop"}
     elif base in ("h264", "hevc") and random.random() < 0.08:
         values |= {"crop": (6, 10, 4, 12), "crop_by": "codec", "size": (80, 144)}
-    if maybe("fields", 0.25) and base in FIELDS and not values.get("crop_by"):
-        if values["pixels"] == "yuv420p" and values.get("turn", 0) == 0:
-            values |= {"fields": _one(random, ("tff", "bff")), "size": (96, 160)}
+    plain = values["pixels"] == "yuv420p" and not values.get("turn") and "crop_by" not in values
+    if maybe("fields", 0.25) and base in FIELDS and plain:
+        values |= {"fields": _one(random, ("tff", "bff")), "size": (96, 160)}
     if maybe("aspect", 0.2) and "crop_by" not in values:
         values["aspect"] = _one(random, ("4/3", "8/9", "64/45", "2", "10/11"))
         if values["container"] in ("mpg", "vob") or base in ("mpeg1", "mpeg2"):
