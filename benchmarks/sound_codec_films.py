@@ -193,7 +193,7 @@ SPECIAL_FILMS = (
     Film("two tracks, aac and ac3", ["mp4"],
          (Track("aac", language="eng"), Track("ac3", language="jpn"))),
     Film("three tracks, vorbis, flac and mp3", ["mkv"],
-         (Track("libvorbis", language="swe"), Track("flac", 44100, language="eng"),
+         (Track("libvorbis", language="pol"), Track("flac", 44100, language="eng"),
           Track("libmp3lame", 44100, 1, language="jpn"))),
     Film("two tracks, pcm_bluray and ac3", ["m2ts"],
          (Track("pcm_bluray", language="eng"), Track("ac3", language="jpn"))),

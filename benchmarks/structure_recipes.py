@@ -212,7 +212,8 @@ NAMES = (
 )  # fmt: skip
 TITLES = ("A Film", "Ein Film: über Bären", "映画 — 一", "say \"it's\"", "a=b;c#d\\e", "",
           "two\nlines", "café", " spaces ", "😀")  # fmt: skip
-LANGUAGES = ("eng", "jpn", "swe", "ita", "pol", "")
+# Those that QuickTime's own list has as well: libav writes no others into .mov.
+LANGUAGES = ("eng", "jpn", "hun", "ita", "pol", "")
 
 # (a, b, c, d) of the display matrix: x' = a x + c y, y' = b x + d y.
 TURNS = (

@@ -27,7 +27,7 @@ from benchmarks.structure_recipes import TURNS, Recipe, Sound, draw
 
 RECIPE = Recipe(
     0, "mp4", "h264", frames=30, flashes=(5, 10, 19), title="A Film",
-    sounds=(Sound("aac", 48000, 2, "swe"), Sound("ac3", 48000, 2, "eng")), has=("chapters",),
+    sounds=(Sound("aac", 48000, 2, "pol"), Sound("ac3", 48000, 2, "eng")), has=("chapters",),
 )  # fmt: skip
 COPY = ("-map", "0", "-c", "copy")
 ANEW = ("-map", "0:v", "-map", "0:a", "-c:a", "copy", "-c:v", "libx264", "-crf", "14",
