@@ -43,8 +43,8 @@ from bladerunner_ae.errors import OutputError
 OUTPUTS = ("mp4", "m4v", "mov", "mkv")
 COPIED, ANEW, REFUSED, WRONG, UNMADE = "copied", "anew", "refused", "WRONG", "unmade"
 
-# A quarter of a frame: Matroska's clock rounds by a millisecond a stream, and the times of Vorbis in
-# Ogg, which ffmpeg makes up, shake by nine.
+# A quarter of a frame: Matroska's clock rounds by a millisecond a stream, and the times of Vorbis
+# in Ogg, which ffmpeg makes up, shake by nine.
 MOST_APART_SECONDS = 0.25 / RATE
 
 

@@ -217,6 +217,7 @@ def _film_problems(recipe: Recipe, truth: Truth, source: Source, path: Path) -> 
             yield f"the first frame is shown at {float(shown.seconds[0]):.4f} s, not at " \
                   f"{float(truth.first):.4f}"  # fmt: skip
     yield from _shape_problems(truth, shown)
+    yield from _hidden_problems(shown.pictures[0])
     if truth.length is not None:
         film = packets(path, "0:v:0")
         length = max(film.ends) - min(film.seconds)
@@ -314,23 +315,20 @@ def judge_records(recipe: Recipe, truth: Truth, source: Source, folder: Path) ->
             problems.append(f"a frame's time is {float(worst):.6f} s off")
         wanted = float(truth.size[1] * truth.aspect) / truth.size[0]
         panel = panel_shape(pictures[0])
-        if recipe.crop_by or not abs(panel / wanted - 1) < 3 * _ASPECT:
-            problems += _crop_problems(pictures[0], panel, wanted)
+        if not abs(panel / wanted - 1) < 3 * _ASPECT:
+            problems.append(f"its panel shows a shape of {panel:.3f}, not {wanted:.3f}")
+        problems += _hidden_problems(pictures[0])
         rate, variable = Fraction(str(card["frame_rate"])), card.get("variable_rate")
         if truth.rate is not None and not variable and abs(rate / truth.rate - 1) > 1e-9:
             problems.append(f"rate {rate}, not {truth.rate}")
     return Verdict(WRONG, "; ".join(problems)) if problems else Verdict(RIGHT)
 
 
-def _crop_problems(picture: Pictures, panel: float, wanted: float) -> list[str]:
-    problems = []
-    if not abs(panel / wanted - 1) < 3 * _ASPECT:
-        problems.append(f"its panel shows a shape of {panel:.3f}, not {wanted:.3f}")
+def _hidden_problems(picture: Pictures) -> list[str]:
+    """What is said of a picture that shows what a film hides; scaling blurs the last line of it."""
     red, green, blue = (picture[..., channel].astype(int) for channel in range(3))
-    hidden = (green > 200) & (red < 60) & (blue < 60)
-    if hidden.mean() > 0.02:
-        problems.append(f"{100 * hidden.mean():.0f} % of the record is what should be cropped")
-    return problems
+    hidden = 100 * float(((green > 200) & (red < 60) & (blue < 60)).mean())
+    return [f"{hidden:.1f} % of the picture is what should be cropped"] if hidden > 0.5 else []
 
 
 def read_records(folder: Path) -> Iterator[dict[str, Any]]:
