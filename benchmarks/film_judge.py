@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Pictures = NDArray[np.uint8]
 
-_LIMIT_SECONDS = 60
+_LIMIT_SECONDS = 180
 # A tone begins where its level first comes to this part of the loudest there is.
 _LOUD = 0.3
 _APART_SECONDS = 0.045

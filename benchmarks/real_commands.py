@@ -62,7 +62,7 @@ class Commands:
         limit_seconds: time for one command.
     """
 
-    def __init__(self, limit_seconds: float = 90) -> None:
+    def __init__(self, limit_seconds: float = 240) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         self._context = multiprocessing.get_context("forkserver")

@@ -262,7 +262,7 @@ def cli() -> None:
     flags.DEFINE_string("keep", None, "Folder to keep films and results in; starts over there.")
     flags.DEFINE_string("state", None, "File of results. Default: build/sound_codecs.jsonl.")
     flags.DEFINE_integer("workers", 2, "Films at once.", lower_bound=1)
-    flags.DEFINE_float("limit_seconds", 90, "Time for one command.", lower_bound=1)
+    flags.DEFINE_float("limit_seconds", 240, "Time for one command.", lower_bound=1)
     flags.DEFINE_string("output", None, "File for the table, in Markdown.")
     run_command(main)
 

@@ -222,7 +222,7 @@ def cli() -> None:
     flags.DEFINE_integer("cases", 500, "Films.", lower_bound=1)
     flags.DEFINE_integer("seed", 1, "Other seed, other films.", lower_bound=0)
     flags.DEFINE_integer("workers", 2, "Films at once.", lower_bound=1)
-    flags.DEFINE_float("limit_seconds", 90, "Time for one command.", lower_bound=1)
+    flags.DEFINE_float("limit_seconds", 240, "Time for one command.", lower_bound=1)
     flags.DEFINE_integer("only", None, "Repeat this case alone.")
     flags.DEFINE_string("keep", None, "Folder to keep the films and what became of them in.")
     flags.DEFINE_string("state", None, "File of results. Default: build/structure_fuzz_SEED.jsonl.")
