@@ -1,0 +1,283 @@
+"""Reads films from outside: with ffmpeg's own program and with nothing of this project's code.
+
+What is asked: the pictures as a player shows them, and when; the sound as it is heard, and when;
+packets, titles, languages, chapters. All times are seconds on the clock of the file.
+"""
+
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+Pictures = NDArray[np.uint8]
+
+_LIMIT_SECONDS = 180
+# A tone begins where its level first comes to this part of the loudest there is.
+_LOUD = 0.3
+_APART_SECONDS = 0.045
+
+
+class UnreadableError(Exception):
+    """ffmpeg cannot read a film; the message holds its words."""
+
+
+def run_ffmpeg(*arguments: object, data: bytes | None = None) -> tuple[bytes, str]:
+    """Runs ffmpeg; returns what it wrote to stdout and to stderr.
+
+    Raises:
+        UnreadableError: it failed.
+    """
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostats", "-y", "-threads", "1"]
+    try:
+        done = subprocess.run(
+            [*command, *map(str, arguments)], capture_output=True, timeout=_LIMIT_SECONDS,
+            **({"stdin": subprocess.DEVNULL} if data is None else {"input": data}),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise UnreadableError(f"no end within {_LIMIT_SECONDS} s") from error
+    words = done.stderr.decode(errors="replace")
+    if done.returncode:
+        raise UnreadableError(" ".join(words.split())[-300:])
+    return done.stdout, words
+
+
+def url(path: Path) -> str:
+    """A name that ffmpeg takes for a file, whatever is in it."""
+    return f"file:{path}"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The pictures of a film.
+
+    Attributes:
+        pictures: uint8 [height, width, 3] each, upright, in the film's own pixels.
+        seconds: when each is shown.
+        tick: seconds per unit of the film's clock.
+        aspect: width of a pixel divided by its height.
+    """
+
+    pictures: list[Pictures]
+    seconds: list[Fraction]
+    tick: Fraction
+    aspect: Fraction
+
+
+def show(
+    path: Path, stream: str = "", source: Sequence[object] = (), deinterlace: bool = False
+) -> Shown:
+    """Decodes the pictures of a film.
+
+    Args:
+        path: the film.
+        stream: which one, as of ffmpeg's -map; "": the one that ffmpeg takes for the film.
+        source: options of ffmpeg before its input.
+        deinterlace: whether interlaced frames are made whole.
+    """
+    filters = ("bwdif=mode=send_frame:deint=interlaced," if deinterlace else "") + "showinfo"
+    raw, log = run_ffmpeg(
+        "-copyts", *source, "-i", url(path), *(["-map", stream] if stream else []), "-an", "-sn",
+        "-dn", "-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "rgb24",
+        "-",
+    )  # fmt: skip
+    base = re.search(r"config in time_base: (\d+)/(\d+)", log)
+    found = re.findall(r"\] n: *\d+ pts: *(-?\d+|NOPTS) .*? sar:(\d+)/(\d+) s:(\d+)x(\d+) ", log)
+    if base is None or not found:
+        raise UnreadableError("no picture")
+    unit = Fraction(int(base[1]), int(base[2]))
+    _, across, down, width, height = found[0]
+    size = int(height) * int(width) * 3
+    if any(one[3:] != found[0][3:] for one in found) or len(raw) != size * len(found):
+        raise UnreadableError("pictures of several sizes")
+    shape = (-1, int(height), int(width), 3)
+    return Shown(
+        list(np.frombuffer(raw, np.uint8).reshape(shape)),
+        [int(one[0]) * unit for one in found],
+        unit,
+        Fraction(int(across) or 1, int(down) if int(across) else 1),
+    )
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One sound track of a film, decoded.
+
+    Attributes:
+        tones: when each loud tone begins.
+        begin: when the sound begins.
+        seconds: how long it is, counted in samples.
+        rate: samples a second.
+        channels: how many.
+    """
+
+    tones: list[float]
+    begin: float
+    seconds: float
+    rate: int
+    channels: int
+
+
+def hear(path: Path, track: int = 0, source: Sequence[object] = ()) -> Heard:
+    """Decodes a sound track and finds its loud tones, on whichever channel they are.
+
+    Args:
+        path: the film.
+        track: which of its sound tracks, from 0.
+        source: options of ffmpeg before its input.
+    """
+    raw, log = run_ffmpeg(
+        "-copyts", *source, "-i", url(path), "-map", f"0:a:{track}", "-vn", "-af",
+        "ashowinfo,aformat=sample_fmts=flt", "-f", "f32le", "-c:a", "pcm_f32le", "-",
+    )  # fmt: skip
+    pattern = r"pts_time:(-?[\d.e+-]+|NOPTS) .*?channels:(\d+) .*?rate:(\d+) nb_samples:(\d+)"
+    found = re.findall(pattern, log)
+    if not found:
+        raise UnreadableError(f"no sound in track {track}")
+    channels, rate = int(found[0][1]), int(found[0][2])
+    samples = np.abs(np.frombuffer(raw, np.float32).reshape(-1, channels)).max(1)
+    times = np.concatenate([
+        float("nan" if pts == "NOPTS" else pts) + np.arange(int(count)) / rate
+        for pts, _, _, count in found
+    ])  # fmt: skip
+    level = _LOUD * float(samples.max(initial=0))
+    loud = times[: len(samples)][(samples > level)[: len(times)]] if level > 0.01 else times[:0]
+    tones = [
+        float(time)
+        for time, before in zip(loud, [-np.inf, *loud], strict=False)
+        if not time - before <= _APART_SECONDS
+    ]
+    return Heard(tones, float(times[0]), len(samples) / rate, rate, channels)
+
+
+@dataclass(frozen=True)
+class Packets:
+    """The packets of one stream, as they are stored.
+
+    Attributes:
+        seconds: time of each.
+        ends: end of each, by its own duration.
+        digests: of the bytes of each.
+        tick: seconds per unit of their clock.
+    """
+
+    seconds: list[Fraction]
+    ends: list[Fraction]
+    digests: list[str]
+    tick: Fraction
+
+    @property
+    def longest(self) -> Fraction:
+        """Seconds of the longest packet."""
+        return max((e - s for s, e in zip(self.seconds, self.ends, strict=True)), default=self.tick)
+
+
+def packets(path: Path, stream: str, filters: str = "", source: Sequence[object] = ()) -> Packets:
+    """Reads the packets of a stream, in the order of the file.
+
+    Args:
+        path: the film.
+        stream: as of ffmpeg's -map.
+        filters: bitstream filters, such as one that takes repeated headers off.
+        source: options of ffmpeg before its input.
+    """
+    out, _ = run_ffmpeg(
+        "-copyts", *source, "-i", url(path), "-map", stream, "-c", "copy",
+        *(["-bsf", filters] if filters else []), "-f", "framehash", "-hash", "md5", "-",
+    )  # fmt: skip
+    lines = out.decode().splitlines()
+    base = next((line for line in lines if line.startswith("#tb 0:")), None)
+    if base is None:
+        raise UnreadableError(f"no packets in {stream}")
+    tick = Fraction(base.split(":", 1)[1].strip())
+    rows = [[cell.strip() for cell in line.split(",")] for line in lines if line[:1].isdigit()]
+    return Packets(
+        [int(row[2]) * tick for row in rows],
+        [(int(row[2]) + int(row[3])) * tick for row in rows],
+        [row[5] for row in rows],
+        tick,
+    )
+
+
+def payload(path: Path, stream: str) -> str:
+    """Digest of all bytes of a stream's packets, however they are cut."""
+    out, _ = run_ffmpeg("-i", url(path), "-map", stream, "-c", "copy", "-f", "hash", "-hash",
+                        "md5", "-")  # fmt: skip
+    return out.decode().strip()
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a file says of itself.
+
+    Attributes:
+        kinds: "Video: h264", "Audio: aac" ... of each stream, in order.
+        languages: of each sound track, "" where it says none.
+        title: of the film.
+        chapters: (begin, end) in seconds and title of each.
+        seconds: its claimed length, NaN if none.
+        covers: how many attached pictures.
+    """
+
+    kinds: list[str]
+    languages: list[str]
+    title: str
+    chapters: list[tuple[float, float, str]]
+    seconds: float
+    covers: int
+
+    @property
+    def sounds(self) -> list[str]:
+        """Codec of each sound track."""
+        return [kind.split(": ")[1] for kind in self.kinds if kind.startswith("Audio")]
+
+
+_STREAM = re.compile(
+    r"^ *Stream #0:\d+(?:\[0x\w+\])?(?:\((?P<lang>[^)]*)\))?: (?P<kind>\w+): (?P<codec>\w+)"
+    r"(?P<rest>.*)$",
+    re.M,
+)
+
+
+def describe(path: Path, source: Sequence[object] = ()) -> Described:
+    """Reads what a file says of itself."""
+    try:
+        _, log = run_ffmpeg(*source, "-i", url(path), "-map", "0:v?", "-map", "0:a?", "-c", "copy",
+                            "-t", "0", "-f", "null", "-")  # fmt: skip
+    except UnreadableError as error:
+        raise UnreadableError(f"cannot be opened: {error}") from error
+    log = log.partition("\nStream mapping")[0].partition("\nOutput #0")[0]
+    out, _ = run_ffmpeg(*source, "-i", url(path), "-map_metadata", "0", "-f", "ffmetadata", "-")
+    head, *rest = re.split(r"^\[(?:CHAPTER|STREAM)\]\n", out.decode("utf-8", "replace"), flags=re.M)
+    chapters = []
+    for part in rest:
+        values = _fields(part)
+        if "TIMEBASE" in values:
+            unit = Fraction(values["TIMEBASE"])
+            begin, end = (float(int(values[name]) * unit) for name in ("START", "END"))
+            chapters.append((begin, end, values.get("title", "")))
+    streams = [one.groupdict() for one in _STREAM.finditer(log)]
+    length = re.search(r"Duration: (\d+):(\d+):([\d.]+)", log)
+    return Described(
+        [f"{one['kind']}: {one['codec']}" for one in streams],
+        [(one["lang"] or "").replace("und", "") for one in streams if one["kind"] == "Audio"],
+        _fields(head).get("title", ""),
+        chapters,
+        int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else float("nan"),
+        sum("(attached pic)" in one["rest"] for one in streams),
+    )
+
+
+def _fields(text: str) -> dict[str, str]:
+    """key=value lines of ffmpeg's own format; a backslash keeps what follows it."""
+    fields = {}
+    for line in re.split(r"(?<!\\)\n", text):
+        key, separator, value = line.partition("=")
+        if separator and not key.startswith(";"):
+            fields[key] = re.sub(r"\\(.)", r"\1", value, flags=re.S)
+    return fields
