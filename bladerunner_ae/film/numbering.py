@@ -12,14 +12,13 @@ from functools import lru_cache
 from itertools import combinations, pairwise
 
 from bladerunner_ae.film.name_numbers import (
-    MOST_NUMBERS,
     Column,
     UnclearOrderError,
     Values,
     read_columns,
 )
 
-_MOST_TOGETHER = 3
+_MOST_TOGETHER, _MOST_TO_COMBINE = 3, 6
 
 # So many numbers may be missing for each image, and in any film; a seed of 32 bits lacks more.
 _MISSING_PER_IMAGE = 1000
@@ -37,8 +36,8 @@ _PART_WORDS = ("s", "sc", "scn", "scene", "shot", "sh", "seq", "sequence", "clip
                "day")  # fmt: skip
 _FRAME_WORDS = ("f", "fr", "frm", "frame", "img", "image", "pic", "picture", "photo", "page", "p",
                 "n", "no")  # fmt: skip
-_VARIANT_WORDS = ("x", "cam", "camera", "c", "view", "v", "ver", "eye", "layer", "tile", "face",
-                  "channel", "lens")  # fmt: skip
+_VARIANT_WORDS = {"x", "cam", "camera", "c", "view", "v", "ver", "eye", "layer", "tile", "face",
+                  "channel", "lens"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class _Reading:
 
     @property
     def is_time(self) -> bool:
-        return any(column.is_time for column in self.columns)
+        return self.columns[0].is_time
 
 
 @lru_cache(maxsize=4)
@@ -115,9 +114,9 @@ def _decided(names: Sequence[str], singles: list[_Reading], changing: list[Colum
     if full := [one for one in counters if one.is_regular]:
         return _only(names, full)
     together = list(_together([column for column in changing if column.stable]))
-    if full := [one for one in together if one.is_regular and not one.is_time]:
-        return _undoubted(names, _only(names, full))
     times = [one for one in (*stable, *together) if one.is_time]
+    if full := [one for one in together if one.is_regular and not one.is_time]:
+        return _undoubted(names, _only(names, [*full, *times]))
     clear = [one for one in counters if one.density >= _CLEAR_DENSITY]
     if times:
         return _only(names, [*times, *clear])
@@ -161,7 +160,8 @@ def _undoubted(names: Sequence[str], reading: _Reading) -> _Reading:
         sizes = {frozenset(group) for group in groups.values()}
         grid = len(sizes) == 1 and len(groups) > len(next(iter(sizes)))
         named = outer.word in _PART_WORDS or inner.word in _FRAME_WORDS
-        if (grid and not named) or inner.word in _VARIANT_WORDS or outer.word in _FRAME_WORDS:
+        variants = {outer.word, inner.word} & _VARIANT_WORDS
+        if variants or outer.word in _FRAME_WORDS or (grid and not named):
             raise UnclearOrderError(
                 f"there are several for each number ({_seen(names, [reading])}); leave one film's "
                 "images in the folder"
@@ -194,18 +194,18 @@ def _missing(keys: Sequence[Values], columns: tuple[Column, ...]) -> int:
 
 
 def _together(columns: list[Column]) -> Iterator[_Reading]:
-    """Orders by as few columns as make one, from left to right."""
-    ordered = sorted(columns, key=lambda column: column.starts[0])[:MOST_NUMBERS]
+    """Orders by several columns, from left to right; those without holes by as few as can be."""
+    ordered = sorted(columns, key=lambda column: column.starts[0])[:_MOST_TO_COMBINE]
     enough = list[set[int]]()
     for count in range(1, _MOST_TOGETHER + 1):
         for chosen in combinations(range(len(ordered)), count):
             if any(found <= set(chosen) for found in enough):
                 continue
             reading = _reading(tuple(ordered[place] for place in chosen))
-            if reading is not None:
+            if reading is not None and count > 1:
+                yield reading
+            if reading is not None and reading.is_regular:
                 enough.append(set(chosen))
-                if count > 1:
-                    yield reading
 
 
 def _same_number(names: Sequence[str], changing: list[Column]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from bladerunner_ae.film.matrix_profiles import SRGB, coded_profile, gamma_profile
 from tfrecords.wording import one_line
 
 GREY_MODES = ("1", "L", "LA", "La")
@@ -20,10 +21,32 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 
 # A profile that changes no colour by more than this is sRGB: rounding.
 _SAME_COLOUR = 1
-# PNG's own words for sRGB: gamma 1/2.2, and red, green, blue and white.
-_SRGB_GAMMA = 0.45455
-_SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-_SRGB_CICP = ((1, 13), (1, 1))  # primaries and curve, by their numbers in ITU-T H.273
+# What is near enough to sRGB's own curve and primaries that no one means anything else.
+_SRGB_GAMMA, _GAMMA_TOLERANCE, _PRIMARIES_TOLERANCE = 0.45455, 0.01, 0.005
+
+_PROFILE = "icc_profile"
+
+
+def find_profile(image: Image.Image, path: Path) -> bytes | None:
+    """The colour profile of a picture: its own, or one made of what a PNG says instead.
+
+    Returns:
+        None if it is sRGB, or says nothing; nothing, b"", if that is unknown.
+    """
+    if image.format == "PNG":
+        coded = _png_chunk(path, b"cICP")
+        if coded is not None and len(coded) == 4:
+            return coded_profile(coded[0], coded[1]) or b""
+        if _PROFILE not in image.info and "srgb" not in image.info:
+            gamma = image.info.get("gamma", _SRGB_GAMMA)
+            colours = image.info.get("chromaticity", SRGB)
+            if not np.isclose(gamma, _SRGB_GAMMA, atol=_GAMMA_TOLERANCE) or not np.allclose(
+                colours, SRGB, atol=_PRIMARIES_TOLERANCE
+            ):
+                return gamma_profile(gamma, colours) or b""
+            return None
+    found = image.info.get(_PROFILE)
+    return None if found is None else bytes(found)
 
 
 def colours_in_srgb(image: Image.Image, icc: bytes | None) -> NDArray[np.uint8]:
@@ -92,10 +115,13 @@ def _samples(mode: str) -> Image.Image:
     return Image.new(mode, (1, 1))
 
 
-def colour_remarks(image: Image.Image) -> Iterator[str]:
-    icc, mode = image.info.get("icc_profile"), image.mode
+def colour_remarks(image: Image.Image, path: Path) -> Iterator[str]:
+    """What becomes of a picture's colours, each for the end of a sentence."""
+    icc, mode = find_profile(image, path), image.mode
     if not icc:
-        if "icc_profile" in image.info:
+        if icc is not None:
+            yield "have colours of a kind that is not known; they are taken as sRGB"
+        elif _PROFILE in image.info:
             yield "have a colour profile that is damaged; their colours are taken as sRGB"
         elif mode == "CMYK":
             yield "are CMYK without a colour profile; their colours are about right only"
@@ -108,30 +134,6 @@ def colour_remarks(image: Image.Image) -> Iterator[str]:
         yield f"have a colour profile that {profile.problem}; their colours are taken as sRGB"
     elif profile.transform is not None:
         yield f'are converted to sRGB from their colour profile "{profile.name}"'
-
-
-def png_remarks(path: Path, image: Image.Image) -> Iterator[str]:
-    """Colours that a PNG tells without a profile."""
-    cicp = _png_chunk(path, b"cICP")
-    if cicp is not None:
-        if tuple(cicp[:2]) not in _SRGB_CICP:
-            primaries, curve = (*cicp, 0, 0)[:2]
-            yield (
-                f"have other colours than sRGB (cICP {primaries}, {curve}); their colours are "
-                "taken as sRGB"
-            )
-        return
-    if "icc_profile" in image.info or "srgb" in image.info:
-        return
-    gamma = image.info.get("gamma", _SRGB_GAMMA)
-    primaries = image.info.get("chromaticity", _SRGB_PRIMARIES)
-    if not np.isclose(gamma, _SRGB_GAMMA, atol=0.01) or not np.allclose(
-        primaries, _SRGB_PRIMARIES, atol=0.005
-    ):
-        yield (
-            f"have a gamma ({gamma:g}) or primaries (cHRM) other than sRGB's; their colours are "
-            "taken as sRGB"
-        )
 
 
 def _png_chunk(path: Path, kind: bytes) -> bytes | None:

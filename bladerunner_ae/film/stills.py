@@ -17,7 +17,7 @@ from bladerunner_ae.film.still_colours import (
     GREY_MODES,
     colour_remarks,
     colours_in_srgb,
-    png_remarks,
+    find_profile,
 )
 from bladerunner_ae.geometry import Size
 from tfrecords.wording import one_line
@@ -39,6 +39,8 @@ _OTHER_BOXES = {b"ftyp": "HEIF or AVIF file", b"JXL ": "JPEG XL file", b"jP  ": 
 
 # Pillow's modes whose values Pillow would cut off at 255.
 _UNBOUNDED = ("I", "F")
+# The largest value of a grey PNG of few bits.
+_WHITE_OF_RAW = {"1": 1, "L;2": 3, "L;4": 15}
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -87,9 +89,7 @@ def read_facts(path: Path) -> StillFacts:
         known = image.format == "PNG" and "exif" not in image.info
         turned = 1 if known or image.format == "TIFF" else _orientation(image)
         size = (width, height) if turned in _SIDEWAYS else (height, width)
-        remarks = tuple(_remarks(image, turned))
-        if image.format == "PNG":
-            remarks += tuple(png_remarks(path, image))
+        remarks = tuple(_remarks(image, path, turned))
         # The others of an MPO are the same one in other sizes, or for the other eye.
         several = image.format != "MPO" and getattr(image, "n_frames", 1) > 1
         return StillFacts(size, (image.format or "").lower(), several, remarks)
@@ -157,6 +157,7 @@ def to_srgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: nobody knows which of its values is white.
     """
+    white = _WHITE_OF_RAW.get(_raw_modes(image), 255)
     image.load()
     if image.mode in _UNBOUNDED:
         raise InputError(
@@ -164,8 +165,8 @@ def to_srgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
             "white; save it as a PNG of 8 or 16 bits"
         )
     turned = _UPRIGHT.get(_orientation(image))
-    icc = image.info.get("icc_profile")
-    image, alpha = _without_alpha(image)
+    icc = find_profile(image, path)
+    image, alpha = _without_alpha(image, white)
     picture = colours_in_srgb(image, icc)
     if alpha is not None and alpha.min() < 255:
         product = picture * alpha[..., None].astype(np.uint16)
@@ -175,8 +176,13 @@ def to_srgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture, np.uint8)
 
 
-def _without_alpha(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
-    """A picture of 8 bits without transparency, and how opaque each pixel is, or None."""
+def _without_alpha(image: Image.Image, white: int) -> tuple[Image.Image, NDArray[np.uint8] | None]:
+    """A picture of 8 bits without transparency, and how opaque each pixel is, or None.
+
+    Args:
+        image: as loaded.
+        white: the largest value in its file, where it may have one grey that is transparent.
+    """
     clear = image.info.get("transparency")
     if image.mode.startswith("I;16"):  # Pillow would cut off what is above 255
         values = np.asarray(image)
@@ -184,6 +190,10 @@ def _without_alpha(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] |
         return Image.fromarray((values >> 8).astype(np.uint8)), alpha
     if image.mode not in _WITH_ALPHA and clear is None:
         return image, None
+    if image.mode in ("1", "L") and isinstance(clear, int):
+        grey_values = image.convert("L")
+        alpha = np.where(np.asarray(grey_values) == clear * 255 // white, 0, 255)
+        return grey_values, alpha.astype(np.uint8)
     if isinstance(clear, tuple) and max(clear) > 255:  # of a picture of 16 bits, read as 8
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     grey = image.mode in GREY_MODES and not isinstance(clear, tuple)
@@ -203,12 +213,16 @@ def _orientation(image: Image.Image) -> int:
     return found if found in _UPRIGHT else 1
 
 
-def _remarks(image: Image.Image, turned: int) -> Iterator[str]:
+def _raw_modes(image: Image.Image) -> str:
+    """How the pixels lie in the file, in Pillow's words, before they are loaded."""
+    return " ".join({str(tile[3]) for tile in getattr(image, "tile", ())})
+
+
+def _remarks(image: Image.Image, path: Path, turned: int) -> Iterator[str]:
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         yield "can be transparent; what is transparent is black"
-    yield from colour_remarks(image)
-    tiles = getattr(image, "tile", ())
-    if any("16" in str(tile[3]) for tile in tiles) or image.mode.startswith("I;16"):
+    yield from colour_remarks(image, path)
+    if "16" in _raw_modes(image) or image.mode.startswith("I;16"):
         yield "of 16 bits a channel are read as 8"
     if turned != 1:
         yield "are turned upright, as their EXIF orientation says"
