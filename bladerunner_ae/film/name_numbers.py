@@ -1,14 +1,17 @@
 """The numbers in the names of images: which ones all names have, and what each may mean."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 Values = tuple[int, ...]
 
 MOST_NUMBERS = 12
 """Names with more numbers are not taken apart further."""
 
+_DIGITS = re.compile(r"\d+")
 _SEPARATORS = re.compile(r"[\s_\-.()\[\]{}#@,;+=~']+")
 _MOMENT = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
@@ -46,8 +49,7 @@ class Column:
     is_time: bool = False
 
 
-@dataclass(frozen=True)
-class _Number:
+class _Number(NamedTuple):
     """A run of digits in a name, and where it stands."""
 
     start: int
@@ -71,6 +73,9 @@ def read_columns(names: Sequence[str]) -> Iterator[Column]:
             for name, found in zip(names, moments, strict=True)
             if found
         ]
+    if len({_DIGITS.sub("0", name) for name in names}) == 1:
+        yield from _alike(names, times)
+        return
     parsed = [_numbers(name) for name in names]
     seen = set[tuple[Values, bool]]()
     for row in _rows(parsed):
@@ -87,6 +92,26 @@ def read_columns(names: Sequence[str]) -> Iterator[Column]:
                 seen.add((values, column.stable))
                 yield column
     yield from _decimals(names, parsed)
+
+
+def _alike(names: Sequence[str], times: bool) -> Iterator[Column]:
+    """The numbers of names that are the same but for their digits, as most are: quickly."""
+    template = _numbers(names[0])[:MOST_NUMBERS]
+    table = list(zip(*(_DIGITS.findall(name) for name in names), strict=True))
+    for number, digits in zip(template, table, strict=False):
+        if len(set(digits)) == 1:
+            continue
+        values = tuple(map(int, digits))
+        starts = (number.start,) * len(names)
+        word = number.before.strip(_TIME_MARK).lower()
+        is_time = (times and number.before.endswith(_TIME_MARK)) or _is_clock(values)
+        yield Column(values, starts, True, word, is_time)
+        if number.minus and not number.minus[:-1].isalnum():
+            yield Column(tuple(-value for value in values), starts, True, word)
+    for (one, other), (whole, part) in zip(pairwise(template), pairwise(table), strict=False):
+        if names[0][one.start + len(one.digits) : other.start] == ".":
+            values = _as_decimals(zip(whole, part, strict=True))
+            yield Column(values, (one.start,) * len(names), True, one.before.lower())
 
 
 def _rows(parsed: Sequence[list[_Number]]) -> Iterator[list[_Number]]:
@@ -116,7 +141,7 @@ def _numbers(name: str) -> list[_Number]:
     borders = [(match.start(), match.end()) for match in _SEPARATORS.finditer(name)]
     for field_number, (end, following) in enumerate([*borders, (len(name), len(name))]):
         field = name[start:end]
-        runs = list(re.finditer(r"\d+", field))
+        runs = list(_DIGITS.finditer(field))
         for place, run in enumerate(runs):
             left = runs[place - 1].end() if place else 0
             right = runs[place + 1].start() if place + 1 < len(runs) else len(field)
@@ -154,13 +179,19 @@ def _decimals(names: Sequence[str], parsed: Sequence[list[_Number]]) -> Iterator
             name[one.start + len(one.digits) : other.start] == "."
             for name, (one, other) in zip(names, pairs, strict=True)
         ):
-            digits = max(len(other.digits) for _, other in pairs)
             yield Column(
-                tuple(int(one.digits + other.digits.ljust(digits, "0")) for one, other in pairs),
+                _as_decimals((one.digits, other.digits) for one, other in pairs),
                 tuple(one.start for one, _ in pairs),
                 len({(one.before, other.after) for one, other in pairs}) == 1,
                 pairs[0][0].before.lower(),
             )
+
+
+def _as_decimals(pairs: Iterable[tuple[str, str]]) -> Values:
+    """Numbers before and behind a point, in units of the finest of them."""
+    pairs = list(pairs)
+    digits = max(len(part) for _, part in pairs)
+    return tuple(int(whole + part.ljust(digits, "0")) for whole, part in pairs)
 
 
 def _years_first(names: Sequence[str]) -> Sequence[str]:
