@@ -103,6 +103,7 @@ def test_what_is_missing_is_counted() -> None:
     assert order_names(("1-83745", "2-23", "5-917234", "6-3")).missing == 2
     assert order_names(("s1_f1", "s1_f3", "s3_f1", "s3_f2", "s3_f3")).missing == 2
     assert order_names(("0", "40", "80")).step == 40
+    assert order_names(("frame_0000100", "frame_0172799")).missing == 172_698  # of two hours
 
 
 def _write(folder: Path, *names: str) -> Path:

@@ -20,9 +20,10 @@ from bladerunner_ae.film.name_numbers import (
 
 _MOST_TOGETHER, _MOST_TO_COMBINE = 3, 6
 
-# So many numbers may be missing for each image, and in any film; a seed of 32 bits lacks more.
+# So many numbers may be missing for each image, and in any film: some frames of a long one may be
+# all there is. Of seeds of 32 bits more are missing.
 _MISSING_PER_IMAGE = 1000
-_MISSING_ALLOWED = 10_000
+_MISSING_ALLOWED = 1_000_000
 
 # Of two orders the better one is taken if at least so many of its numbers are there, and the other
 # has so many times fewer.
