@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.encoding import compress
-from bladerunner_ae.film.images import read_image
 from bladerunner_ae.film.opening import open_film, picture_stream
 from bladerunner_ae.film.probe import probe_film
 from bladerunner_ae.film.scaling import RecordScaler
+from bladerunner_ae.film.stills import read_still
 from bladerunner_ae.geometry import Size, decide_geometry
 
 # Red and blue weights of luma (ITU-R BT.709).
@@ -76,5 +76,5 @@ def quality(film: Path, size: Size, scratch: Path) -> tuple[list[float], list[fl
         picture = scratch / "frame.jpeg"
         picture.write_bytes(compress(image, ConversionOptions()))
         if image.any():  # black is exact and says nothing
-            compression.append(decibels(read_image(picture), image.astype(float)))
+            compression.append(decibels(read_still(picture), image.astype(float)))
     return scaling, compression

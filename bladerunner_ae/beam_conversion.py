@@ -29,6 +29,7 @@ from bladerunner_ae.progress import Progress
 from tfrecords import storage
 from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
+from tfrecords.hidden_names import fitted_name, hidden_path, longest_name
 from tfrecords.parts import write_json
 
 _Result = TypeVar("_Result")
@@ -243,14 +244,16 @@ def _outcomes(job: Job) -> Path:
 
 
 def _told(job: Job, film: Path) -> Path:
-    return _outcomes(job) / f"{film_name(film)}.json"
+    folder = _outcomes(job)
+    name = fitted_name(film_name(film), longest_name(folder) - len(".json"))
+    return folder / f"{name}.json"
 
 
 def _tell(job: Job, film: Path, error: str, up_to_date: bool = False) -> None:
     path = _told(job, film)
     if path.exists():  # an earlier try of the same step
         return
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    temporary = hidden_path(path, f".{uuid4().hex}")
     with suppress(FileNotFoundError):  # whoever asked was stopped and waits no longer
         write_json(temporary, {"error": error, "up_to_date": up_to_date})
         os.replace(temporary, path)

@@ -25,6 +25,7 @@ from bladerunner_ae.errors import BladerunnerError
 from bladerunner_ae.native_log import QuietImport
 from tfrecords import storage
 from tfrecords.errors import RecordsError
+from tfrecords.wording import one_line
 
 # Errors of the operating system that say "this path is no good"; any other OSError means that
 # writing or reading broke off half way.
@@ -162,7 +163,7 @@ def _report(message: str, code: int) -> int:
     if logging.get_verbosity() >= logging.DEBUG:
         traceback.print_exc()
     # One write, so that a signal's line cannot come between the text and its end of line.
-    print(f"error: {message}\n", end="", file=sys.stderr)
+    print(f"error: {one_line(message)}\n", end="", file=sys.stderr)
     return code
 
 

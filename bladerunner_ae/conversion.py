@@ -18,7 +18,13 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
 from bladerunner_ae.film.gaps import describe_gaps, describe_late_start, promised_end
 from bladerunner_ae.film.probe import FilmInfo, probe_film, without_deinterlacing
-from bladerunner_ae.film.source import film_name, refuse_changed, source_facts, source_stamp
+from bladerunner_ae.film.source import (
+    film_exists,
+    film_name,
+    refuse_changed,
+    source_facts,
+    source_stamp,
+)
 from bladerunner_ae.film.timing import constant_rate, mean_rate
 from bladerunner_ae.film.unfinished import refuse_unwritable
 from bladerunner_ae.geometry import Geometry, decide_geometry
@@ -27,7 +33,7 @@ from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
 from tfrecords.errors import RecordsError
 from tfrecords.publication import refuse_to_replace
 from tfrecords.schema import Frame
-from tfrecords.wording import counted
+from tfrecords.wording import counted, one_line
 from tfrecords.writer import FilmWriter
 
 
@@ -105,7 +111,7 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     """
     directory = output_dir / film_name(film)
     refuse_unwritable(directory)
-    stamp = source_stamp(film) if film.exists() else {}
+    stamp = source_stamp(film) if film_exists(film) else {}
     info = probe_film(film, options.frame_rate)
     if options.deinterlace == "off":
         info = without_deinterlacing(info)
@@ -201,7 +207,7 @@ def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """What decides the bytes of the records, for telling whether a run can be gone on with."""
     return {
         "film": source["sha256"],
-        **plan.options.to_json(plan.info.kind),
+        **plan.options.to_json(source["kind"]),
         "geometry": plan.geometry.to_json(),
         "tool_version": bladerunner_ae.__version__,
     }
@@ -265,7 +271,7 @@ def make_card(
             "format": options.image_format,
             **(jpeg if options.image_format == "jpeg" else {}),
         },
-        options=options.to_json(info.kind),
+        options=options.to_json(source["kind"]),
         shot_starts=facts.shots.starts,
         shards=shards,
         notes=_notes(plan, facts, reading),
@@ -276,4 +282,4 @@ def make_card(
 def warn(card: FilmCard) -> None:
     """Says on stderr what a person should know about the records."""
     for note in card.notes:
-        print(f"note: {card.source['name']}: {note}", file=sys.stderr)
+        print(one_line(f"note: {card.source['name']}: {note}"), file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.source import source_facts, source_stamp
+from bladerunner_ae.film.source import source_facts, source_kind, source_stamp
 from bladerunner_ae.publishing import UPLOAD_NAME
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
@@ -67,7 +67,7 @@ def finished_card(
 
 def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list[str]:
     """In which points earlier records differ from what is asked for now."""
-    kind = "images" if film.is_dir() else "film"
+    kind = source_kind(film)
     now = options.to_json(kind)
     # Records of before an option existed were made as its default makes them.
     before = ConversionOptions().to_json(kind) | card.options

@@ -32,10 +32,11 @@ from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.encoding import FrameEncoder
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.packets import NotDivisibleError, PacketTable
-from bladerunner_ae.film.source import film_name, refuse_changed, source_facts
+from bladerunner_ae.film.source import film_exists, film_name, refuse_changed, source_facts
 from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
+from tfrecords.hidden_names import hidden_path
 from tfrecords.parts import PartFile, apart_folder, part_name, restore_part, write_json
 from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_ranges
@@ -122,7 +123,7 @@ def plan_film(film: Path, job: Job) -> list[Item]:
         InputError: the film cannot be read, or something else is in its place.
         RecordsError: records that are there are damaged, or unfinished ones are of other options.
     """
-    if not film.exists():
+    if not film_exists(film):
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
     directory = job.output_dir / film_name(film)
     if finished_card(film, directory, job.options, job.overwrite) is not None:
@@ -159,7 +160,7 @@ def _prepare_folder(item: Item, job: Job) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid4().hex}")
+    return hidden_path(path, f".{uuid4().hex}")
 
 
 def _save_table(folder: Path, table: PacketTable) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card
 from tfrecords.errors import RecordsError
+from tfrecords.hidden_names import hidden_path
 from tfrecords.scan import ShardScan
 from tfrecords.schema import parse
 from tfrecords.wording import counted
@@ -267,7 +268,7 @@ def _remarks(folder: str) -> list[str]:
     if storage.is_remote(folder):
         return []
     path = Path(os.path.abspath(folder))
-    partial = path.with_name(f".{path.name}.partial")
+    partial = hidden_path(path, ".partial")
     if not partial.is_dir():
         return []
     files = sum(1 for one in partial.iterdir() if one.is_file())

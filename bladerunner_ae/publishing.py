@@ -17,6 +17,7 @@ from bladerunner_ae.progress import Progress
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, check_shards, load_card
 from tfrecords.errors import RecordsError
+from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.shards import is_all_shards
 from tfrecords.storage import RemotePath
@@ -65,7 +66,7 @@ def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:
         StorageError: the remote folder cannot be written.
     """
     # The lock of whoever writes the local folder.
-    lock = FileLock(local.with_name(f".{local.name}.lock"), purpose=str(local))
+    lock = FileLock(hidden_path(local, ".lock"), purpose=str(local))
     try:
         card = load_card(local)
         check_shards(local, card)

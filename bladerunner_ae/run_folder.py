@@ -17,6 +17,7 @@ from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
 from bladerunner_ae.film_identity import CONVERSION_KEYS, conversion_differences
 from tfrecords import storage
 from tfrecords.errors import RecordsError
+from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.storage import Location
 
@@ -188,7 +189,7 @@ def _lock(run: Location) -> FileLock | None:
         return None
     run = run.resolve()
     run.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(run.parent / f".{run.name}.lock", str(run))
+    return FileLock(hidden_path(run, ".lock"), str(run))
 
 
 def load_config(run: Location) -> RunConfig:

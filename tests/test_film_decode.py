@@ -308,15 +308,6 @@ def test_images_of_unknown_white_are_refused(kind: type, tmp_path: Path) -> None
         probe_film(tmp_path)
 
 
-def test_an_image_too_large_for_pillow_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Image.new("RGB", (40, 40)).save(tmp_path / "1.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
-    with pytest.raises(InputError, match=r"1\.png: cannot be read as an image"):
-        probe_film(tmp_path)
-
-
 def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
     for number, side in ((1, 16), (2, 18)):
         Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{number}.png")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfrecords.card import Shard
+from tfrecords.hidden_names import hidden_path
 
 COPY_BYTES = 1 << 20
 
@@ -100,7 +101,7 @@ class PartFile:
 
 def apart_folder(directory: Path) -> Path:
     """Where parts of a film wait that are made apart from each other, for whoever joins them."""
-    return directory.with_name(f".{directory.name}.apart")
+    return hidden_path(directory, ".apart")
 
 
 def part_name(number: int) -> str:

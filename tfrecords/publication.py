@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfrecords.card import CARD_NAME, FilmCard, load_card
 from tfrecords.errors import RecordsError
+from tfrecords.hidden_names import hidden_path
 from tfrecords.shards import is_all_shards
 
 
@@ -88,7 +89,7 @@ def finish_publishing(directory: Path) -> None:
 
 
 def _replaced(directory: Path) -> Path:
-    return directory.with_name(f".{directory.name}.replaced")
+    return hidden_path(directory, ".replaced")
 
 
 def _synchronise(directory: Path) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from tfrecords.errors import RecordsError
+from tfrecords.hidden_names import hidden_path
 
 AnyPath = str | os.PathLike[str]
 """A path. A remote one must not be a `Path`: that would fold its two slashes into one."""
@@ -174,7 +175,7 @@ def read_text(path: AnyPath) -> str:
 
 def partial(path: Path) -> Path:
     """Returns the hidden name under which `write_bytes` writes a local file."""
-    return path.with_name(f".{path.name}.partial")
+    return hidden_path(path, ".partial")
 
 
 def write_bytes(path: AnyPath, data: bytes) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import RecordsError
+from tfrecords.hidden_names import hidden_path
 from tfrecords.wording import changed_option
 
 IDENTITY_NAME = "identity.json"
@@ -19,7 +20,7 @@ _NO_OPTIONS = {
 
 def states_folder(directory: Path) -> Path:
     """The hidden folder beside a folder of records that holds the states of an unfinished run."""
-    return directory.with_name(f".{directory.name}.state")
+    return hidden_path(directory, ".state")
 
 
 def unfinished_identity(directory: Path) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from tfrecords import storage
 from tfrecords.card import FilmCard, Shard, save_card
 from tfrecords.errors import RecordsError, naming_the_disk
 from tfrecords.framing import frame_record
+from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.parts import (
     PartFile,
@@ -91,14 +92,14 @@ class FilmWriter:
         self._num_shards = num_shards
         self._expected = shard_ranges(expected_frames, num_shards) or [range(0)]
         self._identity, self._make_state = identity, make_state
-        self._partial = self.directory.with_name(f".{self.directory.name}.partial")
+        self._partial = hidden_path(self.directory, ".partial")
         self._states = states_folder(self.directory)
         self._record_bytes = array("q")  # a film of days has millions of frames
         self._files: list[PartFile] = []
         self._finished = 0  # so many of them outlive this run
         with naming_the_disk(self.directory):
             self.directory.parent.mkdir(parents=True, exist_ok=True)
-            lock_path = self.directory.with_name(f".{self.directory.name}.lock")
+            lock_path = hidden_path(self.directory, ".lock")
             self._lock = FileLock(lock_path, purpose=str(self.directory))
             try:
                 self._take_over(start_over)

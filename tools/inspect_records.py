@@ -44,7 +44,7 @@ from bladerunner_ae.verification import verify
 from tfrecords.card import load_card
 from tfrecords.errors import RecordsError
 from tfrecords.storage import location
-from tfrecords.wording import counted
+from tfrecords.wording import counted, one_line
 
 _PICTURES = ("contact_sheet", "barcode", "export_frames")
 
@@ -55,7 +55,7 @@ def inspect(directory: str, values: Any) -> Inspection:
     if values.verify:
         verify(found)
     if not values.json:
-        print("\n".join(describe(found)))
+        print("\n".join(map(one_line, describe(found))))
     return found
 
 
@@ -102,7 +102,7 @@ def make_pictures(found: Inspection, values: Any) -> int:
 
 
 def _say(values: Any, line: str) -> None:
-    print(line, file=sys.stderr if values.json else sys.stdout)
+    print(one_line(line), file=sys.stderr if values.json else sys.stdout)
 
 
 def main(directories: list[str]) -> None:

@@ -41,6 +41,8 @@ from absl import flags
 from bladerunner_ae import presets
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.images import is_pattern
+from bladerunner_ae.film.source import film_exists, film_name
 from bladerunner_ae.film_identity import film_identity
 from bladerunner_ae.parsing import parse_local
 from bladerunner_ae.run_folder import write_json
@@ -252,11 +254,12 @@ def main() -> None:
     """Reads the flags, makes the film, prints the summary as the last line."""
     values = flags.FLAGS
     film = parse_local("film", values.film)
-    if not values.film or not film.exists():
+    if not values.film or not film_exists(film):
         raise InputError(f"{values.film!r}: no such file or folder; give FILM=path/to/film")
+    name = film_name(film) if is_pattern(film) else film.resolve().stem
     job = Job(
         film=film,
-        folder=parse_local("output_dir", values.output_dir) / film.resolve().stem,
+        folder=parse_local("output_dir", values.output_dir) / name,
         preset=values.preset,
         steps=values.steps,
         holdout=values.holdout,

@@ -34,12 +34,12 @@ from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.conversion_finished import finished_card
 from bladerunner_ae.conversion_options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.film.source import film_name
+from bladerunner_ae.film.source import film_exists, film_name
 from bladerunner_ae.geometry import FITS
 from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate, parse_time
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location, RemotePath, location
-from tfrecords.wording import counted
+from tfrecords.wording import counted, one_line
 
 
 def options_from_flags(values: Any) -> ConversionOptions:
@@ -65,7 +65,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     """Converts one film, or finds it converted, and says so on stdout."""
     output_dir = location(values.output_dir)
     directory = output_dir / film_name(film)
-    if not film.exists():
+    if not film_exists(film):
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
     card = finished_card(film, directory, options, values.overwrite)
     if card is not None:
@@ -74,7 +74,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     if isinstance(output_dir, RemotePath):
         output_dir = publishing.spool_directory(output_dir, values.spool_dir)
     plan = conversion.plan_conversion(film, output_dir, options)
-    print(plan.describe(), file=sys.stderr)
+    print(one_line(plan.describe()), file=sys.stderr)
     if values.dry_run:
         return
     if isinstance(directory, RemotePath):
@@ -102,7 +102,7 @@ def converted(film: Path, values: Any, options: ConversionOptions) -> bool:
         line, code = explain(error)
         if code > InputError.exit_code:
             raise
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {one_line(line)}", file=sys.stderr)
         return False
     return True
 
@@ -123,7 +123,7 @@ def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions
             print(f"{line}; up to date" if outcome.up_to_date else line)
     failed = [outcome for outcome in outcomes if outcome.card is None]
     for outcome in failed:
-        print(f"error: {outcome.error}", file=sys.stderr)
+        print(f"error: {one_line(outcome.error)}", file=sys.stderr)
     return InputError.exit_code if failed else 0
 
 
@@ -161,7 +161,11 @@ def cli() -> None:
     """Runs the command."""
     text, whole = flags.DEFINE_string, flags.DEFINE_integer
     flags.DEFINE_multi_string(
-        "film", None, "Film, or folder of numbered images; may be repeated.", required=True
+        "film",
+        None,
+        "Film, or folder of numbered images, or a pattern of their "
+        "names such as 'frames/%06d.png'; may be repeated.",
+        required=True,
     )
     text("output_dir", None, "Folder that gets a folder for each film; may be remote (gs://).",
          required=True)  # fmt: skip

@@ -47,7 +47,7 @@ from bladerunner_ae.reassembly import (
 )
 from tfrecords.card import load_card
 from tfrecords.storage import Location, location
-from tfrecords.wording import counted
+from tfrecords.wording import counted, one_line
 
 
 def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
@@ -129,15 +129,15 @@ def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry
 
 def _report(result: Reassembly, film: Path) -> None:
     if result.jumps:
-        print(f"note: {film}: {result.jumps}", file=sys.stderr)
+        print(one_line(f"note: {film}: {result.jumps}"), file=sys.stderr)
     if result.problem:
-        print(
+        warning = (
             f"warning: {film}: {result.problem}; what could be read was written: "
-            f"{counted(result.frames, 'frame')}",
-            file=sys.stderr,
+            f"{counted(result.frames, 'frame')}"
         )
+        print(one_line(warning), file=sys.stderr)
     for line in result.report():
-        print(line)
+        print(one_line(line))
 
 
 def main() -> None:
@@ -152,11 +152,11 @@ def main() -> None:
     if values.data:
         geometry_from_records(location(values.data), info)
     for note in info.notes:
-        print(f"note: {film}: {note}", file=sys.stderr)
+        print(one_line(f"note: {film}: {note}"), file=sys.stderr)
     autoencoder = load_autoencoder(values.model)
     geometry = _geometry(values, info, autoencoder)
     if values.dry_run:
-        print("\n".join(plan(info, autoencoder, geometry, output, options)))
+        print("\n".join(map(one_line, plan(info, autoencoder, geometry, output, options))))
         return
     _report(reassemble_film(info, autoencoder, geometry, output, options), film)
 

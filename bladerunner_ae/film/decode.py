@@ -164,15 +164,20 @@ class FrameReader:
         self.close()
 
     def _image_frames(self) -> Iterator[TimedFrame]:
-        for number, path in enumerate(images.list_images(self._info.path).paths):
-            if self._end is not None and number >= self._end:
-                return
-            self.end_pts = number + 1
-            if self._begin is None or number >= self._begin:
-                picture = images.read_image(path, self._info.stored)
-                frame = VideoFrame.from_ndarray(picture, "rgb24")
-                frame.time_base = self._info.time_base
-                yield number, frame
+        sequence = images.list_images(self._info.path)
+        times, end = sequence.times, self._end
+        numbers = [
+            number
+            for number, time in enumerate(times[:-1])
+            if time >= (self._begin or 0) and (end is None or time < end)
+        ]
+        pictures = sequence.pictures(numbers, self._info.stored)
+        for number, picture in zip(numbers, pictures, strict=True):
+            frame = VideoFrame.from_ndarray(picture, "rgb24")
+            frame.time_base = self._info.time_base
+            frame.duration = times[number + 1] - times[number]
+            self.end_pts = times[number + 1]
+            yield times[number], frame
 
     def _film_frames(self) -> Iterator[TimedFrame]:
         frames = self._read_film(seek=True)

@@ -34,6 +34,9 @@ _OPTIONS = {"correct_ts_overflow": "0"}
 # Demuxers of single pictures and of text art: libav would "play" such files.
 _NOT_FILMS = ("image2", "tty", "_pipe")
 
+# Single pictures in the container of films.
+_STILL_BRANDS = ("avif", "heic", "heix", "heim", "heis", "mif1", "miaf")
+
 # Lists of other files: a list says nothing of whether the films that it names have changed.
 _LISTS = ("hls", "concat", "dash")
 
@@ -64,6 +67,11 @@ def open_film(path: Path) -> Iterator[InputContainer]:
         if name in _NOT_FILMS or name.endswith("_pipe"):
             raise InputError(
                 f"{path}: is not a film ({container.format.long_name}); give a film, or a folder "
+                "of numbered images"
+            )
+        if container.metadata.get("major_brand") in _STILL_BRANDS:
+            raise InputError(
+                f"{path}: is a single picture (HEIF or AVIF), not a film; give a film, or a folder "
                 "of numbered images"
             )
         if name.split(",")[0] in _LISTS:
@@ -105,7 +113,10 @@ def other_pictures(container: InputContainer, stream: VideoStream) -> list[str]:
 
 
 def _pictures(container: InputContainer) -> list[VideoStream]:
-    return [stream for stream in container.streams.video if is_film_picture(stream)]
+    found = [stream for stream in container.streams.video if is_film_picture(stream)]
+    # An animated AVIF also holds one of its pictures alone, for programs that show no more.
+    moving = [stream for stream in found if stream.frames != 1]
+    return moving if any(stream.frames > 1 for stream in moving) else found
 
 
 def _rank(stream: VideoStream) -> tuple[bool, int]:

@@ -25,6 +25,7 @@ from bladerunner_ae.film.claims import (
 from bladerunner_ae.film.colour import Tags, describe_conversion, read_colours
 from bladerunner_ae.film.direction import Direction, is_slanted, read_direction
 from bladerunner_ae.film.fields import are_interlaced, may_have_fields
+from bladerunner_ae.film.limits import refuse_huge
 from bladerunner_ae.film.looks import Look, first_look
 from bladerunner_ae.film.opening import first_frame, open_film, other_pictures, picture_stream
 from bladerunner_ae.film.streams import (
@@ -45,8 +46,8 @@ class FilmInfo:
     """The facts about a film. Sizes are (height, width) of the upright picture.
 
     Attributes:
-        path: the file, or the folder of images.
-        kind: "film" or "images".
+        path: the file, or the folder or pattern of images.
+        kind: "film", or "images", which libav does not decode (`film.images`).
         stored: size of the upright picture in the file's own pixels, before the sample aspect.
         rotation: degrees clockwise (0, 90, 180, 270) that make a decoded picture upright.
         sample_aspect: width of a pixel divided by its height, in the upright picture.
@@ -139,7 +140,7 @@ def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInf
     """Finds out what a film is.
 
     Args:
-        path: a film, or a folder of numbered images.
+        path: a film, or a folder of numbered images, or a pattern such as "frames/%06d.png".
         frame_rate: frames per second of a folder of images; films know their own.
 
     Returns:
@@ -150,11 +151,12 @@ def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInf
             or has no picture (sound only; cover art is not a film).
     """
     path = Path(path)
-    if path.is_dir():
+    if images.are_images(path):
         return _probe_images(path, frame_rate)
     with open_film(path) as container:
         stream = picture_stream(container, path)
         leave_out(container, other_programmes(container, stream, path))
+        refuse_huge(path, stream.height, stream.width)
         frame = first_frame(container, stream, path)
         return _film_info(path, container, stream, frame)
 
@@ -248,18 +250,22 @@ def _has_alpha(frame: VideoFrame) -> bool:
 
 def _probe_images(folder: Path, frame_rate: Fraction) -> FilmInfo:
     sequence = images.list_images(folder)
-    count = len(sequence.paths)
+    facts = images.read_sequence_facts(sequence)
+    count, time_base = sequence.frames, sequence.time_base
+    if time_base is not None:  # an animated picture knows when each is shown
+        frame_rate = count / (sequence.times[-1] * time_base)
+    time_base = time_base or 1 / frame_rate
     return FilmInfo(
         path=folder,
         kind="images",
-        stored=sequence.size,
+        stored=facts.size,
         rotation=0,
         sample_aspect=Fraction(1),
         frame_rate=frame_rate,
         rate_candidates=(frame_rate,),
-        time_base=1 / frame_rate,
+        time_base=time_base,
         frames_estimate=count,
-        duration=count / frame_rate,
+        duration=sequence.times[-1] * time_base,
         video_stream=0,
         start_pts=0,
         film_start=Fraction(0),
@@ -270,10 +276,10 @@ def _probe_images(folder: Path, frame_rate: Fraction) -> FilmInfo:
         peak_nits=None,
         interlaced=False,
         deinterlace=False,
-        look=Look(*sequence.size, Fraction(1), 0, Tags("rgb", True, "srgb", "bt709")),
+        look=Look(*facts.size, Fraction(1), 0, Tags("rgb", True, "srgb", "bt709")),
         pixel_format="rgb24",
-        codec=sequence.codec,
+        codec=facts.codec,
         container="images",
         streams=[],
-        notes=list(sequence.notes),
+        notes=list(facts.notes),
     )

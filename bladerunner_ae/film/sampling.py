@@ -60,7 +60,9 @@ def sample_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
 
 
 def _images(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
-    paths = images.list_images(info.path).paths
-    for number in range(min(count, len(paths))):
-        place = (2 * number + 1) * len(paths) // (2 * min(count, len(paths)))
-        yield VideoFrame.from_ndarray(images.read_image(paths[place], info.stored), "rgb24")
+    sequence = images.list_images(info.path)
+    frames = sequence.frames
+    count = min(count, frames)
+    places = [(2 * number + 1) * frames // (2 * count) for number in range(count)]
+    for picture in sequence.pictures(places, info.stored):
+        yield VideoFrame.from_ndarray(picture, "rgb24")

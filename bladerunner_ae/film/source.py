@@ -3,29 +3,47 @@
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film import images
+from tfrecords.hidden_names import fitted_name
 
 _BLOCK_BYTES = 1 << 20
 
+# Bytes of a folder's name: there is room for what other files add to it.
+_LONGEST_NAME = 245
+
 
 def film_name(film: Path) -> str:
-    """The name of a film's folder: its file name without suffix, without awkward characters."""
+    """The name of a film's folder: its file name without suffix, without awkward characters.
+
+    Letters of all scripts stay, with the marks that belong to them. However a file system spells
+    accents, the name is the same.
+    """
     # Not `resolve`: the name of a link is the name that a person gave the film.
     path = Path(os.path.abspath(film))
     stem = path.name if path.is_dir() else path.stem
-    return re.sub(r"[^\w.-]+", "_", stem).strip("._") or "film"
+    if images.is_pattern(path):
+        stem = images.pattern_words(path)
+    letters = unicodedata.normalize("NFC", stem)
+    plain = "".join(letter if _is_kept(letter) else " " for letter in letters)
+    name = re.sub(r" +", "_", plain).strip("._") or "film"
+    return fitted_name(name, _LONGEST_NAME)
+
+
+def _is_kept(letter: str) -> bool:
+    return letter.isalnum() or letter in "_.-" or unicodedata.category(letter).startswith("M")
 
 
 def source_facts(film: Path) -> dict[str, Any]:
     """What a card says of its source; reads all of it.
 
     Returns:
-        "name"; "kind", "film" or "images"; "sha256" of the contents (of a folder of images: of all
+        "name"; "kind", see `source_kind`; "sha256" of the contents (of a folder of images: of all
         of them, one after the other); and `source_stamp`.
 
     Raises:
@@ -42,10 +60,23 @@ def source_facts(film: Path) -> dict[str, Any]:
     return {
         # JSON cannot hold the bytes of a name that is no UTF-8.
         "name": os.fsencode(os.path.basename(os.path.abspath(film))).decode("utf-8", "replace"),
-        "kind": "images" if film.is_dir() else "film",
+        "kind": source_kind(film),
         "sha256": digest.hexdigest(),
         **stamp,
     }
+
+
+def film_exists(film: Path) -> bool:
+    """Whether there is such a file or folder; of a pattern of images: whether there is its folder.
+
+    What is wrong with what is there shows when it is opened.
+    """
+    return film.exists() or (images.is_pattern(film) and film.parent.is_dir())
+
+
+def source_kind(film: Path) -> str:
+    """ "images" for a folder or a pattern of images, "film" for one file."""
+    return "images" if images.is_folder_of_images(film) else "film"
 
 
 def refuse_changed(film: Path, stamp: Mapping[str, Any]) -> None:
@@ -79,4 +110,4 @@ def source_stamp(film: Path) -> dict[str, int]:
 
 
 def _files(film: Path) -> Sequence[Path]:
-    return images.list_images(film).paths if film.is_dir() else [film]
+    return images.list_images(film).paths if images.is_folder_of_images(film) else [film]

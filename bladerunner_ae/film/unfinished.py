@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bladerunner_ae.errors import InputError, OutputError
+from tfrecords.hidden_names import hidden_path, longest_name
 from tfrecords.lock import FileLock
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -34,9 +35,9 @@ class UnfinishedFilm:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.pictures = path.with_name(f".{path.name}.pictures.mp4")
-        self.partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-        self._lock_path = path.with_name(f".{path.name}.lock")
+        self.pictures = hidden_path(path, ".pictures.mp4")
+        self.partial = hidden_path(path.with_name(path.stem), f".partial{path.suffix}")
+        self._lock_path = hidden_path(path, ".lock")
 
     def __enter__(self) -> "UnfinishedFilm":
         try:
@@ -85,11 +86,17 @@ def refuse_unwritable(path: Path) -> None:
         raise _unwritable(path, f"{folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unwritable(path, "no permission")
+    size, most = len(os.fsencode(path.name)), longest_name(folder)
+    if size > most:
+        raise InputError(
+            f"{path}: its name has {size} bytes, of {most} that are allowed; choose a shorter one"
+        )
 
 
 def _unwritable(path: Path, reason: str | None) -> InputError:
     return InputError(
-        f"{path.parent}: cannot be written to ({reason}); choose another folder for the output"
+        f"{path.parent.absolute()}: cannot be written to ({reason}); choose another folder for "
+        "the output"
     )
 
 
