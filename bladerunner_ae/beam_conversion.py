@@ -82,6 +82,7 @@ def convert_films(
     strict: bool = False,
     overwrite: bool = False,
     threads: int = 0,
+    keep_damaged: bool = False,
 ) -> list[Outcome]:
     """Converts films, each whole or not at all; one that fails does not stop the others.
 
@@ -95,6 +96,7 @@ def convert_films(
         overwrite: replace records that are there, finished or not.
         threads: decoders at once in each item, 0 for one, or for as many as suit the machine where
             one item is done after the other.
+        keep_damaged: convert films of which hardly anything can be decoded.
 
     Returns:
         How each film ended, in the order given.
@@ -115,7 +117,7 @@ def convert_films(
         threads = threads or 1
     # Workers have working directories of their own.
     directory = Path(os.path.abspath(output_dir))
-    job = Job(uuid4().hex, directory, options, strict, overwrite, threads)
+    job = Job(uuid4().hex, directory, options, strict, overwrite, threads, keep_damaged)
     paths = [Path(os.path.abspath(film)) for film in films]
     outcomes = _outcomes(job)
     outcomes.mkdir(parents=True, exist_ok=True)

@@ -126,7 +126,12 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
 
 
 def convert_film(
-    plan: Plan, *, strict: bool = False, overwrite: bool = False, threads: int = 0
+    plan: Plan,
+    *,
+    strict: bool = False,
+    overwrite: bool = False,
+    threads: int = 0,
+    keep_damaged: bool = False,
 ) -> FilmCard:
     """Converts a film. The folder appears when it is whole.
 
@@ -138,10 +143,11 @@ def convert_film(
         strict: refuse a film that cannot be read to its end, instead of keeping what can.
         overwrite: replace records that are there, finished or not.
         threads: decoders that run at once, 0 for as many as suit the machine.
+        keep_damaged: convert a film of which hardly anything can be decoded.
 
     Raises:
-        InputError: no frame can be read, or `strict` and the film is damaged, or it changed
-            meanwhile.
+        InputError: no frame can be read, or hardly any, or `strict` and the film is damaged, or it
+            changed meanwhile.
         RecordsError: the folder cannot be written, or exists and may not be replaced, or an
             unfinished conversion of another film or with other options is there.
     """
@@ -179,6 +185,12 @@ def convert_film(
             if not facts.times:
                 raise nothing_read(info.path, options, encoder.problem)
             raise InputError(f"{info.path}: {encoder.problem}; nothing was written (--strict)")
+        if encoder.mostly_damaged and not keep_damaged:
+            writer.discard()
+            raise InputError(
+                f"{info.path}: {encoder.mostly_damaged}; it may be encrypted, or damaged on its "
+                "way; copy or download it again (--keep_damaged converts what there is)"
+            )
         return writer.commit(
             lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
         )

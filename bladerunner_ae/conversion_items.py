@@ -61,6 +61,7 @@ class Job:
         strict: refuse films that cannot be read to their end.
         overwrite: replace records that are there, finished or not.
         threads: decoders at once in an item, 0 for as many as suit the machine.
+        keep_damaged: convert films of which hardly anything can be decoded.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Job:
     strict: bool = False
     overwrite: bool = False
     threads: int = 0
+    keep_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def make_item(item: Item, job: Job) -> str:
     if not item.frames:
         if not job.overwrite and _finished(item) is not None:  # by an earlier try
             return ""
-        convert_film(item.plan, strict=job.strict, overwrite=job.overwrite, threads=item.threads)
+        _convert_whole(item, job)
         return ""
     frames = item.ranges()[item.shard]
     if restore_part(item.folder, item.folder, item.shard, frames.start) is not None:
@@ -206,6 +208,13 @@ def make_item(item: Item, job: Job) -> str:
         return str(reason)
     refuse_changed(film, item.source)
     return ""
+
+
+def _convert_whole(item: Item, job: Job) -> FilmCard:
+    return convert_film(
+        item.plan, strict=job.strict, overwrite=job.overwrite, threads=item.threads,
+        keep_damaged=job.keep_damaged,
+    )  # fmt: skip
 
 
 def _write_part(item: Item, frames: range) -> None:
@@ -260,7 +269,7 @@ def finish_film(item: Item, reasons: list[str], job: Job) -> FilmCard:
     if not (job.overwrite and item.folder.exists()):
         card = _finished(item)  # an earlier try may have been stopped just behind its end
     if card is None and any(reasons):
-        card = convert_film(plan, strict=job.strict, overwrite=job.overwrite, threads=item.threads)
+        card = _convert_whole(item, job)
     elif card is None:
         card = _join_parts(item, job)
     shutil.rmtree(item.folder, ignore_errors=True)

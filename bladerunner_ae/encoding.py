@@ -80,6 +80,7 @@ class FrameEncoder:
     Attributes:
         table: the film's packets, or None where it is read in a single pass.
         single_pass: why it is, or "". May change while the frames are read.
+        mostly_damaged: after the last frame: how few are whole, for the end of a sentence, or "".
         problem: after the last frame: what could not be read, for the end of a sentence, or "".
         jumps: after the last frame: where the file's times jump, or "".
         repaired_timestamps: how many frames had no sound time of their own.
@@ -100,6 +101,7 @@ class FrameEncoder:
         self._threads = threads or default_threads(info)
         self.single_pass = single_pass
         self.problem, self.jumps, self.repaired_timestamps = "", "", 0
+        self.mostly_damaged = ""
         self.table = table
         if table is None and not single_pass:
             self.table = self._read_table()
@@ -194,7 +196,7 @@ class FrameEncoder:
             hidden = _HIDDEN_DAMAGE if self.single_pass == UNDECODABLE else ""
             self.problem, self.jumps = reader.problem or hidden, reader.jumps
             self.repaired_timestamps = reader.repaired_timestamps
-            self.end_pts = reader.end_pts
+            self.end_pts, self.mostly_damaged = reader.end_pts, reader.mostly_damaged
 
 
 def _result(frame: DecodedFrame, picture: Future[RecordPicture]) -> tuple[int, int, RecordPicture]:

@@ -29,12 +29,23 @@ def test_the_facts_of_a_plain_film(synthetic_film: Path) -> None:
     assert info.notes == []
 
 
-@pytest.mark.parametrize("rate", [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001)])
+@pytest.mark.parametrize(
+    "rate",
+    [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001)],
+)
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_rates_are_exact(film_factory: FilmFactory, rate: Fraction, suffix: str) -> None:
     info = probe_film(film_factory(f"film.{suffix}", rate=rate, frames=30))
     assert info.frame_rate == rate
     assert info.frames_estimate is not None and abs(info.frames_estimate - 30) <= 1
+
+
+@pytest.mark.parametrize("rate", [Fraction(120000, 1001), 1000, 1200, 2000])
+def test_fast_rates_are_exact(rate: Fraction, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=64x48:r={rate}", "-frames:v", 50, film)
+    info = probe_film(film)
+    assert (info.rate_candidates, info.frames_estimate) == ((rate,), 50)
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
@@ -165,6 +176,34 @@ def test_a_list_of_films_is_no_film(
     (tmp_path / name).write_text(text.format("part.ts"))
     with pytest.raises(InputError, match="is a list of films, not a film"):
         probe_film(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nwaits\n"),
+        ("list.txt", "ffconcat version 1.0\nfile waits\n"),
+        ("list.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+         "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"),
+    ],
+)  # fmt: skip
+def test_what_a_list_names_is_not_opened(name: str, text: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "waits")  # whoever opens it waits for ever
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="is a list of films, not a film"):
+        probe_film(tmp_path / name)
+    with pytest.raises(InputError, match="is not a file"):
+        probe_film(tmp_path / "waits")
+
+
+def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    film = film_of(tmp_path / "film.mov", [np.zeros((32, 32, 3), np.uint8)], "-c:v", "rawvideo")
+    header = b"\0\x20\0\x20\0\x48"
+    data = film.read_bytes()
+    assert data.count(header) == 1
+    film.write_bytes(data.replace(header, b"\x3e\x80\x3e\x80\0\x48"))  # 16000x16000
+    with pytest.raises(InputError, match="more than 134217728 pixels, which cannot be read"):
+        probe_film(film)
 
 
 def test_a_film_without_one_whole_frame(synthetic_film: Path, tmp_path: Path) -> None:

@@ -29,6 +29,21 @@ def test_the_films_own_claim_goes_first() -> None:
     assert constant_rate(few, Fraction(1, 1000), (Fraction(24), NTSC)) == 24
 
 
+@pytest.mark.parametrize("rate", [Fraction(120000, 1001), Fraction(240000, 1001)])
+def test_what_libav_makes_of_a_fast_rate_of_television(rate: Fraction) -> None:
+    times = [round(n * 1000 / rate) for n in range(150)]
+    claim = Fraction(29011, 242) * rate / Fraction(120000, 1001)
+    claim = claim.limit_denominator(300)
+    assert constant_rate(times, Fraction(1, 1000), [claim]) == rate
+
+
+def test_a_claim_that_is_exact_goes_before_one_that_is_about_right() -> None:
+    claims = [Fraction(120), Fraction(120000, 1001)]
+    assert constant_rate(range(150), Fraction(1001, 120000), claims) == Fraction(120000, 1001)
+    claims = [Fraction(30000, 1001), Fraction(2997, 100)]
+    assert constant_rate(range(150), Fraction(100, 2997), claims) == Fraction(2997, 100)
+
+
 @pytest.mark.parametrize("base", [Fraction(1, 24), Fraction(1, 48), Fraction(1, 1000)])
 def test_one_missing_frame_is_no_constant_rate(base: Fraction) -> None:
     times = rounded(Fraction(24), base, 100)

@@ -82,8 +82,9 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
         # Whole already if only the sending was stopped.
         card = finished_card(film, plan.directory, options, values.overwrite)
     card = card or conversion.convert_film(
-        plan, strict=values.strict, overwrite=values.overwrite, threads=values.threads
-    )
+        plan, strict=values.strict, overwrite=values.overwrite, threads=values.threads,
+        keep_damaged=values.keep_damaged,
+    )  # fmt: skip
     if isinstance(directory, RemotePath):
         publishing.publish(plan.directory, directory, values.overwrite)
     conversion.warn(card)
@@ -114,6 +115,7 @@ def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions
     outcomes = beam_conversion.convert_films(
         films, values.output_dir, options, values.beam_options,
         strict=values.strict, overwrite=values.overwrite, threads=values.threads,
+        keep_damaged=values.keep_damaged,
     )  # fmt: skip
     for outcome in outcomes:
         if outcome.card is not None:
@@ -192,6 +194,7 @@ def cli() -> None:
     text("beam_options", "", "Beam's own flags, such as '--runner=FlinkRunner "
          "--flink_master=HOST:8081'. Default: all on this machine.")  # fmt: skip
     flags.DEFINE_bool("strict", False, "Refuse films that cannot be read to their end.")
+    flags.DEFINE_bool("keep_damaged", False, "Convert films of which most frames are damaged, too.")
     flags.DEFINE_bool("overwrite", False, "Replace records that are there, or start over.")
     flags.DEFINE_bool("dry_run", False, "Say what would be done, and stop.")
     run_command(main)

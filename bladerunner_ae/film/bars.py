@@ -5,6 +5,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from bladerunner_ae.film.brightness import Brightness
+from bladerunner_ae.film.cropping import Cropper
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.sampling import sample_frames, sample_key_frames
 
@@ -55,11 +56,12 @@ class _Extent:
         self._info = info
         height, width = info.coded
         self._rows, self._columns = np.zeros(height, bool), np.zeros(width, bool)
+        self._cropper = Cropper(info.crop)
         self.frames = 0
 
     def add(self, frame: VideoFrame) -> None:
         """Takes a frame into account, unless it is dark."""
-        brightness = Brightness(frame, self._info)
+        brightness = Brightness(self._cropper.apply(frame), self._info)
         if brightness.is_dark(_STRAY_PIXELS):
             return
         self.frames += 1

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from numbers import Rational
+from pathlib import Path
 from typing import Any
 
 import av
@@ -9,7 +10,12 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
+from bladerunner_ae.film.mp4_headers import read_tracks
 from bladerunner_ae.film.steady import JUMPING_FORMATS, without_wraps
+
+# Guesses above this need an average that is nearly as high: then the film is as fast.
+_MOST_GUESSED = Fraction(1000)
+_NEARLY_EVEN = Fraction(101, 100)
 
 
 def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
@@ -19,7 +25,9 @@ def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
     AVI and raw streams are off by a factor of two or more.
     """
     claims = (stream.guessed_rate, stream.average_rate, stream.base_rate)
-    rates = [Fraction(rate) for rate in claims if rate and 0 < rate < 1000]
+    # Without a better guess libav takes the units of the clock for frames, 1000 or 90000 a second.
+    fastest = max(_MOST_GUESSED, Fraction(stream.average_rate or 0) * _NEARLY_EVEN)
+    rates = [Fraction(rate) for rate in claims if rate and 0 < rate < fastest]
     return tuple(dict.fromkeys(rates)) or (Fraction(24),)
 
 
@@ -43,9 +51,29 @@ def claimed_length(container: InputContainer) -> Fraction | None:
         return max(end for _, end in times) - min(start for start, _ in times)
     if container.duration is None:
         return None
-    # Matroska's duration counts from 0, wherever the film begins.
-    start = container.start_time or 0 if container.format.name.startswith("matroska") else 0
-    return Fraction(container.duration - start, av.time_base)
+    start = (container.start_time or 0) if counts_from_zero(container) else 0
+    # Some programs count from the film's beginning all the same.
+    length = container.duration - start if container.duration > start else container.duration
+    return Fraction(length, av.time_base)
+
+
+def counts_from_zero(container: InputContainer) -> bool:
+    """Whether the duration that libav gives is the time at which the film ends on its own clock.
+
+    Of these the file says so, or libav saw there the last packet or fragment end. Parts of live
+    streams begin anywhere.
+    """
+    name = container.format.name
+    if name.startswith("mov"):
+        return _is_fragmented(container.name)
+    return name.split(",")[0] in ("matroska", "flv", "live_flv", "nut", "asf")
+
+
+def _is_fragmented(path: str) -> bool:
+    try:
+        return read_tracks(Path(path))[1]
+    except OSError:
+        return False
 
 
 def _own_times(container: InputContainer) -> list[tuple[Fraction, Fraction]]:
@@ -66,7 +94,10 @@ def estimate_frames(
     """How many frames there are, about, or None where nothing tells."""
     if stream.duration:
         # An edit list can hide frames that the index counts, so time goes before the count.
-        by_time = round(stream.duration * time_base * rate)
+        units = stream.duration
+        if container.format.name.startswith("mov") and counts_from_zero(container):
+            units -= min(stream.start_time or 0, units)
+        by_time = round(units * time_base * rate)
         return min(by_time, stream.frames) if stream.frames else by_time
     if stream.frames:
         return stream.frames

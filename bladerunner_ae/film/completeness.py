@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from bladerunner_ae.film.claims import is_own
+from bladerunner_ae.film.claims import counts_from_zero, is_own
 from bladerunner_ae.film.promised_bytes import missing_bytes
 
 # Streams of a whole film may end this much before the promised duration; muxers round, and the
@@ -22,6 +22,10 @@ _TOLERANCE_SECONDS = Fraction(1, 2)
 
 # In a stream without a header, sound and padding behind the last frame take less of the file.
 _MUCH_BEHIND = Fraction(1, 10)
+
+# A film of fewer packets may give no frame of most of them: some decoders hold that many back.
+_FEWEST_PACKETS = 24
+_MOST_PACKETS_A_FRAME = 4
 
 _TRANSPORT_PACKET_SIZES = (188, 192, 204)
 
@@ -37,6 +41,7 @@ class Completeness:
     Attributes:
         damaged: frames that could not be decoded; to be counted by who decodes.
         patched: frames of which the decoder had to make up a part; likewise.
+        given: frames that the decoder gave, with the patched ones; likewise.
         broke_off: why the file could not be read on, or "".
     """
 
@@ -55,7 +60,8 @@ class Completeness:
         # By stream, in units of its time base: fractions for every packet would take a while.
         self._ends: dict[int, tuple[int, Fraction]] = {}
         self._last_shown: tuple[int, int] | None = None
-        self.damaged = self.patched = 0
+        self.damaged = self.patched = self.given = 0
+        self._due = 0
         self.broke_off = ""
 
     def see(self, packet: Packet) -> bool:
@@ -72,6 +78,7 @@ class Completeness:
             self._place = max(self._place, packet.pos or 0)
             self._key_seen = self._key_seen or packet.is_keyframe
             self._before_first_key += not self._key_seen
+            self._due += self._key_seen and not packet.is_discard
             if time is not None and not packet.is_discard:
                 # Compared by time, not by end: the frame that is shown last decides.
                 shown = time, packet.duration or 0
@@ -155,6 +162,16 @@ class Completeness:
             if count
         )
 
+    def mostly_damaged(self) -> str:
+        """How many frames are whole, for the end of a sentence, if hardly any are; else ""."""
+        whole = max(self.given - self.patched, 0)
+        broken = self.damaged + self.patched
+        # Decoders can also give nothing without a word; but of two packets some make one frame.
+        silent = self._due > _FEWEST_PACKETS and self.given * _MOST_PACKETS_A_FRAME < self._due
+        if broken <= whole and not silent:
+            return ""
+        return f"only {whole} of {max(self._due, broken + whole)} frames are whole"
+
     def _missing(self) -> str:
         if self.broke_off:
             return f"reading broke off ({self.broke_off})"
@@ -195,6 +212,5 @@ def _promised_end(container: InputContainer) -> Fraction | None:
     """
     if container.duration is None or container.format.name in ("mpegts", "mpeg"):
         return None
-    # Matroska's duration, and each stream's, counts from 0 wherever the film begins.
-    start = 0 if container.format.name.startswith("matroska") else container.start_time or 0
+    start = 0 if counts_from_zero(container) else container.start_time or 0
     return Fraction(container.duration + start, av.time_base)

@@ -95,6 +95,8 @@ class FrameReader:
         jumps: after the last frame: where the file's times jump, or "".
         end_pts: after the last frame: when it ends, in units of the film's time base, or None if
             that is not known.
+        mostly_damaged: after the last frame: how few are whole, for the end of a sentence, or "" if
+            at least half of those that were read are.
 
     Raises:
         InputError: while iterating: the film is gone, or an image of a folder cannot be read.
@@ -112,7 +114,7 @@ class FrameReader:
         first: int = 0,
         threads: bool = True,
     ) -> None:
-        self.problem = self.jumps = ""
+        self.problem = self.jumps = self.mostly_damaged = ""
         self.repaired_timestamps = 0
         self.end_pts: int | None = None
         self._info = info
@@ -212,14 +214,17 @@ class FrameReader:
                     self.end_pts = pts
                     break
                 # After a seek frames come that lean on others from before; they are not shown.
-                if frame.is_corrupt and (self._begin is None or pts >= self._begin):
-                    complete.patched += 1
+                if self._begin is None or pts >= self._begin:
+                    complete.given += 1
+                    complete.patched += frame.is_corrupt
                 yield pts, frame
                 last = pts
             else:
                 self.problem = complete.problem()
                 if last is not None and complete.last_duration:
                     self.end_pts = last + complete.last_duration
+            # Of packets before an excerpt nobody knows which frames they would have made.
+            self.mostly_damaged = complete.mostly_damaged() if self._begin is None else ""
             self.repaired_timestamps = clock.repaired
             self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
 
@@ -300,7 +305,9 @@ def _decode(
     damaged = False
     try:
         frames = stream.codec_context.decode(packet)
-    except av.FFmpegError:
+    except av.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
         # One frame that cannot be decoded does not end the film. At its end `tail` counts them.
         frames = []
         clock.drop(time)

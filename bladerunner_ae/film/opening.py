@@ -16,6 +16,8 @@ from av.video.stream import VideoStream
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film import metadata
 from bladerunner_ae.film.claims import claimed_length, claimed_start
+from bladerunner_ae.film.headers import NO_HEADERS, Headers, refuse_unshowable
+from bladerunner_ae.film.limits import MOST_PIXELS, refuse_huge
 from bladerunner_ae.film.steady import JUMPING_FORMATS
 from bladerunner_ae.film.streams import is_film_picture
 
@@ -28,17 +30,27 @@ _PACKETS_TO_KEY_FRAME = 200
 # A stream that the file calls its default counts as if it had so many pixels more.
 _DEFAULT_PIXELS = 5_000_000
 
-# libav takes a jump back for a wrap of the clock and adds 26.5 hours; `film.steady` knows better.
-_OPTIONS = {"correct_ts_overflow": "0"}
+# Formats that name other files: whether those have changed the list does not say, and opening one
+# can wait for ever. So libav must not even begin.
+_LISTS = ("hls", "concat", "dash", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub", "image2")
+# Its names for what it reads and writes, of which some go together: "matroska,webm".
+_FORMATS = {name for names in av.formats_available for name in names.split(",")}
+
+_OPTIONS = {
+    # libav takes a jump back for a wrap of the clock and adds 26.5 hours; `film.steady` knows
+    # better.
+    "correct_ts_overflow": "0",
+    "format_whitelist": ",".join(sorted(_FORMATS.difference(_LISTS))),
+    "protocol_whitelist": "file",
+    # For what libav decodes to find out what a film is; `limit_pixels` does it for all else.
+    "max_pixels": str(MOST_PIXELS),
+}
 
 # Demuxers of single pictures and of text art: libav would "play" such files.
-_NOT_FILMS = ("image2", "tty", "_pipe")
+_NOT_FILMS = ("tty", "_pipe")
 
 # Single pictures in the container of films.
 _STILL_BRANDS = ("avif", "heic", "heix", "heim", "heis", "mif1", "miaf")
-
-# Lists of other files: a list says nothing of whether the films that it names have changed.
-_LISTS = ("hls", "concat", "dash")
 
 
 @contextmanager
@@ -74,22 +86,25 @@ def open_film(path: Path) -> Iterator[InputContainer]:
                 f"{path}: is a single picture (HEIF or AVIF), not a film; give a film, or a folder "
                 "of numbered images"
             )
-        if name.split(",")[0] in _LISTS:
-            raise InputError(
-                f"{path}: is a list of films, not a film ({container.format.long_name}); join what "
-                "it names into one file first"
-            )
         metadata.make_readable(container)
         yield container
 
 
-def picture_stream(container: InputContainer, path: Path) -> VideoStream:
+def picture_stream(
+    container: InputContainer, path: Path, headers: Headers = NO_HEADERS
+) -> VideoStream:
     """The stream with the film's picture: the largest, or the one that the file calls its default.
 
     Cover art, thumbnails and attached images do not count.
 
+    Args:
+        container: the open film.
+        path: of its file, for messages.
+        headers: of the film.
+
     Raises:
-        InputError: there is none, or its codec is unknown.
+        InputError: there is none, or its codec is unknown, or it cannot be shown as it is meant, or
+            is too large.
     """
     pictures = _pictures(container)
     if not pictures:
@@ -97,9 +112,32 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
         what += " and a cover picture" if container.streams.video else ""
         raise InputError(f"{path}: has {what}; a film with a video stream is needed")
     stream = max(pictures, key=_rank)  # the first of equal ones
+    header = headers.of(stream.index)
+    refuse_unshowable(path, header)
     if stream.codec_context is None:
-        raise InputError(f"{path}: its picture is in a format that this decoder does not know")
+        name = f" ({header.codec})" if header.codec.isprintable() and header.codec else ""
+        raise InputError(
+            f"{path}: its picture is in a format{name} that this decoder does not know; convert it "
+            "with another program first"
+        )
+    if not stream.height or not stream.width:  # so libav has it where it refused the size
+        raise InputError(
+            f"{path}: says no size of its picture, or one of more than {MOST_PIXELS} pixels, which "
+            "cannot be read; make it smaller first, or copy it again"
+        )
+    refuse_huge(path, stream.height, stream.width)
+    limit_pixels(stream)
     return stream
+
+
+def limit_pixels(stream: VideoStream, **options: str) -> None:
+    """Has a decoder that is not yet open refuse pictures that would fill the memory.
+
+    Args:
+        stream: the picture.
+        options: what else is asked of its decoder.
+    """
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **options}
 
 
 def other_pictures(container: InputContainer, stream: VideoStream) -> list[str]:
@@ -197,12 +235,17 @@ def _why_not_opened(path: Path, error: av.FFmpegError) -> str:
         return f"{path}: cannot be read (permission denied)"
     try:
         with path.open("rb") as file:
-            head = file.read(12)
+            head = file.read(4096)
     except OSError as problem:
         return f"{path}: cannot be read ({problem.strerror})"
     if head[4:8] == b"ftyp":
         return (
             f"{path}: is cut off or was never finished (an mp4 without its index); copy or "
             "download it again"
+        )
+    if isinstance(error, av.ArgumentError) and b"\0" not in head:
+        return (
+            f"{path}: is a list of films, not a film, or names other files; join what it names "
+            "into one file first"
         )
     return f"{path}: is not a film that can be read; give a film such as .mp4, .mkv, .mov or .ts"

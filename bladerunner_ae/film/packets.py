@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film.completeness import Completeness
 from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
-from bladerunner_ae.film.opening import open_film, picture_stream
+from bladerunner_ae.film.opening import limit_pixels, open_film, picture_stream
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.steady import SteadyPackets
 from bladerunner_ae.film.streams import Reason, leave_out
@@ -188,7 +188,8 @@ def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
     )
     if info.video_stream < len(container.streams):
         stream = container.streams[info.video_stream]
-        if isinstance(stream, VideoStream):
+        if isinstance(stream, VideoStream) and stream.codec_context is not None:
+            limit_pixels(stream)
             return stream
     return picture_stream(container, info.path)  # the file was replaced since it was probed
 

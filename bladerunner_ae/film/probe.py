@@ -23,9 +23,10 @@ from bladerunner_ae.film.claims import (
     is_own,
 )
 from bladerunner_ae.film.colour import Tags, describe_conversion, read_colours
+from bladerunner_ae.film.cropping import NO_MARGINS, Cropper, Margins
 from bladerunner_ae.film.direction import Direction, is_slanted, read_direction
 from bladerunner_ae.film.fields import are_interlaced, may_have_fields
-from bladerunner_ae.film.limits import refuse_huge
+from bladerunner_ae.film.headers import Headers, read_headers
 from bladerunner_ae.film.looks import Look, first_look
 from bladerunner_ae.film.opening import first_frame, open_film, other_pictures, picture_stream
 from bladerunner_ae.film.streams import (
@@ -78,6 +79,8 @@ class FilmInfo:
         sound_streams: indices of the film's own sound tracks, in the order of the file: those of
             the picture's programme whose codec is known.
         left_out: all other streams but the picture, in the order of the file.
+        crop: rows and columns of a decoded picture that the container does not show; sizes here are
+            without them.
         mirrored: whether a decoded picture must be turned upside down, as in a mirror, before it is
             turned by `rotation`.
         notes: what a person should know before converting it.
@@ -112,6 +115,7 @@ class FilmInfo:
     sound_streams: tuple[int, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     mirrored: bool = False
+    crop: Margins = NO_MARGINS
 
     @property
     def direction(self) -> Direction:
@@ -120,7 +124,7 @@ class FilmInfo:
 
     @property
     def coded(self) -> Size:
-        """(height, width) of a picture as decoded, before it is turned upright."""
+        """(height, width) of a picture as decoded and cropped, before it is turned upright."""
         turned = self.rotation in (90, 270)
         return (self.stored[1], self.stored[0]) if turned else self.stored
 
@@ -154,11 +158,11 @@ def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInf
     if images.are_images(path):
         return _probe_images(path, frame_rate)
     with open_film(path) as container:
-        stream = picture_stream(container, path)
-        leave_out(container, other_programmes(container, stream, path))
-        refuse_huge(path, stream.height, stream.width)
+        headers = read_headers(container, path)
+        stream = picture_stream(container, path, headers)
+        leave_out(container, other_programmes(stream, headers))
         frame = first_frame(container, stream, path)
-        return _film_info(path, container, stream, frame)
+        return _film_info(path, container, stream, headers, frame)
 
 
 def without_deinterlacing(info: FilmInfo) -> FilmInfo:
@@ -168,8 +172,14 @@ def without_deinterlacing(info: FilmInfo) -> FilmInfo:
 
 
 def _film_info(
-    path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    headers: Headers,
+    frame: VideoFrame,
 ) -> FilmInfo:
+    crop = headers.of(stream.index).crop
+    shown = Cropper(crop).apply(frame)
     rotation, mirrored = read_direction(frame)
     turned = rotation in (90, 270)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
@@ -178,14 +188,16 @@ def _film_info(
     interlaced = are_interlaced(container, stream, frame)
     time_base = Fraction(stream.time_base or Fraction(1, 1000))
     start = stream.start_time if stream.start_time is not None else frame.pts or 0
-    others = left_out(container, stream)
+    others = left_out(container, stream, headers)
     said: dict[int, dict[str, Any]] = {one.index: {"left_out": one.reason.value} for one in others}
     # Which one is the picture, and how it is turned, is told by this alone.
     said[stream.index] = {"rotation": rotation} | ({"mirrored": True} if mirrored else {})
+    if shown is not frame:
+        said[stream.index]["cropped"] = dataclasses.asdict(crop)
     return FilmInfo(
         path=path,
         kind="film",
-        stored=(frame.width, frame.height) if turned else (frame.height, frame.width),
+        stored=(shown.width, shown.height) if turned else (shown.height, shown.width),
         rotation=rotation,
         sample_aspect=1 / aspect if turned else aspect,
         frame_rate=rates[0],
@@ -206,9 +218,10 @@ def _film_info(
         container=container.format.name,
         streams=[describe_stream(one) | said.get(one.index, {}) for one in container.streams],
         notes=_notes(container, stream, frame, colours.notes, interlaced),
-        sound_streams=sound_streams(container),
+        sound_streams=sound_streams(container, headers),
         left_out=others,
         mirrored=mirrored,
+        crop=crop,
     )
 
 

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from bladerunner_ae.film.ebml import read_number
+
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 # What can stand at the top of an mp4; behind anything else lies no box but something foreign.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"mfra", b"sidx",
@@ -36,31 +38,12 @@ def missing_bytes(path: Path) -> int:
 
 
 def _matroska_end(file: BinaryIO) -> int:
-    identity, size = _number(file, marked=True), _number(file, marked=False)
+    identity, size = read_number(file, marked=True), read_number(file, marked=False)
     if identity != _EBML or size is None:
         return 0
     file.seek(size, os.SEEK_CUR)
-    identity, size = _number(file, marked=True), _number(file, marked=False)
+    identity, size = read_number(file, marked=True), read_number(file, marked=False)
     return 0 if identity != _SEGMENT or size is None else file.tell() + size
-
-
-def _number(file: BinaryIO, marked: bool) -> int | None:
-    """A number of variable length; None if it is not there or means "not known".
-
-    Args:
-        file: stands before it.
-        marked: whether the bit that tells its length belongs to it (it does in identities).
-    """
-    first = file.read(1)
-    if not first or not first[0]:
-        return None
-    length = 9 - first[0].bit_length()
-    rest = file.read(length - 1)
-    value = int.from_bytes(first + rest, "big")
-    if marked:
-        return value
-    value &= (1 << 7 * length) - 1
-    return None if value == (1 << 7 * length) - 1 else value
 
 
 def _riff_end(file: BinaryIO, size: int) -> int:

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from bladerunner_ae.film.colour import Tags
+from bladerunner_ae.film.cropping import Cropper
 from bladerunner_ae.film.graphs import build_graph
 from bladerunner_ae.film.looks import Look
 from bladerunner_ae.film.probe import FilmInfo
@@ -39,6 +40,9 @@ class FrameScaler:
         whole = Rectangle(0, 0, *info.stored)
         self._crop = info.direction.turned_back(crop or whole, info.stored)
         self._size = (size[1], size[0]) if info.rotation in (90, 270) else size
+        self._cropper = Cropper(info.crop)
+        # What is cut off is not part of what pictures of other shapes are brought to.
+        self._first = info.look._replace(height=info.coded[0], width=info.coded[1])
         self._tone_map = tone_map_for(info)
         self._graph: Graph | None = None
         self._built_for: tuple[int, int, str, Look] | None = None
@@ -50,7 +54,9 @@ class FrameScaler:
             frame: as decoded.
             look: of the frame; None: that of the film's first.
         """
-        graph = self._graph_for(frame, look or self._info.look)
+        frame = self._cropper.apply(frame)
+        look = (look or self._info.look)._replace(height=frame.height, width=frame.width)
+        graph = self._graph_for(frame, look)
         graph.vpush(frame)
         scaled = graph.vpull()
         if self._tone_map is None:
@@ -74,7 +80,7 @@ class FrameScaler:
         filters = [("setparams", _colour_arguments(look.tags))]
         # A broadcast can change its shape on the way: every frame is brought to that of the first,
         # in which the crop is expressed.
-        height, width = look.fitted_into(self._info.look)
+        height, width = look.fitted_into(self._first)
         if (frame.height, frame.width) != (height, width):
             filters.append(("scale", f"{width}:{height}:flags=bicubic"))
         if (height, width) != coded:

@@ -24,7 +24,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
-from bladerunner_ae.film.opening import open_film
+from bladerunner_ae.film.opening import limit_pixels, open_film
 from bladerunner_ae.film.packets import DAMAGED, NotDivisibleError, PacketTable, Run, film_stream
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.steady import SteadyPackets
@@ -200,7 +200,7 @@ class _Decoders(Generic[Made]):
             stream = film_stream(stack.enter_context(open_film(info.path)), info)
             context = stream.codec_context
             context.thread_type = ThreadType.NONE
-            context.options = _STRICT.get(context.name, {})
+            limit_pixels(stream, **_STRICT.get(context.name, {}))
             self._free.put((context, make_maker()))
         self.take = self._free.get
         self.give_back = self._free.put
@@ -213,6 +213,8 @@ def _decoded(decoder: VideoCodecContext, packets: Sequence[Packet]) -> Iterator[
         for packet in (*packets, None):
             yield from decoder.decode(packet)
     except av.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
         raise NotDivisibleError(UNDECODABLE) from error
 
 

@@ -7,7 +7,6 @@ transport stream can hold several programmes: each is a film of its own, with it
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from av.container import InputContainer
@@ -15,7 +14,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from bladerunner_ae.film.claims import is_own
-from bladerunner_ae.film.transport_tables import read_tables
+from bladerunner_ae.film.headers import Headers, StreamHeader
 
 
 class Reason(Enum):
@@ -25,6 +24,7 @@ class Reason(Enum):
     OTHER_PICTURE = "another picture"
     COVER = "a cover picture"
     UNKNOWN_CODEC = "of an unknown codec"
+    ENCRYPTED = "encrypted"
     SUBTITLES = "subtitles"
     DATA = "data"
     ATTACHMENT = "an attached file"
@@ -64,23 +64,19 @@ class LeftOut:
         return f"stream {self.index} ({', '.join(words)})"
 
 
-def other_programmes(container: InputContainer, picture: VideoStream, path: Path) -> list[int]:
+def other_programmes(picture: VideoStream, headers: Headers) -> frozenset[int]:
     """Indices of the streams that belong to other programmes than the picture does.
 
     A picture or sound that several programmes share belongs to each of them.
 
     Args:
-        container: the open film.
         picture: the stream that was chosen.
-        path: of the file.
+        headers: of the film.
     """
-    if container.format.name != "mpegts":
-        return []
-    tables = read_tables(path)
-    own = [streams for streams in tables.programmes.values() if picture.id in streams]
-    kept = set().union(*own)
-    others = set().union(*tables.programmes.values()) - kept
-    return [one.index for one in container.streams if own and one.id in others]
+    own = [streams for streams in headers.programmes if picture.index in streams]
+    if not own:
+        return frozenset()  # nobody knows what else is of its programme
+    return frozenset().union(*headers.programmes) - frozenset().union(*own)
 
 
 def is_film_picture(stream: VideoStream) -> bool:
@@ -95,43 +91,57 @@ def leave_out(container: InputContainer, indices: Iterable[int]) -> None:
             container.streams[index].discard = Discard.all
 
 
-def sound_streams(container: InputContainer) -> tuple[int, ...]:
-    """Indices of the film's sound tracks that can be read, in the order of the file."""
+def sound_streams(container: InputContainer, headers: Headers) -> tuple[int, ...]:
+    """Indices of the film's sound tracks that can be read, in the order of the file.
+
+    Args:
+        container: the open film, its other programmes left out.
+        headers: of the film.
+    """
     return tuple(
         stream.index
         for stream in container.streams.audio
-        if is_own(stream) and stream.codec_context is not None
+        if is_own(stream)
+        and stream.codec_context is not None
+        and not headers.of(stream.index).encrypted
     )
 
 
-def left_out(container: InputContainer, picture: VideoStream) -> tuple[LeftOut, ...]:
+def left_out(
+    container: InputContainer, picture: VideoStream, headers: Headers
+) -> tuple[LeftOut, ...]:
     """All streams but the picture and its sound, in the order of the file.
 
     Args:
         container: the open film, its other programmes left out.
         picture: the stream that was chosen.
+        headers: of the film.
     """
-    taken = {picture.index, *sound_streams(container)}
-    return tuple(_left_out(stream) for stream in container.streams if stream.index not in taken)
+    taken = {picture.index, *sound_streams(container, headers)}
+    return tuple(
+        _left_out(stream, headers.of(stream.index))
+        for stream in container.streams
+        if stream.index not in taken
+    )
 
 
-def _left_out(stream: Any) -> LeftOut:
+def _left_out(stream: Any, header: StreamHeader) -> LeftOut:
     context = stream.codec_context
-    codec = context.codec.canonical_name if context is not None else ""
+    codec = context.codec.canonical_name if context is not None else header.codec
     title = stream.metadata.get("title", "")
     if stream.type == "data":
         codec = stream.name or codec
     elif stream.type == "attachment":
         title = stream.name or title
     language = stream.metadata.get("language", "")
-    return LeftOut(stream.index, stream.type, codec, language, title, _reason(stream))
+    return LeftOut(stream.index, stream.type, codec, language, title, _reason(stream, header))
 
 
-def _reason(stream: Any) -> Reason:
+def _reason(stream: Any, header: StreamHeader) -> Reason:
     if not is_own(stream):
         return Reason.OTHER_PROGRAMME
     if stream.type == "video":
         return Reason.OTHER_PICTURE if is_film_picture(stream) else Reason.COVER
     if stream.type == "audio":
-        return Reason.UNKNOWN_CODEC
+        return Reason.ENCRYPTED if header.encrypted else Reason.UNKNOWN_CODEC
     return _KINDS.get(stream.type, Reason.DATA)

@@ -8,8 +8,11 @@ from fractions import Fraction
 _USUAL_RATES = (
     Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30),
     Fraction(48000, 1001), Fraction(48), Fraction(50), Fraction(60000, 1001), Fraction(60),
-    Fraction(12), Fraction(15), Fraction(15000, 1001), Fraction(120),
+    Fraction(12), Fraction(15), Fraction(15000, 1001), Fraction(120), Fraction(120000, 1001),
 )  # fmt: skip
+_LIBAV_NUMBERS = 30_000
+# Rates that are the same but for rounding.
+_SAME_RATE = Fraction(1, 100_000)
 
 
 def constant_rate(
@@ -26,10 +29,25 @@ def constant_rate(
         time_base: seconds per unit.
         candidates: rates the film claims, in frames per second; they go before the usual ones.
     """
-    for rate in dict.fromkeys((*candidates, *_USUAL_RATES)):
-        if _fits(pts, rate * time_base):
-            return rate
+    claims = [rate for claim in candidates for rate in _readings(claim)]
+    # A claim that all times keep to the unit goes before one that they keep about.
+    for exact, rates in ((True, claims), (False, (*claims, *_USUAL_RATES))):
+        for rate in dict.fromkeys(rates):
+            if _fits(pts, rate * time_base, exact):
+                return rate
     return None
+
+
+def _readings(claim: Fraction) -> tuple[Fraction, ...]:
+    """The rates that a claim can stand for, the likelier first.
+
+    libav gets Matroska's rates from rounded durations, as fractions of numbers up to 30000: so
+    120000/1001 comes as 29011/242.
+    """
+    television = Fraction(round(claim * 1001 / 1000) * 1000, 1001)
+    if television.numerator <= _LIBAV_NUMBERS or abs(television / claim - 1) > _SAME_RATE:
+        return (claim,)
+    return television, claim
 
 
 def mean_rate(pts: Sequence[int], time_base: Fraction) -> Fraction | None:
@@ -40,11 +58,11 @@ def mean_rate(pts: Sequence[int], time_base: Fraction) -> Fraction | None:
     return rate.limit_denominator(1001)
 
 
-def _fits(pts: Sequence[int], frames_per_unit: Fraction) -> bool:
-    """Whether every frame is near its place at a constant rate."""
+def _fits(pts: Sequence[int], frames_per_unit: Fraction, exact: bool) -> bool:
+    """Whether every frame is near its place at a constant rate, or just there."""
     numerator, denominator = frames_per_unit.numerator, frames_per_unit.denominator
     # Everything times four times `numerator`, so that only whole numbers are compared.
-    tolerance = min(4 * numerator, denominator)
+    tolerance = 0 if exact else min(4 * numerator, denominator)
     return all(
         4 * abs((value - pts[0]) * numerator - index * denominator) <= tolerance
         for index, value in enumerate(pts)

@@ -1,0 +1,22 @@
+"""Numbers as Matroska writes them (RFC 8794): the first bits tell how long they are."""
+
+from typing import BinaryIO
+
+
+def read_number(file: BinaryIO, marked: bool) -> int | None:
+    """A number of variable length; None if it is not there or means "not known".
+
+    Args:
+        file: stands before it.
+        marked: whether the bit that tells its length belongs to it (it does in identities).
+    """
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    length = 9 - first[0].bit_length()
+    rest = file.read(length - 1)
+    value = int.from_bytes(first + rest, "big")
+    if marked:
+        return value
+    value &= (1 << 7 * length) - 1
+    return None if value == (1 << 7 * length) - 1 else value
