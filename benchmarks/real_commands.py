@@ -19,6 +19,7 @@ _PRELOADED = [
     "bladerunner_ae.conversion", "bladerunner_ae.reassembly",
 ]  # fmt: skip
 CRASHED, HUNG = "crashed", "hung"
+_OUT, _ERR, _CODE = "out", "err", "code"
 
 
 @dataclass(frozen=True)
@@ -77,35 +78,44 @@ class Commands:
             arguments: as on its command line.
             folder: where it runs.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            out, err = Path(scratch, "out"), Path(scratch, "err")
+        with tempfile.TemporaryDirectory() as name:
+            scratch = Path(name)
             process = self._context.Process(
-                target=_call, args=(module, [*map(str, arguments)], out, err, folder), daemon=True
+                target=_call, args=(module, [*map(str, arguments)], scratch, folder), daemon=True
             )
             process.start()
             process.join(self._limit)
-            if process.exitcode is None:
+            code = process.exitcode
+            if code is None:
                 process.kill()
                 process.join()
-                code = None
-            else:
-                code = process.exitcode
             process.close()
-            texts = [p.read_text("utf-8", "replace") if p.exists() else "" for p in (out, err)]
+            # Threads that start processes at the same time take each other's exit codes away.
+            if (scratch / _CODE).exists():
+                code = int((scratch / _CODE).read_text())
+            texts = [
+                path.read_text("utf-8", "replace") if path.exists() else ""
+                for path in (scratch / _OUT, scratch / _ERR)
+            ]
         return Ended(code, *texts)
 
 
-def _call(module: str, arguments: list[str], out: Path, err: Path, folder: Path | None) -> None:
+def _call(module: str, arguments: list[str], scratch: Path, folder: Path | None) -> None:
     """The command, from here on as if a shell had started it."""
     sys.stdin = open(os.devnull)  # noqa: SIM115 - as long as the process
-    for path, descriptor in ((out, 1), (err, 2)):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for name, descriptor in ((_OUT, 1), (_ERR, 2)):
+        opened = os.open(scratch / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, descriptor)
         os.close(opened)
     if folder is not None:
         os.chdir(folder)
     sys.argv = [module.replace(".", "/") + ".py", *arguments]
-    importlib.import_module(module).cli()
+    try:
+        importlib.import_module(module).cli()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        (scratch / _CODE).write_text(str(code))
+        raise
 
 
 def write_identity_model(folder: Path, height: int = 160, width: int = 160) -> Path:

@@ -49,6 +49,7 @@ from bladerunner_ae.errors import OutputError
 STEPS = ("records", "film")
 _ORDER = (WRONG, UNEXPLAINED, REFUSED, RIGHT)
 _MOST_ATTEMPTS = 20
+_LONGEST_REASON = 80
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -78,7 +79,9 @@ def run_case(
             path, truth = make(recipe, folder)
             source = check_source(recipe, path, truth)
         except UnreadableError as error:
-            redrawn.append(str(error)[:100])
+            # ffmpeg's own words tell of addresses and speeds: never the same twice.
+            words = f"ffmpeg does not read {recipe.video} in {recipe.container}"
+            redrawn.append(words if len(str(error)) > _LONGEST_REASON else str(error))
             continue
         verdicts = judge(recipe, path, truth, source, commands, model)
         return {

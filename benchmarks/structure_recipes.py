@@ -420,7 +420,8 @@ def draw(seed: int, number: int, attempt: int = 0) -> Recipe:
                                      ("attachment", 0.08)) if maybe(what, chance)]  # fmt: skip
     if not values.get("crop_by") and maybe("fragments", 0.25):
         layouts = ["faststart", "fragments"]
-        layouts += ["encrypted", "tail"] if video == "h264" and not has and frames > 24 else []
+        if video in ("h264", "h264, no B-frames") and not has and frames > 24:
+            layouts += ["encrypted", "tail", "tail"]
         has.append(_one(random, layouts))
     plain = not {"picture_at", "sound_at"} & set(values) and not set(has) - {"faststart"}
     if plain and base in ("h264", "mpeg4", "prores", "png", "mjpeg") and maybe("edit", 0.2):
