@@ -14,10 +14,10 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
-from moviepy.config import FFMPEG_BINARY
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film import metadata
+from bladerunner_ae.film.ffmpeg import ffmpeg_program
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import film_stream
 from bladerunner_ae.film.probe import FilmInfo
@@ -123,7 +123,7 @@ def _encoder(info: FilmInfo, tracks: Sequence[SoundTrack]) -> Iterator[subproces
     """
     fed = info.container in JUMPING_FORMATS  # ffmpeg would read jumps in its own way
     source = ["-f", "nut", "-i", "pipe:0"] if fed else ["-nostdin", "-i", str(info.path)]
-    command = [FFMPEG_BINARY, "-loglevel", "error", "-copyts", *source]
+    command = [ffmpeg_program(), "-loglevel", "error", "-copyts", *source]
     for number, track in enumerate(tracks):
         command += ["-map", f"0:{number if fed else track.index}"]
     command += ["-c:a", "aac"]

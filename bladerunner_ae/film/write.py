@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import OutputError
+from bladerunner_ae.film.ffmpeg import ffmpeg_program
 from bladerunner_ae.film.layout import Layout
 from bladerunner_ae.geometry import Size
 
@@ -78,12 +78,16 @@ class PictureWriter:
         encoding: quality and effort.
 
     Raises:
+        InputError: there is no ffmpeg that runs.
         OutputError: while writing or at the end: ffmpeg failed; the message holds its words.
     """
 
     def __init__(
         self, path: Path, size: Size, filters: str, rate: Fraction, encoding: Encoding
     ) -> None:
+        ffmpeg_program()  # or moviepy cannot be imported
+        from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
+
         self._path, self._size = path, size
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see close
         clock = f"settb={rate.denominator}/{rate.numerator},setpts=N"
