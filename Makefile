@@ -23,7 +23,7 @@ python = "$$VENV/bin/python"
 # Two at a time: each has TensorFlow loaded and some gigabytes of graphs.
 pytest = $(python) -m pytest --numprocesses=2 --dist=loadfile
 
-.PHONY: help set_up film test slow io_test beam_test browser_test lint format wheel clean distclean
+.PHONY: help set_up film test slow oldest_test io_test beam_test browser_test lint format wheel clean distclean
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -56,6 +56,17 @@ test: set_up  ## the quick tests, some minutes
 
 slow: set_up  ## the long tests; some need the network
 	@$(pytest) -m "slow and not gpu and not remote and not beam and not browser" $(ARGS)
+
+# What the oldest versions of all dependencies would break first: PyAV's and Keras' interfaces.
+oldest = film_probe film_streams film_sound film_metadata tone_map conversion tfrecords_writer \
+    picture_files saved_models signatures serving_contract server_rest server_process monitoring \
+    training_options replicas make_film
+oldest_test: set_up  ## a short film and part of the tests with the oldest of all dependencies, in build/oldest/venv; needs Python 3.11
+	@test -x build/oldest/venv/bin/python || $(python) -m venv build/oldest/venv
+	@build/oldest/venv/bin/python -m pip install --quiet -e ".[cpu,serve,dev]" \
+	    --constraint requirements/oldest.txt
+	@build/oldest/venv/bin/python -m pytest --numprocesses=2 --dist=loadfile \
+	    -m "not slow and not gpu" $(oldest:%=tests/test_%.py) $(ARGS)
 
 # tensorflow-io loads with TensorFlow 2.16 only, so it cannot live beside a newer one.
 io_test: set_up  ## the tests of s3:// paths, in build/io/venv; needs Python 3.11 or 3.12

@@ -22,6 +22,7 @@ from absl import app, flags, logging
 import bladerunner_ae
 from bladerunner_ae import interruption
 from bladerunner_ae.errors import BladerunnerError
+from bladerunner_ae.installed import missing_package
 from bladerunner_ae.native_log import QuietImport
 from tfrecords import storage
 from tfrecords.errors import RecordsError
@@ -139,6 +140,8 @@ def explain(error: Exception) -> tuple[str, int]:
     """Returns an error in one line, and the exit code that it deserves."""
     if isinstance(error, BladerunnerError | RecordsError):
         return str(error), error.exit_code
+    if isinstance(error, ModuleNotFoundError) and (missing := missing_package(error)):
+        return missing, 2
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", 2 if error.errno in _BAD_PATH else 3

@@ -13,6 +13,9 @@ from bladerunner_ae.cluster import check_port, cluster_of, needed_cluster
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.workers import Workers
 
+# Where Linux shows that a driver for NVIDIA's GPUs is loaded.
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia")
+
 
 def choose_device(name: str) -> None:
     """Makes TensorFlow use one kind of device; to be called before its first operation.
@@ -32,6 +35,17 @@ def choose_device(name: str) -> None:
             "--device=gpu: TensorFlow finds no GPU on this machine; leave it out to train on the "
             "CPU, or see that `nvidia-smi` works and the package is installed with [gpu]"
         )
+
+
+def why_no_gpu() -> str:
+    """Says why TensorFlow uses no GPU where one was to be expected; else empty."""
+    if tf.config.list_physical_devices("GPU"):
+        return ""
+    if tf.test.is_built_with_cuda():
+        return "TensorFlow finds no GPU (does `nvidia-smi` work?)"
+    if _NVIDIA_DRIVER.exists():
+        return 'this TensorFlow is for the CPU; for the GPU: pip install "bladerunner_ae[gpu]"'
+    return ""
 
 
 def choose_strategy(name: str) -> tf.distribute.Strategy:

@@ -161,6 +161,8 @@ def main() -> None:
     records = [storage.location(directory) for directory in values.data]
     run = storage.location(values.model_dir)
     strategies.choose_device(values.device)
+    if values.device == "auto" and (reason := strategies.why_no_gpu()):
+        print(f"note: training on the CPU: {reason}", file=sys.stderr)
     config = _fine_tuned(run_config(values), values, run)
     workers = strategies.join(values.strategy, os.environ)
     replicas = workers.strategy.num_replicas_in_sync

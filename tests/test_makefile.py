@@ -90,6 +90,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def _write_program(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
 
@@ -193,7 +194,33 @@ def test_set_up_takes_the_python_it_is_told(checkout: Checkout, tmp_path: Path) 
     _write_program(checkout.programs / "python3.11", "#!/bin/sh\nexit 1\n")
     assert checkout.make("set_up", f"PYTHON={chosen}").returncode == 0
     result = checkout.make("set_up", "PYTHON=/bin/false", "VENV=other")
-    assert "error: PYTHON=/bin/false is no Python 3.11, 3.12 or 3.13" in result.stderr
+    assert "error: PYTHON=/bin/false is no Python 3.11, 3.12 or 3.13 that runs" in result.stderr
+
+
+def test_set_up_does_not_go_on_with_another_python(checkout: Checkout, tmp_path: Path) -> None:
+    """`make test` and then `PYTHON=python3.13 make test`."""
+    checkout.make("set_up")
+    checkout.calls()
+    same = checkout.make("set_up", f"PYTHON={sys.executable}")
+    assert (same.returncode, same.stderr, checkout.calls()) == (0, "", [])
+    # As a shim does for a version that is installed but not chosen.
+    _write_program(checkout.programs / "python3.13", "#!/bin/sh\necho no such version; exit 127\n")
+    shim = checkout.make("film", "FILM=a.mp4", "PYTHON=python3.13")
+    assert shim.returncode != 0 and "error: PYTHON=python3.13 is no Python" in shim.stderr
+    assert checkout.calls() == []
+    other = tmp_path / "other" / "python3"
+    script = INTERPRETER.format(python=shlex.quote(sys.executable))
+    says_who_it_is = """case "$2" in *base_prefix*) echo another; exit ;; esac\ncase"""
+    _write_program(other, script.replace("case", says_who_it_is, 1))
+    left = checkout.folder / ".venv" / "left"
+    left.touch()
+    result = checkout.make("set_up", f"PYTHON={other}")
+    assert result.returncode == 0 and "is of another Python" in result.stderr
+    assert not left.exists() and len(checkout.calls()) == 1
+    (checkout.folder / ".venv" / ".installed").unlink()
+    result = checkout.make("set_up", f"PYTHON={sys.executable}")
+    assert result.returncode != 0 and "was not made by make: remove it" in result.stderr
+    assert checkout.calls() == []
 
 
 def test_film_hands_every_letter_on(checkout: Checkout) -> None:

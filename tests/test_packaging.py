@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import bladerunner_ae
 
@@ -159,6 +161,40 @@ def test_release_builds_from_its_own_source_distribution(source_tree: Path, tmp_
     for name in ("LICENSE", "BUILD.md", "Makefile", ".ci/run", "tools/set_up.sh",
                  "tests/conftest.py", "tests/test_packaging.py"):  # fmt: skip
         assert name in names
+
+
+def _lower_bounds(lines: str) -> dict[str, set[Version]]:
+    """Returns {package: the versions that it may not be older than} of requirements."""
+    found: dict[str, set[Version]] = {}
+    for line in lines.splitlines():
+        if line.strip() and not line.startswith("#"):
+            needed = Requirement(line)
+            bounds = [one.version for one in needed.specifier if one.operator in (">=", "==")]
+            found.setdefault(needed.name, set()).update(map(Version, bounds))
+    return found
+
+
+def test_the_oldest_versions_are_what_is_tested() -> None:
+    """`make oldest_test` installs requirements/oldest.txt: every lower bound, and nothing else."""
+    extras = _setup_cfg()["options.extras_require"]
+    needed = _setup_cfg()["options"]["install_requires"]
+    needed += "".join(extras[name] for name in ("cpu", "gpu", "serve", "dev"))
+    oldest = _lower_bounds((ROOT / "requirements" / "oldest.txt").read_text("utf-8"))
+    assert _lower_bounds(needed) == {"tensorflow": oldest["tensorflow-cpu"], **oldest}
+    beam = _lower_bounds((ROOT / "requirements" / "beam.txt").read_text("utf-8"))
+    beam.pop("apache-beam")
+    assert beam == {name: oldest[name] for name in beam}
+
+
+def test_readme_names_the_versions_that_were_tested() -> None:
+    """`.ci/run` writes requirements/tested.txt; who commits it brings README up to date."""
+    tested = (ROOT / "requirements" / "tested.txt").read_text("utf-8")
+    assert tested.count("\n# Python ") == 2 and "://" not in tested and " @ " not in tested
+    sentence = re.search(r"^Tested with .+$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert sentence
+    named = set(re.findall(r"[0-9]+\.[0-9.]*[0-9]", sentence[0]))
+    pins = re.findall(r"^(?:# Python |(?:tensorflow_cpu|keras|av)==)(.+)$", tested, re.MULTILINE)
+    assert named == set(pins)
 
 
 def test_setup_cfg_lists_every_package() -> None:

@@ -41,9 +41,11 @@ from absl import flags
 from bladerunner_ae import presets
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.ffmpeg import ffmpeg_program
 from bladerunner_ae.film.images import is_pattern
 from bladerunner_ae.film.source import film_exists, film_name
 from bladerunner_ae.film_identity import film_identity
+from bladerunner_ae.installed import need_tensorflow
 from bladerunner_ae.parsing import parse_local
 from bladerunner_ae.run_folder import write_json
 from tfrecords.card import load_card
@@ -252,6 +254,8 @@ def _finished_result(job: Job, key: dict[str, Any]) -> dict[str, Any] | None:
 
 def main() -> None:
     """Reads the flags, makes the film, prints the summary as the last line."""
+    need_tensorflow()
+    ffmpeg_program()
     values = flags.FLAGS
     film = parse_local("film", values.film)
     if not values.film or not film_exists(film):

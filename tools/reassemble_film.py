@@ -31,10 +31,12 @@ from bladerunner_ae.autoencoder import Autoencoder, find_saved_model, load_autoe
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.bars import find_bars
+from bladerunner_ae.film.ffmpeg import ffmpeg_program
 from bladerunner_ae.film.probe import FilmInfo, probe_film
 from bladerunner_ae.film.sound import SoundTrack
 from bladerunner_ae.film.write import PRESETS, Encoding
 from bladerunner_ae.geometry import FITS, Geometry
+from bladerunner_ae.installed import need_tensorflow
 from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate
 from bladerunner_ae.reassembly import (
     Reassembly,
@@ -146,6 +148,8 @@ def main() -> None:
     film, output = parse_local("film", values.film), parse_local("output", values.output)
     options = _options(values)
     parse_bars(values.crop_bars)
+    need_tensorflow()
+    ffmpeg_program()
     info = probe_film(film, parse_rate(values.frame_rate))
     check_outputs(film, output, options)
     find_saved_model(location(values.model))

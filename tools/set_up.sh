@@ -7,7 +7,7 @@
 #              TENSORFLOW  cpu or gpu, else gpu where an NVIDIA GPU answers on Linux
 #
 # VENV/.installed is written last and says what is installed: cpu or gpu, from which checkout, from
-# which requirements. VENV/.installing stays behind where pip was killed: half a package may then
+# which requirements; one of another Python than PYTHON is made anew. VENV/.installing stays behind where pip was killed: half a package may then
 # look like a whole one to pip, so the next call starts over (pip's own cache keeps the downloads).
 set -eu
 
@@ -22,6 +22,11 @@ fail() {
 # TensorFlow has wheels for these and no other versions of Python.
 fits() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+}
+
+# Which interpreter this is, also from within a virtual environment of it.
+identity() {
+    "$1" -c 'import os, sys; print(sys.version, os.path.realpath(sys.base_prefix))'
 }
 
 find_python() {
@@ -40,7 +45,8 @@ find_python() {
         fail "$lame has no venv module; install it (Debian, Ubuntu: the package python3-venv or" \
             "python3.11-venv), or name another Python: make PYTHON=/path/to/python3.11"
     elif [ -n "${PYTHON:-}" ]; then
-        fail "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13"
+        fail "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13 that runs;" \
+            "give the path of one: make PYTHON=/path/to/python3.11"
     fi
     fail "no Python 3.11, 3.12 or 3.13 found; install one," \
         "or say where it is: make PYTHON=/path/to/python3.11"
@@ -68,18 +74,31 @@ case $wanted in
 esac
 
 works=
+other=
+python=
 if [ -x "$venv/bin/python" ] && fits "$venv/bin/python"; then works=yes; fi
+if [ -n "${PYTHON:-}" ]; then
+    python=$(find_python) || exit 1
+    if [ -n "$works" ] && [ "$(identity "$python")" != "$(identity "$venv/bin/python")" ]; then
+        [ -n "$installed" ] || [ -f "$venv/.installing" ] || fail "$venv is of another Python than PYTHON=$PYTHON, and was not" \
+            "made by make: remove it, or choose another place: make VENV=folder"
+        works=
+        other=yes
+    fi
+fi
 if [ -n "$works" ] && [ -n "$installed" ] && [ "$(state "$wanted")" = "$(cat "$stamp")" ]; then
     exit 0
 fi
 
-python=$(find_python) || exit 1
+[ -n "$python" ] || python=$(find_python) || exit 1
+[ -z "$other" ] || echo "$venv is of another Python than PYTHON=$PYTHON and is made anew" >&2
 echo "setting up $venv, once: downloads TensorFlow ($wanted) and what else is needed, some minutes ..." >&2
 rm -f "$stamp"
 if [ -f "$venv/.installing" ] ||
     { [ -f "$venv/pyvenv.cfg" ] && { [ -z "$works" ] || [ "${installed:-$wanted}" != "$wanted" ]; }; }
 then
-    # Its Python is gone, or it holds the other TensorFlow: two of them in one place break each other.
+    # Its Python is gone or not the one wanted, or it holds the other TensorFlow: two of them in one
+    # place break each other.
     rm -rf "$venv"
 fi
 ours=$installed

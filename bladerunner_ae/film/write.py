@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import OutputError
+from bladerunner_ae.film.ffmpeg import ffmpeg_program
 from bladerunner_ae.film.layout import Layout
 from bladerunner_ae.geometry import Size
 
@@ -79,6 +79,7 @@ class PictureWriter:
         name: the film that is made, for messages; default: `path`.
 
     Raises:
+        InputError: there is no ffmpeg that runs.
         OutputError: while writing or at the end: ffmpeg failed; the message holds its words.
     """
 
@@ -91,6 +92,9 @@ class PictureWriter:
         encoding: Encoding,
         name: Path | None = None,
     ) -> None:
+        ffmpeg_program()  # or moviepy cannot be imported
+        from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
+
         self._name, self._size = name or path, size
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see close
         clock = f"settb={rate.denominator}/{rate.numerator},setpts=N"
