@@ -1,13 +1,40 @@
-"""Words that messages share: numbers of things, and options that changed."""
+"""Words that messages share: numbers of things, options that changed, names as they are shown."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 # Options whose flag has another name; all others are called as their flag is.
 _FLAGS = {"bars": "crop_bars", "image_format": "format"}
 # What a flag that was left out means, where that is not plain.
 _LEFT_OUT = {"bars": "auto", "start": "the beginning", "duration": "to the end"}
+
+
+# Control characters, which a terminal would obey, and those that turn the direction of writing.
+_CONTROLS = "\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_ANY_CONTROL = re.compile(f"[{_CONTROLS}]")
+_CONTROL_WITHIN_LINES = re.compile(f"(?![\\n\\r\\t])[{_CONTROLS}]")
+
+
+def visible(text: str, lines: bool = False) -> str:
+    """Returns text with every character that a terminal would obey as an escape, such as \\x1b.
+
+    Those beyond ASCII, which alone JSON may hold as they are, become escapes of JSON's.
+
+    Args:
+        text: such as a name of a film or a note of a card, which anybody may have written.
+        lines: leave line breaks and tabs as they are: the text is more than one line.
+    """
+    pattern = _CONTROL_WITHIN_LINES if lines else _ANY_CONTROL
+    return pattern.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x7F:
+        return found[0].encode("unicode_escape").decode("ascii")
+    return f"\\u{code:04x}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -61,7 +61,13 @@ def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
         InputError: they are those of another film.
     """
     card = load_card(folder)
-    geometry = Geometry.from_json(card.geometry)
+    try:
+        geometry = Geometry.from_json(card.geometry)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(
+            f"{folder}: its card does not say how the film lies in the records ({error!r}); run "
+            "make_tfrecords again with --overwrite"
+        ) from error
     other_size = info.path.is_file() and info.path.stat().st_size != card.source.get("bytes")
     if geometry.stored != info.stored or other_size:
         raise InputError(
@@ -197,7 +203,8 @@ def cli() -> None:
     flags.DEFINE_string("frame_rate", "24", "Frames per second of a folder of images.")
     flags.DEFINE_bool("overwrite", False, "Replace existing films.")
     flags.DEFINE_bool("dry_run", False, "Say what would be written, and stop.")
-    run_command(main)
+    less_memory = "a smaller --max_height or --batch_size takes less, and so does no --side_by_side"
+    run_command(main, less_memory)
 
 
 if __name__ == "__main__":

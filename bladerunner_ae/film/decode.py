@@ -33,6 +33,7 @@ from bladerunner_ae.film.steady import JUMPING_FORMATS, SteadyPackets, from_key_
 from bladerunner_ae.film.tail import Tail
 from bladerunner_ae.film.timing import Clock
 from bladerunner_ae.geometry import Geometry, Size
+from tfrecords.system_failures import is_no_fault_of_the_file
 
 TimedFrame = tuple[int, VideoFrame]
 
@@ -264,6 +265,8 @@ def _frames(
         except StopIteration:
             break
         except av.FFmpegError as error:
+            if is_no_fault_of_the_file(error):
+                raise
             complete.broke_off = error.strerror or str(error)
             break
         if complete.see(packet) and packet.stream is stream:
@@ -286,7 +289,9 @@ def _decode(
     damaged = False
     try:
         frames = stream.codec_context.decode(packet)
-    except av.FFmpegError:
+    except av.FFmpegError as error:
+        if is_no_fault_of_the_file(error):
+            raise
         # One frame that cannot be decoded does not end the film. At its end `tail` counts them.
         frames = []
         clock.drop(time)
