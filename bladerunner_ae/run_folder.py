@@ -17,6 +17,7 @@ from bladerunner_ae.errors import (
     InputError,
     OutputError,
     ReplaceableError,
+    UsageError,
     system_error,
 )
 from bladerunner_ae.film_identity import CONVERSION_KEYS, conversion_differences
@@ -27,6 +28,10 @@ from tfrecords.lock import FileLock
 from tfrecords.storage import Location
 from tfrecords.system_failures import is_out_of_memory, system_failure
 
+# What reading a file raises that holds something else than a run's configuration; of values that no
+# flag may have either, a `UsageError`.
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
+           UsageError)  # fmt: skip
 # What may change between one start and the next of the same run: how often it reports, how long
 # it goes on, the warm-up, which is cut to a third of a short run, and who watches over it.
 _FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every",
@@ -253,7 +258,7 @@ def load_config(run: Location) -> RunConfig:
             f"{path}: {error}; use the version of bladerunner_ae that wrote it, or train again "
             "with --overwrite"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as e:
+    except _DAMAGE as e:
         raise ReplaceableError(
             f"{path}: damaged ({e}); put a copy of it back, or train again with --overwrite, "
             "which deletes the run"
