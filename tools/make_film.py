@@ -215,11 +215,13 @@ def make_film(job: Job) -> str:
     key = _key(job, data)
     result = _finished_result(job, key)
     if result is None:
-        (job.folder / _RESULT).unlink(missing_ok=True)
         _run("2/4 the network watches the film", job.train(data))
         if not (job.run / "export" / "autoencoder").is_dir():  # it was told to stop, and did
             print("training was stopped before its end; the same command goes on", file=sys.stderr)
             raise SystemExit(_STOPPED)
+        (job.folder / _RESULT).unlink(
+            missing_ok=True
+        )  # not before: what was refused changes nothing
         clock.append(time.monotonic())
         _run("3/4 what it remembers", job.evaluate(data))
         clock.append(time.monotonic())
