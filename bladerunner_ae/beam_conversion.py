@@ -234,11 +234,9 @@ def _guarded(work: Callable[[], _Result]) -> tuple[_Result | None, str]:
 
 
 def _line(error: Exception) -> str:
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
-    lines = str(error).strip().splitlines()
-    return f"unexpected {type(error).__name__}: {lines[0][:300] if lines else ''}"
+    from bladerunner_ae.cli import explain
+
+    return explain(error)[0]
 
 
 def _outcomes(job: Job) -> Path:

@@ -1,40 +1,18 @@
 """A run's checkpoints: found by their files, restored whole or not at all."""
 
-import re
 import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
-from bladerunner_ae.errors import InputError
+from bladerunner_ae.errors import InputError, ReplaceableError
+from bladerunner_ae.run_files import CHECKPOINTS as FOLDER
+from bladerunner_ae.run_files import checkpoint_steps, is_whole
 from bladerunner_ae.trainer import STATE_OF_LATER_VERSIONS, Trainer
 from tfrecords import storage
 from tfrecords.storage import Location
 
-FOLDER = "checkpoints"
 _KEPT = 3
-# The last eight bytes of every table of TensorFlow's (tensorflow/tsl/lib/io/format.h, kTableMagic).
-_INDEX_END = (0xDB4775248B80FB57).to_bytes(8, "little")
-
-
-def checkpoint_steps(run: Location) -> list[int]:
-    """Returns the steps that a run has whole checkpoints of, in order.
-
-    They are found by their files: TensorFlow writes an index last, and its list of checkpoints,
-    a file of its own, may be lost or name others. An index that a kill left half written does not
-    count: it is under its own name from its first byte on.
-    """
-    found = (re.fullmatch(r"step-(\d+)\.index", name) for name in storage.names(run / FOLDER))
-    return sorted(int(match[1]) for match in found if match and _is_whole(run / FOLDER / match[0]))
-
-
-def _is_whole(index: Location) -> bool:
-    try:
-        with storage.open_for_reading(index) as file:
-            file.seek(max(storage.file_size(index) - len(_INDEX_END), 0))
-            return file.read() == _INDEX_END
-    except FileNotFoundError:  # an old one that the run which is going on has just deleted
-        return False
 
 
 def checkpoint_path(run: Location, step: int) -> str:
@@ -64,8 +42,10 @@ def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointMa
     if isinstance(folder, Path):
         for unfinished in folder.glob("step-*_temp*"):
             shutil.rmtree(unfinished, ignore_errors=True)
+        for unfinished in folder.glob("checkpoint.tmp*"):
+            unfinished.unlink(missing_ok=True)
         for index in folder.glob("step-*.index"):
-            if not _is_whole(index):
+            if not is_whole(index):
                 index.unlink(missing_ok=True)
         for data in folder.glob("step-*.data-*"):  # half written, or half deleted
             if not data.with_name(f"{data.name.split('.')[0]}.index").exists():
@@ -115,7 +95,7 @@ def restore(trainer: Trainer, run: Location) -> int:
         # TensorFlow would list everything that was not restored, behind our one line.
         tf.get_logger().setLevel("ERROR")
         reason = " ".join(str(error).split())[:160]
-        raise InputError(
+        raise ReplaceableError(
             f"{newest}: does not fit this run ({reason}); it is damaged or of another preset or "
             "version; delete it to go on from an earlier one, or start over with --overwrite"
         ) from None

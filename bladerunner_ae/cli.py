@@ -15,18 +15,19 @@ import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 from absl import app, flags, logging
 
 import bladerunner_ae
-from bladerunner_ae import interruption
+from bladerunner_ae import interruption, temporary_files
 from bladerunner_ae.errors import BladerunnerError
 from bladerunner_ae.installed import missing_package
 from bladerunner_ae.native_log import QuietImport
 from tfrecords import storage
 from tfrecords.errors import RecordsError
-from tfrecords.wording import one_line
+from tfrecords.system_failures import is_out_of_memory, system_failure
+from tfrecords.wording import visible
 
 # Errors of the operating system that say "this path is no good"; any other OSError means that
 # writing or reading broke off half way.
@@ -36,18 +37,27 @@ _BAD_PATH = {
 }  # fmt: skip
 _REPEATED = "; repeat this option to specify a list of values"
 _NO_READER = 128 + signal.SIGPIPE
+OVERWRITE_HINT = "BLADERUNNER_AE_OVERWRITE_HINT"
+"""Environment variable: what to say behind an error that --overwrite cures, for a command that
+calls this one and has another name for it."""
+
+_LESS_MEMORY = "end other programs, or use a machine with more memory"
+_less_memory = _LESS_MEMORY
 # absl knows the long ones too, but leaves with exit code 1.
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run(main: Callable[[], int | None], less_memory: str = "") -> None:
     """Parses the command line, calls `main` and exits with its code. Never returns.
 
     The docstring of `main`'s module is the command's help, so it should end with examples.
 
     Args:
         main: reads the flags, does the work and returns an exit code or None for 0.
+        less_memory: with which flags the command takes less memory, for the end of a sentence.
     """
+    global _less_memory
+    _less_memory = less_memory or _LESS_MEMORY
 
     def without_arguments(arguments: list[str]) -> int | None:
         if arguments:
@@ -71,6 +81,8 @@ def run_with_arguments(main: Callable[[list[str]], int | None]) -> None:
 def _start(main: Callable[[list[str]], int | None], module_name: str) -> None:
     quiet_tensorflow()
     use_onednn()
+    if not isinstance(sys.stdout, VisibleText):
+        sys.stdout, sys.stderr = _shown(sys.stdout), _shown(sys.stderr)
     module = sys.modules[module_name]
     arguments = sys.argv[1:]
     if _HELP.intersection(arguments):
@@ -81,6 +93,7 @@ def _start(main: Callable[[list[str]], int | None], module_name: str) -> None:
     def guarded(argv: Sequence[str]) -> int:
         return _call(lambda: main(list(argv[1:])))
 
+    temporary_files.use_own_folder()
     try:
         app.run(guarded, flags_parser=_parse)
     except SystemExit as leaving:
@@ -101,7 +114,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         text = " ".join(str(error).split())
         if missing := re.match(r"flag --(\w+)=None: .* must have a value other than None", text):
             text = f"--{missing[1]} is needed"
-        print(f"error: {text} (see --help)", file=sys.stderr)
+        print(f"error: {visible(text)} (see --help)", file=sys.stderr)
         sys.exit(1)
 
 
@@ -119,7 +132,7 @@ def _call(main: Callable[[], int | None]) -> int:
 
 
 def _call_main(main: Callable[[], int | None]) -> int:
-    if logging.get_verbosity() < logging.DEBUG:
+    if logging.WARNING < logging.get_verbosity() < logging.DEBUG:
         logging.set_verbosity(logging.WARNING)  # TensorFlow's notes are not for the person
     try:
         with interruption.working():
@@ -133,7 +146,11 @@ def _call_main(main: Callable[[], int | None]) -> int:
             return _NO_READER
         if stopped := interruption.signal_that_came():  # native code made another error of it
             return _say_stopped(stopped)
-        return _report(*explain(error))
+        code = _report(*explain(error))
+        hint = os.environ.get(OVERWRITE_HINT)
+        if hint and getattr(error, "cured_by_overwrite", False):
+            print(hint, file=sys.stderr)
+        return code
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -142,6 +159,10 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, ModuleNotFoundError) and (missing := missing_package(error)):
         return missing, 2
+    if is_out_of_memory(error):
+        return f"out of memory; {_less_memory}", 3
+    if failure := system_failure(error):
+        return failure.line(), failure.exit_code
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", 2 if error.errno in _BAD_PATH else 3
@@ -164,10 +185,44 @@ def _first_line(error: Exception) -> str:
 
 def _report(message: str, code: int) -> int:
     if logging.get_verbosity() >= logging.DEBUG:
+        _show_causes(sys.exc_info()[1])
         traceback.print_exc()
     # One write, so that a signal's line cannot come between the text and its end of line.
-    print(f"error: {one_line(message)}\n", end="", file=sys.stderr)
+    print(f"error: {visible(message)}\n", end="", file=sys.stderr)
     return code
+
+
+def _show_causes(error: BaseException | None) -> None:
+    """Has the traceback show what an error was made of, where only a person is to be spared it."""
+    while error is not None:
+        error.__suppress_context__ = error.__cause__ is not None
+        error = error.__cause__ or error.__context__
+
+
+class VisibleText:
+    """A stream of text that shows the control characters in it instead of having them obeyed.
+
+    Names of films and notes on cards come from anybody, and go to terminals. Line breaks and tabs
+    pass, and so does what draws a progress bar.
+
+    Args:
+        stream: that the text goes to; answers everything else.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes text; returns its length."""
+        self._stream.write(visible(text, lines=True))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _shown(stream: TextIO) -> TextIO:
+    return cast(TextIO, VisibleText(stream)) if stream is not None else stream
 
 
 def _no_reader() -> bool:

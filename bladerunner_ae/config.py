@@ -16,6 +16,7 @@ Config = TypeVar("Config")
 REFINED_AT = 4
 """The decoder's map that sees the linear path's picture has this part of its height and width."""
 
+_LARGEST = 2**53
 _LATENT_SIZE, _LATENT_CHANNELS = 200, 4
 _CHOICES = {
     "resize": ("transposed", "upsample"),
@@ -261,11 +262,32 @@ def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
         InputError: a field is unknown to this version or missing.
     """
     try:
+        _check_types(kind, values)
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except TypeError as error:
         raise InputError(
             f"{kind.__name__} in config.json does not fit this version: {error}"
         ) from None
+
+
+_JSON_TYPES: dict[Any, tuple[type, ...]] = {
+    int: (int,), float: (int, float), str: (str,), bool: (bool,), tuple[int, ...]: (list, tuple),
+    float | None: (int, float, type(None)),
+}  # fmt: skip
+
+
+def _check_types(kind: Any, values: Mapping[str, Any]) -> None:
+    """Raises TypeError if a value is not what its field holds, or too large for it."""
+    for field in dataclasses.fields(kind):
+        value, wanted = values.get(field.name, field.default), _JSON_TYPES[field.type]
+        if value is dataclasses.MISSING:
+            continue  # the dataclass says so itself
+        items = value if isinstance(value, list | tuple) else [value]
+        fits = isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
+        if isinstance(value, list | tuple):
+            fits = fits and all(type(item) is int for item in value)
+        if not fits or any(isinstance(n, int) and abs(n) > _LARGEST for n in items):
+            raise TypeError(f"{field.name} is {str(value)[:40]}")
 
 
 def differences(ours: Any, theirs: Any, ignore: tuple[str, ...] = ()) -> list[str]:

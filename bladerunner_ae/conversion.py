@@ -31,9 +31,9 @@ from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.progress import Progress
 from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
 from tfrecords.errors import RecordsError
-from tfrecords.publication import refuse_to_replace
+from tfrecords.publication import refuse_to_replace, work_folders
 from tfrecords.schema import Frame
-from tfrecords.wording import counted, one_line
+from tfrecords.wording import counted, visible
 from tfrecords.writer import FilmWriter
 
 
@@ -111,6 +111,12 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     """
     directory = output_dir / film_name(film)
     refuse_unwritable(directory)
+    for folder in work_folders(directory.resolve()):
+        if folder in film.resolve().parents:
+            raise InputError(
+                f"{film}: lies in {folder.name}, where records are made and which is then removed; "
+                "move the film elsewhere"
+            )
     stamp = source_stamp(film) if film_exists(film) else {}
     info = probe_film(film, options.frame_rate)
     if options.deinterlace == "off":
@@ -294,4 +300,4 @@ def make_card(
 def warn(card: FilmCard) -> None:
     """Says on stderr what a person should know about the records."""
     for note in card.notes:
-        print(one_line(f"note: {card.source['name']}: {note}"), file=sys.stderr)
+        print(visible(f"note: {card.source['name']}: {note}"), file=sys.stderr)

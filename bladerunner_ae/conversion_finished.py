@@ -1,16 +1,17 @@
 """What a conversion finds in its place: the finished records of an earlier one, or something else.
 
-Nothing is written here, and no frame is read.
+No frame is read here, and nothing is written but what a killed conversion left to be completed.
 """
 
 from pathlib import Path
 
 from bladerunner_ae.conversion_options import ConversionOptions
-from bladerunner_ae.errors import InputError
+from bladerunner_ae.errors import InputError, ReplaceableError
 from bladerunner_ae.film.source import source_facts, source_kind, source_stamp
 from bladerunner_ae.publishing import UPLOAD_NAME
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
+from tfrecords.publication import put_right
 from tfrecords.shards import is_all_shards
 from tfrecords.storage import Location
 from tfrecords.wording import changed_option
@@ -36,6 +37,8 @@ def finished_card(
             card, or no records at all (these are not even overwritten).
         RecordsError: the records are damaged.
     """
+    if isinstance(directory, Path):
+        put_right(directory)
     found = storage.names(directory)
     if not found and not storage.is_file(directory):
         return None
@@ -45,7 +48,7 @@ def finished_card(
         if is_all_shards(found):
             if overwrite:
                 return None
-            raise InputError(
+            raise ReplaceableError(
                 f"{directory}: holds shards but their card {CARD_NAME} is missing; put it back, or "
                 "use --overwrite to convert the film again"
             )
@@ -57,7 +60,7 @@ def finished_card(
     card = load_card(directory)
     different = _differences(card, film, options)
     if different:
-        raise InputError(
+        raise ReplaceableError(
             f"{directory}: holds other records ({'; '.join(different)}); use --overwrite or "
             "another --output_dir"
         )

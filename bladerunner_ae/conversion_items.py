@@ -146,9 +146,9 @@ def plan_film(film: Path, job: Job) -> list[Item]:
 def _prepare_folder(item: Item, job: Job) -> None:
     """Makes the hidden folder, unless one of the same identity is there to go on from."""
     path, values = item.folder / _IDENTITY, identity(item.source, item.plan)
-    found = json.loads(path.read_text("utf-8")) if path.exists() else None
-    if found is not None and job.overwrite and found["job"] != job.name:
-        shutil.rmtree(item.folder)
+    found = _read_identity(path)
+    if found is None or (job.overwrite and found["job"] != job.name):
+        shutil.rmtree(item.folder, ignore_errors=True)
         found = None
     if found is not None:
         refuse_other_identity(item.plan.directory, found["identity"], values)
@@ -159,6 +159,15 @@ def _prepare_folder(item: Item, job: Job) -> None:
     temporary = _temporary(path)
     write_json(temporary, {"identity": values, "job": job.name})
     os.replace(temporary, path)
+
+
+def _read_identity(path: Path) -> dict[str, Any] | None:
+    """What the hidden folder was begun for; None if nobody can tell."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return found if isinstance(found["identity"], dict) and "job" in found else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _temporary(path: Path) -> Path:

@@ -16,10 +16,12 @@ import bladerunner_ae.interruption  # noqa: F401  first: signals are one line fr
 
 # isort: split
 import io
+import json
 
 from absl import flags
 
 from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.evaluation.table import describe
 from bladerunner_ae.parsing import parse_folder, parse_output, parse_png
@@ -56,6 +58,22 @@ def write_contact_sheet(model: Location, records: Location, output: Location) ->
     storage.write_bytes(output, png.getvalue())
 
 
+def refuse_other_json(output: Location) -> None:
+    """Checks that a file that is to be replaced is an earlier result, or nothing of use.
+
+    Raises:
+        InputError: it holds something else, such as a run's configuration or a film's card.
+    """
+    if not storage.is_file(output):
+        return
+    try:
+        found = json.loads(storage.read_text(output))
+    except (ValueError, RecursionError):
+        return
+    if isinstance(found, dict) and found and "groups" not in found:
+        raise InputError(f"{output}: is not a result of this command; choose another --output")
+
+
 def main() -> None:
     """Reads the flags, evaluates, prints, writes JSON."""
     from bladerunner_ae.evaluation.film import EvaluationOptions, evaluate_film
@@ -64,6 +82,8 @@ def main() -> None:
     values = flags.FLAGS
     contact_sheet = parse_png("contact_sheet", values.contact_sheet)
     output = parse_output("output", values.output, "JSON", ".json")
+    if output is not None:
+        refuse_other_json(output)
     model, records = location(values.model), location(values.data)
     options = EvaluationOptions(
         batch_size=values.batch_size,
@@ -105,7 +125,10 @@ def cli() -> None:
     flags.DEFINE_bool(
         "baselines", True, "Measure the mean frame and principal components beside the model."
     )
-    run_command(main)
+    run_command(
+        main,
+        less_memory="a smaller --batch_size or --max_frames takes less, and so does --nobaselines",
+    )
 
 
 if __name__ == "__main__":

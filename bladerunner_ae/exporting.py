@@ -122,12 +122,13 @@ def _find_films(
 def _last_metrics(run: Location, step: int) -> dict[str, float]:
     """Returns what training measured at this step, by name; nothing if it did not."""
     path = run / "metrics.jsonl"
-    lines = storage.read_text(path).splitlines() if storage.is_file(path) else []
+    text = storage.read_text(path, "replace") if storage.is_file(path) else ""
+    lines = text.splitlines()
     found: dict[str, float] = {}
     for line in lines:
         try:
             values = json.loads(line)
-        except ValueError:  # half a line, of a process that was killed
+        except (ValueError, RecursionError):  # half a line, of a process that was killed
             continue
         if isinstance(values, dict) and values.get("step") == step:
             found.update(

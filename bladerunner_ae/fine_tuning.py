@@ -54,7 +54,7 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
         run: its folder, which must be another one.
 
     Raises:
-        UsageError: it is the same folder, or lies in it, which starting over would delete.
+        UsageError: it is the same folder, or lies in it.
         InputError: it is no run, has no checkpoint or a damaged one, or other networks.
     """
     source = location(config.fine_tune["run"])
@@ -64,8 +64,8 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
         )
     if run is not None and _real(source).startswith(f"{_real(run)}/"):
         raise UsageError(
-            f"--fine_tune_from={source} lies inside --model_dir, which starting over deletes; give "
-            "another --model_dir"
+            f"--fine_tune_from={source} lies inside --model_dir, which is written to; give another "
+            "--model_dir"
         )
     theirs = load_config(source)
     if not checkpoint_steps(source):

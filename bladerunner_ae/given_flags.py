@@ -1,6 +1,7 @@
 """RUN/flags.txt: what a run was asked for, as a flagfile that asks for the same again."""
 
 import os
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -35,6 +36,16 @@ def given_flags(values: flags.FlagValues) -> str:
             else:
                 lines.append(_line(flag.name, flag.serialize()))
     return "".join(f"{line}\n" for line in lines)
+
+
+def flagfiles(arguments: Sequence[str]) -> list[str]:
+    """Returns the flagfiles named on a command line."""
+    found = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, given, value = argument.partition("=")
+        if name in ("--flagfile", "-flagfile"):
+            found.append(value if given else following)
+    return [os.path.expanduser(file) for file in found if file]
 
 
 def _rooted(folder: str) -> str:

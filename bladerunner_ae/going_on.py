@@ -16,7 +16,7 @@ FINISHED = "finished step "
 def has_finished(run: Location, step: int) -> bool:
     """Whether log.txt says that a run has shown all that it came to at its last step."""
     log = run / "log.txt"
-    said = storage.read_text(log).splitlines() if storage.is_file(log) else []
+    said = storage.read_text(log, "replace").splitlines() if storage.is_file(log) else []
     return any(line.endswith(f": {FINISHED}{step}") for line in said)
 
 

@@ -26,6 +26,7 @@ from tfrecords.errors import RecordsError
 from tfrecords.scan import ShardScan
 from tfrecords.schema import Frame, parse
 from tfrecords.storage import Location
+from tfrecords.system_failures import system_failure
 
 BARCODE_HEIGHT = 200
 EXPORT_FORMATS = ("png", "jpeg")
@@ -279,7 +280,8 @@ def _naming(output: Location) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        failure = system_failure(error)
         raise OutputError(
-            f"{output}: cannot be written ({error.strerror or error}); free space, mend the "
-            "permissions or choose another place"
+            f"{output}: cannot be written ({error.strerror or error}); "
+            f"{failure.cure if failure else 'choose another place'}"
         ) from error

@@ -14,6 +14,7 @@ a test: signals are not a library's business.
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +25,10 @@ LINES = {
 }
 _PACKAGES = ("bladerunner_ae", "bladerunner_ae_tools", "tools")
 _IMPORTS = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+PARENT = "BLADERUNNER_AE_PARENT"
+"""Environment variable: number of the end of a pipe whose other end only the calling command has.
+When that command is gone, even by SIGKILL, this one is asked to stop as by SIGTERM."""
+
 stderr = 2  # the file descriptor that says so
 _working = False
 _came: signal.Signals | None = None
@@ -76,6 +81,22 @@ def _handle(number: int, frame: FrameType | None) -> None:
     raise Terminated(128 + number)
 
 
+def _watch_parent() -> None:
+    """Ends this command with the one that has called it, if that one has asked for it."""
+    number = os.environ.pop(PARENT, "")  # not for this command's own children
+    if number.isdecimal():
+        threading.Thread(target=_wait_for_end, args=(int(number),), daemon=True).start()
+
+
+def _wait_for_end(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 1):
+            pass
+    except OSError:  # a number of something else
+        return
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _imports(frame: FrameType | None) -> bool:
     """Whether a module is being imported where the signal found us."""
     while frame is not None:
@@ -96,3 +117,4 @@ def _is_command() -> bool:
 
 if _is_command():
     _watch()
+    _watch_parent()

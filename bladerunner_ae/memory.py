@@ -1,13 +1,11 @@
 """Which batch would have fitted, found by trying."""
 
-import errno
-import os
-
 import tensorflow as tf
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.trainer import Trainer
+from tfrecords.system_failures import is_out_of_memory
 
 
 def largest_batch(trainer: Trainer, config: RunConfig) -> int:
@@ -27,7 +25,9 @@ def largest_batch(trainer: Trainer, config: RunConfig) -> int:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         try:
             trainer.fit(black.with_options(options), verbose=0, shuffle=False)
-        except tf.errors.ResourceExhaustedError:
+        except (tf.errors.OpError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             size = size // 2 // replicas * replicas
         else:
             return size
@@ -35,20 +35,28 @@ def largest_batch(trainer: Trainer, config: RunConfig) -> int:
 
 
 def explain_out_of_memory(
-    error: tf.errors.ResourceExhaustedError, trainer: Trainer, config: RunConfig
+    error: BaseException, trainer: Trainer, config: RunConfig, start: int = 0
 ) -> UsageError | None:
     """Says which batch would fit; to be called when a step has failed for want of memory.
 
+    Args:
+        error: what the step failed with.
+        trainer, config: of the run.
+        start: the step that the run was resumed from. Starting over would lose what it has learnt.
+
     Returns:
-        None if the error is about a disk.
+        None if the error is about something else, such as a disk.
     """
-    if os.strerror(errno.ENOSPC) in str(error):
+    if not is_out_of_memory(error):
         return None
-    asked = config.train.batch_size
     fits = largest_batch(trainer, config)
-    cure = (
-        f"--batch_size={fits} does (add --overwrite to start over with it)"
-        if fits
-        else "nor does any smaller one: choose a smaller --preset, or convert the film smaller"
-    )
-    return UsageError(f"out of memory: --batch_size={asked} does not fit; {cure}")
+    if not fits:
+        cure = "nor does any smaller one: choose a smaller --preset, or convert the film smaller"
+    elif start:
+        cure = (
+            f"--batch_size={fits} does, but a run keeps its batch: end other programs that use "
+            f"this memory and resume from step {start}, here or on a larger machine"
+        )
+    else:
+        cure = f"--batch_size={fits} does (add --overwrite to start over with it)"
+    return UsageError(f"out of memory: --batch_size={config.train.batch_size} does not fit; {cure}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film_identity import held_out_frames
-from bladerunner_ae.run_folder import films_of
+from bladerunner_ae.run_folder import check_films, films_of
 from tfrecords import storage
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location
@@ -96,10 +96,16 @@ def load_model_card(version: Location) -> dict[str, Any]:
         card = json.loads(storage.read_text(path))
         if not isinstance(card, dict):
             raise ValueError("it is not a JSON object")
-    except ValueError as error:  # JSON and Unicode errors are ValueErrors too
+        check_films(films_of(card))
+        if not isinstance(card.get("model", {}), dict) or not isinstance(card.get("step", 0), int):
+            raise ValueError("its model or step is something else")
+        if not isinstance(card.get("schema_version", 0), int):
+            raise ValueError("its schema version is no number")
+    # JSON and Unicode errors are ValueErrors too.
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); export the run again") from error
     schema = card.get("schema_version", 0)
-    if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+    if schema > SCHEMA_VERSION:
         raise InputError(
             f"{version}: was exported with schema version {schema} but this program reads up to "
             f"{SCHEMA_VERSION}; update bladerunner_ae"

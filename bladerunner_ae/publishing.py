@@ -8,7 +8,6 @@ shard. Until the card is there, `upload.json` says what is being sent.
 import hashlib
 import json
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 from bladerunner_ae.progress import Progress
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, check_shards, load_card
-from tfrecords.errors import RecordsError
+from tfrecords.errors import RecordsError, ReplaceableError
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
-from tfrecords.shards import is_all_shards
+from tfrecords.publication import remove_records
+from tfrecords.shards import is_all_shards, is_shard_name
 from tfrecords.storage import RemotePath
 
 UPLOAD_NAME = "upload.json"
@@ -49,7 +49,7 @@ def prepare(remote: RemotePath) -> None:
     """
     if UPLOAD_NAME not in storage.names(remote):
         storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
-    storage.read_text(remote / UPLOAD_NAME)
+    storage.read_bytes(remote / UPLOAD_NAME)
 
 
 def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:
@@ -71,7 +71,7 @@ def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:
         card = load_card(local)
         check_shards(local, card)
         _send(card, local, remote, _begin(card, remote, overwrite))
-        shutil.rmtree(local)
+        remove_records(local)
     finally:
         lock.release()
     with suppress(OSError):
@@ -101,7 +101,7 @@ def _begin(card: FilmCard, remote: RemotePath, overwrite: bool) -> set[str]:
     """
     found = set(storage.names(remote))
     if CARD_NAME in found and not overwrite:
-        raise RecordsError(f"{remote}: exists; replace it with --overwrite")
+        raise ReplaceableError(f"{remote}: exists; replace it with --overwrite")
     if found and not found & {CARD_NAME, UPLOAD_NAME} and not (overwrite and is_all_shards(found)):
         raise RecordsError(
             f"{remote}: is not empty and holds no {CARD_NAME}; choose another folder"
@@ -112,7 +112,7 @@ def _begin(card: FilmCard, remote: RemotePath, overwrite: bool) -> set[str]:
         storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
     storage.remove(remote / CARD_NAME)
     for name in found - sent - {UPLOAD_NAME, CARD_NAME}:
-        if name.endswith(".tfrecord"):
+        if is_shard_name(name):
             storage.remove(remote / name)
     sums = {shard.name: shard.sha256 for shard in card.shards}
     storage.write_text(remote / UPLOAD_NAME, json.dumps(sums, indent=2) + "\n")
@@ -123,7 +123,7 @@ def _checksums(remote: RemotePath) -> dict[str, Any]:
     """What an upload that was stopped was sending: SHA-256 by name of shard."""
     try:
         found = json.loads(storage.read_text(remote / UPLOAD_NAME))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -18,11 +18,13 @@ from typing import Any
 
 from absl import flags
 
+from bladerunner_ae.cli import explain
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.parsing import parse_output
 from tfrecords import storage
 from tfrecords.storage import Location, location
+from tfrecords.wording import visible
 
 FILE_NAME = "report.html"
 _MAX_FRAMES = 20_000
@@ -69,8 +71,7 @@ def report_training(
         dreamer = trained_dreamer(networks, config, step, run)
         _write(dreamer, records, run / FILE_NAME, _AFTER_TRAINING)
     except Exception as error:  # the trained run is worth more than any of them
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        print(f"no {FILE_NAME}: {reason}", file=sys.stderr)
+        print(f"no {FILE_NAME}: {visible(explain(error)[0])}", file=sys.stderr)
 
 
 def is_reported(run: Location, step: int) -> bool:
@@ -78,7 +79,7 @@ def is_reported(run: Location, step: int) -> bool:
     from bladerunner_ae.film_memory.page import step_of
 
     page = run / FILE_NAME
-    return storage.is_file(page) and step_of(storage.read_text(page)) == str(step)
+    return storage.is_file(page) and step_of(storage.read_text(page, "replace")) == str(step)
 
 
 def _write(dreamer: Any, records: Sequence[Location], output: Location, max_frames: int) -> None:
@@ -115,7 +116,7 @@ def cli() -> None:
         "max_frames", _MAX_FRAMES, "Look at about so many frames at most, some of every shot; 0: "
         "at all.", lower_bound=0,
     )  # fmt: skip
-    run_command(main)
+    run_command(main, less_memory="a smaller --max_frames takes less")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The run folder: what a run was asked to do, written before it starts, checked when it resumes."""
 
 import dataclasses
-import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,17 +12,27 @@ from typing import Any
 import bladerunner_ae
 from bladerunner_ae import config as configuration
 from bladerunner_ae.config import ModelConfig, TrainConfig
-from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
+from bladerunner_ae.errors import (
+    BladerunnerError,
+    InputError,
+    OutputError,
+    ReplaceableError,
+    UsageError,
+    system_error,
+)
 from bladerunner_ae.film_identity import CONVERSION_KEYS, conversion_differences
+from bladerunner_ae.run_files import CONFIG_NAME, set_aside, settle
 from tfrecords import storage
 from tfrecords.errors import RecordsError
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.storage import Location
+from tfrecords.system_failures import is_out_of_memory, system_failure
 
-CONFIG_NAME = "config.json"
-# How the names end under which `storage` writes files.
-_PARTIAL = ".partial"
+# What reading a file raises that holds something else than a run's configuration; of values that no
+# flag may have either, a `UsageError`.
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
+           UsageError)  # fmt: skip
 # What may change between one start and the next of the same run: how often it reports, how long
 # it goes on, the warm-up, which is cut to a third of a short run, and who watches over it.
 _FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every",
@@ -72,13 +81,26 @@ class RunConfig:
         kept["model"] = configuration.from_json(ModelConfig, kept.get("model", {}))
         kept["train"] = configuration.from_json(TrainConfig, kept.get("train", {}))
         kept["films"] = films_of(kept)
-        _check_films(kept["films"])
+        check_films(kept["films"])
         kept.setdefault("reading", {})
         for name in ("film", "held_out"):
             kept.pop(name, None)
         unknown = kept.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise InputError(f"does not fit this version: unknown {', '.join(sorted(unknown))}")
+        for name, wanted in (
+            ("preset", str),
+            ("objective", str),
+            ("weights", dict),
+            ("reading", dict),
+            ("fine_tune", dict),
+        ):
+            if name in kept and not isinstance(kept[name], wanted):
+                raise TypeError(f"'{name}' is no {wanted.__name__}")
+        if not all(isinstance(weight, int | float) for weight in kept["weights"].values()):
+            raise TypeError("'weights' holds something else than numbers")
+        if not all(isinstance(value, str) for value in kept["reading"].values()):
+            raise TypeError("'reading' holds something else than text")
         return cls(**kept)
 
     def differences(self, other: "RunConfig") -> list[str]:
@@ -117,14 +139,22 @@ def films_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**values["film"], "weight": 1.0, "held_out": values.get("held_out", [])}]
 
 
-def _check_films(films: list[dict[str, Any]]) -> None:
-    """Raises ValueError if what is said of a film is not enough to go on with it."""
+def check_films(films: list[dict[str, Any]]) -> None:
+    """Raises ValueError or TypeError if what is said of a film is not enough to go on with it."""
     for film in films:
         missing = {"name", "film_id", "frames", "weight", "held_out"} - film.keys()
         if film.get("conversion"):
             missing |= CONVERSION_KEYS - film["conversion"].keys()
         if missing:
             raise ValueError(f"of a film there is no {', '.join(sorted(missing))}")
+        texts, numbers = (film["name"], film["film_id"]), (film["frames"], film["weight"])
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("the name of a film is no text")
+        if not isinstance(film["frames"], int) or not all(0 < n < 2**53 for n in numbers):
+            raise ValueError("the frames or the weight of a film are out of range")
+        for first, end in film["held_out"]:
+            if not 0 <= first <= end <= film["frames"]:
+                raise ValueError("frames held out are not of the film")
 
 
 def _film_differences(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[str]:
@@ -148,14 +178,14 @@ def _film_differences(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) 
 
 @contextmanager
 def writing(run: Location) -> Iterator[None]:
-    """Keeps other processes from writing a run folder meanwhile, and explains a full disk.
+    """Keeps other processes from writing a run folder, and explains what the disk refuses.
 
-    The lock lies beside the folder, because starting over deletes the folder. Remote stores know
-    no locks: nothing keeps two processes from writing one remote run.
+    The lock lies beside the folder, which need not be there yet. Remote stores know no locks:
+    nothing keeps two processes from writing one remote run.
 
     Raises:
         RecordsError: another process is writing the run.
-        OutputError: the disk became full, or a remote store failed.
+        OutputError: the disk became full, say, or a remote store failed, or the folder is gone.
         InputError: a file of the run cannot be written.
     """
     lock = _lock(run)
@@ -164,16 +194,10 @@ def writing(run: Location) -> Iterator[None]:
     except (BladerunnerError, RecordsError):
         raise
     except Exception as error:
-        # TensorFlow has errors of its own for it, which all quote the operating system.
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise OutputError(
-                f"{run}: the disk is full; free some space and run the same command again"
-            ) from error
-        if isinstance(error, OSError) and str(error.filename).endswith(_PARTIAL):
-            raise InputError(
-                f"{run}: cannot be written ({error.strerror}: {error.filename2 or error.filename});"
-                " mend its permissions, or choose another --model_dir"
-            ) from error
+        if is_out_of_memory(error):
+            raise
+        if explained := _explained(error, run):
+            raise explained from error
         if reason := storage.failure(error):
             raise OutputError(
                 f"{run}: the remote store failed ({reason}); run the same command again"
@@ -182,6 +206,30 @@ def writing(run: Location) -> Iterator[None]:
     finally:
         if lock is not None:
             lock.release()
+
+
+def _explained(error: Exception, run: Location) -> BladerunnerError | None:
+    """Returns what a person should read in place of an error of a disk; None: it is none."""
+    failure = system_failure(error)
+    if failure is not None:
+        named = "" if failure.path and not _lies_in(failure.path, run) else run
+        return system_error(error, named)
+    missing = isinstance(error, FileNotFoundError) or type(error).__name__ == "NotFoundError"
+    if missing and isinstance(run, Path) and not (run / CONFIG_NAME).exists():
+        return OutputError(
+            f"{run}: was removed or renamed while it was written; put it back and run the same "
+            "command again"
+        )
+    if isinstance(error, OSError) and error.filename and _lies_in(error.filename, run):
+        return InputError(
+            f"{run}: cannot be written ({error.strerror}: {error.filename}); remove what is in "
+            "the way, or choose another --model_dir"
+        )
+    return None
+
+
+def _lies_in(path: Any, run: Location) -> bool:
+    return isinstance(run, Path) and run.resolve() in Path(os.fsdecode(path)).resolve().parents
 
 
 def _lock(run: Location) -> FileLock | None:
@@ -207,13 +255,13 @@ def load_config(run: Location) -> RunConfig:
     try:
         return RunConfig.from_json(json.loads(storage.read_text(path)))
     except InputError as error:
-        raise InputError(
+        raise ReplaceableError(
             f"{path}: {error}; use the version of bladerunner_ae that wrote it, or train again "
             "with --overwrite"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"{path}: damaged ({error}); put a copy of it back, or train again with --overwrite, "
+    except _DAMAGE as e:
+        raise ReplaceableError(
+            f"{path}: damaged ({e}); put a copy of it back, or train again with --overwrite, "
             "which deletes the run"
         ) from None
 
@@ -234,7 +282,8 @@ def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
     Args:
         run: the folder.
         config: what this start was asked to do.
-        overwrite: delete an earlier run and start over.
+        overwrite: start over in place of an earlier run, whose files wait until this one has a
+            checkpoint (`run_files`). All others in the folder stay.
 
     Returns:
         `config`, as written.
@@ -244,19 +293,23 @@ def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
     """
     if storage.is_file(run):
         raise InputError(f"{run}: is a file, not a folder; choose another --model_dir")
+    if isinstance(run, Path):
+        if run.is_symlink() and not run.exists():
+            raise InputError(f"{run}: is a link that leads nowhere; mend it or choose another")
+        settle(run)
     # What a start that was killed at once may leave behind is no reason to refuse the next.
     if set(storage.names(run)) - {storage.partial(Path(CONFIG_NAME)).name}:
         if storage.is_file(run / CONFIG_NAME) and not overwrite:
             earlier = load_config(run)
             different = config.differences(earlier)
             if different:
-                raise InputError(
+                raise ReplaceableError(
                     f"{run}: holds another run ({'; '.join(different)}); use another --model_dir, "
                     "the same flags and records as before, or --overwrite to start over"
                 )
             config = dataclasses.replace(config, fine_tune=earlier.fine_tune)
         elif overwrite and storage.is_file(run / CONFIG_NAME):
-            storage.remove_tree(run)
+            set_aside(run)
         else:
             raise InputError(f"{run}: not empty and not a run; choose another --model_dir")
     storage.make_directories(run)

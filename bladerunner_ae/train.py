@@ -38,8 +38,9 @@ from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.data_service import check_service
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.film_identity import film_identity, held_out_frames
-from bladerunner_ae.given_flags import given_flags
+from bladerunner_ae.given_flags import flagfiles, given_flags
 from bladerunner_ae.report import is_reported, report_training
+from bladerunner_ae.run_files import refuse_to_delete
 from bladerunner_ae.train_flags import MODEL_FLAGS, TRAIN_FLAGS, WEIGHT_FLAGS, define_flags
 from tfrecords import storage
 from tfrecords.mixture import FilmPart, check_together
@@ -153,6 +154,7 @@ def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int
 def main() -> None:
     """Reads the flags, then trains, or goes on, and exports."""
     from bladerunner_ae import strategies, training
+    from bladerunner_ae.run_files import settling
     from bladerunner_ae.run_folder import CONFIG_NAME, load_config, open_run, writing
 
     values = flags.FLAGS
@@ -176,7 +178,13 @@ def main() -> None:
               "moved (--augment=0)", file=sys.stderr)  # fmt: skip
     if values.dry_run:
         return
-    with writing(run) if workers.chief else contextlib.nullcontext(), workers.together(run):
+    with contextlib.ExitStack() as stack:
+        if workers.chief:
+            stack.enter_context(writing(run))
+            if values.overwrite:
+                refuse_to_delete(run, _inputs(values))
+            stack.enter_context(settling(run))
+        stack.enter_context(workers.together(run))
         goes_on = storage.is_file(run / CONFIG_NAME) and not values.overwrite
         earlier = load_config(run) if goes_on else None
         if workers.chief:
@@ -186,6 +194,15 @@ def main() -> None:
         for path in _train(config, earlier, workers, records, run, values):
             print(path)
         workers.wait_for_all()
+
+
+def _inputs(values: Any) -> list[tuple[str, Location]]:
+    """Everything that the command reads, beside the flag that names it."""
+    given = [("--data", folder) for folder in values.data]
+    if values.fine_tune_from:
+        given.append(("--fine_tune_from", values.fine_tune_from))
+    given += [("--flagfile", file) for file in flagfiles(sys.argv[1:])]
+    return [(flag, storage.location(path)) for flag, path in given]
 
 
 def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
@@ -275,7 +292,10 @@ def cli() -> None:
     """Entry point: `python -m bladerunner_ae.train`."""
     define_flags()
     flags.adopt_module_key_flags(train_flags)  # --help lists a module's own flags only
-    run_command(main)
+    run_command(
+        main,
+        less_memory="a smaller --batch_size or --preset takes less, and so does --cache_limit=0",
+    )
 
 
 if __name__ == "__main__":

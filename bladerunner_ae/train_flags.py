@@ -93,6 +93,11 @@ def define_flags() -> None:
     text("profile_steps", None, "a,b: take a profile of steps a to b for TensorBoard, once.")
     for name, help_text in WEIGHT_FLAGS.items():
         number(name, None, help_text)
-    flags.DEFINE_bool("overwrite", False, "Delete the run folder's earlier run and start over.")
+    flags.DEFINE_bool(
+        "overwrite",
+        False,
+        "Start over in place of the run folder's earlier run, which is "
+        "deleted once this one has a checkpoint. Other files stay.",
+    )
     flags.DEFINE_bool("report", True, "At the end write RUN/report.html, the film's memory.")
     flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")

@@ -26,8 +26,16 @@ from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import find_damage, mixed_frames, through_service, unexplained_loss
 from tfrecords.storage import Location
+from tfrecords.system_failures import is_out_of_memory
 
 _COMPONENT_FRAMES = 2048
+# What TensorFlow says of records that are damaged, cut, or gone.
+_READING = (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+)
 
 
 def build_trainer(config: RunConfig) -> Trainer:
@@ -147,7 +155,7 @@ def fit(
             if preemption.came and not isinstance(error, BladerunnerError | RecordsError):
                 _stop(log)
                 preemption.check()  # native code may have made another error of the answer
-            explained = _explained(error, trainer, config, parts, log, workers)
+            explained = _explained(error, trainer, config, parts, log, workers, start)
             if explained is None:
                 raise
             raise explained from None
@@ -194,16 +202,17 @@ def _explained(
     parts: Sequence[FilmPart],
     log: TrainingLog,
     workers: Workers,
+    start: int,
 ) -> Exception | None:
     """Returns what a person should read in place of an error of TensorFlow; None: the error."""
-    if isinstance(error, tf.errors.DataLossError | tf.errors.InvalidArgumentError):
+    if isinstance(error, _READING):
         return explain_reading(error, parts)
-    if isinstance(error, tf.errors.ResourceExhaustedError):
+    if isinstance(error, tf.errors.OpError | MemoryError) and is_out_of_memory(error):
         log.close()
         if workers.several:  # trying which batch fits takes all of them
             asked = f"--batch_size={config.train.batch_size}"
             return UsageError(f"out of memory: {asked} does not fit; give a smaller one")
-        return explain_out_of_memory(error, trainer, config)
+        return explain_out_of_memory(error, trainer, config, start)
     return None
 
 

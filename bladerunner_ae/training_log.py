@@ -30,6 +30,7 @@ from bladerunner_ae.objectives import mastered
 from bladerunner_ae.preemption import Preemption
 from bladerunner_ae.probes import Movement, Probes
 from bladerunner_ae.progress import Progress
+from bladerunner_ae.run_files import settle
 from bladerunner_ae.run_folder import RunConfig
 from bladerunner_ae.step_logs import fetched, status_line
 from bladerunner_ae.watchdog import LOOK_EVERY, Verdict, Watchdog
@@ -174,6 +175,7 @@ class TrainingLog(keras.callbacks.Callback):
                 self.model.state.watchdog.assign(self._watchdog.state)
                 self._manager.save(checkpoint_number=self._step)
                 self._saved = self._step
+                settle(self._run)  # an earlier run that waited for this one's first checkpoint
         return self._step
 
     def close(self) -> None:
@@ -292,7 +294,7 @@ class TrainingLog(keras.callbacks.Callback):
         try:
             names = json.loads(line)
             step = int(names["step"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
             print(f"{self._run / 'metrics.jsonl'}: dropped a half-written line", file=sys.stderr)
             return False
         if step == self._start:

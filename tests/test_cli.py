@@ -55,6 +55,11 @@ DEEDS = {
     "records": lambda: (_ for _ in ()).throw(RecordsError("data: no film.json")),
     "missing": lambda: open("no such film.mp4"),
     "full": lambda: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left", "c.mp4")),
+    "memory": lambda: (_ for _ in ()).throw(MemoryError("Unable to allocate 3 GiB")),
+    "escapes": lambda: (_ for _ in ()).throw(
+        errors.InputError("a\\x1b]0;owned\\x07\\nb.mp4: \\x9b2J")),
+    "print escapes": lambda: print("\\x1b[2J, \\u202e, \\xfcmlaut\\tand a line"),
+    "in the way": lambda: (_ for _ in ()).throw(errors.ReplaceableError("a: exists")),
     "fault": lambda: {}["a key\\nof two lines"],
     "long fault": lambda: (_ for _ in ()).throw(ValueError("x" * 1000 + "\\nsecond line")),
     "interrupt": lambda: (_ for _ in ()).throw(KeyboardInterrupt()),
@@ -65,7 +70,7 @@ def main():
     return DEEDS[_DO.value]()
 
 def cli():
-    run(main)
+    run(main, less_memory="--threads=1 takes less")
 
 if __name__ == "__main__":
     cli()
@@ -109,13 +114,34 @@ def _run(folder: Path, *arguments: str) -> tuple[int, str, str]:
         ("output", (3, "", "error: b.mp4: a frame is missing\n")),
         ("records", (2, "", "error: data: no film.json\n")),
         ("missing", (2, "", "error: no such film.mp4: No such file or directory\n")),
-        ("full", (3, "", "error: c.mp4: No space left\n")),
+        (
+            "full",
+            (
+                3,
+                "",
+                "error: c.mp4: the disk is full; free some space and run the same command again\n",
+            ),
+        ),
+        ("memory", (3, "", "error: out of memory; --threads=1 takes less\n")),
+        ("escapes", (2, "", "error: a\\x1b]0;owned\\x07\\nb.mp4: \\u009b2J\n")),
+        ("print escapes", (0, "\\x1b[2J, \\u202e, \xfcmlaut\tand a line\n", "")),
+        ("in the way", (2, "", "error: a: exists\n")),
     ],
 )
 def test_what_main_does_decides_the_exit(
     folder: Path, deed: str, expected: tuple[int, str, str]
 ) -> None:
     assert _run(folder, f"--do={deed}") == expected
+
+
+@pytest.mark.parametrize(("deed", "hints"), [("in the way", 1), ("input", 0), ("full", 0)])
+def test_a_caller_s_hint_comes_behind_what_overwriting_cures(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, deed: str, hints: int
+) -> None:
+    monkeypatch.setenv("BLADERUNNER_AE_OVERWRITE_HINT", "hint: OVERWRITE=1")
+    _, _, stderr = _run(folder, f"--do={deed}")
+    assert stderr.count("hint: OVERWRITE=1\n") == hints
+    assert stderr.startswith("error: ")
 
 
 @pytest.mark.parametrize(("deed", "kind"), [("fault", "KeyError"), ("long fault", "ValueError")])

@@ -109,3 +109,34 @@ def test_shards_without_their_card_are_replaced_if_asked_for(records: Records) -
     (folder / "diary.txt").write_text("mine")
     with pytest.raises(InputError, match="holds no records"):
         finished_card(film, folder, SMALL, overwrite=True)
+
+
+def test_overwriting_keeps_the_film_that_lies_among_its_records(records: Records) -> None:
+    film, folder, card = records
+    inside = Path(shutil.copy2(film, folder / "film.mp4"))
+    film.unlink()
+    (folder / "notes.txt").write_text("mine")
+    other = dataclasses.replace(SMALL, quality=90, num_shards=2)
+    again = convert_film(plan_conversion(inside, folder.parent, other), overwrite=True)
+    assert (again.film_id, len(again.shards)) == (card.film_id, 2)
+    assert (folder / "notes.txt").read_text() == "mine" and inside.stat().st_size
+    assert finished_card(inside, folder, other) == again
+    assert len(list(folder.iterdir())) == 1 + 2 + 2
+
+
+def test_a_film_in_a_folder_that_a_conversion_empties_is_refused(records: Records) -> None:
+    film, folder, _ = records
+    hidden = folder.with_name(".film.partial")
+    hidden.mkdir()
+    film = Path(shutil.move(film, hidden / "film.mp4"))
+    with pytest.raises(InputError, match=r"lies in \.film\.partial, where records are made"):
+        plan_conversion(film, folder.parent, SMALL)
+    assert film.exists()
+
+
+def test_what_a_kill_behind_the_last_rename_leaves_is_tidied(records: Records) -> None:
+    film, folder, card = records
+    folder.with_name(".film.state").mkdir()
+    folder.with_name(".film.lock").touch()
+    assert finished_card(film, folder, SMALL) == card
+    assert [path.name for path in folder.parent.iterdir()] == ["film"]

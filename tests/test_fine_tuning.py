@@ -204,13 +204,13 @@ def test_flags_that_give_networks_of_the_source_s_shape_are_named(
             check_source(config)
 
 
-def test_a_run_cannot_begin_with_what_lies_in_the_folder_that_starting_over_deletes(
+def test_a_run_cannot_begin_with_what_lies_in_its_own_folder(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
     config = fine_tuned(tiny_run(tiny_flags(small_records, run)), run / "earlier", False)
     shutil.copytree(trained_run[0], run / "earlier")
-    with pytest.raises(UsageError, match="earlier lies inside --model_dir, which starting over"):
+    with pytest.raises(UsageError, match="earlier lies inside --model_dir, which is written to"):
         check_source(config, run)
     beside = Path(shutil.copytree(trained_run[0], tmp_path / "run2"))
     check_source(fine_tuned(config, beside, False), run)

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from bladerunner_ae.given_flags import flagfiles
 from tests.commands import ROOT
 
 _COMMAND = """
 import json, sys
 from absl import flags
 from bladerunner_ae import train_flags
-from bladerunner_ae.given_flags import given_flags
+from bladerunner_ae.given_flags import flagfiles, given_flags
 train_flags.define_flags()
 flags.FLAGS(["train", *sys.argv[1:]])
 values = {f.name: f.value for f in flags.FLAGS.get_flags_for_module(train_flags)}
@@ -115,3 +116,8 @@ def test_a_folder_without_a_name_in_utf8_is_no_obstacle(tmp_path: Path) -> None:
     folder.mkdir()
     text, _ = given(folder, "--data=records", "--model_dir=/run")
     assert text.splitlines() == ["--data=records", "--model_dir=/run"]
+
+
+def test_flagfiles_of_a_command_line() -> None:
+    line = ["--flagfile=a.flags", "--steps=3", "--flagfile", "b c.flags", "-flagfile=d", "--data=x"]
+    assert flagfiles(line) == ["a.flags", "b c.flags", "d"]

@@ -17,7 +17,7 @@ from bladerunner_ae.film.source import film_name
 from bladerunner_ae.film.unfinished import UnfinishedFilm, refuse_unwritable
 from tfrecords import storage
 from tfrecords.hidden_names import fitted_name, hidden_path
-from tfrecords.wording import one_line
+from tfrecords.wording import visible
 
 FilmFactory = Callable[..., Path]
 
@@ -88,7 +88,7 @@ def test_names_that_differ_in_marks_alone_get_folders_of_their_own() -> None:
 
 
 def test_no_message_has_two_lines_or_steers_the_terminal() -> None:
-    assert one_line("a\nb\x1b[2J\r\u2028\u202e\udcff") == r"a\nb\x1b[2J\r\u2028\u202e\udcff"
-    assert one_line("Ünï 電影 \u00a0हिन्दी") == "Ünï 電影 \u00a0हिन्दी"
+    assert visible("a\nb\x1b[2J\r\u2028\u202e\udcff") == r"a\nb\x1b[2J\r\u2028\u202e\udcff"
+    assert visible("Ünï 電影 \u00a0हिन्दी") == "Ünï 電影 \u00a0हिन्दी"
     line, code = explain(InputError("a\nb.mp4: is empty"))
-    assert (one_line(line), code) == (r"a\nb.mp4: is empty", 2)
+    assert (visible(line), code) == (r"a\nb.mp4: is empty", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import subprocess
@@ -79,8 +80,43 @@ def test_removing(folder: Location) -> None:
     storage.remove(folder / "sub" / "a")
     storage.remove(folder / "sub" / "a")
     assert storage.names(folder / "sub") == ["b"]
-    storage.remove_tree(folder)
-    assert not storage.exists(folder / "sub" / "b") and not storage.exists(folder)
+    assert storage.files_below(folder) == ["sub/b"]
+    storage.remove(folder / "sub" / "b")
+    assert storage.files_below(folder) == [] == storage.files_below(folder / "none")
+
+
+def test_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
+    """Each writes it whole, and none takes the other's temporary file away."""
+    path, program = (
+        tmp_path / "a.json",
+        (
+            "import sys; from tfrecords import storage\n"
+            "for _ in range(150): storage.write_text(sys.argv[1], sys.argv[2] * 5000)"
+        ),
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), letter]) for letter in "abc"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert path.read_text() in {letter * 5000 for letter in "abc"}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_a_killed_writer_left_is_no_obstacle(tmp_path: Path) -> None:
+    storage.partial(tmp_path / "a").write_text("half of something longer")
+    storage.write_text(tmp_path / "a", "whole")
+    assert (tmp_path / "a").read_text() == "whole" and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_write_that_fails_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="quota") as caught:
+        storage.write_text(tmp_path / "a", "text")
+    assert (caught.value.errno, caught.value.filename) == (errno.EDQUOT, str(tmp_path / "a"))
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_missing_file_is_named(folder: Location) -> None:
@@ -172,6 +208,6 @@ def test_local_files_need_no_tensorflow(tmp_path: Path) -> None:
         "import sys; from tfrecords import storage, card; "
         "p = storage.location(sys.argv[1]); storage.write_text(p / 'a', 'x'); "
         "assert storage.names(p) == ['a'] and storage.is_file(p / 'a'); "
-        "storage.remove_tree(p); sys.exit('tensorflow' in sys.modules)"
+        "storage.remove(p / 'a'); sys.exit('tensorflow' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

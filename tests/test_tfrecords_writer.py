@@ -22,6 +22,7 @@ from tests.small_records import card_maker, small_frames, write_small_film
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
+from tfrecords.publication import finish_publishing, put_right
 from tfrecords.schema import Frame, parse
 from tfrecords.shards import shard_name, shard_ranges
 from tfrecords.writer import FilmWriter
@@ -66,17 +67,21 @@ with FilmWriter(sys.argv[1], 20, 4) as writer:
     writer.commit(card_maker(), overwrite=False)
 """
 
-DIES_BETWEEN_RENAMES = """
+DIES_AT_A_STEP = """
 import os, sys
 from tests.small_records import write_small_film
-rename, renames = os.rename, []
-def rename_and_die(source, target):
-    rename(source, target)
-    if str(target).endswith(".replaced"):
-        print("writing", flush=True)
-        os.kill(os.getpid(), 9)
-os.rename = rename_and_die
-write_small_film(sys.argv[1], 30, overwrite=True)
+steps = []
+def dying(call):
+    def step(*arguments, **keywords):
+        if ".ready" in str(arguments) or steps:
+            steps.append(call)
+            if len(steps) > int(sys.argv[2]):
+                print("writing", flush=True)
+                os.kill(os.getpid(), 9)
+        return call(*arguments, **keywords)
+    return step
+os.rename, os.replace, os.unlink = map(dying, (os.rename, os.replace, os.unlink))
+write_small_film(sys.argv[1], 30, num_shards=3, overwrite=True)
 """
 
 
@@ -258,16 +263,111 @@ def test_killed_writer_leaves_no_film_and_the_next_run_cleans_up(tmp_path: Path)
     assert os.listdir(tmp_path) == ["film"]
 
 
-def test_killed_while_replacing_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [0, 1, 3, 6])
+def test_killed_while_replacing_loses_nothing(tmp_path: Path, step: int) -> None:
+    """Of the earlier records 4 shards are there, of the new ones 3, beside a person's files."""
     directory = tmp_path / "film"
-    old = write_small_film(directory, 20)
-    with other_process(DIES_BETWEEN_RENAMES, str(directory)) as process:
+    write_small_film(directory, 20)
+    add_foreign_files(directory)
+    with other_process(DIES_AT_A_STEP, str(directory), str(step)) as process:
         assert process.wait() == -signal.SIGKILL
-    assert not directory.exists()
-    with FilmWriter(directory, 10, 4):  # that another run begins is enough
-        assert load_card(directory) == old
-    assert read_film(directory, old) == list(small_frames(20))
+    assert foreign_files_are_there(directory)
+    if step:
+        put_right(directory)
+    else:
+        with FilmWriter(directory, 10, 4):  # that another run begins is enough
+            pass
+    card = load_card(directory)
+    check_shards(directory, card)
+    assert read_film(directory, card) == list(small_frames(30 if step else 20))
+    assert foreign_files_are_there(directory)
     assert os.listdir(tmp_path) == ["film"]
+
+
+def add_foreign_files(directory: Path) -> None:
+    (directory / "run").mkdir()
+    (directory / "run" / "config.json").write_text("a run")
+    (directory / "film.mp4").write_text("the film")
+    (directory / "frames.tfrecord").symlink_to("film.mp4")
+
+
+def foreign_files_are_there(directory: Path) -> bool:
+    return [
+        (directory / name).read_text()
+        for name in ("run/config.json", "film.mp4", "frames.tfrecord")
+    ] == ["a run", "the film", "the film"] and (directory / "frames.tfrecord").is_symlink()
+
+
+def test_replacing_keeps_what_a_person_put_beside_the_records(tmp_path: Path) -> None:
+    directory = tmp_path / "film"
+    write_small_film(directory, 20)
+    add_foreign_files(directory)
+    card = write_small_film(directory, 30, num_shards=3, overwrite=True)
+    check_shards(directory, card)
+    assert read_film(directory, card) == list(small_frames(30))
+    assert foreign_files_are_there(directory)
+    assert len(os.listdir(directory)) == 1 + 3 + 3
+    assert os.listdir(tmp_path) == ["film"]
+
+
+def test_a_folder_that_has_the_name_of_a_shard_is_named(tmp_path: Path) -> None:
+    directory = tmp_path / "film"
+    write_small_film(directory, 20)
+    shard = directory / shard_name(0, 3)
+    shard.mkdir()
+    before = sorted(os.listdir(directory))
+    with pytest.raises(RecordsError, match=f"^{shard}: is a folder where records belong; move"):
+        write_small_film(directory, 30, num_shards=3, overwrite=True)
+    assert sorted(os.listdir(directory)) == before
+
+
+def test_a_publication_that_fails_half_way_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, replace_file = tmp_path / "film", os.replace
+    write_small_film(directory, 20)
+
+    def fail(source: Any, target: Any) -> None:
+        if str(source).endswith(shard_name(1, 3)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace_file(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(RecordsError, match="Input/output error"):
+        patch.setattr("os.replace", fail)
+        write_small_film(directory, 30, num_shards=3, overwrite=True)
+    with pytest.raises(RecordsError, match=r"has no film\.json"):
+        load_card(directory)
+    put_right(directory)
+    assert read_film(directory, load_card(directory)) == list(small_frames(30))
+    assert os.listdir(tmp_path) == ["film"]
+
+
+def test_what_a_kill_behind_the_last_rename_leaves_is_tidied(tmp_path: Path) -> None:
+    directory = tmp_path / "film"
+    write_small_film(directory, 20)
+    (tmp_path / ".film.state").mkdir()
+    (tmp_path / ".film.state" / "part-00000.json").write_text("{}")
+    (tmp_path / ".film.lock").write_text("4711\n")
+    put_right(directory)
+    assert os.listdir(tmp_path) == ["film"]
+    with FilmWriter(directory, 20, 4, identity={}) as writer:  # a live one is left alone
+        put_right(directory)
+        assert {".film.lock", ".film.partial", ".film.state"} <= set(os.listdir(tmp_path))
+        writer.discard()
+
+
+def test_a_folder_that_an_earlier_version_left_half_replaced(tmp_path: Path) -> None:
+    directory, replaced = tmp_path / "film", tmp_path / ".film.replaced"
+    write_small_film(replaced, 20)
+    add_foreign_files(replaced)
+    finish_publishing(directory)
+    assert os.listdir(tmp_path) == ["film"] and foreign_files_are_there(directory)
+    directory.rename(replaced)
+    card = write_small_film(tmp_path / "new", 30)
+    (tmp_path / "new").rename(directory)
+    finish_publishing(directory)
+    assert os.listdir(tmp_path) == ["film"] and foreign_files_are_there(directory)
+    assert load_card(directory) == card
 
 
 def test_two_live_runs_do_not_destroy_each_other(tmp_path: Path) -> None:
@@ -300,7 +400,7 @@ def test_file_that_cannot_grow(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        message = re.escape(f"{tmp_path}/film: cannot be written (File too large); free space, ")
+        message = re.escape(f"{tmp_path}/film: cannot be written (File too large); choose another ")
         with pytest.raises(RecordsError, match=message):
             write_small_film(tmp_path / "film", 400, num_shards=1)
     finally:
@@ -318,8 +418,8 @@ def test_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         with pytest.raises(RecordsError) as caught:
             write_small_film(tmp_path / "film")
     assert str(caught.value) == (
-        f"{tmp_path}/film: cannot be written (No space left on device); free space, "
-        "mend the permissions or choose another folder"
+        f"{tmp_path}/film: cannot be written (No space left on device); free some space and run "
+        "the same command again"
     )
     assert os.listdir(tmp_path) == []
 

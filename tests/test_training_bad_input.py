@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -234,8 +235,12 @@ def test_the_batch_that_would_fit_is_named(
 
 
 def test_a_full_disk_is_not_taken_for_full_memory(small_records: Path, tmp_path: Path) -> None:
-    full = tf.errors.ResourceExhaustedError(None, None, "x.index; No space left on device")
     config = tiny_run(tiny_flags(small_records, tmp_path / "run"))
     trainer = training.build_trainer(config)
-    assert explain_out_of_memory(full, trainer, config) is None
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO):
+        full = tf.errors.ResourceExhaustedError(None, None, f"x.index; {os.strerror(number)}")
+        assert explain_out_of_memory(full, trainer, config) is None
+    out = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    resumed = str(explain_out_of_memory(out, trainer, config, start=2))
+    assert "resume from step 2" in resumed and "--overwrite" not in resumed
     assert largest_batch(trainer, config) == 4, "half of what was asked for fits"

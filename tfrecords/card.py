@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords import storage
-from tfrecords.errors import RecordsError
+from tfrecords.errors import RecordsError, ReplaceableError
 from tfrecords.framing import read_records
 from tfrecords.shards import is_shard_name
 from tfrecords.wording import counted
 
 SCHEMA_VERSION = 1
 CARD_NAME = "film.json"
+_LARGEST = 2**63
 
 
 @dataclass(frozen=True)
@@ -122,16 +123,24 @@ class FilmCard:
         try:
             for name in ("frame_rate", "time_base"):
                 known[name] = Fraction(known[name])
-            names = [field.name for field in fields(Shard)]
-            known["shards"] = [Shard(**{n: shard[n] for n in names}) for shard in known["shards"]]
+            known["shards"] = [_shard(values) for values in known["shards"]]
+            _check_items("shot_starts", known["shot_starts"], int)
+            _check_items("streams", known["streams"], dict)
+            _check_items("notes", known["notes"], str)
+            _check_items("source: name", [known["source"]["name"]], str)
             card = cls(**known)
             card._check_consistency()
-        except (KeyError, TypeError, ZeroDivisionError) as error:
+        except (KeyError, TypeError, ArithmeticError) as error:
             raise ValueError(f"a shard, a shot or a fraction is malformed ({error!r})") from error
         return card
 
     def _check_consistency(self) -> None:
         """Raises ValueError unless shards and shots cover the film without gap or overlap."""
+        numbers = (self.frames, self.height, self.width, self.frame_rate, self.time_base)
+        if not all(0 < number < _LARGEST for number in numbers):
+            raise ValueError("frames, height, width, frame rate or time base is out of range")
+        if not all(abs(pts) < _LARGEST for pts in (self.first_pts, self.last_pts)):
+            raise ValueError("a time is out of range")
         next_frame = 0
         for shard in self.shards:
             if shard.first_frame != next_frame or shard.frames < 1:
@@ -146,6 +155,24 @@ class FilmCard:
     def shots(self) -> list[tuple[int, int]]:
         """Returns each shot as (first frame, frame after its last), in film order."""
         return list(pairwise([*self.shot_starts, self.frames]))
+
+
+def _shard(values: dict[str, Any]) -> Shard:
+    for field in fields(Shard):
+        wanted = _json_type(str(field.type))
+        _check_items(f"shards: {field.name}", [values[field.name]], wanted)
+    shard = Shard(**{field.name: values[field.name] for field in fields(Shard)})
+    if not is_shard_name(shard.name):  # or a path that leads out of the folder
+        raise ValueError(f"'shards': {shard.name!r} is no name of a shard")
+    if not 0 <= shard.bytes < _LARGEST:
+        raise ValueError(f"'shards': {shard.name} has an impossible size")
+    return shard
+
+
+def _check_items(name: str, items: list[Any], wanted: type) -> None:
+    for item in items:
+        if not isinstance(item, wanted) or (wanted is int and isinstance(item, bool)):
+            raise ValueError(f"'{name}' holds {str(item)[:40]}, not of type {wanted.__name__}")
 
 
 def _json_type(annotation: str) -> type:
@@ -170,7 +197,7 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
             raise RecordsError(
                 f"{directory}: there is no such folder; make it with tools/make_tfrecords.py"
             ) from error
-        raise RecordsError(
+        raise ReplaceableError(
             f"{directory}: has no {CARD_NAME}, the card without which its records mean nothing; "
             "put it back or run make_tfrecords again with --overwrite"
         ) from error
@@ -186,10 +213,16 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
                 f"{SCHEMA_VERSION}; update bladerunner_ae"
             )
         return FilmCard.from_json(values)
-    except ValueError as error:  # JSON and Unicode errors are ValueErrors too
-        raise RecordsError(
+    # JSON and Unicode errors are ValueErrors too.
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise ReplaceableError(
             f"{path}: is damaged ({error}); run make_tfrecords again with --overwrite"
         ) from error
+
+
+def is_record_file(name: str) -> bool:
+    """Returns whether a file in a folder of records is called as one that a conversion writes."""
+    return name == CARD_NAME or name.startswith(f".{CARD_NAME}.") or is_shard_name(name)
 
 
 def save_card(directory: storage.AnyPath, card: FilmCard) -> None:
@@ -219,14 +252,14 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
         try:
             size = storage.file_size(path)
         except FileNotFoundError as error:
-            raise RecordsError(
+            raise ReplaceableError(
                 f"{path}: shard is missing (frames {shard.first_frame} to "
                 f"{shard.first_frame + shard.frames - 1}); "
                 "restore it or run make_tfrecords again with --overwrite"
             ) from error
         if size != shard.bytes:
             records = sum(1 for _ in read_records(path))  # names the record that is cut, if one is
-            raise RecordsError(
+            raise ReplaceableError(
                 f"{path}: holds {counted(records, 'record')} in {size} bytes but {CARD_NAME} says "
                 f"{shard.frames} in {shard.bytes}; "
                 "restore it or run make_tfrecords again with --overwrite"
@@ -234,7 +267,7 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
     known = {shard.name for shard in card.shards}
     for name in storage.names(directory):
         if is_shard_name(name) and name not in known:
-            raise RecordsError(
+            raise ReplaceableError(
                 f"{storage.join(directory, name)}: is no shard of this film, {CARD_NAME} lacks it; "
                 "remove it, or run make_tfrecords again with --overwrite if records were mixed up"
             )

@@ -1,18 +1,24 @@
 """The errors of a records folder that cannot be used or written."""
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What can go wrong with a path that was good to begin with.
-_DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+from tfrecords.system_failures import system_failure
 
 
 class RecordsError(Exception):
     """A records folder is missing, incomplete or damaged; the message names file and record."""
 
     exit_code = 2
+    cured_by_overwrite = False
+    """Whether --overwrite would do what was refused, or replace what is damaged."""
+
+
+class ReplaceableError(RecordsError):
+    """Records are in the way, or damaged, and --overwrite would make them anew."""
+
+    cured_by_overwrite = True
 
 
 class DiskError(RecordsError):
@@ -37,8 +43,9 @@ def naming_the_disk(directory: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = DiskError if error.errno in _DISK_FAILURES else RecordsError
-        raise kind(
-            f"{directory}: cannot be written ({error.strerror or error}); free space, "
-            "mend the permissions or choose another folder"
-        ) from error
+        failure = system_failure(error)
+        kind = DiskError if failure and failure.exit_code == DiskError.exit_code else RecordsError
+        cure = failure.cure if failure else "choose another folder"
+        if isinstance(error, FileNotFoundError):
+            cure = "the folder was removed or renamed meanwhile; run the same command again"
+        raise kind(f"{directory}: cannot be written ({error.strerror or error}); {cure}") from error

@@ -138,7 +138,7 @@ def restore_part(
         )
         found = PartFile.restored(path, first_frame, values["bytes"], values["sha256"])
         return (found, values["record_bytes"], values["state"]) if whole else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

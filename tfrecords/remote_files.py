@@ -118,10 +118,14 @@ def remove(path: str) -> None:
         _gfile(path).remove(path)
 
 
-def remove_tree(path: str) -> None:
-    """Removes a folder with all that is in it."""
-    with suppress(FileNotFoundError), _explained(path):
-        _gfile(path).rmtree(path)
+def files_below(directory: str) -> list[str]:
+    """Returns all files below a folder by their paths relative to it, sorted."""
+    base, found = directory.rstrip("/") + "/", set()
+    with suppress(FileNotFoundError), _explained(directory):
+        for folder, _, files in _gfile(directory).walk(base):
+            below = folder.rstrip("/").removeprefix(directory.rstrip("/")).strip("/")
+            found |= {f"{below}/{name}".lstrip("/") for name in files if name.strip("/")}
+    return sorted(found)
 
 
 def failure(error: BaseException) -> str | None:

@@ -11,8 +11,9 @@ append. So a remote file is always written whole, in one piece, under its own na
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -168,9 +169,14 @@ def read_bytes(path: AnyPath) -> bytes:
         return file.read()
 
 
-def read_text(path: AnyPath) -> str:
-    """Returns a whole file of UTF-8; raises `FileNotFoundError` as `open_for_reading` does."""
-    return read_bytes(path).decode("utf-8")
+def read_text(path: AnyPath, errors: str = "strict") -> str:
+    """Returns a whole file of UTF-8; raises `FileNotFoundError` as `open_for_reading` does.
+
+    Args:
+        path: of the file.
+        errors: what becomes of bytes that are no UTF-8, as in `bytes.decode`.
+    """
+    return read_bytes(path).decode("utf-8", errors)
 
 
 def partial(path: Path) -> Path:
@@ -181,7 +187,11 @@ def partial(path: Path) -> Path:
 def write_bytes(path: AnyPath, data: bytes) -> None:
     """Writes a file whole or not at all, in the place of one that is there.
 
-    The folder of a local file must exist.
+    The folder of a local file must exist. Several processes may write one file at once: one after
+    the other does, and the last one's content stays.
+
+    Raises:
+        OSError: it cannot be written; `filename` is `path`.
     """
     if is_remote(path):
         from tfrecords import remote_files
@@ -191,14 +201,45 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
         return
     temporary = partial(Path(path))
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name without the content
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        with _opened_alone(temporary) as file:
+            try:
+                file.truncate()  # what a killed writer has left
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut could leave the name without the content
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+@contextmanager
+def _opened_alone(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file for writing, once no other process has it open through this function."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with open(descriptor, "r+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:  # not every network drive knows locks
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+            # Whoever had it before us has renamed or removed it meanwhile.
+            if not _is_named(path, file):
+                continue
+            yield file
+            return
+
+
+def _is_named(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: AnyPath, text: str) -> None:
@@ -232,14 +273,21 @@ def remove(path: AnyPath) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def remove_tree(path: AnyPath) -> None:
-    """Removes a folder with all that is in it."""
-    if is_remote(path):
+def files_below(directory: AnyPath) -> list[str]:
+    """Returns all files below a folder by their paths relative to it, with slashes, sorted.
+
+    Links are files: what they lead to is not looked into.
+    """
+    if is_remote(directory):
         from tfrecords import remote_files
 
-        remote_files.remove_tree(os.fspath(path))
-    else:
-        shutil.rmtree(path)
+        return remote_files.files_below(os.fspath(directory))
+    found: list[str] = []
+    for folder, folders, files in os.walk(directory):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        relative = os.path.relpath(folder, directory)
+        found += (os.path.normpath(os.path.join(relative, name)) for name in (*files, *links))
+    return sorted(found)
 
 
 def failure(error: BaseException) -> str | None:

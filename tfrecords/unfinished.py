@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tfrecords.errors import RecordsError
+from tfrecords.errors import ReplaceableError
 from tfrecords.hidden_names import hidden_path
 from tfrecords.wording import changed_option
 
@@ -33,7 +33,7 @@ def unfinished_identity(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads((states / IDENTITY_NAME).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -41,7 +41,7 @@ def unfinished_identity(directory: Path) -> dict[str, Any] | None:
 def refuse_other_identity(
     directory: Path, before: dict[str, Any], identity: dict[str, Any]
 ) -> None:
-    """Raises RecordsError if an unfinished run was not of the same identity.
+    """Raises ReplaceableError if an unfinished run was not of the same identity.
 
     Args:
         directory: of the records, for the message.
@@ -54,13 +54,13 @@ def refuse_other_identity(
         return
     if "film" in names:
         what = "an unfinished run of another film, or of an earlier version of this one, is there"
-        raise RecordsError(f"{directory}: {what}; --overwrite starts over")
+        raise ReplaceableError(f"{directory}: {what}; --overwrite starts over")
     different = [
         changed_option(name, before.get(name), now.get(name))
         for name in names
         if name not in _NO_OPTIONS
     ] or [_NO_OPTIONS[name] for name in names]
-    raise RecordsError(
+    raise ReplaceableError(
         f"{directory}: an unfinished run with other options is there ({'; '.join(different)}); "
         "give its options to go on, or --overwrite, which starts over"
     )

@@ -1,7 +1,8 @@
-"""Words that messages share: numbers of things, and options that changed."""
+"""Words that messages share: numbers of things, options that changed, names as they are shown."""
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Any
 
@@ -13,6 +14,31 @@ _JOINERS = "\u200c\u200d"
 _LEFT_OUT = {"bars": "auto", "start": "the beginning", "duration": "to the end"}
 
 
+def visible(text: str, lines: bool = False) -> str:
+    """Returns text without anything that a terminal would obey, such as \\x1b, but its escape.
+
+    Escapes of what lies beyond ASCII are those of JSON, where alone such a character may lie.
+
+    Args:
+        text: such as a name of a film or a note of a card, which anybody may have written.
+        lines: leave line breaks and tabs as they are: the text is more than one line.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n\r\t" if lines else ""
+    return "".join(one if one in kept or _is_shown(one) else _escape(one) for one in text)
+
+
+def _is_shown(letter: str) -> bool:
+    return letter.isprintable() or letter in _JOINERS or unicodedata.category(letter) == "Zs"
+
+
+def _escape(letter: str) -> str:
+    if ord(letter) < 0x80:
+        return letter.encode("unicode_escape").decode("ascii")
+    return json.dumps(letter)[1:-1]
+
+
 def counted(number: int, thing: str) -> str:
     """Returns such as "1 frame" or "2 frames".
 
@@ -21,21 +47,6 @@ def counted(number: int, thing: str) -> str:
         thing: one of them, a word that takes an s.
     """
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def one_line(text: str) -> str:
-    """Returns a text that fits into one line of a terminal and cannot steer it.
-
-    Args:
-        text: may hold names of files, which may hold anything but a slash: what is not printable,
-            such as an end of line, becomes its escape (\\n, \\x1b).
-    """
-    return "".join(
-        letter
-        if letter.isprintable() or letter in _JOINERS or unicodedata.category(letter) == "Zs"
-        else ascii(letter)[1:-1]
-        for letter in text
-    )
 
 
 def changed_option(name: str, before: Any, now: Any) -> str:

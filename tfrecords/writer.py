@@ -97,6 +97,7 @@ class FilmWriter:
         self._record_bytes = array("q")  # a film of days has millions of frames
         self._files: list[PartFile] = []
         self._finished = 0  # so many of them outlive this run
+        self._publishing = False
         with naming_the_disk(self.directory):
             self.directory.parent.mkdir(parents=True, exist_ok=True)
             lock_path = hidden_path(self.directory, ".lock")
@@ -228,7 +229,10 @@ class FilmWriter:
                 raise ValueError("the card does not describe the shards that were written")
             save_card(self._partial, card)
             card = read_back(self._partial)
-            publish(self._partial, self.directory)
+            try:
+                publish(self._partial, self.directory)
+            finally:
+                self._publishing = not self._partial.exists()
             self._files, self._finished = [], 0
             for folder in (self._states, apart_folder(self.directory)):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -244,6 +248,8 @@ class FilmWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Removes or keeps what `commit` has not published, and lets the next writer in."""
+        if self._publishing:  # done, or for the next writer to complete
+            self._files, self._finished = [], 0
         if kind is None or self._finished == 0:
             self.discard()
         for part in self._files[self._finished :]:

@@ -41,10 +41,10 @@ from bladerunner_ae.inspection_pictures import (
 from bladerunner_ae.inspection_text import describe
 from bladerunner_ae.parsing import parse_png
 from bladerunner_ae.verification import verify
-from tfrecords.card import load_card
+from tfrecords.card import CARD_NAME, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.storage import location
-from tfrecords.wording import counted, one_line
+from tfrecords.wording import counted, visible
 
 _PICTURES = ("contact_sheet", "barcode", "export_frames")
 
@@ -55,7 +55,14 @@ def inspect(directory: str, values: Any) -> Inspection:
     if values.verify:
         verify(found)
     if not values.json:
-        print("\n".join(map(one_line, describe(found))))
+        try:
+            lines = describe(found)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise RecordsError(
+                f"{location(directory) / CARD_NAME}: is damaged ({error!r}); run make_tfrecords "
+                "again with --overwrite"
+            ) from error
+        print("\n".join(map(visible, lines)))
     return found
 
 
@@ -102,7 +109,7 @@ def make_pictures(found: Inspection, values: Any) -> int:
 
 
 def _say(values: Any, line: str) -> None:
-    print(one_line(line), file=sys.stderr if values.json else sys.stdout)
+    print(visible(line), file=sys.stderr if values.json else sys.stdout)
 
 
 def main(directories: list[str]) -> None:

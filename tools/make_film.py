@@ -27,6 +27,7 @@ if __package__ in (None, ""):  # runs without installation too
 import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
 
 # isort: split
+import hashlib
 import json
 import shlex
 import subprocess
@@ -36,23 +37,31 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
-from bladerunner_ae import presets
+from bladerunner_ae import interruption, presets
+from bladerunner_ae.cli import OVERWRITE_HINT
 from bladerunner_ae.cli import run as run_command
-from bladerunner_ae.errors import InputError
+from bladerunner_ae.errors import InputError, ReplaceableError
 from bladerunner_ae.film.ffmpeg import ffmpeg_program
-from bladerunner_ae.film.images import is_pattern
 from bladerunner_ae.film.source import film_exists, film_name
+from bladerunner_ae.film.unfinished import UnfinishedFilm
 from bladerunner_ae.film_identity import film_identity
 from bladerunner_ae.installed import need_tensorflow
 from bladerunner_ae.parsing import parse_local
+from bladerunner_ae.run_files import refuse_to_delete
 from bladerunner_ae.run_folder import write_json
-from tfrecords.card import load_card
+from tfrecords.card import CARD_NAME, load_card
 
 _TOOLS = Path(__file__).resolve().parent
 _RESULT = "result.json"
-_BAD_INPUT = InputError.exit_code
+_EVALUATION = "run/evaluation.json"
+_FILMS = ("autoencoded.mp4", "side_by_side.mp4")
+_MADE = (*_FILMS, "contact_sheet.png", _EVALUATION)
+_HINT = (
+    "hint: OVERWRITE=1 (--overwrite) starts this film over, OUT=another_folder (--output_dir) "
+    "keeps both"
+)
 _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
 _STOPPED = 128 + signal.SIGTERM
 _STEPS = ("records", "training", "evaluation", "films")
@@ -96,6 +105,11 @@ class Job:
         """Where the records of all films of this job lie."""
         return self.folder / "records"
 
+    @property
+    def data(self) -> Path:
+        """The film's records."""
+        return self.records / film_name(self.film)
+
     def convert(self) -> list[str]:
         """Command: film to records."""
         preset = presets.preset(self.preset)
@@ -118,7 +132,7 @@ class Job:
         """Command: run to figures and contact sheet."""
         return [
             "-m", "bladerunner_ae.evaluate", f"--model={self.run}", f"--data={data}",
-            f"--output={self.run / 'evaluation.json'}", f"--max_frames={_MEASURED_FRAMES}",
+            f"--output={self.folder / _EVALUATION}", f"--max_frames={_MEASURED_FRAMES}",
             f"--contact_sheet={self.folder / 'contact_sheet.png'}",
         ]  # fmt: skip
 
@@ -143,6 +157,51 @@ class Job:
         return ["--overwrite"] if self.overwrite else []
 
 
+def job_folder(output_dir: Path, film: Path) -> Path:
+    """Returns the folder for a film's results, which is named as the one of its records is.
+
+    Args:
+        output_dir: the folder for the results of all films.
+        film: the film.
+    """
+    folder = output_dir / film_name(film)
+    stem = film.resolve().stem  # what it was called before there was one rule for both
+    begun = (output_dir / stem / "records" / folder.name / CARD_NAME).is_file()
+    return output_dir / stem if begun and stem.strip(".") and not folder.exists() else folder
+
+
+def check_film(job: Job) -> None:
+    """Checks that a job's results would not take the place of its film, or of somebody's file.
+
+    Raises:
+        InputError: they would, or the film lies in what is written, or a file is in the way.
+        UsageError: the film is one of the files of the run.
+    """
+    film = job.film.resolve()
+    if job.folder.exists() and not job.folder.is_dir():
+        raise InputError(f"{job.folder}: is a file; move it, or give OUT=another_folder")
+    if film.is_dir() and (film == job.folder.resolve() or film in job.folder.resolve().parents):
+        raise InputError(
+            f"{job.folder}: lies in the film, a folder of images; give OUT=another_folder"
+        )
+    for name in _MADE[:-1]:
+        path = job.folder / name
+        unfinished = UnfinishedFilm(path)
+        for written in (path, unfinished.pictures, unfinished.partial):
+            if written.exists() and written.samefile(film):
+                raise InputError(
+                    f"{job.film}: is where {name} is to be written; give OUT=another_folder, or "
+                    "copy the film under another name"
+                )
+        begun = job.records.exists() or job.run.exists() or (job.folder / _RESULT).exists()
+        if path.exists() and not begun and not job.overwrite:
+            raise ReplaceableError(
+                f"{path}: exists and was not made by this command; move it elsewhere, give "
+                "OUT=another_folder, or replace it with OVERWRITE=1 (--overwrite)"
+            )
+    refuse_to_delete(job.run, [("--film", job.film)])
+
+
 def make_film(job: Job) -> str:
     """Runs every step of a job that is not done yet; returns the line that sums it up.
 
@@ -152,17 +211,19 @@ def make_film(job: Job) -> str:
     job.folder.mkdir(parents=True, exist_ok=True)
     from_start = not job.run.exists()
     clock = [time.monotonic()]
-    _run("1/4 the film becomes records", job.convert(), again=job.records.exists())
+    _run("1/4 the film becomes records", job.convert())
     clock.append(time.monotonic())
-    data = _only_records(job.records)
+    data = job.data
     key = _key(job, data)
     result = _finished_result(job, key)
     if result is None:
-        (job.folder / _RESULT).unlink(missing_ok=True)
-        _run("2/4 the network watches the film", job.train(data), again=not from_start)
+        _run("2/4 the network watches the film", job.train(data))
         if not (job.run / "export" / "autoencoder").is_dir():  # it was told to stop, and did
             print("training was stopped before its end; the same command goes on", file=sys.stderr)
             raise SystemExit(_STOPPED)
+        (job.folder / _RESULT).unlink(
+            missing_ok=True
+        )  # not before: what was refused changes nothing
         clock.append(time.monotonic())
         _run("3/4 what it remembers", job.evaluate(data))
         clock.append(time.monotonic())
@@ -174,10 +235,11 @@ def make_film(job: Job) -> str:
             "films": films.splitlines(),
             # Of an interrupted job only the last part of the time would be known.
             "seconds": dict(zip(_STEPS, seconds, strict=True)) if from_start else None,
+            "made": {name: _stamp(job.folder / name) for name in _MADE},
         }
         write_json(job.folder / _RESULT, result)
     print(f"done in {time.monotonic() - clock[0]:.0f} s", file=sys.stderr)
-    return summary(job.folder, json.loads((job.run / "evaluation.json").read_text("utf-8")), result)
+    return summary(job.folder, _evaluation(job), result)
 
 
 def summary(folder: Path, evaluation: dict[str, Any], result: dict[str, Any]) -> str:
@@ -190,44 +252,42 @@ def summary(folder: Path, evaluation: dict[str, Any], result: dict[str, Any]) ->
     return f"{folder / 'autoencoded.mp4'}: {quality}; {timeline}"
 
 
-def _run(title: str, arguments: list[str], again: bool = False) -> str:
+def _run(title: str, arguments: list[str]) -> str:
     """Runs one command of the project, shows it, and returns what it printed on stdout.
+
+    The command does not outlive this process, however that ends.
 
     Args:
         title: what is being done.
         arguments: of Python.
-        again: whether results of an earlier call are there, which this one may contradict.
     """
+    if logging.get_verbosity() >= logging.DEBUG:
+        arguments = [*arguments, f"--verbosity={logging.get_verbosity()}"]
     print(f"\n== {title}\n$ python {shlex.join(arguments)}", file=sys.stderr, flush=True)
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+    watched, held = os.pipe()
     try:
-        output, _ = process.communicate()
-    except BaseException:
-        # Ctrl-C reaches the child too: let it close its files before we go.
-        process.terminate()
-        process.wait()
-        raise
-    if process.returncode == _BAD_INPUT and again:
-        print(
-            "hint: OVERWRITE=1 (--overwrite) starts this film over, OUT=another_folder "
-            "(--output_dir) keeps both",
-            file=sys.stderr,
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            pass_fds=(watched,),
+            env={**os.environ, interruption.PARENT: str(watched), OVERWRITE_HINT: _HINT},
         )
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            # Ctrl-C reaches the child too: let it close its files before we go.
+            process.terminate()
+            process.wait()
+            raise
+    finally:
+        os.close(watched)
+        os.close(held)
     if process.returncode:
         raise SystemExit(process.returncode if process.returncode > 0 else 128 - process.returncode)
     print(output, end="", file=sys.stderr, flush=True)
     return output
-
-
-def _only_records(folder: Path) -> Path:
-    found = sorted(card.parent for card in folder.glob("*/film.json"))
-    if len(found) != 1:
-        raise InputError(
-            f"{folder}: holds {len(found)} films, not one; start over with --overwrite"
-        )
-    return found[0]
 
 
 def _key(job: Job, data: Path) -> dict[str, Any]:
@@ -239,17 +299,64 @@ def _key(job: Job, data: Path) -> dict[str, Any]:
 
 
 def _finished_result(job: Job, key: dict[str, Any]) -> dict[str, Any] | None:
-    """The result of an earlier run with the same key, if all it made is still there."""
-    made = ("autoencoded.mp4", "side_by_side.mp4", "contact_sheet.png", "run/evaluation.json")
-    path = job.folder / _RESULT
-    if (
-        job.overwrite
-        or not path.is_file()
-        or not all((job.folder / name).is_file() for name in made)
-    ):
+    """The result of an earlier run with the same key, if all it made is still there, and whole."""
+    result = _json_object(job.folder / _RESULT)
+    films, made = result.get("films"), result.get("made", {})
+    if job.overwrite or result.get("key") != key or not isinstance(made, dict):
         return None
-    result = json.loads(path.read_text("utf-8"))
-    return result if result.get("key") == key else None
+    if not isinstance(films, list) or not films or not all(isinstance(f, str) for f in films):
+        return None
+    paths = {name: job.folder / name for name in _MADE}
+    if "made" not in result:  # of an earlier version, which did not write down what it had made
+        made = {name: _stamp(path) for name, path in paths.items() if _bytes(path)}
+    if not all(_is_as_made(path, made.get(name)) for name, path in paths.items()):
+        return None
+    return result if _evaluation(job) else None
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """What a small file of JSON holds; nothing if it is missing, damaged or something else."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _evaluation(job: Job) -> dict[str, Any]:
+    """The figures of the evaluation; nothing if its file does not hold them."""
+    evaluation = _json_object(job.folder / _EVALUATION)
+    try:
+        summary(job.folder, evaluation, {"films": [""]})
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return {}
+    return evaluation
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    """Size, time of change and SHA-256 of a file."""
+    status = path.stat()
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": _digest(path)}
+
+
+def _is_as_made(path: Path, stamp: Any) -> bool:
+    """Whether a file is the one that `_stamp` was taken of."""
+    if not isinstance(stamp, dict) or not path.is_file():
+        return False
+    status = path.stat()
+    if status.st_size != stamp.get("bytes"):
+        return False
+    # A film is read again only if it was touched, as by copying it.
+    return status.st_mtime_ns == stamp.get("mtime_ns") or _digest(path) == stamp.get("sha256")
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:
@@ -260,10 +367,9 @@ def main() -> None:
     film = parse_local("film", values.film)
     if not values.film or not film_exists(film):
         raise InputError(f"{values.film!r}: no such file or folder; give FILM=path/to/film")
-    name = film_name(film) if is_pattern(film) else film.resolve().stem
     job = Job(
         film=film,
-        folder=parse_local("output_dir", values.output_dir) / name,
+        folder=job_folder(parse_local("output_dir", values.output_dir), film),
         preset=values.preset,
         steps=values.steps,
         holdout=values.holdout,
@@ -272,6 +378,7 @@ def main() -> None:
         overwrite=values.overwrite,
     )
     presets.preset(job.preset)
+    check_film(job)
     print(make_film(job))
 
 
@@ -292,7 +399,7 @@ def cli() -> None:
         "more than half an hour.",
     )
     flags.DEFINE_bool("overwrite", False, "Start over: records, training and films.")
-    run_command(main)
+    run_command(main, less_memory="a smaller --max_height takes less")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from bladerunner_ae.geometry import FITS
 from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate, parse_time
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location, RemotePath, location
-from tfrecords.wording import counted, one_line
+from tfrecords.wording import counted, visible
 
 
 def options_from_flags(values: Any) -> ConversionOptions:
@@ -74,7 +74,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     if isinstance(output_dir, RemotePath):
         output_dir = publishing.spool_directory(output_dir, values.spool_dir)
     plan = conversion.plan_conversion(film, output_dir, options)
-    print(one_line(plan.describe()), file=sys.stderr)
+    print(visible(plan.describe()), file=sys.stderr)
     if values.dry_run:
         return
     if isinstance(directory, RemotePath):
@@ -103,7 +103,7 @@ def converted(film: Path, values: Any, options: ConversionOptions) -> bool:
         line, code = explain(error)
         if code > InputError.exit_code:
             raise
-        print(f"error: {one_line(line)}", file=sys.stderr)
+        print(f"error: {visible(line)}", file=sys.stderr)
         return False
     return True
 
@@ -125,7 +125,7 @@ def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions
             print(f"{line}; up to date" if outcome.up_to_date else line)
     failed = [outcome for outcome in outcomes if outcome.card is None]
     for outcome in failed:
-        print(f"error: {one_line(outcome.error)}", file=sys.stderr)
+        print(f"error: {visible(outcome.error)}", file=sys.stderr)
     return InputError.exit_code if failed else 0
 
 
@@ -197,7 +197,7 @@ def cli() -> None:
     flags.DEFINE_bool("keep_damaged", False, "Convert films of which most frames are damaged, too.")
     flags.DEFINE_bool("overwrite", False, "Replace records that are there, or start over.")
     flags.DEFINE_bool("dry_run", False, "Say what would be done, and stop.")
-    run_command(main)
+    run_command(main, less_memory="--threads=1 takes less")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ from bladerunner_ae.reassembly import (
 )
 from tfrecords.card import load_card
 from tfrecords.storage import Location, location
-from tfrecords.wording import counted, one_line
+from tfrecords.wording import counted, visible
 
 
 def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
@@ -64,7 +64,13 @@ def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
         InputError: they are those of another film.
     """
     card = load_card(folder)
-    geometry = Geometry.from_json(card.geometry)
+    try:
+        geometry = Geometry.from_json(card.geometry)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(
+            f"{folder}: its card does not say how the film lies in the records ({error!r}); run "
+            "make_tfrecords again with --overwrite"
+        ) from error
     other_size = info.path.is_file() and info.path.stat().st_size != card.source.get("bytes")
     if geometry.stored != info.stored or other_size:
         raise InputError(
@@ -131,15 +137,15 @@ def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry
 
 def _report(result: Reassembly, film: Path) -> None:
     if result.jumps:
-        print(one_line(f"note: {film}: {result.jumps}"), file=sys.stderr)
+        print(visible(f"note: {film}: {result.jumps}"), file=sys.stderr)
     if result.problem:
         warning = (
             f"warning: {film}: {result.problem}; what could be read was written: "
             f"{counted(result.frames, 'frame')}"
         )
-        print(one_line(warning), file=sys.stderr)
+        print(visible(warning), file=sys.stderr)
     for line in result.report():
-        print(one_line(line))
+        print(visible(line))
 
 
 def main() -> None:
@@ -156,11 +162,11 @@ def main() -> None:
     if values.data:
         geometry_from_records(location(values.data), info)
     for note in info.notes:
-        print(one_line(f"note: {film}: {note}"), file=sys.stderr)
+        print(visible(f"note: {film}: {note}"), file=sys.stderr)
     autoencoder = load_autoencoder(values.model)
     geometry = _geometry(values, info, autoencoder)
     if values.dry_run:
-        print("\n".join(map(one_line, plan(info, autoencoder, geometry, output, options))))
+        print("\n".join(map(visible, plan(info, autoencoder, geometry, output, options))))
         return
     _report(reassemble_film(info, autoencoder, geometry, output, options), film)
 
@@ -205,7 +211,8 @@ def cli() -> None:
     flags.DEFINE_string("frame_rate", "24", "Frames per second of a folder of images.")
     flags.DEFINE_bool("overwrite", False, "Replace existing films.")
     flags.DEFINE_bool("dry_run", False, "Say what would be written, and stop.")
-    run_command(main)
+    less_memory = "a smaller --max_height or --batch_size takes less, and so does no --side_by_side"
+    run_command(main, less_memory)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from bladerunner_ae.film.steady import JUMPING_FORMATS, SteadyPackets, from_key_
 from bladerunner_ae.film.tail import Tail
 from bladerunner_ae.film.timing import Clock
 from bladerunner_ae.geometry import Geometry, Size
+from tfrecords.system_failures import is_no_fault_of_the_file
 
 TimedFrame = tuple[int, VideoFrame]
 
@@ -283,6 +284,8 @@ def _frames(
         except StopIteration:
             break
         except av.FFmpegError as error:
+            if is_no_fault_of_the_file(error):
+                raise
             complete.broke_off = error.strerror or str(error)
             break
         if complete.see(packet) and packet.stream is stream:
@@ -306,7 +309,7 @@ def _decode(
     try:
         frames = stream.codec_context.decode(packet)
     except av.FFmpegError as error:
-        if isinstance(error, MemoryError):
+        if is_no_fault_of_the_file(error):
             raise
         # One frame that cannot be decoded does not end the film. At its end `tail` counts them.
         frames = []

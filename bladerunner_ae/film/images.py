@@ -27,7 +27,7 @@ from bladerunner_ae.film.stills import (
     to_srgb,
 )
 from bladerunner_ae.geometry import Size
-from tfrecords.wording import counted, one_line
+from tfrecords.wording import counted, visible
 
 # What a pattern may hold: %d, %06d, %% for a percent sign, and * for anything.
 _PLACEHOLDER = re.compile(r"%(?:0(\d{1,2}))?d|%%|\*")
@@ -185,13 +185,13 @@ def _of_folder(folder: Path) -> ImageSequence:
         order = order_names(tuple(Path(name).stem for name in images))
     except UnclearOrderError as reason:
         raise InputError(
-            f"{folder}: the order of its images is not clear: {one_line(str(reason))}; rename or "
+            f"{folder}: the order of its images is not clear: {visible(str(reason))}; rename or "
             f"remove what does not belong, or say which number counts, as in "
             f"'{folder / _example(images[0])}'"
         ) from reason
     notes = list[str]()
     if order.choice:
-        notes.append(f"the images are in the order of {one_line(order.choice)}")
+        notes.append(f"the images are in the order of {visible(order.choice)}")
     if order.missing > _MOST_MISSING_TOLD and order.step > 1:
         notes.append(f"the numbers of the images rise in steps of {order.step}")
     elif order.missing:
@@ -250,7 +250,7 @@ def _expression(name: str) -> re.Pattern[str]:
 
 def _example(name: str) -> str:
     """A pattern by which the first number in a name counts."""
-    stem, dot, suffix = one_line(name).replace("%", "%%").rpartition(".")
+    stem, dot, suffix = visible(name).replace("%", "%%").rpartition(".")
     first, *others = re.split(r"\d+", stem)
     return first + "%d" + "*".join(others) + dot + suffix
 
@@ -262,7 +262,7 @@ def _missing(count: int) -> str:
 
 def _some(names: Sequence[str]) -> str:
     """Up to some names, and how many there are beside them."""
-    shown = ", ".join(one_line(name) for name in names[:_NAMES_SHOWN])
+    shown = ", ".join(visible(name) for name in names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
     return f"{shown} and {counted(more, 'other file')}" if more > 0 else shown
 

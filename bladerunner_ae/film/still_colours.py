@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from bladerunner_ae.film.matrix_profiles import SRGB, coded_profile, gamma_profile
-from tfrecords.wording import one_line
+from tfrecords.wording import visible
 
 GREY_MODES = ("1", "L", "LA", "La")
 """Pillow's modes of 8 bits without colour."""
@@ -87,7 +87,7 @@ def _profile(icc: bytes, grey: bool, mode: str) -> _Profile:
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(icc))
         space = profile.profile.xcolor_space.strip()
-        name = one_line(ImageCms.getProfileDescription(profile).strip()) or "unnamed"
+        name = visible(ImageCms.getProfileDescription(profile).strip()) or "unnamed"
         wanted = _PROFILE_MODES.get(space, "")
         fits = wanted == mode if mode in ("CMYK", "LAB") else wanted == "RGB" or (
             wanted == "L" and grey

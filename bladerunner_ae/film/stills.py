@@ -20,7 +20,7 @@ from bladerunner_ae.film.still_colours import (
     find_profile,
 )
 from bladerunner_ae.geometry import Size
-from tfrecords.wording import one_line
+from tfrecords.wording import visible
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
@@ -248,4 +248,4 @@ def _reason(error: Exception) -> str:
         return "it is none of " + ", ".join(_FORMATS)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return one_line(str(error)) or type(error).__name__
+    return visible(str(error)) or type(error).__name__

@@ -4,16 +4,13 @@ While it is made, OUT.mp4 is `.OUT.partial.mp4` beside it. Whatever ends the pro
 name never holds half a film; what a killed run left behind, the next one removes.
 """
 
-import errno
 import os
 from pathlib import Path
 from types import TracebackType
 
-from bladerunner_ae.errors import InputError, OutputError
+from bladerunner_ae.errors import InputError, ReplaceableError, system_error
 from tfrecords.hidden_names import hidden_path, longest_name
 from tfrecords.lock import FileLock
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UnfinishedFilm:
@@ -44,12 +41,9 @@ class UnfinishedFilm:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self._lock_path, str(self.path))
         except OSError as error:
-            if error.errno in _FULL:
-                raise OutputError(
-                    f"{self.path}: cannot be written ({error.strerror}); free some space and run "
-                    "the same command again"
-                ) from error
-            raise _unwritable(self.path, error.strerror) from error
+            raise system_error(error, self.path) or _unwritable(
+                self.path, error.strerror
+            ) from error
         self._remove()
         return self
 
@@ -110,9 +104,16 @@ def refuse_existing(path: Path, film: Path, overwrite: bool) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a film file")
+    unfinished = UnfinishedFilm(path)
+    for temporary in (unfinished.pictures, unfinished.partial):
+        if film.exists() and temporary.exists() and temporary.samefile(film):
+            raise InputError(
+                f"{film}: has the name of the file that {path} is made in; rename it, or choose "
+                "another name for the output"
+            )
     if not path.exists():
         return
     if film.exists() and path.samefile(film):
         raise InputError(f"{path}: is the film itself; choose another name for the output")
     if not overwrite:
-        raise InputError(f"{path}: exists; use --overwrite or choose another name")
+        raise ReplaceableError(f"{path}: exists; use --overwrite or choose another name")

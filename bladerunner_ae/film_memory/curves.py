@@ -57,11 +57,16 @@ def read_panels(run: Location | None) -> list[Panel]:
         try:
             values = json.loads(line)
             step = float(values.pop("step"))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            finite = {
+                name: float(value)
+                for name, value in values.items()
+                if isinstance(value, int | float) and math.isfinite(value)
+            }
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
             continue
-        for name, value in values.items():
-            if isinstance(value, int | float) and math.isfinite(value):
-                series.setdefault(name, {})[step] = float(value)
+        if math.isfinite(step):
+            for name, value in finite.items():
+                series.setdefault(name, {})[step] = value
     panels = []
     for title, unit, names in _PANELS:
         curves = [

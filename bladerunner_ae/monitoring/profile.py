@@ -59,4 +59,4 @@ class Profile:
 
     def _done(self) -> list[str]:
         path = self._folder / _DONE
-        return storage.read_text(path).split() if storage.is_file(path) else []
+        return storage.read_text(path, "replace").split() if storage.is_file(path) else []

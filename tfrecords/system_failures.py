@@ -1,0 +1,147 @@
+"""Failures of the operating system, told from one another, each with what helps against it.
+
+TensorFlow makes one error of many: a full disk, a used-up quota, too many open files and too little
+memory are all RESOURCE_EXHAUSTED. What it quotes of the operating system tells them apart.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from dataclasses import dataclass, replace
+
+_AGAIN = "and run the same command again"
+
+
+@dataclass(frozen=True)
+class SystemFailure:
+    """What the operating system refused.
+
+    Attributes:
+        number: its number, such as `errno.ENOSPC`.
+        reason: what is wrong, for the middle of a sentence.
+        cure: what a person can do about it.
+        exit_code: 2 if the path is no good, 3 if the work broke off.
+        path: of the file, as far as the error names one, else "".
+    """
+
+    number: int
+    reason: str
+    cure: str
+    exit_code: int = 3
+    path: str = ""
+
+    def line(self, where: object = "") -> str:
+        """Returns one line: file, reason and cure.
+
+        Args:
+            where: a file or folder to name in place of `path`.
+        """
+        named = str(where) or self.path
+        return f"{named}: {self.reason}; {self.cure}" if named else f"{self.reason}; {self.cure}"
+
+
+_KNOWN = {
+    failure.number: failure
+    for failure in (
+        SystemFailure(errno.ENOSPC, "the disk is full", f"free some space {_AGAIN}"),
+        SystemFailure(
+            errno.EDQUOT,
+            "disk quota exceeded",
+            f"delete some of your own files or ask for a larger quota, {_AGAIN}",
+        ),
+        SystemFailure(
+            errno.EFBIG,
+            "file too large for this file system, or for ulimit -f",
+            f"choose another folder or raise the limit, {_AGAIN}",
+        ),
+        SystemFailure(
+            errno.EMFILE,
+            "too many open files in this process",
+            f"raise the limit, as with ulimit -n 4096, {_AGAIN}",
+        ),
+        SystemFailure(
+            errno.ENFILE,
+            "too many open files on this machine",
+            f"close other programs {_AGAIN}",
+        ),
+        SystemFailure(errno.EIO, "input/output error of the drive", f"check the drive {_AGAIN}"),
+        SystemFailure(
+            errno.ESTALE,
+            "stale file handle: the network drive has lost the file",
+            f"mount it again {_AGAIN}",
+        ),
+        SystemFailure(
+            errno.EROFS,
+            "read-only file system",
+            "choose another folder, or mount it for writing",
+            2,
+        ),
+        SystemFailure(
+            errno.EACCES, "permission denied", "mend the permissions or choose another path", 2
+        ),
+        SystemFailure(
+            errno.EPERM, "operation not permitted", "mend the permissions or choose another path", 2
+        ),
+        SystemFailure(errno.ENAMETOOLONG, "file name too long", "choose a shorter one", 2),
+        SystemFailure(
+            errno.ELOOP, "too many levels of symbolic links", "mend the links of that path", 2
+        ),
+    )
+}
+# The longest first: one of them may be the beginning of another.
+_WORDS = sorted(((os.strerror(number), number) for number in _KNOWN), key=lambda w: -len(w[0]))
+_ALLOCATION = re.compile(
+    r"OOM when allocating|(?:failed|unable|could not|cannot) (?:to )?allocat\w+|out of memory"
+    r"|bad_alloc|insufficient memory",
+    re.IGNORECASE,
+)
+_NODE = re.compile(r"\{\{.*?\}\}")
+
+
+def system_failure(error: BaseException) -> SystemFailure | None:
+    """Returns what the operating system refused if that is what `error` is about, else None.
+
+    Args:
+        error: an `OSError`, or one of a library that quotes the operating system.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        found = _KNOWN.get(error.errno)
+        path = error.filename2 or error.filename or ""
+        return found and replace(found, path=os.fsdecode(path) if path != "" else "")
+    return system_failure_in(str(error))
+
+
+def system_failure_in(text: str) -> SystemFailure | None:
+    """Returns the failure of the operating system that a program or library quotes, or None.
+
+    Args:
+        text: what it said. Of remote stores nothing is found: their refusals are not this
+            system's.
+    """
+    if "://" in text:
+        return None
+    for words, number in _WORDS:
+        before, found, _ = text.partition(words)
+        if found:
+            path = _NODE.sub("", before).rstrip("; :").rpartition(": ")[2].strip()
+            return replace(_KNOWN[number], path=path if os.sep in path else "")
+    return None
+
+
+def is_no_fault_of_the_file(error: BaseException) -> bool:
+    """Returns whether reading failed for want of memory or of open files, not for the file read."""
+    failure = system_failure(error)
+    return is_out_of_memory(error) or (
+        failure is not None and failure.number in (errno.EMFILE, errno.ENFILE)
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether memory could not be allocated, here or on a device."""
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return _ALLOCATION.search(str(error)) is not None and system_failure(error) is None
