@@ -9,13 +9,16 @@ Example:
 """
 
 import argparse
+import atexit
 import contextlib
 import dataclasses
+import importlib
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.small_records import PTS_STEP, card_maker, encode
-from tfrecords import storage
+from tfrecords import storage, wording
 from tfrecords.card import FilmCard, Shard, load_card
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
@@ -39,6 +42,8 @@ HEIGHT, WIDTH = 24, 32
 _PICTURES = 8  # of a shot, shown to and fro
 _SHOT_FRAMES = (24, 1400)
 _COMMANDS = ("evaluate", "report")
+_READS = "read:"
+_COUNTED = "import sys; from benchmarks.measuring import counted; counted(sys.argv.pop(1))"
 
 
 @dataclass
@@ -149,35 +154,51 @@ class Cost:
     Attributes:
         wall, cpu: seconds; `cpu` of all its threads and of ffmpeg.
         mebibytes: its largest resident memory.
-        said: its first line about what it measures.
+        said: its line about what it measures.
+        reads: what it took from records.
     """
 
     wall: float
     cpu: float
     mebibytes: float
     said: str
+    reads: Reads
 
 
-def run(command: str, folder: Path, max_frames: int, log: Path) -> Cost:
+def counted(command: str) -> None:
+    """Runs a command of `bladerunner_ae`; says on stderr at its end what it read."""
+    module = importlib.import_module(f"bladerunner_ae.{command}")
+    with counting_reads() as reads:
+        atexit.register(lambda: print(_READS, reads.frames, reads.bytes, reads.calls,
+                                      file=sys.stderr))  # fmt: skip
+        module.cli()
+
+
+def run(command: str, folder: Path, max_frames: int) -> Cost:
     """Runs `evaluate` or `report` on a film that `prepare` made."""
     output = folder / {"evaluate": "figures.json", "report": "report.html"}[command]
     arguments = [f"--model={folder / 'run'}", f"--data={folder / 'film'}", f"--output={output}",
                  f"--max_frames={max_frames}"]  # fmt: skip
     start = time.monotonic()
-    with log.open("w+") as file:
+    with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"bladerunner_ae.{command}", *arguments],
+            [sys.executable, "-c", _COUNTED, command, *arguments],
             stdout=subprocess.DEVNULL,
-            stderr=file,
+            stderr=log,
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    words = log.read_text()
+        wall = time.monotonic() - start
+        log.seek(0)
+        lines = log.read().strip().splitlines()
     if process.returncode:
-        raise SystemExit(f"{command} failed: {words.strip().splitlines()[-1]}")
-    said = next(line for line in words.splitlines() if line.startswith("measuring "))
-    seconds = usage.ru_utime + usage.ru_stime
-    return Cost(time.monotonic() - start, seconds, usage.ru_maxrss / 1024, said)
+        raise SystemExit(f"{command} failed: {lines[-1]}")
+    said = next(line for line in lines if line.startswith("measuring "))
+    reads = next(line for line in lines if line.startswith(_READS)).removeprefix(_READS)
+    return Cost(
+        wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said,
+        Reads(*map(int, reads.split())),
+    )  # fmt: skip
 
 
 def prepare(work: Path, frames: int) -> Path:
@@ -194,25 +215,7 @@ def prepare(work: Path, frames: int) -> Path:
     return folder
 
 
-def count(command: str, folder: Path, max_frames: int) -> Reads:
-    """Runs a command's work in this process, VMAF aside, and counts what it takes from records."""
-    from bladerunner_ae.evaluation.film import EvaluationOptions, evaluate_film
-    from bladerunner_ae.report import write_report
-
-    with counting_reads() as reads:
-        if command == "evaluate":
-            options = EvaluationOptions(max_frames=max_frames, vmaf=False)
-            evaluate_film(folder / "run", folder / "film", options)
-        else:
-            write_report(
-                folder / "run", [folder / "film"], folder / "report.html", max_frames=max_frames
-            )
-    return reads
-
-
-def table(
-    costs: dict[str, dict[int, list[Cost]]], reads: dict[str, dict[int, Reads]], repeats: int
-) -> list[str]:
+def table(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> list[str]:
     """Returns the page as lines of Markdown."""
     short, long = sorted(next(iter(costs.values())))
 
@@ -226,8 +229,8 @@ def table(
         "",
         "Written by `benchmarks/measuring.py`: two films of synthetic records that differ in their "
         f"length alone, {HEIGHT}x{WIDTH}, a network of one step on each. Ratios are of medians "
-        f"over {repeats} runs of each command, the two films in turns; the longer film has "
-        f"{long / short:.0f} times as many frames.",
+        f"over {wording.counted(repeats, 'run')} of each command, the two films in turns; the "
+        f"longer film has {long / short:.0f} times as many frames.",
         "",
         "| command | frames of the film | time, ratio | CPU time, ratio | peak memory, ratio "
         "| frames decoded | read of the records |",
@@ -237,7 +240,7 @@ def table(
         for frames in (short, long):
             names = ("wall", "cpu", "mebibytes")
             ratios = [ratio(command, n) if frames == long else "1" for n in names]
-            taken = reads[command][frames]
+            taken = costs[command][frames][0].reads
             lines.append(
                 f"| {command} | {frames:,} | {' | '.join(ratios)} | {taken.frames:,} "
                 f"| {taken.bytes / 2**20:.1f} MiB in {taken.calls:,} reads |"
@@ -270,17 +273,13 @@ def main() -> None:
     costs: dict[str, dict[int, list[Cost]]] = {
         command: {frames: [] for frames in folders} for command in _COMMANDS
     }
-    for command in _COMMANDS:
-        for _ in range(options.repeats):
+    for _ in range(options.repeats):
+        for command in _COMMANDS:
             for frames, folder in folders.items():
-                cost = run(command, folder, options.max_frames, folder / "log.txt")
+                cost = run(command, folder, options.max_frames)
                 costs[command][frames].append(cost)
                 print(f"{command} {frames}: {cost}", file=sys.stderr)
-    reads = {
-        command: {n: count(command, folder, options.max_frames) for n, folder in folders.items()}
-        for command in _COMMANDS
-    }
-    lines = table(costs, reads, options.repeats)
+    lines = table(costs, options.repeats)
     if options.output is None:
         print("\n".join(lines))
     else:
