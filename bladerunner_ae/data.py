@@ -1,6 +1,6 @@
 """Which frames a run learns from, and the few it is watched by."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from bladerunner_ae.errors import InputError
 from tfrecords import storage
 from tfrecords.card import FilmCard
-from tfrecords.errors import RecordsError
-from tfrecords.framing import read_records
-from tfrecords.reader import decode_image
-from tfrecords.schema import parse
+from tfrecords.reader import decode_image, film_frames
+from tfrecords.sources import chosen_records
 from tfrecords.wording import counted
 
 Shots = list[tuple[int, int]]
+FrameBatch = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
 
 
 def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
@@ -111,7 +110,7 @@ def read_images(
 def read_frames(
     directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Reads single frames, opening only the shards that hold them.
+    """Reads single frames, and little else of the shards that hold them.
 
     Args:
         directory: of the records.
@@ -123,39 +122,50 @@ def read_frames(
         times in units of the card's time base, in the order of `indices`.
 
     Raises:
-        RecordsError: a shard is damaged before or at one of the frames, or holds others.
+        RecordsError: one of the records is damaged, or another frame than the card says.
     """
-    images = np.empty((len(indices), card.height, card.width, 3), np.uint8)
-    pts = np.empty(len(indices), np.int64)
-    for shard in card.shards:
-        places = {
-            index - shard.first_frame: place
-            for place, index in enumerate(indices)
-            if 0 <= index - shard.first_frame < shard.frames
-        }
-        if places:
-            records = read_records(storage.join(directory, shard.name))
-            for number, record in enumerate(islice(records, max(places) + 1)):
-                if number in places:
-                    frame = parse(record)
-                    if (frame.index, frame.film_id) != (shard.first_frame + number, card.film_id):
-                        raise RecordsError(
-                            f"{directory}/{shard.name}: record {number} (from 0) is frame "
-                            f"{frame.index} of film {frame.film_id}, not frame "
-                            f"{shard.first_frame + number} of {card.film_id}; run make_tfrecords "
-                            "again with --overwrite"
-                        )
-                    if (frame.height, frame.width) != (card.height, card.width):
-                        raise RecordsError(
-                            f"{directory}/{shard.name}: record {number} (from 0) is "
-                            f"{frame.height}x{frame.width} but the card says "
-                            f"{card.height}x{card.width}; run make_tfrecords again with "
-                            "--overwrite"
-                        )
-                    picture = decode_image(frame.encoded, card.height, card.width)
-                    images[places[number]] = picture.numpy()
-                    pts[places[number]] = frame.pts
+    wanted = np.asarray(indices, np.int64)
+    images = np.empty((len(wanted), card.height, card.width, 3), np.uint8)
+    pts = np.empty(len(wanted), np.int64)
+    for frame in chosen_records(directory, card, np.unique(wanted)):
+        places = wanted == frame.index
+        images[places] = decode_image(frame.encoded, card.height, card.width).numpy()
+        pts[places] = frame.pts
     return images, pts
+
+
+def chosen_batches(
+    directory: storage.AnyPath, card: FilmCard, chosen: NDArray[np.bool_], batch_size: int
+) -> Iterator[FrameBatch]:
+    """Yields some frames of a film in its order; memory is that of some batches.
+
+    What lies between them is neither decoded nor, where it is more than a few records, read.
+
+    Args:
+        directory: of the records.
+        card: of the film.
+        chosen: bool [frames], which.
+        batch_size: frames in a batch; the last may have fewer.
+
+    Yields:
+        (pictures uint8 [n, height, width, 3], frame numbers int64 [n], times int64 [n] in units of
+        the card's time base).
+
+    Raises:
+        RecordsError: as `read_frames`.
+        tf.errors.DataLossError, tf.errors.InvalidArgumentError: as `reader.film_frames`.
+    """
+    if chosen.all():
+        for batch in film_frames(directory, batch_size=batch_size):
+            yield batch["image"].numpy(), batch["index"].numpy(), batch["pts"].numpy()
+        return
+    frames = chosen_records(directory, card, np.flatnonzero(chosen))
+    while batch := list(islice(frames, batch_size)):
+        yield (
+            np.stack([decode_image(f.encoded, card.height, card.width).numpy() for f in batch]),
+            np.array([frame.index for frame in batch], np.int64),
+            np.array([frame.pts for frame in batch], np.int64),
+        )
 
 
 def collect_images(dataset: tf.data.Dataset, count: int) -> NDArray[np.uint8]:

@@ -21,18 +21,18 @@ from absl import flags
 from bladerunner_ae.cli import explain
 from bladerunner_ae.cli import run as run_command
 from bladerunner_ae.errors import UsageError
+from bladerunner_ae.evaluation.choice import MAX_FRAMES
 from bladerunner_ae.parsing import parse_output
 from tfrecords import storage
 from tfrecords.storage import Location, location
 from tfrecords.wording import visible
 
 FILE_NAME = "report.html"
-_MAX_FRAMES = 20_000
 _AFTER_TRAINING = 2_000
 
 
 def write_report(
-    model: Location, records: Sequence[Location], output: Location, max_frames: int = _MAX_FRAMES
+    model: Location, records: Sequence[Location], output: Location, max_frames: int = MAX_FRAMES
 ) -> None:
     """Writes the page of an exported autoencoder.
 
@@ -40,7 +40,7 @@ def write_report(
         model: SavedModel, the folder of its versions, or the run folder.
         records: folder of each film's records, at the model's raster.
         output: the page; written whole or not at all, in the place of one that is there.
-        max_frames: look at most at about so many frames, some of every shot; 0: at all.
+        max_frames: look at so many frames at most, some of every shot; 0: at all.
 
     Raises:
         InputError: no such model, or the records have another size than it takes.
@@ -113,8 +113,8 @@ def cli() -> None:
     )
     flags.DEFINE_string("output", FILE_NAME, "HTML file to write.")
     flags.DEFINE_integer(
-        "max_frames", _MAX_FRAMES, "Look at about so many frames at most, some of every shot; 0: "
-        "at all.", lower_bound=0,
+        "max_frames", MAX_FRAMES, "Look at so many frames at most, over all films, some of every "
+        "shot; 0: at all.", lower_bound=0,
     )  # fmt: skip
     run_command(main, less_memory="a smaller --max_frames takes less")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from bladerunner_ae import data
 from bladerunner_ae.errors import InputError
-from tests.small_records import card_maker, flip_byte, write_numbered_film
+from tests.small_records import PTS_STEP, card_maker, flip_byte, write_numbered_film
 from tests.synthetic_film import film_pictures
 from tfrecords.card import FilmCard, Shard
 from tfrecords.errors import RecordsError
@@ -125,6 +126,49 @@ def test_only_the_shards_that_are_needed_are_opened(tmp_path: Path) -> None:
     assert len(data.read_images(folder, card, [3, 8])) == 2
     with pytest.raises(RecordsError, match=rf"{card.shards[2].name}.*record 3"):
         data.read_images(folder, card, [3, 11])
+
+
+def test_frames_asked_for_twice_come_twice(film: tuple[Path, FilmCard]) -> None:
+    folder, card = film
+    images, pts = data.read_frames(folder, card, [5, 2, 5])
+    np.testing.assert_array_equal(images[0], images[2])
+    assert pts.tolist() == [5 * PTS_STEP - 5, 2 * PTS_STEP - 5, 5 * PTS_STEP - 5]
+
+
+@pytest.mark.parametrize("chosen", [range(12), [0, 3, 4, 5, 11], [7], range(1, 12)])
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_batches_of_chosen_frames(
+    film: tuple[Path, FilmCard], chosen: Sequence[int], batch_size: int
+) -> None:
+    folder, card = film
+    mask = np.isin(np.arange(12), chosen)
+    batches = list(data.chosen_batches(folder, card, mask, batch_size))
+    sizes = [len(images) for images, _, _ in batches]
+    assert max(sizes) == min(batch_size, len(chosen)) and set(sizes[:-1]) <= {batch_size}
+    images, index, pts = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert index.tolist() == list(chosen)
+    assert pts.tolist() == [PTS_STEP * number - 5 for number in chosen]
+    pictures = list(film_pictures(12, 24, 32))
+    np.testing.assert_array_equal(images, np.stack([pictures[number] for number in chosen]))
+
+
+def test_a_chosen_frame_that_is_damaged_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "film"
+    card = write_numbered_film(folder, 40, 24, 32, num_shards=1)
+    (shard,) = card.shards
+    whole = (folder / shard.name).read_bytes()
+    flip_byte(folder / shard.name, -1)
+    chosen = np.isin(np.arange(40), [2, 30])
+    assert len(next(data.chosen_batches(folder, card, chosen, 64))[0]) == 2
+    chosen[39] = True
+    with pytest.raises(RecordsError, match=rf"{shard.name}: record 39 .*damaged"):
+        list(data.chosen_batches(folder, card, chosen, 64))
+    (folder / shard.name).write_bytes(whole[:-2])
+    with pytest.raises(RecordsError, match=rf"{shard.name}: record 39 .*cut short"):
+        list(data.chosen_batches(folder, card, chosen, 64))
+    (folder / shard.name).unlink()
+    with pytest.raises(RecordsError, match="shard is missing"):
+        list(data.chosen_batches(folder, card, chosen, 64))
 
 
 def test_collecting_stops_at_the_count() -> None:

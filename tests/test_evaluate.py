@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae import evaluate
+from bladerunner_ae.evaluation.choice import choose
 from bladerunner_ae.evaluation.film import EvaluationOptions, evaluate_film
 from bladerunner_ae.evaluation.table import describe
 from bladerunner_ae.evaluation.vmaf import missing_vmaf
@@ -103,15 +104,45 @@ def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: P
         assert found == pytest.approx(part.mean(), abs=0.01)
 
 
-def test_a_part_of_the_frames(model: Path, small_records: Path) -> None:
-    options = EvaluationOptions(max_frames=12, vmaf=False, baselines=False)
+def test_a_part_of_the_frames(
+    model: Path, small_records: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = EvaluationOptions(max_frames=12, baselines=False)
     result = evaluate_film(model, small_records, options)
     assert (result["frames"], result["measured"], result["every"]) == (FRAMES, 12, 4)
-    chosen = [3, 4, 11, 12, 19, 20, 27, 28, 35, 36, 43, 44]
-    expected = expected_psnr()
-    assert result["groups"]["seen"]["psnr"] == pytest.approx(expected[chosen[:10]].mean(), abs=2e-3)
-    assert result["groups"]["held out"]["frames"] == 2
+    pieces = [(0, 40), (40, 48)]
+    choice = choose(pieces, ["seen", "held out"], FRAMES, 12)
+    for label, (start, end) in zip(("seen", "held out"), pieces, strict=True):
+        weights = choice.weights[start:end]
+        expected = np.average(expected_psnr()[start:end], weights=weights)
+        assert result["groups"][label]["psnr"] == pytest.approx(expected, abs=2e-3)
+        assert result["groups"][label]["frames"] == (weights > 0).sum() > 0
     assert result["baselines"] == {}
+    words = "12 of 48 frames in 2 shots"
+    if not missing_vmaf():
+        words += ", VMAF over 1 run of 2 frames"
+        assert (result["sample"]["vmaf_runs"], result["sample"]["vmaf_frames"]) == (1, 2)
+        assert result["groups"]["seen"]["vmaf"] > 0 and result["groups"]["held out"]["vmaf"] is None
+    assert f"measuring {words}\n" in capsys.readouterr().err
+    assert result["sample"]["description"] == words
+    assert any(line.startswith(f"measured: {words}; ") for line in describe(result))
+
+
+@pytest.mark.skipif(bool(missing_vmaf()), reason="this ffmpeg has no libvmaf")
+def test_vmaf_of_runs_is_that_of_the_whole_film(model: Path, tmp_path: Path) -> None:
+    """Runs lie behind one another as shots do behind a cut, and so keep their numbers."""
+    write_numbered_film(tmp_path / "film", 120, HEIGHT, WIDTH, film_id="fedcba9876543210")
+    whole, some = (
+        evaluate_film(model, tmp_path / "film", EvaluationOptions(max_frames=n)) for n in (0, 100)
+    )
+    assert whole["sample"]["description"] == "all 120 frames in 3 shots, VMAF over all of them"
+    assert some["sample"]["description"] == (
+        "100 of 120 frames in 3 shots, VMAF over 5 runs of 4 frames"
+    )
+    assert len(some["shots"]) == len(whole["shots"]) == 3
+    for one, other in zip(some["shots"], whole["shots"], strict=True):
+        assert one["vmaf"] == pytest.approx(other["vmaf"], abs=6)
+        assert one["psnr"] == pytest.approx(other["psnr"], abs=0.2)
 
 
 def test_held_out_frames_that_were_all_passed_over_are_missed(

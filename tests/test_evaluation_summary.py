@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bladerunner_ae.evaluation import measurement, summary
+from bladerunner_ae.evaluation.choice import choose_all
 from bladerunner_ae.evaluation.rate import LatentMoments, kl_bits
 from tests.small_records import card_maker
 from tfrecords.card import Shard
@@ -42,7 +43,7 @@ def figures(
     """Returns the figures of frames that all are of one label."""
     labels = np.full(len(images), "seen")
     plan = measurement.Plan(
-        {"dream": Changed(change)}, labels, pieces, np.ones(len(images), bool),
+        {"dream": Changed(change)}, labels, choose_all(pieces, len(images)),
         vmaf=vmaf, batch_size=batch_size,
     )  # fmt: skip
     measured = measurement.measure_pictures(plan, images)
@@ -149,26 +150,11 @@ def test_numbers_that_are_not_finite_do_not_count() -> None:
     assert summary.ratio(values, weights) == 60.0
 
 
-@pytest.mark.parametrize(
-    ("frames", "at_most", "chosen"),
-    [(5, 0, [0, 1, 2, 3, 4]), (5, 9, [0, 1, 2, 3, 4]), (10, 4, [1, 2, 6, 7]), (9, 1, [4]),
-     (1, 1, [0]), (8, 7, [0, 1, 3, 4, 5, 6])],
-)  # fmt: skip
-def test_frames_are_chosen_in_pairs(frames: int, at_most: int, chosen: list[int]) -> None:
-    assert np.flatnonzero(measurement.choose_frames(frames, at_most)).tolist() == chosen
-
-
 def test_stretches_end_at_cuts_and_where_labels_change() -> None:
     card = card_maker()([Shard("frames-00000-of-00001.tfrecord", 90, 0, 1, "0" * 64)])
     labels = np.where((np.arange(90) >= 30) & (np.arange(90) < 50), "held out", "seen")
     assert card.shot_starts == [0, 40, 80]
     assert measurement.stretches(card, labels) == [(0, 30), (30, 40), (40, 50), (50, 80), (80, 90)]
-
-
-def test_only_neighbours_of_one_stretch_follow_each_other() -> None:
-    chosen = np.array([1, 1, 0, 1, 1, 1], bool)
-    plan = measurement.Plan({}, np.full(6, "seen"), [(0, 5), (5, 6)], chosen)
-    assert plan.follows.tolist() == [False, True, False, False, True, False]
 
 
 def test_bits_of_a_gaussian() -> None:
@@ -179,6 +165,17 @@ def test_bits_of_a_gaussian() -> None:
     assert kl_bits(mean.reshape(2, 1, 1, 2), log_var.reshape(2, 1, 1, 2))[0] == pytest.approx(
         expected
     )
+
+
+def test_a_posterior_counts_as_often_as_its_frame_stands_for_others() -> None:
+    random = np.random.default_rng(0)
+    mean, log_var = random.normal(size=(2, 6, 3))
+    times = np.array([1, 2, 3, 1, 1, 4])
+    weighed, repeated = LatentMoments(), LatentMoments()
+    weighed.add(mean, log_var, times)
+    repeated.add(np.repeat(mean, times, axis=0), np.repeat(log_var, times, axis=0))
+    assert weighed.bits_to(weighed) == pytest.approx(repeated.bits_to(repeated))
+    assert weighed.frames == 12
 
 
 def test_bits_from_the_films_own_distribution() -> None:

@@ -41,29 +41,6 @@ def test_a_film_without_cuts_is_cut_into_equal_stretches() -> None:
 def test_a_film_of_a_moment_is_one_part(frames: int) -> None:
     found = parts.film_parts([_card(frames, [0])], [np.full(frames, "seen")])
     assert [(part.start, part.end) for part in found] == [(0, frames)]
-    assert parts.choose_frames(found, frames, 1).sum() >= 1
-
-
-def test_of_every_shot_of_a_very_long_film_some_frames_are_looked_at() -> None:
-    """117 minutes at 24 a second, 1,404 shots, one of them a single frame."""
-    frames, starts = 168_480, [*range(0, 168_480, 120)]
-    starts = sorted({*starts, 1})
-    own = parts.film_parts([_card(frames, starts)], [np.full(frames, "seen")])
-    chosen = parts.choose_frames(own, frames, 20_000)
-    assert 15_000 <= chosen.sum() <= 20_000
-    counts = np.add.reduceat(chosen.astype(int), starts)
-    assert counts.min() >= 1 and counts[2:].min() >= 2
-    neighbours = chosen & np.roll(chosen, 1)
-    neighbours[starts] = False
-    assert np.add.reduceat(neighbours.astype(int), starts)[2:].min() >= 1
-    # with room for fewer shots than there are, an even choice of them
-    few = parts.choose_frames(own, frames, 200)
-    assert 190 <= few.sum() <= 200 and np.diff(np.flatnonzero(few)).max() < 2 * frames / 100
-
-
-def test_all_frames_are_looked_at_where_there_is_room() -> None:
-    own = parts.film_parts([_card(100, [0, 50])], [np.full(100, "seen")])
-    assert parts.choose_frames(own, 100, 0).all() and parts.choose_frames(own, 100, 100).all()
 
 
 def test_spearman_counts_ranks_and_shares_them_among_equals() -> None:

@@ -69,6 +69,20 @@ def read_records(path: storage.AnyPath) -> Iterator[bytes]:
         ) from error
 
 
+def read_record(file: BinaryIO, bytes_left: int, where: str) -> bytes:
+    """Returns the data of the record at which `file` stands, its checksums verified.
+
+    Args:
+        file: of the shard.
+        bytes_left: from the record's first byte to the end of the file.
+        where: shard and record, for the message.
+
+    Raises:
+        RecordsError: the record is cut short or damaged.
+    """
+    return _read_rest(file, file.read(HEADER.size), bytes_left, where)
+
+
 def _read_rest(file: BinaryIO, header: bytes, bytes_left: int, where: str) -> bytes:
     """Returns the data of the record whose first bytes are `header`.
 
@@ -87,7 +101,9 @@ def _read_rest(file: BinaryIO, header: bytes, bytes_left: int, where: str) -> by
         raise RecordsError(f"{where} is damaged (checksum of its length); {cure}")
     if length + OVERHEAD > bytes_left:
         raise RecordsError(f"{where} is cut short; {cure}")
-    data = file.read(length)
-    if FOOTER.unpack(file.read(FOOTER.size))[0] != masked_crc(data):
+    data, footer = file.read(length), file.read(FOOTER.size)
+    if len(footer) < FOOTER.size:  # the file has become shorter, or is shorter than its card says
+        raise RecordsError(f"{where} is cut short; {cure}")
+    if FOOTER.unpack(footer)[0] != masked_crc(data):
         raise RecordsError(f"{where} is damaged (checksum of its data); {cure}")
     return data

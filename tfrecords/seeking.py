@@ -7,6 +7,8 @@ a few looks, each nearer, lead to any of them, on a disk as in a remote store.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from tfrecords import storage
 from tfrecords.card import Shard
 from tfrecords.errors import RecordsError
-from tfrecords.framing import FOOTER, HEADER, OVERHEAD, masked_crc
+from tfrecords.framing import FOOTER, HEADER, OVERHEAD, masked_crc, read_record
 from tfrecords.schema import parse
 
 _WALKED_RECORDS = 8
@@ -35,25 +37,66 @@ def record_offset(path: storage.AnyPath, shard: Shard, number: int) -> int:
     """
     if not 0 <= number <= shard.frames:
         raise ValueError(f"{path}: has no record {number}")
-    low, high = (0, 0), (shard.frames, shard.bytes)  # (record, where it begins at the earliest)
-    if number in (low[0], high[0]):
-        return (low if number == 0 else high)[1]
+    if number in (0, shard.frames):
+        return 0 if number == 0 else shard.bytes
+    with _unbuffered(path) as file:
+        return _offset(file, path, shard, number, (0, 0))
+
+
+def chosen_data(
+    path: storage.AnyPath, shard: Shard, numbers: Iterable[int]
+) -> Iterator[tuple[int, bytes]]:
+    """Yields (number, data) of some records of a shard, without reading those between.
+
+    Args:
+        path: of the shard's file.
+        shard: what the card says of it.
+        numbers: of the records in the shard, from 0, ascending.
+
+    Raises:
+        RecordsError: the shard is missing, one of these records is damaged, or one on the way to it
+            is not the frame that the card says.
+    """
+    here = (0, 0)
+    try:
+        with _unbuffered(path) as file:
+            for number in numbers:
+                offset = _offset(file, path, shard, number, here)
+                file.seek(offset)
+                data = read_record(file, shard.bytes - offset, f"{path}: record {number} (from 0)")
+                yield number, data
+                here = (number + 1, offset + len(data) + OVERHEAD)
+    except FileNotFoundError as error:
+        raise RecordsError(
+            f"{path}: shard is missing; restore it or run make_tfrecords again with --overwrite"
+        ) from error
+
+
+@contextmanager
+def _unbuffered(path: storage.AnyPath) -> Iterator[BinaryIO]:
     with storage.open_for_reading(path) as buffered:
         # A look is of some kilobytes; the buffer of a local file would read a megabyte for each.
-        file: BinaryIO = getattr(buffered, "raw", buffered)
-        for _ in range(_LOOKS):
-            if number - low[0] <= _WALKED_RECORDS:
-                break
-            share = (number - low[0]) / (high[0] - low[0])
-            guess = low[1] + int(share * (high[1] - low[1]) * 0.99)
-            found = _next_record(file, path, shard, guess, high)
-            if found[0] > number:
-                high = (found[0], guess)  # no record before it begins behind the guess
-            else:
-                low = found
-        offset = low[1]
-        for record in range(low[0], number):
-            offset += _length(file, path, record, offset) + OVERHEAD
+        yield getattr(buffered, "raw", buffered)
+
+
+def _offset(
+    file: BinaryIO, path: storage.AnyPath, shard: Shard, number: int, low: tuple[int, int]
+) -> int:
+    """Returns the byte at which a record begins, from `low` on: (record, where it begins)."""
+    high = (shard.frames, shard.bytes)  # (record, where it begins at the earliest)
+    for _ in range(_LOOKS):
+        if number - low[0] <= _WALKED_RECORDS:
+            break
+        share = (number - low[0]) / (high[0] - low[0])
+        guess = low[1] + int(share * (high[1] - low[1]) * 0.99)
+        found = _next_record(file, path, shard, guess, high)
+        if found[0] > number:
+            high = (found[0], guess)  # no record before it begins behind the guess
+        else:
+            low = found
+    offset = low[1]
+    for record in range(low[0], number):
+        offset += _length(file, path, record, offset) + OVERHEAD
     return offset
 
 

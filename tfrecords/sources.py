@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tfrecords import storage
 from tfrecords.card import FilmCard, Shard
@@ -16,7 +17,7 @@ from tfrecords.framing import read_records
 from tfrecords.mixture import FilmPart
 from tfrecords.sampling import Draws, Position, StreamedOrder, fold_in, shuffle
 from tfrecords.schema import Frame, example_spec, parse
-from tfrecords.seeking import record_offset
+from tfrecords.seeking import chosen_data, record_offset
 
 DECODED_BYTES = 256 << 20
 """Pictures that lie in memory are decoded beforehand if they take at most so much."""
@@ -289,20 +290,54 @@ def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
     for shard in card.shards:
         path = storage.join(directory, shard.name)
         for number, record in enumerate(read_records(path)):
-            frame = parse(record)
-            if frame.index != shard.first_frame + number or frame.film_id != card.film_id:
-                raise RecordsError(
-                    f"{path}: record {number} (from 0) is frame {frame.index} of film "
-                    f"{frame.film_id}, not frame {shard.first_frame + number} of {card.film_id}; "
-                    "run make_tfrecords again with --overwrite"
-                )
-            if (frame.height, frame.width) != (card.height, card.width):
-                raise RecordsError(
-                    f"{path}: record {number} (from 0) is {frame.height}x{frame.width} but the "
-                    f"card says {card.height}x{card.width}; run make_tfrecords again with "
-                    "--overwrite"
-                )
-            yield frame
+            yield _due(record, path, card, shard, number)
+
+
+def chosen_records(
+    directory: storage.AnyPath, card: FilmCard, frames: NDArray[np.int64]
+) -> Iterator[Frame]:
+    """Yields some frames of a film, their pictures still encoded; what lies between is not read.
+
+    Args:
+        directory: of the records.
+        card: of the film.
+        frames: int64 [n], numbers of frames of the film, ascending.
+
+    Raises:
+        RecordsError: a shard with such frames is missing, one of the records is damaged, or it is
+            another frame than the card says.
+    """
+    for shard in card.shards:
+        first, after = np.searchsorted(
+            frames, [shard.first_frame, shard.first_frame + shard.frames]
+        )
+        if first < after:
+            path = storage.join(directory, shard.name)
+            numbers = (frames[first:after] - shard.first_frame).tolist()
+            for number, record in chosen_data(path, shard, numbers):
+                yield _due(record, path, card, shard, number)
+
+
+def _due(record: bytes, path: str, card: FilmCard, shard: Shard, number: int) -> Frame:
+    """Returns the frame in record `number` of a shard.
+
+    Raises:
+        RecordsError: it is another than the card says.
+    """
+    frame = parse(record)
+    if frame.index != shard.first_frame + number or frame.film_id != card.film_id:
+        raise RecordsError(
+            f"{path}: record {number} (from 0) is frame {frame.index} of film "
+            f"{frame.film_id}, not frame {shard.first_frame + number} of {card.film_id}; "
+            "run make_tfrecords again with --overwrite"
+        )
+    if (frame.height, frame.width) != (card.height, card.width):
+        raise RecordsError(
+            f"{path}: record {number} (from 0) is {frame.height}x{frame.width} but the "
+            f"card says {card.height}x{card.width}; run make_tfrecords again with "
+            "--overwrite"
+        )
+    return frame
 
 
 def _read_kept(part: FilmPart) -> list[bytes]:

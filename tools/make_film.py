@@ -69,8 +69,6 @@ _STEPS = ("records", "training", "evaluation", "films")
 _LARGEST_HEIGHT = 720
 # Encoding is most of the work on a long film: four times fewer pixels save an hour on a feature.
 _LONG_SECONDS, _LARGEST_HEIGHT_IF_LONG = 1800, 360
-# Enough for every shot of a long film; all frames of it would take longer than the training.
-_MEASURED_FRAMES = 5000
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class Job:
         """Command: run to figures and contact sheet."""
         return [
             "-m", "bladerunner_ae.evaluate", f"--model={self.run}", f"--data={data}",
-            f"--output={self.folder / _EVALUATION}", f"--max_frames={_MEASURED_FRAMES}",
+            f"--output={self.folder / _EVALUATION}",
             f"--contact_sheet={self.folder / 'contact_sheet.png'}",
         ]  # fmt: skip
 

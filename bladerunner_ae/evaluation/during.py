@@ -10,9 +10,10 @@ from PIL import Image
 
 from bladerunner_ae.data import read_images
 from bladerunner_ae.evaluation import prior
+from bladerunner_ae.evaluation.choice import choose_all, spread_pairs
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN
 from bladerunner_ae.evaluation.latents import LatentModel, latent_model
-from bladerunner_ae.evaluation.measurement import METRICS, Plan, choose_frames, measure_pictures
+from bladerunner_ae.evaluation.measurement import METRICS, Plan, measure_pictures
 from bladerunner_ae.evaluation.pictures import (
     INTERPOLATION_NAME,
     PRIOR_NAME,
@@ -75,8 +76,7 @@ class RunEvaluation:
         plan = Plan(
             systems={"dream": model},
             labels=self.labels,
-            pieces=self._pieces,
-            chosen=np.ones(len(self.labels), bool),
+            choice=choose_all(self._pieces, len(self.labels)),
             latents=model,
             vmaf=False,
         )
@@ -106,7 +106,9 @@ def _choose(part: FilmPart, mask: NDArray[np.bool_], films: int) -> NDArray[Any]
     indices = np.flatnonzero(mask)
     room = _BYTES // (part.card.height * part.card.width * 3)
     at_most = max(min(FRAMES, room) // films, 2)
-    return indices[choose_frames(len(indices), at_most)]
+    if len(indices) <= at_most:
+        return indices
+    return indices[spread_pairs(len(indices), at_most // 2)]
 
 
 def describe_values(values: dict[str, float]) -> str:

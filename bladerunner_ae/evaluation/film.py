@@ -1,6 +1,7 @@
 """A film's records through an exported autoencoder: all figures, baselines, samples, pictures."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,18 @@ from bladerunner_ae.data import read_images
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation import prior
 from bladerunner_ae.evaluation.baselines import fit_baselines, training_frames
+from bladerunner_ae.evaluation.choice import (
+    MAX_FRAMES,
+    Choice,
+    choose,
+    describe_choice,
+    measured_shots,
+)
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN, conversion_note, frame_labels
 from bladerunner_ae.evaluation.latents import LatentModel, load_latent_model
 from bladerunner_ae.evaluation.measurement import (
     Plan,
     System,
-    choose_frames,
     explained_damage,
     measure,
     stretches,
@@ -47,14 +54,14 @@ class EvaluationOptions:
 
     Attributes:
         batch_size: frames at once; the figures do not depend on it.
-        max_frames: measure at most so many frames, pairs of neighbours evenly spread; 0: all.
+        max_frames: measure at most so many frames, some of every shot; 0: all.
         vmaf: whether to measure VMAF where ffmpeg can.
         baselines: whether to measure the mean frame and principal components too.
         pictures: folder for prior.png and interpolation.png, which are replaced; None: no pictures.
     """
 
     batch_size: int = 64
-    max_frames: int = 0
+    max_frames: int = MAX_FRAMES
     vmaf: bool = True
     baselines: bool = True
     pictures: Location | None = None
@@ -65,6 +72,8 @@ def evaluate_film(
 ) -> dict[str, Any]:
     """Runs a film's records through an exported autoencoder.
 
+    Says on stderr what it is going to measure.
+
     Args:
         model: SavedModel, the folder of its versions, or the run folder.
         records: folder of a film's records at the model's raster.
@@ -72,9 +81,9 @@ def evaluate_film(
 
     Returns:
         Plain JSON values, explained in docs/evaluation.md: {"model", "film", "frames", "measured",
-        "every", "raster", "latent_size", "groups", "baselines", "shots", "prior", "notes"}. The
-        groups' labels are "seen" and "held out" for a film the model was trained on, "unseen film"
-        for any other.
+        "every", "sample", "raster", "latent_size", "groups", "baselines", "shots", "prior",
+        "notes"}. The groups' labels are "seen" and "held out" for a film the model was trained on,
+        "unseen film" for any other.
 
     Raises:
         InputError: no such model, or the records have another size than it takes.
@@ -100,6 +109,10 @@ class _Evaluation:
     def run(self) -> dict[str, Any]:
         card, options = self._card, self._options
         pieces = stretches(card, self._labels)
+        vmaf = self._measures_vmaf()
+        choice = self._choose(pieces)
+        sample = _sample(choice, card, vmaf)
+        print(f"measuring {sample['description']}", file=sys.stderr)
         fitted, images = self._training_images()
         if SEEN not in self._labels:
             self._notes.append("no baselines and no samples: the model has not seen this film")
@@ -108,20 +121,21 @@ class _Evaluation:
         plan = Plan(
             systems=self._systems(images),
             labels=self._labels,
-            pieces=pieces,
-            chosen=self._chosen(),
+            choice=choice,
             latents=self._latents,
-            vmaf=self._measures_vmaf(),
+            vmaf=vmaf,
             batch_size=options.batch_size,
         )
         measured = measure(plan, self._records, card)
         summary = summarise(measured, self._labels, pieces)
+        count = int(choice.frames.sum())
         return {
             "model": str(self._autoencoder.path),
             "film": card.source["name"],
             "frames": card.frames,
-            "measured": int(plan.chosen.sum()),
-            "every": math.ceil(card.frames / int(plan.chosen.sum())),
+            "measured": count,
+            "every": math.ceil(card.frames / count),
+            "sample": sample,
             "raster": [card.height, card.width],
             "latent_size": self._latents.size if self._latents else None,
             "vmaf_rows": ROWS if plan.vmaf else None,
@@ -130,16 +144,16 @@ class _Evaluation:
             "notes": self._notes,
         }
 
-    def _chosen(self) -> NDArray[np.bool_]:
-        """bool [frames], which to measure."""
-        chosen = choose_frames(self._card.frames, self._options.max_frames)
+    def _choose(self, pieces: list[tuple[int, int]]) -> Choice:
+        groups = [str(self._labels[start]) for start, _ in pieces]
+        choice = choose(pieces, groups, self._card.frames, self._options.max_frames)
         held_out = self._labels == HELD_OUT
-        if held_out.any() and not (held_out & chosen).any():
+        if held_out.any() and not (held_out & choice.frames).any():
             self._notes.append(
-                f"none of the {held_out.sum()} frames held out is among the {chosen.sum()} that "
-                "were measured; give a larger --max_frames"
+                f"none of the {held_out.sum()} frames held out is among the "
+                f"{choice.frames.sum()} that were measured; give a larger --max_frames"
             )
-        return chosen
+        return choice
 
     def _training_images(self) -> tuple[list[int], NDArray[np.uint8] | None]:
         """(numbers, pictures) of the training frames that things are fitted to."""
@@ -195,6 +209,17 @@ class _Evaluation:
         names = [f"frame {index}, {self._labels[index]}" for index in chosen]
         sheet = interpolation_sheet(latents, self._read(chosen), names)
         storage.write_bytes(folder / INTERPOLATION_NAME, to_png(sheet))
+
+
+def _sample(choice: Choice, card: FilmCard, vmaf: bool) -> dict[str, Any]:
+    """What is measured, as JSON values."""
+    return {
+        "description": describe_choice([(choice, card)], vmaf),
+        "shots": measured_shots(choice, card),
+        "of_shots": len(card.shot_starts),
+        "vmaf_runs": len(choice.runs) if vmaf else 0,
+        "vmaf_frames": sum(end - start for start, end in choice.runs) if vmaf else 0,
+    }
 
 
 def _check_raster(autoencoder: Autoencoder, records: Location, card: FilmCard) -> None:

@@ -1,12 +1,13 @@
-"""One pass over a film's records: a few numbers a frame from every system that is compared.
+"""One pass over a film's frames that were chosen: a few numbers of each from every system compared.
 
 Each number has a weight, so that a shot's or a film's figure is the sum of numbers over the sum of
-weights: 1 for most; for a ratio such as sharpness, what the film itself has there.
+weights: 1 for most; for a ratio such as sharpness, what the film itself has there. Both count as
+often as the choice says that the frame stands for others.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -15,13 +16,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae import metrics
+from bladerunner_ae.data import chosen_batches
+from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.latents import LatentModel, Latents
 from bladerunner_ae.evaluation.rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.vmaf import VmafMeter
 from bladerunner_ae.geometry import Size
 from bladerunner_ae.progress import Progress
 from tfrecords.card import FilmCard
-from tfrecords.reader import explain_data_loss, film_frames, find_damage
+from tfrecords.reader import explain_data_loss, find_damage
 from tfrecords.storage import Location
 
 METRICS = ("psnr", "ssim", "ms_ssim", "vmaf", "sharpness", "flicker", "black_level", "rate_bits")
@@ -63,6 +66,14 @@ class Numbers:
         self.values[name][index] = np.where(good, values, 0.0)
         self.weights[name][index] = np.where(good, weights, 0.0)
 
+    def stand_for(self, choice: Choice) -> None:
+        """Lets each frame's numbers count as often as it stands for others."""
+        special = {"flicker": choice.change_weights, "vmaf": choice.run_weights}
+        for name in METRICS:
+            times = special.get(name, choice.weights)
+            self.values[name] *= times
+            self.weights[name] *= times
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -86,8 +97,7 @@ class Plan:
     Attributes:
         systems: name -> system, the model first.
         labels: str [frames], of `frame_labels`.
-        pieces: of `stretches`: frames of one shot and label.
-        chosen: bool [frames], which to look at.
+        choice: which frames to look at, and how many each stands for.
         latents: gives the first system's posterior; None: no rate.
         vmaf: whether to measure it.
         batch_size: frames at once; the numbers do not depend on it.
@@ -95,41 +105,10 @@ class Plan:
 
     systems: Mapping[str, System]
     labels: NDArray[np.str_]
-    pieces: Sequence[tuple[int, int]]
-    chosen: NDArray[np.bool_]
+    choice: Choice
     latents: LatentModel | None = None
     vmaf: bool = True
     batch_size: int = 64
-    follows: NDArray[np.bool_] = field(init=False)
-
-    def __post_init__(self) -> None:
-        follows = self.chosen & np.roll(self.chosen, 1)
-        follows[[start for start, _ in self.pieces]] = False
-        object.__setattr__(self, "follows", follows)
-
-
-def choose_frames(frames: int, at_most: int) -> NDArray[np.bool_]:
-    """Chooses frames to measure: all, or pairs of neighbours, evenly spread.
-
-    Pairs, because flicker and VMAF look at how a frame follows from the one before it.
-
-    Args:
-        frames: of the film.
-        at_most: how many; 0: all.
-
-    Returns:
-        bool [frames].
-    """
-    if not 0 < at_most < frames:
-        return np.ones(frames, bool)
-    chosen = np.zeros(frames, bool)
-    pairs = at_most // 2
-    if not pairs:
-        chosen[frames // 2] = True
-        return chosen
-    second = (2 * np.arange(pairs) + 1) * frames // (2 * pairs)
-    chosen[second] = chosen[second - 1] = True
-    return chosen
 
 
 def stretches(card: FilmCard, labels: NDArray[np.str_]) -> list[tuple[int, int]]:
@@ -140,7 +119,7 @@ def stretches(card: FilmCard, labels: NDArray[np.str_]) -> list[tuple[int, int]]
 
 
 def measure(plan: Plan, records: Location, card: FilmCard) -> Measured:
-    """Runs a film through all systems, once, in its order.
+    """Runs the chosen frames of a film through all systems, once, in its order.
 
     Raises:
         RecordsError: a record is damaged or of another size.
@@ -148,12 +127,10 @@ def measure(plan: Plan, records: Location, card: FilmCard) -> Measured:
     """
     with explained_damage(records, card), contextlib.ExitStack() as stack:
         passing = _Pass(plan, (card.height, card.width), stack)
-        with Progress("evaluate", card.frames) as progress:
-            for batch in film_frames(records, batch_size=plan.batch_size):
-                index = batch["index"].numpy()
-                here = plan.chosen[index]
-                if here.any():
-                    passing.add(batch["image"].numpy()[here], index[here])
+        chosen = plan.choice.frames
+        with Progress("evaluate", int(chosen.sum())) as progress:
+            for images, index, _ in chosen_batches(records, card, chosen, plan.batch_size):
+                passing.add(images, index)
                 progress.update(len(index))
         return passing.finish()
 
@@ -164,7 +141,7 @@ def measure_pictures(plan: Plan, images: Pictures) -> Measured:
         passing = _Pass(plan, (images.shape[1], images.shape[2]), stack)
         for start in range(0, len(images), plan.batch_size):
             index = np.arange(start, min(start + plan.batch_size, len(images)))
-            here = index[plan.chosen[index]]
+            here = index[plan.choice.frames[index]]
             if len(here):
                 passing.add(images[here], here)
         return passing.finish()
@@ -189,8 +166,8 @@ def explained_damage(records: Location, card: FilmCard) -> Iterator[None]:
 
 class _Pass:
     def __init__(self, plan: Plan, raster: Size, stack: contextlib.ExitStack) -> None:
-        self._plan = plan
-        self._numbers = {name: Numbers.of(len(plan.chosen)) for name in plan.systems}
+        self._plan, self._in_runs = plan, plan.choice.run_weights > 0
+        self._numbers = {name: Numbers.of(len(plan.labels)) for name in plan.systems}
         self._moments: dict[str, LatentMoments] = {}
         self._last: dict[str, Pictures] = {}  # the frame before, of the film and each system
         self._meters = {
@@ -216,10 +193,11 @@ class _Pass:
                 numbers.put(metric, index, values)
             numbers.put("sharpness", index, metrics.gradient(dreams), film[0])
             numbers.put("black_level", index, *metrics.black_level(images, dreams))
-            within = self._plan.follows[index]
+            within = self._plan.choice.follows[index]
             numbers.put("flicker", index, self._change(name, dreams) * within, film[1] * within)
-            if name in self._meters:
-                self._meters[name].write(images, dreams)
+            in_runs = self._in_runs[index]
+            if name in self._meters and in_runs.any():
+                self._meters[name].write(images[in_runs], dreams[in_runs])
 
     def _change(self, name: str, images: Pictures) -> NDArray[np.float32]:
         before = np.concatenate([self._last.get(name, images[:1]), images[:-1]])
@@ -229,12 +207,15 @@ class _Pass:
     def _add_posterior(self, mean: Latents, log_var: Latents, index: NDArray[np.int64]) -> None:
         bits = kl_bits(mean, log_var)
         self._numbers[next(iter(self._plan.systems))].put("rate_bits", index, bits)
-        labels = self._plan.labels[index]
+        labels, weights = self._plan.labels[index], self._plan.choice.weights[index]
         for label in sorted(set(labels.tolist())):
+            own = labels == label
             moments = self._moments.setdefault(label, LatentMoments())
-            moments.add(mean[labels == label], log_var[labels == label])
+            moments.add(mean[own], log_var[own], weights[own])
 
     def finish(self) -> Measured:
         for name, meter in self._meters.items():
-            self._numbers[name].put("vmaf", self._plan.chosen, meter.finish())
-        return Measured(self._plan.chosen, self._numbers, self._moments)
+            self._numbers[name].put("vmaf", self._in_runs, meter.finish())
+        for numbers in self._numbers.values():
+            numbers.stand_for(self._plan.choice)
+        return Measured(self._plan.choice.frames, self._numbers, self._moments)

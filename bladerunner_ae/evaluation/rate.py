@@ -32,16 +32,24 @@ class LatentMoments:
     """Sums over a film's posteriors; their number does not grow with the film."""
 
     def __init__(self) -> None:
-        self.frames = 0
+        self.frames = 0.0
         self._sums: NDArray[np.float64] = np.zeros((3, 0))
 
-    def add(self, mean: Floats, log_var: Floats) -> None:
-        """Takes in some frames' posteriors, [frames, ...] each."""
+    def add(self, mean: Floats, log_var: Floats, weights: Floats | None = None) -> None:
+        """Takes in some frames' posteriors.
+
+        Args:
+            mean, log_var: [frames, ...] each.
+            weights: [frames], how many frames each stands for; None: itself.
+        """
         mean, log_var = _flat(mean), _flat(log_var)
+        times = np.ones(len(mean)) if weights is None else np.asarray(weights, np.float64)
         second = np.exp(log_var) + mean**2
-        sums = np.stack([mean.sum(axis=0), second.sum(axis=0), log_var.sum(axis=0)])
+        sums = np.stack(
+            [(values * times[:, None]).sum(axis=0) for values in (mean, second, log_var)]
+        )
         self._sums = sums if self.frames == 0 else self._sums + sums
-        self.frames += len(mean)
+        self.frames += float(times.sum())
 
     def __add__(self, other: "LatentMoments") -> "LatentMoments":
         if not self.frames or not other.frames:

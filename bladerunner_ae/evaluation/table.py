@@ -33,6 +33,9 @@ def describe(result: Mapping[str, Any]) -> list[str]:
         rows = list(result["prior"]["scores"].items())
         lines += _table("samples", _PRIOR_COLUMNS, rows)
     lines.append(_worst(result["shots"]))
+    if result.get("measured", 0) < result.get("frames", 0):
+        lines.append(f"measured: {result['sample']['description']}; each frame of the sample "
+                     "weighs as much as the frames it stands for")  # fmt: skip
     return lines + [f"note: {note}" for note in result.get("notes", [])]
 
 

@@ -113,12 +113,18 @@ def _over_time(memory: Memory, place: int) -> str:
 def _columns(
     film: FilmMemory, across: charts.Axis, up: charts.Axis
 ) -> list[tuple[float, float, float, float]]:
-    """Returns (place, lowest, mean, highest) of groups of neighbouring frames, 0..1000."""
+    """Returns (place, lowest, mean, highest) of groups of neighbouring frames, 0..1000.
+
+    Groups stand for equally many frames of the film, however many of them were looked at.
+    """
+    weights = film.weights.astype(np.float64)
+    before = np.cumsum(weights) - weights  # frames of the film before each one's share
     count = min(len(film.frames), _COLUMNS)
-    starts = np.arange(count) * len(film.frames) // count
-    sizes = np.diff([*starts, len(film.frames)])
-    times = np.add.reduceat(film.seconds, starts) / sizes
-    mean = np.add.reduceat(film.psnr.astype(np.float64), starts) / sizes
+    borders = np.arange(count) * round(weights.sum()) // count
+    starts = np.unique(np.minimum(np.searchsorted(before, borders), len(before) - 1))
+    sizes = np.add.reduceat(weights, starts)
+    times = np.add.reduceat(film.seconds * weights, starts) / sizes
+    mean = np.add.reduceat(film.psnr * weights, starts) / sizes
     low, high = np.minimum.reduceat(film.psnr, starts), np.maximum.reduceat(film.psnr, starts)
     return [
         (across.place(t), up.place(bottom), up.place(m), up.place(top))

@@ -1,6 +1,5 @@
-"""One pass over a film's records: error, motion and colours of each frame that is looked at."""
+"""One pass over a film's frames that were chosen: error, motion and colours of each."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,23 +7,19 @@ from numpy.typing import NDArray
 
 from bladerunner_ae import metrics
 from bladerunner_ae.barcode import band_light
-from bladerunner_ae.data import read_frames
+from bladerunner_ae.data import chosen_batches
+from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.measurement import explained_damage
 from bladerunner_ae.film_memory.dreamer import Dreamer
-from bladerunner_ae.film_memory.parts import Part
 from bladerunner_ae.progress import Progress
 from tfrecords.card import FilmCard
-from tfrecords.reader import film_frames
 from tfrecords.storage import Location
 
 BANDS = 24
 """A barcode's column has so many colours, from the top of the frame to its bottom."""
 
 Floats = NDArray[np.float32]
-Frames = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
 _COLUMNS = 1200
-_FEW = 4  # one frame in so many, or fewer, are picked out of the records
-_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +28,7 @@ class FilmMemory:
 
     Attributes:
         card: of the film.
+        choice: which frames were looked at.
         frames: int64 [n], ascending.
         seconds: float64 [n], when each is shown, from 0.
         psnr, ssim: float32 [n], of the dream.
@@ -43,6 +39,7 @@ class FilmMemory:
     """
 
     card: FilmCard
+    choice: Choice
     frames: NDArray[np.int64]
     seconds: NDArray[np.float64]
     psnr: Floats
@@ -50,6 +47,16 @@ class FilmMemory:
     motion: Floats
     original: NDArray[np.float64]
     dream: NDArray[np.float64]
+
+    @property
+    def weights(self) -> Floats:
+        """How many frames each of those looked at stands for, float32 [n]."""
+        return self.choice.weights[self.frames]
+
+    @property
+    def change_weights(self) -> Floats:
+        """How many changes the motion of each stands for, float32 [n]; 0 where there is none."""
+        return self.choice.change_weights[self.frames]
 
     @property
     def duration(self) -> float:
@@ -67,8 +74,7 @@ def measure_film(
     dreamer: Dreamer,
     records: Location,
     card: FilmCard,
-    parts: Sequence[Part],
-    chosen: NDArray[np.bool_],
+    choice: Choice,
     batch_size: int = 64,
 ) -> FilmMemory:
     """Runs a film through a network, in its order; a few numbers are kept of each frame.
@@ -77,52 +83,24 @@ def measure_film(
         dreamer: the network.
         records: folder of the film's records.
         card: of the film.
-        parts: of the film; motion is not measured across their borders.
-        chosen: bool [frames], which to look at; one at least.
+        choice: which frames to look at, one at least.
         batch_size: frames at once; the numbers do not depend on it.
 
     Raises:
         RecordsError: a record is damaged or of another size.
     """
-    follows = chosen & np.roll(chosen, 1)
-    follows[[part.start for part in parts]] = False
-    passing = _Pass(dreamer, card, int(chosen.sum()), follows)
-    with explained_damage(records, card), Progress("report", int(chosen.sum())) as progress:
-        for images, index, pts in _read(records, card, chosen, batch_size):
+    count = int(choice.frames.sum())
+    passing = _Pass(dreamer, card, choice, count)
+    with explained_damage(records, card), Progress("report", count) as progress:
+        for images, index, pts in chosen_batches(records, card, choice.frames, batch_size):
             passing.add(images, index, pts)
             progress.update(len(index))
     return passing.finish()
 
 
-def _read(
-    records: Location, card: FilmCard, chosen: NDArray[np.bool_], batch_size: int
-) -> Iterator[Frames]:
-    """Yields (pictures, frame numbers, times) of the chosen frames, in their order."""
-    if chosen.sum() * _FEW > card.frames:
-        for batch in film_frames(records, batch_size=batch_size):
-            index = batch["index"].numpy()
-            here = chosen[index]
-            if here.any():
-                yield batch["image"].numpy()[here], index[here], batch["pts"].numpy()[here]
-        return
-    # Reading records without decoding their pictures is quicker where few are wanted.
-    room = max(_BYTES // (3 * card.height * card.width), 1)
-    for shard in card.shards:
-        end = shard.first_frame + shard.frames
-        wanted = shard.first_frame + np.flatnonzero(chosen[shard.first_frame : end])
-        for start in range(0, len(wanted), room):
-            index = wanted[start : start + room]
-            images, pts = read_frames(records, card, index.tolist())
-            for first in range(0, len(index), batch_size):
-                piece = slice(first, first + batch_size)
-                yield images[piece], index[piece], pts[piece]
-
-
 class _Pass:
-    def __init__(
-        self, dreamer: Dreamer, card: FilmCard, count: int, follows: NDArray[np.bool_]
-    ) -> None:
-        self._dreamer, self._card, self._follows = dreamer, card, follows
+    def __init__(self, dreamer: Dreamer, card: FilmCard, choice: Choice, count: int) -> None:
+        self._dreamer, self._card, self._choice = dreamer, card, choice
         self._numbers = {name: np.zeros(count, np.float32) for name in ("psnr", "ssim", "motion")}
         self._frames, self._seconds = np.zeros(count, np.int64), np.zeros(count)
         columns = min(count, _COLUMNS)
@@ -144,7 +122,7 @@ class _Pass:
         self._numbers["ssim"][where] = metrics.ssim(images, dreams)
         before = np.concatenate([images[:1] if self._last is None else self._last, images[:-1]])
         change = metrics.change(before, images).numpy()
-        self._numbers["motion"][where] = np.where(self._follows[index], change, np.nan)
+        self._numbers["motion"][where] = np.where(self._choice.follows[index], change, np.nan)
         self._last = images[-1:].copy()
         columns = len(self._counts)
         place = (self._seconds[where] / duration(self._card) * columns).astype(np.int64)
@@ -163,6 +141,6 @@ class _Pass:
         nearest = known[np.where(nearer_left, left, right)]
         light = self._light[:, nearest] / self._counts[nearest][:, None, None]
         return FilmMemory(
-            self._card, self._frames, self._seconds, self._numbers["psnr"], self._numbers["ssim"],
-            self._numbers["motion"], light[0], light[1],
+            self._card, self._choice, self._frames, self._seconds, self._numbers["psnr"],
+            self._numbers["ssim"], self._numbers["motion"], light[0], light[1],
         )  # fmt: skip

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bladerunner_ae.evaluation.choice import choose, describe_choice, spread_evenly
 from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
 from bladerunner_ae.film_memory.dreamer import Dreamer
 from bladerunner_ae.film_memory.latent_map import LatentMap, latent_map
 from bladerunner_ae.film_memory.measuring import FilmMemory, measure_film
-from bladerunner_ae.film_memory.parts import FEW_PARTS, choose_frames, film_parts, spread
+from bladerunner_ae.film_memory.parts import FEW_PARTS, film_parts
 from bladerunner_ae.film_memory.pictures import Pair, Shown, look_at
 from bladerunner_ae.film_memory.shots import ShotMemory, shot_memories
 from tfrecords.card import check_shards, load_card
@@ -50,12 +51,12 @@ class Memory:
 
 
 def gather(dreamer: Dreamer, records: Sequence[Location], max_frames: int) -> Memory:
-    """Shows films to a network.
+    """Shows films to a network; says on stderr how much of them.
 
     Args:
         dreamer: the network.
         records: folder of each film's records.
-        max_frames: look at most at about so many frames, over all films; 0: at all of them.
+        max_frames: look at so many frames at most, over all films; 0: at all of them.
 
     Raises:
         InputError: records have another size than the network takes.
@@ -70,12 +71,16 @@ def gather(dreamer: Dreamer, records: Sequence[Location], max_frames: int) -> Me
         print(f"note: {note}", file=sys.stderr)
     parts = film_parts(cards, labels)
     total = sum(card.frames for card in cards)
-    films = []
-    for place, (folder, card) in enumerate(zip(records, cards, strict=True)):
+    choices = []
+    for place, card in enumerate(cards):
         own = [part for part in parts if part.film == place]
-        share = max(max_frames * card.frames // total, 2) if max_frames else 0
-        chosen = choose_frames(own, card.frames, share)
-        films.append(measure_film(dreamer, folder, card, own, chosen))
+        share = max(max_frames * card.frames // total, 1) if max_frames else 0
+        pieces, groups = [(part.start, part.end) for part in own], [part.label for part in own]
+        choices.append(choose(pieces, groups, card.frames, share))
+    chosen = list(zip(choices, cards, strict=True))
+    print(f"measuring {describe_choice(chosen)}", file=sys.stderr)
+    films = [measure_film(dreamer, folder, card, choice)
+             for folder, (choice, card) in zip(records, chosen, strict=True)]  # fmt: skip
     shots = shot_memories(films, parts)
     ranked = sorted(shots, key=lambda shot: -shot.psnr)
     shown = min(_GALLERY, len(ranked) // 2) or 1
@@ -101,7 +106,7 @@ def _strips(
     strips = []
     for folder, film in zip(records, films, strict=True):
         count = max(room * film.card.frames // total, min(8, room))
-        frames = spread(film.frames, count).tolist()
+        frames = film.frames[spread_evenly(film.weights, count)].tolist()
         strips.append(look_at(dreamer, folder, film.card, frames, _STRIP_WIDTH))
     characters = sum(pair.size for strip in strips for pair in strip.pairs.values())
     every = -(-characters // STRIP_CHARACTERS)

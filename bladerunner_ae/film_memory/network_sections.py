@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 import bladerunner_ae
+from bladerunner_ae.evaluation.choice import describe_choice
 from bladerunner_ae.evaluation.labels import HELD_OUT
 from bladerunner_ae.film_memory import charts
 from bladerunner_ae.film_memory.curves import Panel, read_panels
@@ -145,15 +146,14 @@ def _network(card: Mapping[str, Any]) -> str:
 
 def sampling(memory: Memory) -> str:
     """Says how many of the films' frames the page's figures rest on."""
-    measured = sum(len(film.frames) for film in memory.films)
-    frames = sum(film.card.frames for film in memory.films)
+    chosen = [(film.choice, film.card) for film in memory.films]
+    amount, _, shots = describe_choice(chosen).partition(" in ")
     shown = sum(len(strip.pairs) for strip in memory.strips)
-    if measured == frames:
-        figures = f"all {frames} frames were measured"
-    else:
-        figures = (
-            f"{measured} of {frames} frames were measured, neighbours in pairs, some of every "
-            "shot; a film's figures weigh each shot with its length"
+    figures = f"{amount} were measured"
+    if not all(choice.complete for choice, _ in chosen):
+        figures += (
+            f", in {shots}: neighbours in pairs, and some longer runs; each of them weighs as "
+            "much in the figures as the frames it stands for"
         )
     return f"{figures}; {shown} of them can be looked at here"
 

@@ -1,4 +1,4 @@
-"""Into which parts a film falls, and which of its frames are looked at."""
+"""Into which parts films fall."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,39 +66,3 @@ def _cut(part: Part, length: float) -> list[Part]:
     pieces = max(round((part.end - part.start) / length), 1)
     borders = [part.start + (part.end - part.start) * i // pieces for i in range(pieces + 1)]
     return [Part(part.film, part.shot, start, end, part.label) for start, end in pairwise(borders)]
-
-
-def choose_frames(parts: Sequence[Part], frames: int, at_most: int) -> NDArray[np.bool_]:
-    """Chooses frames of one film to look at: all, or neighbours in pairs, some of every part.
-
-    Pairs, because motion is seen between neighbours; of every part, because it is the short ones
-    that are in question. A part gets one pair, and more in proportion to its length.
-
-    Args:
-        parts: of the film.
-        frames: that it has.
-        at_most: how many to look at, about; 0: all. Of more parts than there is room for, an even
-            choice is left out altogether.
-
-    Returns:
-        bool [frames].
-    """
-    if not 0 < at_most < frames:
-        return np.ones(frames, bool)
-    chosen = np.zeros(frames, bool)
-    room = max(at_most // 2, 1)
-    kept = [parts[i * len(parts) // min(room, len(parts))] for i in range(min(room, len(parts)))]
-    spare, total = room - len(kept), sum(part.end - part.start for part in kept)
-    for part in kept:
-        length = part.end - part.start
-        pairs = min(1 + spare * length // total, -(-length // 2))
-        second = part.start + (2 * np.arange(pairs) + 1) * length // (2 * pairs)
-        chosen[second] = chosen[np.maximum(second - 1, part.start)] = True
-    return chosen
-
-
-def spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Chooses `count` of ascending frame numbers evenly, or all if there are not more."""
-    if len(numbers) <= count:
-        return numbers
-    return numbers[(2 * np.arange(count) + 1) * len(numbers) // (2 * count)]

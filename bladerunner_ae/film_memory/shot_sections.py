@@ -4,6 +4,7 @@ from html import escape
 
 import numpy as np
 
+from bladerunner_ae.evaluation.choice import spread_evenly
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN
 from bladerunner_ae.film_memory import charts
 from bladerunner_ae.film_memory.film_section import pair_figure
@@ -151,7 +152,11 @@ def _moving_frames(memory: Memory) -> list[tuple[float, float]]:
     motion = np.concatenate([film.motion for film in memory.films])
     psnr = np.concatenate([film.psnr for film in memory.films])
     known = np.flatnonzero(np.isfinite(motion))
-    chosen = known[:: max(-(-len(known) // _FRAME_DOTS), 1)]
+    if all(film.choice.complete for film in memory.films):
+        chosen = known[:: max(-(-len(known) // _FRAME_DOTS), 1)]
+    else:
+        weights = np.concatenate([film.change_weights for film in memory.films])
+        chosen = known[spread_evenly(weights[known], _FRAME_DOTS)]
     return list(zip(motion[chosen].tolist(), psnr[chosen].tolist(), strict=True))
 
 

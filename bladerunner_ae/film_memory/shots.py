@@ -23,16 +23,19 @@ class ShotMemory:
     Attributes:
         part: which frames.
         measured: how many of them were looked at.
+        weight: how many frames of the film these stand for.
         seconds: when it begins, from the film's first frame.
         length: seconds it lasts.
         psnr, ssim: means over its frames, dB and -1..1.
-        motion: mean change from frame to frame, grey levels; None for a single frame.
+        motion: mean change from frame to frame, grey levels; None where no two neighbours were
+            looked at.
         shown: the frame that stands for it: its PSNR is nearest to the mean.
         shown_psnr: that frame's PSNR, dB.
     """
 
     part: Part
     measured: int
+    weight: float
     seconds: float
     length: float
     psnr: float
@@ -50,19 +53,24 @@ def shot_memories(films: Sequence[FilmMemory], parts: Sequence[Part]) -> list[Sh
         first, after = np.searchsorted(film.frames, [part.start, part.end])
         if first == after:
             continue
-        psnr, motion = film.psnr[first:after].astype(np.float64), film.motion[first:after]
-        known = motion[np.isfinite(motion)]
-        shown = int(np.abs(psnr - psnr.mean()).argmin())
+        own = slice(int(first), int(after))
+        weights = film.weights[own]
+        psnr = film.psnr[own].astype(np.float64)
+        mean = _mean(psnr, weights)
+        moving = np.isfinite(film.motion[own])
+        shown = int(np.abs(psnr - mean).argmin())
         found.append(
             ShotMemory(
                 part=part,
                 measured=int(after - first),
+                weight=float(weights.sum(dtype=np.float64)),
                 seconds=float(film.seconds[first] - (film.frames[first] - part.start)
                               / float(film.card.frame_rate)),
                 length=(part.end - part.start) / float(film.card.frame_rate),
-                psnr=float(psnr.mean()),
-                ssim=float(film.ssim[first:after].mean(dtype=np.float64)),
-                motion=float(known.mean(dtype=np.float64)) if len(known) else None,
+                psnr=mean,
+                ssim=_mean(film.ssim[own], weights),
+                motion=_mean(film.motion[own][moving], film.change_weights[own][moving])
+                if moving.any() else None,
                 shown=int(film.frames[first + shown]),
                 shown_psnr=float(psnr[shown]),
             )
@@ -70,20 +78,25 @@ def shot_memories(films: Sequence[FilmMemory], parts: Sequence[Part]) -> list[Sh
     return found
 
 
-def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float, int]]:
-    """Returns label -> (PSNR, SSIM, frames), each shot counting with its length.
+def _mean(values: NDArray[np.floating], weights: NDArray[np.float32]) -> float:
+    total = weights.sum(dtype=np.float64)
+    return float((values * weights).sum(dtype=np.float64) / total)
 
-    Where all frames were looked at, these are the means over frames that `evaluate` prints.
+
+def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float, int]]:
+    """Returns label -> (PSNR, SSIM, frames), each shot counting with the frames it stands for.
+
+    They are the means over frames that `evaluate` prints, if it measures as many.
     """
     found = {}
     for label in dict.fromkeys(shot.part.label for shot in shots):
         own = [shot for shot in shots if shot.part.label == label]
-        lengths = np.array([shot.part.end - shot.part.start for shot in own], np.float64)
+        weights = np.array([shot.weight for shot in own])
         psnr, ssim = (
-            float(np.average([getattr(shot, name) for shot in own], weights=lengths))
+            float(np.average([getattr(shot, name) for shot in own], weights=weights))
             for name in ("psnr", "ssim")
         )
-        found[label] = psnr, ssim, int(lengths.sum())
+        found[label] = psnr, ssim, sum(shot.part.end - shot.part.start for shot in own)
     return found
 
 

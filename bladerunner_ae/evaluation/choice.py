@@ -1,0 +1,314 @@
+"""Which frames of a film are measured, and how many each of them stands for.
+
+A film that is longer than the bound is measured on a sample, the same one every time: **pairs** of
+neighbours in every shot, more of them in longer ones, and a few **runs** of consecutive frames,
+evenly spread over the film, each within its shot, on which alone VMAF is measured. Pairs, because
+flicker and motion are seen between neighbours.
+
+A measured frame weighs as much as there are frames of its shot to which it is the nearest one, and
+a change from frame to frame likewise; so a figure estimates what all frames would give, wherever
+the sample is denser. Where a film has more shots than there is room for, those that were chosen
+stand for the others too. Where all frames are measured every weight is 1.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfrecords.card import FilmCard
+
+MAX_FRAMES = 5_000
+"""At most so many frames of a film are measured unless more are asked for."""
+
+RUN_FRAMES = 48
+"""Frames in a run, at most."""
+
+_RUNS_SHARE = 5  # one frame in so many lies in a run
+_FEWEST_RUNS = 5  # shorter runs rather than fewer
+_GROUP_SHARE = 5  # one run in so many, at least, for each group of frames
+
+Stretch = tuple[int, int]
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Frames of one film.
+
+    Attributes:
+        frames: bool [frames], which are measured.
+        follows: bool [frames], whether a frame and the one before it are, and are of one part.
+        runs: (first, after the last) of consecutive frames for VMAF; the film where all are chosen.
+        weights: float32 [frames], how many frames each stands for; 0 where it is not measured.
+        change_weights: float32 [frames], how many changes the one that leads to a frame stands for;
+            0 where it does not follow.
+        run_weights: float32 [frames], as `weights`, for what is measured on the runs alone.
+    """
+
+    frames: NDArray[np.bool_]
+    follows: NDArray[np.bool_]
+    runs: Sequence[Stretch]
+    weights: Weights
+    change_weights: Weights
+    run_weights: Weights
+
+    @property
+    def complete(self) -> bool:
+        """Whether all frames are measured."""
+        return bool(self.frames.all())
+
+
+def choose(parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most: int) -> Choice:
+    """Chooses which frames of a film to measure.
+
+    Every part gets a pair, and more in proportion to its length; where there is no room for that a
+    frame, and where there is none for that either, pairs of an even choice of each group's parts.
+
+    Args:
+        parts: (first frame, frame after the last) of what is sampled by itself: shots, cut where
+            one group ends; they cover the film in its order.
+        groups: the group of each part, such as "seen"; each group is given some runs.
+        frames: of the film.
+        at_most: how many to measure; 0: all.
+    """
+    if not 0 < at_most < frames:
+        return choose_all(parts, frames)
+    runs, run_weights = _choose_runs(parts, groups, frames, at_most)
+    chosen = run_weights > 0
+    left = at_most - int(chosen.sum())
+    has_run = [bool(chosen[start:end].any()) for start, end in parts]
+    if left < 2 * len(parts):  # then those with a run need no more
+        places = [place for place, own in enumerate(has_run) if not own]
+    else:
+        places = list(range(len(parts)))
+    for place, share in _frames_of_parts(parts, groups, places, left):
+        start, end = parts[place]
+        chosen[start + _spread(end - start, share)] = True
+    _fill(chosen, parts, at_most)
+    follows = _follows(chosen, parts)
+    changing = [(start + 1, end) for start, end in parts]
+    return Choice(
+        chosen, follows, runs,
+        _stand_for(_nearest(chosen, parts), parts, groups, has_run),
+        _stand_for(_nearest(follows, changing), changing, groups, has_run), run_weights,
+    )  # fmt: skip
+
+
+def choose_all(parts: Sequence[Stretch], frames: int) -> Choice:
+    """Chooses every frame of a film; `parts` as for `choose`."""
+    chosen, ones = np.ones(frames, bool), np.ones(frames, np.float32)
+    follows = _follows(chosen, parts)
+    return Choice(chosen, follows, [(0, frames)], ones, follows.astype(np.float32), ones)
+
+
+def spread_pairs(frames: int, pairs: int) -> NDArray[np.int64]:
+    """Chooses pairs of neighbours, evenly spread.
+
+    Args:
+        frames: to choose from.
+        pairs: how many; where they meet there are fewer frames than twice as many.
+
+    Returns:
+        Numbers below `frames`, ascending.
+    """
+    second = (2 * np.arange(pairs, dtype=np.int64) + 1) * frames // (2 * max(pairs, 1))
+    return np.unique(np.concatenate([np.maximum(second - 1, 0), second]))
+
+
+def spread_evenly(weights: Weights, count: int) -> NDArray[np.int64]:
+    """Chooses measured frames that are evenly spread over the film, however dense the sample is.
+
+    Args:
+        weights: float32 [n], how many frames each stands for, in film order.
+        count: how many to choose.
+
+    Returns:
+        Places in `weights`, ascending: `count` of them, fewer where some would be the same, or all.
+    """
+    if len(weights) <= count:
+        return np.arange(len(weights))
+    ends = np.cumsum(weights, dtype=np.float64)
+    marks = _middles(round(ends[-1]), count)
+    return np.unique(np.searchsorted(ends[:-1], marks, side="right"))
+
+
+def describe_choice(choices: Iterable[tuple[Choice, FilmCard]], vmaf: bool = False) -> str:
+    """Says how many frames of how many shots are measured, and on how many VMAF is.
+
+    >>> describe_choice([(choice, card)], vmaf=True)
+    '4,978 of 172,800 frames in 250 shots, VMAF over 20 runs of 48 frames'
+    """
+    choices = list(choices)
+    frames = sum(len(choice.frames) for choice, _ in choices)
+    measured = sum(int(choice.frames.sum()) for choice, _ in choices)
+    shots, of = (sum(numbers) for numbers in zip(*map(_count_shots, choices), strict=True))
+    amount = "all" if measured == frames else f"{measured:,} of"
+    words = f"{amount} {_counted(frames, 'frame')} in "
+    words += (f"{shots:,} of " if shots < of else "") + _counted(of, "shot")
+    if not vmaf:
+        return words
+    if measured == frames:
+        return f"{words}, VMAF over all of them"
+    lengths = [end - start for choice, _ in choices for start, end in choice.runs]
+    each = "" if min(lengths) == max(lengths) else "up to "
+    return (
+        f"{words}, VMAF over {_counted(len(lengths), 'run')} of {each}"
+        f"{_counted(max(lengths), 'frame')}"
+    )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def measured_shots(choice: Choice, card: FilmCard) -> int:
+    """Returns of how many of a film's shots something is measured."""
+    shot_of = np.searchsorted(card.shot_starts, np.flatnonzero(choice.frames), side="right")
+    return len(np.unique(shot_of))
+
+
+def _count_shots(chosen: tuple[Choice, FilmCard]) -> tuple[int, int]:
+    choice, card = chosen
+    return measured_shots(choice, card), len(card.shot_starts)
+
+
+def _choose_runs(
+    parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most: int
+) -> tuple[list[Stretch], Weights]:
+    """Returns runs, evenly spread over each group's frames, and how many frames each stands for.
+
+    A run stands for its equal share of the group, whatever the length that its part has room for.
+    """
+    room = max(at_most // _RUNS_SHARE, min(at_most, 2))
+    length = min(RUN_FRAMES, max(room // _FEWEST_RUNS, min(room, 2)))
+    count = room // length
+    weights = np.zeros(frames, np.float32)
+    runs: list[Stretch] = []
+    members = {group: [p for p, g in zip(parts, groups, strict=True) if g == group]
+               for group in dict.fromkeys(groups)}  # fmt: skip
+    sizes = [sum(end - start for start, end in own) for own in members.values()]
+    shares = _shares(sizes, count, max(count // _GROUP_SHARE, 1))
+    for own, size, share in zip(members.values(), sizes, shares, strict=True):
+        ends = np.cumsum([end - start for start, end in own])
+        for middle in _middles(size, share):
+            place = int(np.searchsorted(ends, middle, side="right"))
+            start, end = own[place]
+            first = end - int(ends[place] - middle) - length // 2
+            first = max(min(first, end - length), start)
+            after = min(first + length, end)
+            weights[first:after] += size / share / (after - first)
+            runs.append((first, after))
+    return _joined(runs), weights
+
+
+def _joined(runs: Sequence[Stretch]) -> list[Stretch]:
+    """Runs in film order, those that overlap as one."""
+    found: list[Stretch] = []
+    for start, end in sorted(runs):
+        if found and start < found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
+
+
+def _frames_of_parts(
+    parts: Sequence[Stretch], groups: Sequence[str], places: Sequence[int], room: int
+) -> list[tuple[int, int]]:
+    """Returns (place of a part, how many frames to choose in it), of as many parts as have room."""
+    count = len(places)
+    if count <= room < 2 * count:
+        paired = {places[i] for i in _middles(count, room - count)}
+        return [(place, 2 if place in paired else 1) for place in places]
+    pairs = room // 2
+    if pairs < count:
+        places = _of_each_group(groups, places, pairs)
+    lengths = [parts[place][1] - parts[place][0] for place in places]
+    return [(place, 2 * share)
+            for place, share in zip(places, _shares(lengths, pairs), strict=True)]  # fmt: skip
+
+
+def _of_each_group(groups: Sequence[str], places: Sequence[int], room: int) -> list[int]:
+    """Chooses as many parts as there is room for, evenly spread over those of each group."""
+    members = [[place for place in places if groups[place] == name]
+               for name in dict.fromkeys(groups[place] for place in places)]  # fmt: skip
+    shares = _shares([len(own) for own in members], room)
+    return sorted(
+        own[i] for own, share in zip(members, shares, strict=True)
+        for i in _middles(len(own), share)
+    )  # fmt: skip
+
+
+def _middles(count: int, wanted: int) -> list[int]:
+    """Chooses numbers below `count`, evenly spread, ascending."""
+    return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
+
+
+def _spread(frames: int, wanted: int) -> NDArray[np.int64]:
+    """Chooses at most so many frames: the middle one, or pairs."""
+    if wanted == 1:
+        return np.array([frames // 2])
+    return spread_pairs(frames, min(wanted // 2, -(-frames // 2)))
+
+
+def _fill(chosen: NDArray[np.bool_], parts: Sequence[Stretch], at_most: int) -> None:
+    """Chooses single frames, evenly spread over the chosen parts, for room that is left.
+
+    Pairs that met each other or a run have left it.
+    """
+    inside = np.zeros_like(chosen)
+    for start, end in parts:
+        inside[start:end] = chosen[start:end].any()
+    free = np.flatnonzero(inside & ~chosen)
+    left = min(at_most - int(chosen.sum()), len(free))
+    chosen[free[_middles(len(free), left)]] = True
+
+
+def _shares(sizes: Sequence[int], total: int, least: int = 1) -> list[int]:
+    """Divides `total` in proportion to sizes, `least` for each as far as that goes."""
+    if not sizes:
+        return []
+    least = min(least, total // len(sizes))
+    exact = np.array(sizes) * ((total - least * len(sizes)) / sum(sizes))
+    shares = np.floor(exact).astype(np.int64)
+    left = total - least * len(sizes) - int(shares.sum())
+    shares[np.argsort(shares - exact, kind="stable")[:left]] += 1
+    return (shares + least).tolist()  # type: ignore[no-any-return]
+
+
+def _follows(chosen: NDArray[np.bool_], parts: Sequence[Stretch]) -> NDArray[np.bool_]:
+    follows = chosen & np.roll(chosen, 1)
+    follows[[start for start, _ in parts]] = False
+    return follows
+
+
+def _nearest(chosen: NDArray[np.bool_], parts: Sequence[Stretch]) -> Weights:
+    """Of how many places of its part each chosen one is the nearest; they add up to the part."""
+    weights = np.zeros(len(chosen), np.float32)
+    for start, end in parts:
+        own = start + np.flatnonzero(chosen[start:end])
+        if len(own):
+            borders = np.concatenate([[start], (own[1:] + own[:-1] + 1) / 2, [end]])
+            weights[own] = np.diff(borders)
+    return weights
+
+
+def _stand_for(
+    weights: Weights, parts: Sequence[Stretch], groups: Sequence[str], certain: Sequence[bool]
+) -> Weights:
+    """Lets the chosen parts of each group stand for those of which nothing is measured.
+
+    Parts with a run stand for themselves alone: long ones have a run rather than short ones, and so
+    are no even choice.
+    """
+    for group in set(groups):
+        own = [part for part, name, sure in zip(parts, groups, certain, strict=True)
+               if name == group and not sure]  # fmt: skip
+        measured = sum(float(weights[start:end].sum()) for start, end in own)
+        total = sum(max(end - start, 0) for start, end in own)
+        if 0 < measured < total:
+            for start, end in own:
+                weights[start:end] *= total / measured
+    return weights
