@@ -164,7 +164,9 @@ def test_clients_that_send_garbage(server: RunningServer, garbage: bytes) -> Non
 @pytest.mark.slow
 def test_clients_that_hang(model: Path, tmp_path: Path) -> None:
     """They are hung up on after --read_seconds, and keep nobody waiting meanwhile."""
-    head = b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+    head = (
+        b"POST /v1/models/small:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+    )
     with (
         running_server(model, tmp_path, "--read_seconds=3") as server,
         open_socket(server) as silent,
@@ -191,7 +193,9 @@ def test_clients_that_do_not_take_their_answers(model: Path, tmp_path: Path) -> 
     image = np.full((1, 1000, 1000, 3), 200).tolist()
     body = json.dumps({"signature_name": "kinds", "inputs": {
         "image": image, "seed": [1], "flag": [True]}}).encode()  # fmt: skip
-    head = f"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+    head = (
+        f"POST /v1/models/small:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
+    )
     with (
         running_server(model, tmp_path, "--read_seconds=2") as server,
         socket.socket() as never,
@@ -225,7 +229,7 @@ def test_clients_that_do_not_take_their_answers(model: Path, tmp_path: Path) -> 
 def test_a_body_that_is_too_large_is_not_received(server: RunningServer) -> None:
     with open_socket(server) as client:
         client.sendall(
-            b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+            b"POST /v1/models/small:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
         )
         assert client.recv(100).startswith(b"HTTP/1.1 413")
 
@@ -234,7 +238,7 @@ def test_a_thousand_connections(server: RunningServer) -> None:
     """All of them open at once, half of them idle, the others all ask."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_socket(server)) for _ in range(1000)]
-        head = f"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}"
+        head = f"POST /v1/models/small:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(BODY)}"
         asking = clients[::2]
         for client in asking:
             client.sendall(head.encode() + b"\r\n\r\n" + BODY)

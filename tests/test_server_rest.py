@@ -30,7 +30,7 @@ class Rest:
         self.server = Server(Options(find_models(model), **{"limits": limits, **options}))
         self._runner.run(self.server.load())
         transport = httpx.ASGITransport(self.server.application())
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://server")
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._runner.run(self._client.request(method, path, **options))
