@@ -20,6 +20,7 @@ import socket
 import statistics
 import struct
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -114,8 +115,8 @@ def stalled(model: str) -> Attack:
 
 def messages(size: int) -> Attack:
     """A large message over gRPC."""
-    body = b"\x0a\x09\x0a\x07decoder" + b"\x12\x80\x80\x80\x00" + bytes(0)
-    body += bytes([0x1A]) + _varint(size) + b"x" * size
+    # The model's name, and an output's name that is very long.
+    body = b"\x0a\x09\x0a\x07decoder\x1a" + _varint(size) + b"x" * size
 
     def attack(server: RunningServer, seconds: float) -> str:
         import grpc
@@ -255,8 +256,8 @@ def table(command: str, found: list[dict[str, Any]]) -> str:
     lines = [
         "# Attacks\n",
         f"Written by `{command}` on {facts['cores']} cores of {facts['processor']}, which other "
-        "work may have shared. A good client asks for one picture every tenth of a second; memory "
-        "is the server's with its processes, at its highest.\n",
+        "work may have shared, each attack on a server of its own. A good client asks for one "
+        "picture every tenth of a second; memory is the server's with its processes, at its highest.\n",
         "| attack | good: requests | median ms | worst s | failed | memory, GiB | attackers got |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -274,22 +275,15 @@ def main() -> None:
     """Attacks and writes the table."""
     options = flags.FLAGS
     found = []
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(_temporary()))
-        server = stack.enter_context(running_server(Path(options.model), folder))
+    with tempfile.TemporaryDirectory() as folder:
         for name in options.only or ATTACKS:
             print(name, file=sys.stderr, flush=True)
-            found.append(measure(server, name, options.seconds))
+            with running_server(Path(options.model), Path(folder)) as server:
+                found.append(measure(server, name, options.seconds))
     text = table("python benchmarks/attacks.py --model=RUN", found)
     print(text, end="")
     if options.output:
         Path(options.output).write_text(text, "utf-8")
-
-
-def _temporary() -> contextlib.AbstractContextManager[str]:
-    import tempfile
-
-    return tempfile.TemporaryDirectory()
 
 
 def cli() -> None:

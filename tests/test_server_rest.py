@@ -185,7 +185,7 @@ def test_requests_that_are_wrong(
 def test_bodies_that_are_too_large(rest: Rest) -> None:
     large = b" " * 20_001
     response = rest.post("/v1/models/small:predict", large)
-    assert refused(response, 413) == "The request is larger than 20000 bytes"
+    assert refused(response, 413).startswith("The request is larger than 20000 bytes")
     assert response.headers["connection"] == "close"
     bomb = gzip.compress(b" " * 10_000_000)
     response = rest.ask("POST", "/v1/models/small:predict", content=bomb,

@@ -53,7 +53,7 @@ class Guard:
     """Refuses what another site's page sends and what proxies may misread; marks all answers."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str] = ()) -> None:
-        self._app, self._allowed = app, frozenset(allowed_hosts)
+        self._app, self._allowed = app, tuple(allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or answers it."""
@@ -100,8 +100,10 @@ class Guard:
             name = sender.hostname or ""
         except ValueError:
             return False
-        if name and (f"[{name}]" if ":" in name else name) in self._allowed:
-            return True
+        name = f"[{name}]" if ":" in name else name
+        for allowed in self._allowed:
+            if name and (name == allowed or (allowed[:2] == "*." and name.endswith(allowed[1:]))):
+                return True
         if site is not None and site not in ("same-origin", "none"):
             return False
         # Behind a proxy the names may differ, but then the browser itself vouches.

@@ -34,6 +34,6 @@ def _pixels(file: bytes) -> int:
         return 0
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(file, strict=False)
-    except ValueError:  # damaged, or of an unusual kind
+    except (ValueError, KeyError):  # damaged, or of an unusual kind
         return _UNKNOWN
     return height * width

@@ -31,7 +31,8 @@ from bladerunner_ae.server.statuses import Code, ServingError, from_exception, i
 from bladerunner_ae.server.versions import Version
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
-_AT_ONCE_SECONDS = 0.25
+_AGES = 3  # times --read_seconds that a connection lasts
+_AT_ONCE_SECONDS, _MOST_LATE = 0.4, 4
 _MOST_FIELDS = 4096
 _MOST_DETAILS = 2000  # clients take no more than 8 KiB
 _LARGE_TENSOR = 256 << 10
@@ -100,7 +101,7 @@ class GrpcApi:
                         known = name if name in self._services.catalogue.models else ""
                         seconds = time.perf_counter() - start
                         self._metrics.request(known, api, "GRPC", code.name, seconds)
-                await self._send(context, share, response)
+                await context.write(response)  # until the client has taken it, or has gone
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
@@ -110,9 +111,7 @@ class GrpcApi:
         How much of it has arrived nobody can tell. What is not whole at once is large, or its
         client is slow; it counts as the largest that may come.
         """
-        waiting = asyncio.get_running_loop().call_later(
-            _AT_ONCE_SECONDS, _expect, share, self._limits.body_bytes
-        )
+        expecting = asyncio.ensure_future(_expect(share, self._limits.body_bytes))
         try:
             async with share.waiting(self._limits.read_seconds):
                 request = await context.read()
@@ -124,18 +123,11 @@ class GrpcApi:
                 f"The request was not whole after {self._limits.read_seconds:g} s",
             ) from None
         finally:
-            waiting.cancel()
+            expecting.cancel()
         if request is grpc.aio.EOF:
             raise ServingError(Code.INTERNAL, "There is no request message")
         share.resize(len(request))
         return request
-
-    async def _send(self, context: Any, share: Share, response: bytes) -> None:
-        try:
-            async with share.waiting(self._limits.read_seconds):
-                await context.write(response)
-        except TimeoutError:
-            await context.abort(grpc.StatusCode.ABORTED, "The answer was not taken")
 
     def _find(self, message: Any) -> Version:
         number, label = _which(message)
@@ -193,7 +185,14 @@ def _parsed(request_class: Any, request: bytes) -> Any:
     return message
 
 
-def _expect(share: Share, size: int) -> None:
+async def _expect(share: Share, size: int) -> None:
+    """Lets a message count as a large one, unless it is we who are late."""
+    loop = asyncio.get_running_loop()
+    for _ in range(_MOST_LATE):
+        due = loop.time() + _AT_ONCE_SECONDS
+        await asyncio.sleep(_AT_ONCE_SECONDS)
+        if loop.time() - due < _AT_ONCE_SECONDS / 4:
+            break
     try:
         share.resize(size)
     except ServingError:  # others hold all there is
@@ -220,6 +219,13 @@ def make_server(api: GrpcApi, limits: Limits) -> grpc.aio.Server:
             ("grpc.so_reuseport", 0),  # or a port that is in use would be shared in silence
             ("grpc.max_receive_message_length", limits.body_bytes),
             ("grpc.max_send_message_length", -1),
+            # A client that does not take its answers loses its connection; others get a new one
+            # without noticing.
+            ("grpc.max_connection_age_ms", int(1000 * _AGES * limits.read_seconds)),
+            (
+                "grpc.max_connection_age_grace_ms",
+                int(1000 * (limits.read_seconds + limits.run_seconds)),
+            ),
         ],
         maximum_concurrent_rpcs=limits.waiting,
     )
