@@ -80,7 +80,15 @@ def decode_images(encoded: Iterable[bytes]) -> NDArray[np.uint8]:
 
     Returns:
         uint8 [batch, height, width, 3], RGB.
+
+    Raises:
+        PIL.UnidentifiedImageError: a file is neither JPEG nor PNG.
     """
     from PIL import Image
 
-    return np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in encoded])
+    def decode(file: bytes) -> NDArray[np.uint8]:
+        # By their content alone Pillow would open dozens of formats, some by other programs.
+        with Image.open(io.BytesIO(file), formats=("JPEG", "PNG")) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    return np.stack([decode(file) for file in encoded])

@@ -43,10 +43,12 @@ def main() -> None:
     if len(set(names)) < len(names):
         raise UsageError(f"two models are called {max(names, key=names.count)}; serve one of them")
     labels, versions = version_labels(values.version_labels), wanted_versions(values.versions)
-    _serve(values, models, labels, versions)
+    _serve(values, models, labels, versions, allowed_hosts(values.allowed_hosts))
 
 
-def _serve(values: Any, models: list[Any], labels: Any, versions: Any) -> None:
+def _serve(
+    values: Any, models: list[Any], labels: Any, versions: Any, hosts: tuple[str, ...]
+) -> None:
     from bladerunner_ae.server import ports
 
     ports.check(values.host, values.grpc_port, "grpc_port")
@@ -58,6 +60,7 @@ def _serve(values: Any, models: list[Any], labels: Any, versions: Any) -> None:
     options = Options(
         models=models,
         host=values.host,
+        allowed_hosts=hosts,
         grpc_port=values.grpc_port,
         versions=versions,
         labels=labels,
@@ -68,6 +71,8 @@ def _serve(values: Any, models: list[Any], labels: Any, versions: Any) -> None:
         limits=Limits(
             batch_rows=values.max_batch_size,
             waiting=values.max_waiting,
+            pixels=values.max_pixels,
+            waiting_pixels=2 * values.max_pixels,
             body_bytes=values.max_body_mb << 20,
             held_bytes=max(4 * values.max_body_mb, 256) << 20,
             read_seconds=values.read_seconds,
@@ -114,6 +119,26 @@ def version_labels(texts: list[str]) -> dict[str, int]:
     return found
 
 
+def allowed_hosts(names: list[str]) -> tuple[str, ...]:
+    """Reads --allowed_hosts: names and addresses without ports, *.DOMAIN, or * for any.
+
+    Raises:
+        UsageError: one is none of these.
+    """
+    found = []
+    for name in names:
+        if re.fullmatch(r"\*|(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]", name, re.ASCII):
+            found.append(name.lower())
+        elif re.fullmatch(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", name):
+            found.append(f"[{name.lower()}]")
+        else:
+            raise UsageError(
+                f"--allowed_hosts={name}: write names or addresses without http:// and port, such "
+                "as films.example,*.example.org"
+            )
+    return tuple(found)
+
+
 def cli() -> None:
     """Entry point: `python -m bladerunner_ae.serve`."""
     flags.DEFINE_multi_string(
@@ -123,6 +148,9 @@ def cli() -> None:
     flags.DEFINE_string("name", None, "What clients call the model; by default its folder's name.")
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 for the network. "
                         "There is no password.")  # fmt: skip
+    flags.DEFINE_list("allowed_hosts", [], "What clients may call this machine besides --host and "
+                      "localhost: NAME,*.DOMAIN,...; * for anything, which is the default where "
+                      "--host is not this machine alone.")  # fmt: skip
     flags.DEFINE_integer("port", 8501, "Port of REST and of the explorer; 0 takes a free one.",
                          lower_bound=0, upper_bound=65535)  # fmt: skip
     flags.DEFINE_integer("grpc_port", 8500, "Port of gRPC; 0 takes a free one, -1 none.",
@@ -137,6 +165,8 @@ def cli() -> None:
                          "waits for others while a thread is free.", lower_bound=0)  # fmt: skip
     flags.DEFINE_integer("max_batch_size", 128, "Most rows of a request, and of several together.",
                          lower_bound=1)  # fmt: skip
+    flags.DEFINE_integer("max_pixels", 1 << 26, "Most pixels of all JPEG and PNG files in a "
+                         "request; twice as many may wait.", lower_bound=1)  # fmt: skip
     flags.DEFINE_integer("max_body_mb", 64, "Most MiB of a request.", lower_bound=1,
                          upper_bound=2047)  # fmt: skip
     flags.DEFINE_integer("max_waiting", 4096, "Most requests that wait or run.", lower_bound=1)

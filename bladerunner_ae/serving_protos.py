@@ -12,6 +12,7 @@ tensorflow/core/{framework,protobuf}/*.proto.)
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,7 @@ _TENSORS = {
     "uint64": ("DT_UINT64", "uint64_val"),
 }
 _MOST = 1 << 28
+_AT_ONCE = 1 << 16
 _NUMPY = {_ENUMS["tensorflow.DataType"][name]: dtype for dtype, (name, _) in _TENSORS.items()}
 
 
@@ -263,20 +265,22 @@ def to_array(tensor: Any, most: int = _MOST) -> NDArray[Any]:
             )
         little = np.frombuffer(tensor.tensor_content, dtype.newbyteorder("<"))
         return little.astype(dtype).reshape(shape)
-    given = list(getattr(tensor, _TENSORS[dtype.name][1]))
+    given = getattr(tensor, _TENSORS[dtype.name][1])
     if len(given) > count:
         raise ValueError(f"{len(given)} values are no {dtype} of shape {tuple(shape)}")
     return _filled(given, count, dtype).reshape(shape)
 
 
-def _filled(given: list[Any], count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _filled(given: Sequence[Any], count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "O" and not given and count:
         raise ValueError("a tensor of strings without values")
-    if dtype.kind in "iu" and dtype.itemsize < 4 and given:  # the message holds 32 bits
-        limits, wide = np.iinfo(dtype), np.array(given, np.int64)
-        if wide.min() < limits.min or wide.max() > limits.max:
-            raise ValueError(f"values from {wide.min()} to {wide.max()} do not fit {dtype}")
     values = np.zeros(count, dtype)
-    values[: len(given)] = given
+    for place in range(0, len(given), _AT_ONCE):  # in small steps, so that others get their turn
+        part = given[place : place + _AT_ONCE]
+        if dtype.kind in "iu" and dtype.itemsize < 4:  # the message holds 32 bits
+            limits, wide = np.iinfo(dtype), np.array(part, np.int64)
+            if wide.min() < limits.min or wide.max() > limits.max:
+                raise ValueError(f"values from {wide.min()} to {wide.max()} do not fit {dtype}")
+        values[place : place + len(part)] = part
     values[len(given) :] = given[-1] if given else 0
     return values

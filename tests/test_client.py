@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from bladerunner_ae.client import (
     Client,
@@ -238,6 +238,11 @@ def test_pictures_are_decoded() -> None:
     Image.fromarray(picture).save(file, "PNG")
     found = decode_images([file.getvalue()] * 2)
     np.testing.assert_array_equal(found, np.stack([picture] * 2))
+    for kind in ("GIF", "BMP", "TIFF", "PPM"):  # no signature gives these
+        other = io.BytesIO()
+        Image.fromarray(picture).save(other, kind)
+        with pytest.raises(UnidentifiedImageError):
+            decode_images([other.getvalue()])
 
 
 def test_it_imports_neither_tensorflow_nor_the_server(server: RunningServer) -> None:

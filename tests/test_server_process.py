@@ -25,6 +25,7 @@ from tests.commands import ROOT, Commands, environment
 from tests.served_models import RunningServer, copy_version, running_server, save_model
 
 ROW = {"latent": np.ones((1, 3), np.float32)}
+POST = "POST /v1/models/small:predict HTTP/1.1\r\nHost: localhost\r\n"
 BODY = json.dumps({"instances": [[1, 1, 1]]}).encode()
 
 
@@ -102,7 +103,7 @@ def test_grpc_codes(server: RunningServer) -> None:
         "extra: {other}. Missing but required: {}."
     )
     code, words = refusal(lambda: rpc.predict({"latent": np.array(["x"], object)}))
-    assert code == "INVALID_ARGUMENT" and "Type mismatch: actual string vs. expect float" in words
+    assert code == "INVALID_ARGUMENT" and "to be float but string is provided" in words
     assert refusal(lambda: rpc.predict(ROW, outputs=["nope"]))[1] == (
         "output tensor alias not found in signature: nope Outputs expected to be in the set "
         "{scaled}."
@@ -164,7 +165,7 @@ def test_clients_that_send_garbage(server: RunningServer, garbage: bytes) -> Non
 @pytest.mark.slow
 def test_clients_that_hang(model: Path, tmp_path: Path) -> None:
     """They are hung up on after --read_seconds, and keep nobody waiting meanwhile."""
-    head = b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+    head = POST.encode() + b"Content-Length: 9\r\n\r\n{"
     with (
         running_server(model, tmp_path, "--read_seconds=3") as server,
         open_socket(server) as silent,
@@ -191,7 +192,7 @@ def test_clients_that_do_not_take_their_answers(model: Path, tmp_path: Path) -> 
     image = np.full((1, 1000, 1000, 3), 200).tolist()
     body = json.dumps({"signature_name": "kinds", "inputs": {
         "image": image, "seed": [1], "flag": [True]}}).encode()  # fmt: skip
-    head = f"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+    head = f"{POST}Content-Length: {len(body)}"
     with (
         running_server(model, tmp_path, "--read_seconds=2") as server,
         socket.socket() as never,
@@ -224,17 +225,38 @@ def test_clients_that_do_not_take_their_answers(model: Path, tmp_path: Path) -> 
 
 def test_a_body_that_is_too_large_is_not_received(server: RunningServer) -> None:
     with open_socket(server) as client:
-        client.sendall(
-            b"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
-        )
+        client.sendall(POST.encode() + b"Content-Length: 99999999\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Host: localhost:99\r\nContent-Length: 26", b"200"),
+        (b"Host: evil.example\r\nContent-Length: 26", b"400"),
+        (b"Host: [::1]\r\nContent-Length: 26\r\nOrigin: http://evil.example", b"403"),
+        (b"Host: [::1]\r\nContent-Length: 26\r\nTransfer-Encoding: chunked", b"400"),
+    ],
+)
+def test_what_is_not_for_us(server: RunningServer, headers: bytes, status: bytes) -> None:
+    start = b"POST /v1/models/small:predict HTTP/1.1\r\n"
+    with open_socket(server) as client:
+        client.sendall(start + headers + b"\r\n\r\n" + BODY)
+        answer = client.recv(10_000)
+    assert answer[9:12] == status, answer
+    assert b"x-content-type-options: nosniff" in answer
+    assert b"cross-origin-resource-policy: same-origin" in answer
+    for path in ("/monitoring/prometheus/metrics", "/"):
+        with urllib.request.urlopen(f"http://{server.rest}{path}", timeout=30) as response:
+            assert response.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+            assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
 def test_a_thousand_connections(server: RunningServer) -> None:
     """All of them open at once, half of them idle, the others all ask."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_socket(server)) for _ in range(1000)]
-        head = f"POST /v1/models/small:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}"
+        head = f"{POST}Content-Length: {len(BODY)}"
         asking = clients[::2]
         for client in asking:
             client.sendall(head.encode() + b"\r\n\r\n" + BODY)

@@ -30,7 +30,7 @@ class Rest:
         self.server = Server(Options(find_models(model), **{"limits": limits, **options}))
         self._runner.run(self.server.load())
         transport = httpx.ASGITransport(self.server.application())
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://server")
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._runner.run(self._client.request(method, path, **options))
@@ -185,7 +185,7 @@ def test_requests_that_are_wrong(
 def test_bodies_that_are_too_large(rest: Rest) -> None:
     large = b" " * 20_001
     response = rest.post("/v1/models/small:predict", large)
-    assert refused(response, 413) == "The request is larger than 20000 bytes"
+    assert refused(response, 413).startswith("The request is larger than 20000 bytes")
     assert response.headers["connection"] == "close"
     bomb = gzip.compress(b" " * 10_000_000)
     response = rest.ask("POST", "/v1/models/small:predict", content=bomb,

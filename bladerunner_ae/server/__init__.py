@@ -12,7 +12,11 @@
 | `json_requests`, `json_values`, `json_answers` | JSON to tensors and back |
 | `tensors`, `raw_messages` | `TensorProto` to numpy and back; needs no TensorFlow |
 | `services` | what the requests ask for: predict, status, metadata |
-| `rest`, `connections` | HTTP: routes, bodies, timeouts |
+| `json_process` | large JSON, parsed in a process of its own |
+| `rest`, `bodies`, `connections` | HTTP: routes, bodies, timeouts |
+| `browsers` | hosts, and what web pages may send |
+| `holding` | the bytes that all requests hold together |
+| `sizes`, `pictures` | how large a request can be, and how much work its pictures are |
 | `rpc` | gRPC |
 | `metrics` | Prometheus |
 | `ports` | what is listened at |

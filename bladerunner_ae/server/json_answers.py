@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.responses import Response
 
 from bladerunner_ae.server.statuses import ServingError, invalid
 
 Array = NDArray[Any]
 _BYTES = [str(value) for value in range(256)]
+_AT_ONCE = 1 << 14
 _DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
 
 
@@ -69,6 +71,17 @@ def error(fault: ServingError) -> bytes:
     return _encoded('{\n    "error": ' + json.dumps(fault.message, ensure_ascii=False) + "\n}")
 
 
+def refusal(fault: ServingError, close: bool) -> Response:
+    """An error as an HTTP response.
+
+    Args:
+        fault: what is wrong.
+        close: hangs up after it, since the rest of the request is not wanted.
+    """
+    headers = {"connection": "close"} if close else {}
+    return Response(error(fault), fault.http, headers, "application/json")
+
+
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
@@ -81,6 +94,8 @@ def _whole(name: str, array: Array) -> str:
 
 def _rows(name: str, array: Array) -> list[str]:
     """What each element of the first dimension is in JSON."""
+    if array.ndim > 1 and array.size > _AT_ONCE:  # in small steps, so that others get their turn
+        return [_whole(name, part) for part in array]
     items = _values(name, array)
     for depth in range(array.ndim - 1, 0, -1):
         size = array.shape[depth]

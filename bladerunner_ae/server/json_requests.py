@@ -27,6 +27,7 @@ from bladerunner_ae.server.json_values import (
 from bladerunner_ae.server.statuses import ServingError, invalid
 
 Array = NDArray[Any]
+DEFAULT_SIGNATURE = "serving_default"
 FindInputs = Callable[[str], Mapping[str, int]]
 """Gives a signature's inputs, name to DataType, of a signature's name, "" for the default one."""
 
@@ -140,19 +141,33 @@ def parse_predict(body: bytes, find_inputs: FindInputs) -> PredictBody:
     types = find_inputs(signature)
     if not types:
         raise invalid(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
-    # Beside numbers numpy would take these for 1 and 0.
-    plain = b"true" not in body and b"false" not in body
     try:
         if "instances" in document:
-            return PredictBody(signature, True, _rows(document, types, plain))
+            return PredictBody(signature, True, _rows(document, types))
         if "inputs" in document:
-            return PredictBody(signature, False, _columns(document["inputs"], types, plain))
+            return PredictBody(signature, False, _columns(document["inputs"], types))
     except RecursionError:
         raise invalid("JSON Parse error: lists are nested too deep") from None
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
-def _rows(document: dict[str, Any], types: Mapping[str, int], plain: bool) -> dict[str, Array]:
+def inputs_of(types: Mapping[str, Mapping[str, int]], name: str) -> Mapping[str, int]:
+    """Returns what a signature takes.
+
+    Args:
+        types: the inputs of each signature, name to DataType.
+        name: of the signature; "" means the default one.
+
+    Raises:
+        ServingError: there is no such signature.
+    """
+    name = name or DEFAULT_SIGNATURE
+    if name not in types:
+        raise invalid(f'Serving signature name: "{name}" not found in signature def')
+    return types[name]
+
+
+def _rows(document: dict[str, Any], types: Mapping[str, int]) -> dict[str, Array]:
     instances = document["instances"]
     if "inputs" in document:
         raise invalid(
@@ -169,7 +184,7 @@ def _rows(document: dict[str, Any], types: Mapping[str, int], plain: bool) -> di
             "required as per tensorinfo_map"
         )
     named = is_named(instances[0])
-    if plain and (found := _quick_rows(instances, types, named)) is not None:
+    if (found := _quick_rows(instances, types, named)) is not None:
         return found
     parts: dict[str, _Column] = {}
     for number, element in enumerate(instances):
@@ -244,7 +259,7 @@ def _add_item(value: Any, name: str, types: Mapping[str, int], parts: dict[str, 
     part.values.extend(values)
 
 
-def _columns(inputs: Any, types: Mapping[str, int], plain: bool) -> dict[str, Array]:
+def _columns(inputs: Any, types: Mapping[str, int]) -> dict[str, Array]:
     if not is_named(inputs):
         if len(types) > 1:
             raise invalid(
@@ -256,7 +271,7 @@ def _columns(inputs: Any, types: Mapping[str, int], plain: bool) -> dict[str, Ar
     for name, number in types.items():
         if name not in inputs:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-        array = quick(inputs[name], number) if plain else None
+        array = quick(inputs[name], number)
         found[name] = _column(inputs[name], number) if array is None else array
     return found
 

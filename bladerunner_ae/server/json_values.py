@@ -7,6 +7,7 @@ import binascii
 import json
 import math
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ _LARGEST = {np.dtype(np.float32): (2**24 - 1, float(np.finfo(np.float32).max)),
 
 def quick(value: Any, number: int) -> Array | None:
     """A list of numbers as an array; None where anything is not as it should be."""
-    if number == STRING:
+    if number == STRING or _has_bool(value):  # numpy would take them for 1 and 0
         return None
     try:
         wanted = numpy_type(number)
@@ -44,6 +45,15 @@ def quick(value: Any, number: int) -> Array | None:
     limits = np.iinfo(np.int32 if wanted.itemsize < 4 else wanted)
     inside = found.dtype.kind == "i" and limits.min <= found.min() and found.max() <= limits.max
     return found.astype(wanted) if inside else None
+
+
+def _has_bool(value: Any) -> bool:
+    """Whether there is true or false in a list, or in the lists in it."""
+    if not isinstance(value, list):
+        return isinstance(value, bool)
+    if value and isinstance(value[0], list):
+        return any(map(_has_bool, value))
+    return bool in set(map(type, value))
 
 
 def _finite(values: Array) -> float:
@@ -99,12 +109,18 @@ def _single(value: Any, number: int) -> Any:
                 "of precision."
             )
     else:  # small integers are parsed as int32, and wrap
-        limits = np.iinfo(np.int32 if wanted.itemsize < 4 else wanted)
+        least, most = _range(wanted)
         fits = isinstance(value, int) and not isinstance(value, bool)
-        fits = fits and limits.min <= value <= limits.max
+        fits = fits and least <= value <= most
     if not fits:
         raise _wrong_type(value, number)
     return value
+
+
+@cache
+def _range(wanted: np.dtype[Any]) -> tuple[int, int]:
+    limits = np.iinfo(np.int32 if wanted.itemsize < 4 else wanted)
+    return int(limits.min), int(limits.max)
 
 
 def _lossless(value: float, wanted: np.dtype[Any]) -> bool:

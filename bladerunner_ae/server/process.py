@@ -24,9 +24,11 @@ import uvicorn
 
 from bladerunner_ae import explorer
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.server import rest, rpc
+from bladerunner_ae.server import browsers, rest, rpc
 from bladerunner_ae.server.connections import protocol
 from bladerunner_ae.server.folders import ModelFolder
+from bladerunner_ae.server.holding import Holdings
+from bladerunner_ae.server.json_process import JsonProcess
 from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.ports import in_use
 from bladerunner_ae.server.running import Limits, Runner
@@ -45,6 +47,7 @@ class Options:
     Attributes:
         models: what is served.
         host: address that it listens at.
+        allowed_hosts: what clients may call this machine besides; "*" for anything.
         grpc_port: of gRPC; 0 takes a free one, -1 none.
         versions: "newest", "all", or numbers.
         labels: other names of versions.
@@ -57,6 +60,7 @@ class Options:
 
     models: Sequence[ModelFolder]
     host: str = "127.0.0.1"
+    allowed_hosts: Sequence[str] = ()
     grpc_port: int = 8500
     versions: str | tuple[int, ...] = NEWEST
     labels: dict[str, int] = field(default_factory=dict)
@@ -97,6 +101,8 @@ class Server:
         self.catalogue = Catalogue(models)
         self._runner = Runner(options.limits, options.threads, self._metrics, options.batch_timeout)
         self.services = Services(self.catalogue, self._runner)
+        self._holdings = Holdings(options.limits.held_bytes)
+        self._parser = JsonProcess()
         self._stop = asyncio.Event()
         self._asked_at: float | None = None
 
@@ -120,9 +126,11 @@ class Server:
 
     def application(self) -> Any:
         """REST, metrics and the explorer as one ASGI application."""
-        return rest.application(
-            self.services, self._options.limits, self._metrics, explorer.routes(self.current)
+        api = rest.RestApi(
+            self.services, self._options.limits, self._metrics, self._holdings, self._parser
         )
+        guards = browsers.middleware(self._options.host, self._options.allowed_hosts)
+        return rest.application(api, self._metrics, explorer.routes(self.current), guards)
 
     def current(self) -> tuple[str, int, Path] | None:
         """What the explorer explores, the newest decoder: its name, version and folder."""
@@ -168,6 +176,7 @@ class Server:
             if grpc_server:
                 await asyncio.gather(serving, grpc_server.stop(limits.stop_seconds))
             await serving
+            await self._parser.close()
         self._close()
 
     def ask_to_stop(self, number: int) -> None:
@@ -185,7 +194,9 @@ class Server:
         options = self._options
         if options.grpc_port < 0:
             return None, -1
-        api = rpc.GrpcApi(self.services, options.limits, self._metrics, options.tensor_content)
+        api = rpc.GrpcApi(
+            self.services, options.limits, self._metrics, self._holdings, options.tensor_content
+        )
         server = rpc.make_server(api, options.limits)
         try:
             port = server.add_insecure_port(self._address(options.grpc_port))

@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, message_factory
 from bladerunner_ae.serving_protos import POOL
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
+_VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
 _PACKAGE = "bladerunner_ae.serving"
 _SPEC = ".tensorflow.serving.ModelSpec"
 
@@ -51,6 +52,42 @@ def _add_tensors(message: Any, name: str, number: int) -> None:
     message.field.add(name=name, number=number, label=_FIELD.LABEL_REPEATED,
                       type=_FIELD.TYPE_MESSAGE,
                       type_name=f".{_PACKAGE}.{message.name}.{entry.name}")  # fmt: skip
+
+
+def refuse_many_fields(data: bytes, most: int) -> None:
+    """Counts a message's fields, without looking into them, before anything is made of them.
+
+    Raises:
+        ValueError: there are more than `most`, or the bytes are no message.
+    """
+    place = count = 0
+    while place < len(data):
+        count += 1
+        if count > most:
+            raise ValueError(f"a message of more than {most} fields")
+        key, place = read_varint(data, place)
+        kind = key & 7
+        if kind == _VARINT:
+            place = read_varint(data, place)[1]
+        elif kind == _BYTES:
+            length, place = read_varint(data, place)
+            place += length
+        elif kind in _FIXED:
+            place += _FIXED[kind]
+        else:
+            raise ValueError("bytes that are no message")
+    if place > len(data):
+        raise ValueError("a message that is cut short")
+
+
+def read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """A varint, and the place behind it, which is beyond the end where the data ends within it."""
+    value = 0
+    for shift, byte in enumerate(data[place : place + 10]):
+        value |= (byte & 127) << 7 * shift
+        if byte < 128:
+            return value, place + shift + 1
+    return 0, len(data) + 1
 
 
 POOL.AddSerializedFile(_file().SerializeToString())

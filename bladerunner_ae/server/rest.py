@@ -7,25 +7,31 @@ malformed request (400, not 405), and the query belongs to the path.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from google.protobuf import json_format
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bladerunner_ae.server import json_answers, json_requests
-from bladerunner_ae.server.connections import Bodies, ClientGoneError
+from bladerunner_ae.server import bodies, json_answers, json_requests
+from bladerunner_ae.server.holding import SMALL, Holdings, Share, too_much
+from bladerunner_ae.server.json_process import JsonProcess
+from bladerunner_ae.server.json_requests import PredictBody, inputs_of
 from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.running import Limits
 from bladerunner_ae.server.services import SIGNATURE_DEF, Services
+from bladerunner_ae.server.sizes import Sizes
 from bladerunner_ae.server.statuses import Code, ServingError, from_exception, invalid
 from bladerunner_ae.server.versions import Version
 
@@ -37,8 +43,8 @@ _PREDICT = re.compile(
 _STATUS = re.compile(
     rf"(?i)/v1/models(?:/(?P<model>[^/:]+))?{_WHICH}(?:/(?P<metadata>metadata))?", re.ASCII
 )
-_LARGE_BODY = 256 << 10  # parsing more than this would keep other requests waiting
 _MANY_VALUES = 1 << 14
+_PIECE = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -54,36 +60,45 @@ class _Target:
 class RestApi:
     """Everything below /v1/, as an ASGI application."""
 
-    def __init__(self, services: Services, limits: Limits, metrics: Metrics) -> None:
-        self._services, self._metrics = services, metrics
-        self._bodies = Bodies(limits)
+    def __init__(
+        self,
+        services: Services,
+        limits: Limits,
+        metrics: Metrics,
+        holdings: Holdings,
+        parser: JsonProcess,
+    ) -> None:
+        self._services, self._limits, self._metrics = services, limits, metrics
+        self._holdings, self._parser = holdings, parser
+        self._writers = ThreadPoolExecutor(1, thread_name_prefix="write")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answers a request."""
         start = time.perf_counter()
         target = None
-        headers = {}
-        with self._bodies.holding() as holding:
+        code = Code.OK
+        with self._holdings.share() as share:
             try:
                 target = _target(scope["method"], _path(scope))
                 if scope["method"] == "GET":
                     body = self._get(target)
                 else:
-                    request = await self._bodies.receive(scope, receive, holding)
-                    body = await self._post(target, request)
-                status, code = 200, Code.OK
-            except ClientGoneError:
+                    body = await self._post(target, Request(scope, receive), share)
+                    share.resize(len(body))
+                response = Response(body, media_type="application/json")
+            except ClientDisconnect:
                 return
             except Exception as error:
                 fault = from_exception(error)
-                body, status, code = json_answers.error(fault), fault.http, fault.code
-                if status in (408, 413):  # the rest of its body is not wanted
-                    headers["connection"] = "close"
-        if target and scope["method"] == "POST":
-            seconds = time.perf_counter() - start
-            known = target.model if target.model in self._services.catalogue.models else ""
-            self._metrics.request(known, target.method, "REST", code.name, seconds)
-        await Response(body, status, headers, "application/json")(scope, receive, send)
+                code = fault.code
+                # The rest of its body may not be wanted.
+                close = fault.http in (408, 413) or code is Code.UNAVAILABLE
+                response = json_answers.refusal(fault, close)
+            if target and scope["method"] == "POST":
+                seconds = time.perf_counter() - start
+                known = target.model if target.model in self._services.catalogue.models else ""
+                self._metrics.request(known, target.method, "REST", code.name, seconds)
+            await _send(response, share, send)
 
     def _get(self, target: _Target) -> bytes:
         if not target.model:
@@ -96,27 +111,40 @@ class RestApi:
     def _find(self, target: _Target) -> Version:
         return self._services.catalogue.find(target.model, target.version, target.label)
 
-    async def _post(self, target: _Target, body: bytes) -> bytes:
+    async def _post(self, target: _Target, request: Request, share: Share) -> bytes:
         if target.method != "predict":
+            body = await bodies.receive(request, share, SMALL, self._limits.read_seconds)
+            if bodies.is_packed(request):
+                body = bodies.unpacked(body, SMALL)
             raise self._refusal(target, body)
-        version: Version | None = None
-
-        def find_inputs(signature: str) -> Any:
-            nonlocal version
-            version = self._find(target)
-            return self._services.input_types(version, signature)
-
-        if len(body) > _LARGE_BODY:
-            parsed = await asyncio.to_thread(json_requests.parse_predict, body, find_inputs)
-            version = self._find(target)  # the one before may be closed by now
-        else:
-            parsed = json_requests.parse_predict(body, find_inputs)
-        assert version is not None
+        parsed = await self._parsed(target, request, share)
+        version = self._find(target)
         outputs = await self._services.predict(version, parsed.signature, parsed.inputs)
         write = json_answers.predictions if parsed.in_rows else json_answers.columns
         if sum(array.size for array in outputs.values()) > _MANY_VALUES:
-            return await asyncio.to_thread(write, outputs)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._writers, write, outputs)
         return write(outputs)
+
+    async def _parsed(self, target: _Target, request: Request, share: Share) -> PredictBody:
+        """What a body asks for. Those that take longer to parse are parsed elsewhere."""
+        try:
+            sizes, types = self._services.sizes(version := self._find(target)), version.types
+        except ServingError:  # it is not served, but a small body is looked at first
+            sizes, types = Sizes(SMALL, SMALL, SMALL), None
+        body = await bodies.receive(request, share, sizes.bytes, self._limits.read_seconds)
+        packed = bodies.is_packed(request)
+        if packed:
+            with contextlib.suppress(bodies.TooLargeError):
+                body, packed = bodies.unpacked(body, SMALL), False
+        if types is not None and (packed or len(body) > SMALL):
+            seconds = self._limits.run_seconds
+            return await self._parser.parse(body, packed, types, sizes, seconds)
+
+        def find_inputs(signature: str) -> Any:
+            return inputs_of(self._find(target).types, signature)
+
+        return json_requests.parse_predict(body, find_inputs)
 
     def _refusal(self, target: _Target, body: bytes) -> ServingError:
         document = json_requests.parse_object(body)
@@ -133,6 +161,24 @@ class RestApi:
         if not examples:
             return invalid(f"JSON Value: {shown} 'examples' value is an empty array")
         return self._services.refuse(self._find(target), name, target.method)
+
+
+async def _send(response: Response, share: Share, send: Any) -> None:
+    """Sends an answer piece by piece, each when the client has taken the ones before.
+
+    So an answer that nobody takes is held here, where it may have to make room for others.
+    """
+    headers = response.raw_headers
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    body = memoryview(bytes(response.body))
+    try:
+        async with share.waiting(None):
+            for place in range(0, max(len(body), 1), _PIECE):
+                more = place + _PIECE < len(body)
+                piece = bytes(body[place : place + _PIECE])
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+    except TimeoutError:
+        raise too_much() from None  # the connection ends in the middle of its answer
 
 
 def _path(scope: Any) -> str:
@@ -181,10 +227,12 @@ def _metadata(version: Version) -> bytes:
 
 
 def application(
-    services: Services, limits: Limits, metrics: Metrics, others: Iterable[BaseRoute] = ()
+    api: RestApi,
+    metrics: Metrics,
+    others: Iterable[BaseRoute] = (),
+    middleware: Sequence[Middleware] = (),
 ) -> Starlette:
     """Returns the application: the API, metrics, and other routes behind them."""
-    api = RestApi(services, limits, metrics)
 
     def page(request: Request) -> Response:
         return Response(metrics.page(), media_type="text/plain")
@@ -195,5 +243,6 @@ def application(
             Route("/V1/{rest:path}", api),
             Route(METRICS_PATH, page),
             *others,
-        ]
+        ],
+        middleware=middleware,
     )

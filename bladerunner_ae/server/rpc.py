@@ -1,24 +1,41 @@
-"""The gRPC API: `PredictionService` and `ModelService` of TensorFlow Serving."""
+"""The gRPC API: `PredictionService` and `ModelService` of TensorFlow Serving.
+
+Calls of one request and one answer are handled as streams of one message each, which is the same to
+a client: so what has not arrived, or is not taken, can be given up.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from bladerunner_ae import serving_protos
 from bladerunner_ae.server import tensors
+from bladerunner_ae.server.holding import Holdings, Share, too_much
+from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
 from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.raw_messages import RawPredictRequest, RawPredictResponse
+from bladerunner_ae.server.raw_messages import (
+    RawPredictRequest,
+    RawPredictResponse,
+    refuse_many_fields,
+)
 from bladerunner_ae.server.running import Limits
-from bladerunner_ae.server.services import DEFAULT_SIGNATURE, Services
+from bladerunner_ae.server.services import Services
 from bladerunner_ae.server.statuses import Code, ServingError, from_exception, invalid
 from bladerunner_ae.server.versions import Version
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
+_AGES = 3  # times --read_seconds that a connection lasts
+_AT_ONCE_SECONDS, _MOST_LATE = 0.4, 4
+_MOST_FIELDS = 4096
+_MOST_DETAILS = 2000  # clients take no more than 8 KiB
+_LARGE_TENSOR = 256 << 10
 _Answer = Callable[[Any], Awaitable[Any]]
 
 
@@ -26,7 +43,12 @@ class GrpcApi:
     """Answers calls; use it in the event loop's thread."""
 
     def __init__(
-        self, services: Services, limits: Limits, metrics: Metrics, content: bool = False
+        self,
+        services: Services,
+        limits: Limits,
+        metrics: Metrics,
+        holdings: Holdings,
+        content: bool = False,
     ) -> None:
         """Makes it.
 
@@ -34,10 +56,11 @@ class GrpcApi:
             services: what answers.
             limits: what a request may hold.
             metrics: where requests are counted.
+            holdings: what all requests hold.
             content: tensors in answers as bytes (TensorFlow Serving's `--prefer_tensor_content`).
         """
         self._services, self._limits, self._metrics = services, limits, metrics
-        self._content = content
+        self._holdings, self._content = holdings, content
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """The services, for a server."""
@@ -56,30 +79,55 @@ class GrpcApi:
         ]
 
     def _handler(self, request_class: Any, answer: _Answer, api: str = "") -> Any:
-        async def handle(request: bytes, context: Any) -> Any:
+        async def handle(_: Any, context: Any) -> None:
             start = time.perf_counter()
             code, message = Code.CANCELLED, None
-            try:
-                message = request_class.FromString(request)
-                response = await answer(message)
-                code = Code.OK
-                return response
-            except Exception as error:
-                fault = from_exception(error)
-                if message is None:
-                    fault = ServingError(Code.INTERNAL, "Error parsing the request message")
-                code = fault.code
-                await context.abort(_STATUS[code], fault.message)
-            finally:
-                if api:
-                    name = message.model_spec.name if message is not None else ""
-                    known = name if name in self._services.catalogue.models else ""
-                    seconds = time.perf_counter() - start
-                    self._metrics.request(known, api, "GRPC", code.name, seconds)
+            with self._holdings.share() as share:
+                try:
+                    request = await self._receive(context, share)
+                    start = time.perf_counter()
+                    message = _parsed(request_class, request)
+                    del request
+                    response = (await answer(message)).SerializeToString()
+                    share.resize(len(response))
+                    code = Code.OK
+                except Exception as error:
+                    fault = from_exception(error)
+                    code = fault.code
+                    await context.abort(_STATUS[code], fault.message[:_MOST_DETAILS])
+                finally:
+                    if api:
+                        name = message.model_spec.name if message is not None else ""
+                        known = name if name in self._services.catalogue.models else ""
+                        seconds = time.perf_counter() - start
+                        self._metrics.request(known, api, "GRPC", code.name, seconds)
+                await context.write(response)  # until the client has taken it, or has gone
 
-        return grpc.unary_unary_rpc_method_handler(
-            handle, response_serializer=lambda response: response.SerializeToString()
-        )
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+    async def _receive(self, context: Any, share: Share) -> bytes:
+        """The request's message.
+
+        How much of it has arrived nobody can tell. What is not whole at once is large, or its
+        client is slow; it counts as the largest that may come.
+        """
+        expecting = asyncio.ensure_future(_expect(share, self._limits.body_bytes))
+        try:
+            async with share.waiting(self._limits.read_seconds):
+                request = await context.read()
+        except TimeoutError:
+            if share.dropped:
+                raise too_much() from None
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED,
+                f"The request was not whole after {self._limits.read_seconds:g} s",
+            ) from None
+        finally:
+            expecting.cancel()
+        if request is grpc.aio.EOF:
+            raise ServingError(Code.INTERNAL, "There is no request message")
+        share.resize(len(request))
+        return request
 
     def _find(self, message: Any) -> Version:
         number, label = _which(message)
@@ -87,12 +135,17 @@ class GrpcApi:
 
     async def _predict(self, message: Any) -> Any:
         version = self._find(message)
+        most = self._services.sizes(version).values
         inputs = {}
         for alias, tensor in message.inputs.items():
             try:
-                inputs[alias] = tensors.read(tensor, self._limits.values)
+                if len(tensor) > _LARGE_TENSOR:
+                    inputs[alias] = await asyncio.to_thread(tensors.read, tensor, most)
+                else:
+                    inputs[alias] = tensors.read(tensor, most)
             except ValueError as error:
-                raise invalid(f"tensor parsing error: {alias} ({error})") from None
+                raise invalid(f"tensor parsing error: {alias[:100]} ({error})") from None
+        version = self._find(message)  # the one before may be closed by now
         name = message.model_spec.signature_name
         outputs = await self._services.predict(version, name, inputs, list(message.output_filter))
         response = RawPredictResponse()
@@ -120,6 +173,32 @@ class GrpcApi:
         return refuse
 
 
+def _parsed(request_class: Any, request: bytes) -> Any:
+    """The message, if its parts are not so many that parsing it would take long."""
+    try:
+        if request_class is not RawPredictRequest and len(request) > _MOST_FIELDS:
+            raise ValueError
+        refuse_many_fields(request, _MOST_FIELDS)
+        message = request_class.FromString(request)
+    except (ValueError, DecodeError):
+        raise ServingError(Code.INTERNAL, "Error parsing the request message") from None
+    return message
+
+
+async def _expect(share: Share, size: int) -> None:
+    """Lets a message count as a large one, unless it is we who are late."""
+    loop = asyncio.get_running_loop()
+    for _ in range(_MOST_LATE):
+        due = loop.time() + _AT_ONCE_SECONDS
+        await asyncio.sleep(_AT_ONCE_SECONDS)
+        if loop.time() - due < _AT_ONCE_SECONDS / 4:
+            break
+    try:
+        share.resize(size)
+    except ServingError:  # others hold all there is
+        share.drop()
+
+
 def _need_spec(message: Any) -> None:
     if not message.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
@@ -140,6 +219,13 @@ def make_server(api: GrpcApi, limits: Limits) -> grpc.aio.Server:
             ("grpc.so_reuseport", 0),  # or a port that is in use would be shared in silence
             ("grpc.max_receive_message_length", limits.body_bytes),
             ("grpc.max_send_message_length", -1),
+            # A client that does not take its answers loses its connection; others get a new one
+            # without noticing.
+            ("grpc.max_connection_age_ms", int(1000 * _AGES * limits.read_seconds)),
+            (
+                "grpc.max_connection_age_grace_ms",
+                int(1000 * (limits.read_seconds + limits.run_seconds)),
+            ),
         ],
         maximum_concurrent_rpcs=limits.waiting,
     )

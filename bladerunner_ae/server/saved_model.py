@@ -1,14 +1,14 @@
 """One SavedModel in a session: what it offers, and running it.
 
 It is loaded as TensorFlow Serving loads it, into a `Session` by its tags, not as Python objects:
-errors of a graph then read the same, a closed session gives its memory back at once, and a call
-takes somewhat less time than one of a function from `tf.saved_model.load`.
+errors of a graph then read the same, a closed session gives its memory back at once, and a run
+ends when its time is up, which one of a function from `tf.saved_model.load` does not.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.core.protobuf.config_pb2 import CallableOptions
+from tensorflow.python.client import pywrap_tf_session
 
 from bladerunner_ae.server.statuses import Code, ServingError, invalid
 from tfrecords.storage import Location
@@ -27,6 +27,8 @@ PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 _INIT_OPERATION = "__saved_model_init_op"
+REQUESTS, PICTURES = 0, 1
+"""Threads within TensorFlow: as many as there are cores, and a single one, for all models."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,7 @@ class SavedModel:
     def __init__(self, folder: Location, session: Any, definitions: Mapping[str, Any]) -> None:
         self.folder = folder
         self._session = session
-        self._callables: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._ends_of: dict[str, tuple[dict[str, Any], list[Any]]] = {}
         self.signatures = {
             name: Signature(
                 name,
@@ -69,12 +70,20 @@ class SavedModel:
             for name, definition in definitions.items()
         }
 
-    def run(self, signature: Signature, inputs: Arrays) -> Arrays:
+    def run(
+        self,
+        signature: Signature,
+        inputs: Arrays,
+        seconds: float = math.inf,
+        threads: int = REQUESTS,
+    ) -> Arrays:
         """Runs a signature.
 
         Args:
             signature: one of `signatures`.
             inputs: an array for each of its inputs.
+            seconds: after which no further operation of the graph is begun.
+            threads: `REQUESTS` or `PICTURES`, TensorFlow's threads that run it.
 
         Returns:
             An array for each of its outputs.
@@ -83,25 +92,39 @@ class SavedModel:
             tf.errors.OpError: the graph cannot do it, with a code and a message.
             ServingError: it is no signature that can be run.
         """
-        found = self._callable(signature)(*(inputs[alias] for alias in signature.inputs))
+        feeds, fetches = self._ends(signature)
+        options = tf.compat.v1.RunOptions(inter_op_thread_pool=threads)
+        if seconds < math.inf:
+            options.timeout_in_ms = max(int(seconds * 1000), 1)
+        # `Session.run` would check shapes in Python, with words of its own.
+        with _buffer(options) as buffer:
+            found = self._session._call_tf_sessionrun(
+                buffer, {feeds[alias]: inputs[alias] for alias in feeds}, fetches, [], None
+            )
         return dict(zip(signature.outputs, found, strict=True))
 
-    def _callable(self, signature: Signature) -> Any:
-        if (found := self._callables.get(signature.name)) is not None:
+    def _ends(self, signature: Signature) -> tuple[dict[str, Any], list[Any]]:
+        """Where a signature's inputs go in and its outputs come out."""
+        if (found := self._ends_of.get(signature.name)) is not None:
             return found
         if signature.name == _INIT_OPERATION or not signature.outputs:
             raise invalid(f'Serving signature "{signature.name}" has no outputs')
-        wanted = CallableOptions()
-        wanted.feed.extend(signature.definition.inputs[a].name for a in signature.inputs)
-        wanted.fetch.extend(signature.definition.outputs[a].name for a in signature.outputs)
-        with self._lock:
-            # `Session.make_callable` would check shapes in Python, with words of its own.
-            made = self._session._make_callable_from_options(wanted)
-            return self._callables.setdefault(signature.name, made)
+
+        def end(info: Any) -> Any:
+            return self._session.graph.get_tensor_by_name(info.name)._as_tf_output()
+
+        definition = signature.definition
+        return self._ends_of.setdefault(
+            signature.name,
+            (
+                {alias: end(definition.inputs[alias]) for alias in signature.inputs},
+                [end(definition.outputs[alias]) for alias in signature.outputs],
+            ),
+        )
 
     def close(self) -> None:
         """Gives the memory back; nothing may be running."""
-        self._callables.clear()
+        self._ends_of.clear()
         self._session.close()
 
 
@@ -117,6 +140,8 @@ def load(folder: Location) -> SavedModel:
         with graph.as_default(), _without_advice():
             config = tf.compat.v1.ConfigProto()
             config.gpu_options.allow_growth = True  # training may want the GPU beside us
+            config.session_inter_op_thread_pool.add(global_name="requests")
+            config.session_inter_op_thread_pool.add(global_name="pictures", num_threads=1)
             session = tf.compat.v1.Session(graph=graph, config=config)
             meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
@@ -149,6 +174,16 @@ def _without_advice() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+@contextmanager
+def _buffer(message: Any) -> Iterator[Any]:
+    """A message as the session takes it."""
+    buffer = pywrap_tf_session.TF_NewBufferFromString(message.SerializeToString())
+    try:
+        yield buffer
+    finally:
+        pywrap_tf_session.TF_DeleteBuffer(buffer)
 
 
 def rows(inputs: Arrays) -> int | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from bladerunner_ae import serving_protos
+from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
 from bladerunner_ae.server.running import Runner
 from bladerunner_ae.server.saved_model import CLASSIFY, PREDICT, REGRESS, Arrays, Signature
+from bladerunner_ae.server.sizes import Sizes, of_signatures
 from bladerunner_ae.server.statuses import Code, ServingError, invalid
 from bladerunner_ae.server.versions import Catalogue, Version
 
-DEFAULT_SIGNATURE = "serving_default"
 SIGNATURE_DEF = "signature_def"
 
 
@@ -23,6 +25,7 @@ class Services:
 
     def __init__(self, catalogue: Catalogue, runner: Runner) -> None:
         self.catalogue, self._runner = catalogue, runner
+        self._sizes: WeakKeyDictionary[Version, Sizes] = WeakKeyDictionary()
 
     async def predict(
         self, version: Version, name: str, inputs: Arrays, wanted: Sequence[str] = ()
@@ -51,17 +54,15 @@ class Services:
         outputs = await self._runner.run(version, signature, inputs)
         return {alias: outputs[alias] for alias in wanted} if wanted else outputs
 
-    def input_types(self, version: Version, name: str) -> Mapping[str, int]:
-        """The inputs of a signature and their DataTypes, as a REST request needs them.
-
-        Raises:
-            ServingError: there is no such signature.
-        """
-        name = name or DEFAULT_SIGNATURE
-        signature = version.saved_model.signatures.get(name)
-        if signature is None:
-            raise invalid(f'Serving signature name: "{name}" not found in signature def')
-        return signature.inputs
+    def sizes(self, version: Version) -> Sizes:
+        """The most that a request for a version can want."""
+        found = self._sizes.get(version)
+        if found is None:
+            definitions = [one.definition for one in version.saved_model.signatures.values()]
+            limits = self._runner.limits
+            found = of_signatures(definitions, limits.batch_rows, limits.body_bytes)
+            self._sizes[version] = found
+        return found
 
     def refuse(self, version: Version, name: str, method: str) -> ServingError:
         """Why `classify` and `regress` are not possible; our models have no such signatures."""

@@ -54,6 +54,10 @@ class ServingError(Exception):
         self.code, self.message = code, message
         self.http = http or _HTTP[code]
 
+    def __reduce__(self) -> tuple[type[ServingError], tuple[Code, str, int]]:
+        """It can be sent to another process."""
+        return ServingError, (self.code, self.message, self.http)
+
     def __str__(self) -> str:
         """The way messages inside messages look: `INVALID_ARGUMENT: what is wrong`."""
         return f"{self.code.name}: {self.message}"

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from bladerunner_ae import serving_protos
-from bladerunner_ae.server.raw_messages import TensorHead
+from bladerunner_ae.server.raw_messages import TensorHead, read_varint, refuse_many_fields
 
 Array = NDArray[Any]
 
@@ -33,6 +33,9 @@ _FIELDS = {
     for kind in kinds
 }  # fmt: skip
 _CONTENT = serving_protos.TensorProto.DESCRIPTOR.fields_by_name["tensor_content"].number
+_MOST_STRINGS = 1 << 20
+_FEW = 4096  # fields of a tensor beside its strings
+_LONGEST = 10  # bytes of a varint
 _TWO_BYTES = 1 << 14  # what fits into a varint of two bytes
 
 
@@ -115,11 +118,17 @@ def read(data: bytes, most: int) -> Array:
         ValueError: the message makes no sense, or has more than `most` values.
     """
     try:
+        # Strings are fields each, numbers come many in one.
+        refuse_many_fields(data, min(most, _MOST_STRINGS) + _FEW)
         head = TensorHead.FromString(data)
         kind = numpy_type(head.dtype)
         found = _quick(data, head, kind, most)
         if found is not None:
             return found
+        if kind != np.object_:
+            refuse_many_fields(data, _FEW)
+        if len(data) > most * _LONGEST and kind != np.object_:
+            raise ValueError(f"{len(data)} bytes for at most {most} values")
         return serving_protos.to_array(serving_protos.TensorProto.FromString(data), most)
     except DecodeError as error:
         raise ValueError(str(error)) from None
@@ -135,8 +144,8 @@ def _quick(data: bytes, head: Any, kind: np.dtype[Any], most: int) -> Array | No
         return None
     if not data.startswith(start):
         return None
-    number, place = _read_varint(data, len(start))
-    length, place = _read_varint(data, place)
+    number, place = read_varint(data, len(start))
+    length, place = read_varint(data, place)
     if place + length != len(data):
         return None
     payload = np.frombuffer(data[place:], np.uint8)  # a copy, at an even address
@@ -148,16 +157,6 @@ def _quick(data: bytes, head: Any, kind: np.dtype[Any], most: int) -> Array | No
         return None
     values = _unpack(payload, kind)
     return values.reshape(shape) if values is not None and len(values) == count else None
-
-
-def _read_varint(data: bytes, place: int) -> tuple[int, int]:
-    """A varint, and the place behind it; zeros where the data ends."""
-    value, shift = 0, 0
-    for byte in data[place : place + 10]:
-        value, place, shift = value | (byte & 127) << shift, place + 1, shift + 7
-        if byte < 128:
-            return value, place
-    return 0, 0
 
 
 def _unpack(payload: Array, kind: np.dtype[Any]) -> Array | None:

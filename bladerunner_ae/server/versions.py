@@ -48,6 +48,11 @@ class Version:
     users: int = 0
     retired: bool = False
 
+    @property
+    def types(self) -> dict[str, Mapping[str, int]]:
+        """The inputs of each signature, name to DataType."""
+        return {name: one.inputs for name, one in self.saved_model.signatures.items()}
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keeps it open. Belongs, as all here, into the event loop's thread."""
