@@ -257,7 +257,8 @@ def table(command: str, found: list[dict[str, Any]]) -> str:
         "# Attacks\n",
         f"Written by `{command}` on {facts['cores']} cores of {facts['processor']}, which other "
         "work may have shared, each attack on a server of its own. A good client asks for one "
-        "picture every tenth of a second; memory is the server's with its processes, at its highest.\n",
+        "picture every tenth of a second; memory is the server's with its processes, at its "
+        "highest.\n",
         "| attack | good: requests | median ms | worst s | failed | memory, GiB | attackers got |",
         "|---|---|---|---|---|---|---|",
     ]

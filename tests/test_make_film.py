@@ -292,3 +292,24 @@ def test_a_training_that_was_told_to_stop_ends_the_film_too(
     assert stopped.value.code == 143
     assert done == ["1/4", "2/4"]
     assert "stopped before its end; the same command goes on" in capsys.readouterr().err
+
+
+def job_of(film: Path, out: Path) -> command.Job:
+    return command.Job(film, out / "film", "preview", None, 0.0, 0.0, None, False)
+
+
+def test_what_reassembly_needs_is_checked_before_training(
+    film_factory: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    film = film_factory("film.mkv", frames=24, height=96, width=160, audio_codec="libvorbis")
+    command.check_reassembly(job_of(film, tmp_path))
+    said = capsys.readouterr().err
+    assert "sound in vorbis will be re-encoded as aac: .mp4 does not hold vorbis" in said
+    usage = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match=r"about 0\.4 GB will be written, 10 MB are free"):
+        command.check_reassembly(job_of(film, tmp_path))
+    assert not list(tmp_path.iterdir())

@@ -33,6 +33,7 @@ import shlex
 import subprocess
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,20 @@ from absl import flags, logging
 from bladerunner_ae import interruption, presets
 from bladerunner_ae.cli import OVERWRITE_HINT
 from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.disk_space import check_space, estimate_bytes
 from bladerunner_ae.errors import InputError, ReplaceableError
 from bladerunner_ae.film.ffmpeg import ffmpeg_program
+from bladerunner_ae.film.probe import probe_film
 from bladerunner_ae.film.source import film_exists, film_name
 from bladerunner_ae.film.unfinished import UnfinishedFilm
 from bladerunner_ae.film_identity import film_identity
 from bladerunner_ae.installed import need_tensorflow
 from bladerunner_ae.parsing import parse_local
+from bladerunner_ae.reassembly import ReassemblyOptions, check_outputs, plan_sounds
 from bladerunner_ae.run_files import refuse_to_delete
 from bladerunner_ae.run_folder import write_json
 from tfrecords.card import CARD_NAME, load_card
+from tfrecords.wording import visible
 
 _TOOLS = Path(__file__).resolve().parent
 _RESULT = "result.json"
@@ -145,10 +150,13 @@ class Job:
 
     def height(self, data: Path) -> int:
         """How high the films are made at most."""
+        card = load_card(data)
+        return self.height_of(card.frames / card.frame_rate)
+
+    def height_of(self, seconds: Fraction) -> int:
+        """How high films are made at most that last so many seconds; 0: any height."""
         if self.max_height is not None:
             return self.max_height
-        card = load_card(data)
-        seconds = card.frames / card.frame_rate
         return _LARGEST_HEIGHT_IF_LONG if seconds > _LONG_SECONDS else _LARGEST_HEIGHT
 
     def _overwrite(self) -> list[str]:
@@ -198,6 +206,38 @@ def check_film(job: Job) -> None:
                 "OUT=another_folder, or replace it with OVERWRITE=1 (--overwrite)"
             )
     refuse_to_delete(job.run, [("--film", job.film)])
+
+
+def check_reassembly(job: Job) -> None:
+    """Checks all that the last step will need, so that it does not fail after a long training.
+
+    Says on stderr what becomes of the sound, and what is left out of the film.
+
+    Raises:
+        InputError: the film cannot be read, its sound fits into no .mp4, a film cannot be written
+            there, or the disk is too small.
+    """
+    info = probe_film(job.film)
+    output, side_by_side = (job.folder / name for name in _FILMS)
+    options = ReassemblyOptions(side_by_side=side_by_side, overwrite=True)
+    check_outputs(job.film, output, options)
+    sound = plan_sounds(info, output, options)[output]
+    for track in sound.tracks:
+        if track.encoding is not None:
+            anew = f"{track.codec} will be re-encoded as {track.encoding.name}: {track.reason}"
+            print(visible(f"note: {job.film}: sound in {anew}"), file=sys.stderr)
+    for words in sound.left_out:
+        print(visible(f"note: {job.film}: left out: {words}"), file=sys.stderr)
+    frames = info.frames_estimate or 0
+    most = job.height_of(frames / info.frame_rate)
+    height, width = info.stored
+    written = min(height, most or height)
+    preset = presets.preset(job.preset)
+    needed = estimate_bytes(
+        info, preset.pixels, (written, width * written // height), preset.run_bytes
+    )
+    cure = "free some, choose another disk with OUT=folder, or lower films with MAX_HEIGHT=360"
+    check_space(job.folder, needed, cure)
 
 
 def make_film(job: Job) -> str:
@@ -377,6 +417,8 @@ def main() -> None:
     )
     presets.preset(job.preset)
     check_film(job)
+    if job.overwrite or not (job.folder / _RESULT).is_file():
+        check_reassembly(job)
     print(make_film(job))
 
 
