@@ -25,7 +25,7 @@ from bladerunner_ae.film.fields import deinterlaced
 from bladerunner_ae.film.gaps import describe_jumps
 from bladerunner_ae.film.looks import Look, LookReader
 from bladerunner_ae.film.opening import open_film
-from bladerunner_ae.film.packets import UNTIMED, film_stream
+from bladerunner_ae.film.packets import IN_DECODING_ORDER, UNTIMED, film_stream
 from bladerunner_ae.film.prefetch import Prefetch
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.scaling import FrameScaler, RecordScaler
@@ -232,7 +232,7 @@ class FrameReader:
     def _clock(self, container: InputContainer) -> Clock:
         step = 1 / (self._info.frame_rate * self._info.time_base)
         reset = ceil(_RESET_SECONDS / self._info.time_base)
-        return Clock(step, self._info.start_pts, reset, container.format.name == "avi")
+        return Clock(step, self._info.start_pts, reset, container.format.name in IN_DECODING_ORDER)
 
     @property
     def _seek_target(self) -> int:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -42,7 +43,7 @@ _OPTIONS = {
     "correct_ts_overflow": "0",
     "format_whitelist": ",".join(sorted(_FORMATS.difference(_LISTS))),
     "protocol_whitelist": "file",
-    # For what libav decodes to find out what a film is; `limit_pixels` does it for all else.
+    # For what libav decodes to find out what a film is; `prepare_decoder` does it for all else.
     "max_pixels": str(MOST_PIXELS),
 }
 
@@ -126,18 +127,22 @@ def picture_stream(
             "cannot be read; make it smaller first, or copy it again"
         )
     refuse_huge(path, stream.height, stream.width)
-    limit_pixels(stream)
+    prepare_decoder(stream)
     return stream
 
 
-def limit_pixels(stream: VideoStream, **options: str) -> None:
-    """Has a decoder that is not yet open refuse pictures that would fill the memory.
+def prepare_decoder(stream: VideoStream, **options: str) -> None:
+    """Sets up a decoder that is not yet open.
+
+    It refuses pictures that would fill the memory, and cuts off exactly what its codec hides at the
+    left and the top; else it cuts where rows of memory can begin.
 
     Args:
         stream: the picture.
         options: what else is asked of its decoder.
     """
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **options}
+    stream.codec_context.flags |= Flags.unaligned
 
 
 def other_pictures(container: InputContainer, stream: VideoStream) -> list[str]:

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film.completeness import Completeness
 from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
-from bladerunner_ae.film.opening import limit_pixels, open_film, picture_stream
+from bladerunner_ae.film.opening import prepare_decoder, open_film, picture_stream
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.steady import SteadyPackets
 from bladerunner_ae.film.streams import Reason, leave_out
 
 # These carry no times, or only numbers of packets: read from the start, times made up.
 UNTIMED = ("h264", "hevc", "m4v", "mpegvideo", "obu", "avi")
+# In these the times of packets are those of decoding: frames have them in rising order.
+IN_DECODING_ORDER = ("avi", "asf")
 
 # Frames and compressed bytes of a run; the results of some runs wait in memory.
 _RUN_FRAMES = 240
@@ -145,7 +147,7 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
         raise NotDivisibleError("it is a folder of images")
     if info.interlaced and info.deinterlace:
         raise NotDivisibleError(NEEDS_NEIGHBOURS)
-    if info.container in UNTIMED:
+    if info.container in (*UNTIMED, *IN_DECODING_ORDER):
         raise NotDivisibleError("its container gives frames no times")
     pts, key, size, shown = array("q"), array("b"), array("q"), array("b")
     with open_film(info.path) as container:
@@ -189,7 +191,7 @@ def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
     if info.video_stream < len(container.streams):
         stream = container.streams[info.video_stream]
         if isinstance(stream, VideoStream) and stream.codec_context is not None:
-            limit_pixels(stream)
+            prepare_decoder(stream)
             return stream
     return picture_stream(container, info.path)  # the file was replaced since it was probed
 

@@ -24,7 +24,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
-from bladerunner_ae.film.opening import limit_pixels, open_film
+from bladerunner_ae.film.opening import prepare_decoder, open_film
 from bladerunner_ae.film.packets import DAMAGED, NotDivisibleError, PacketTable, Run, film_stream
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.steady import SteadyPackets
@@ -200,7 +200,7 @@ class _Decoders(Generic[Made]):
             stream = film_stream(stack.enter_context(open_film(info.path)), info)
             context = stream.codec_context
             context.thread_type = ThreadType.NONE
-            limit_pixels(stream, **_STRICT.get(context.name, {}))
+            prepare_decoder(stream, **_STRICT.get(context.name, {}))
             self._free.put((context, make_maker()))
         self.take = self._free.get
         self.give_back = self._free.put
