@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film.completeness import Completeness
 from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
-from bladerunner_ae.film.opening import prepare_decoder, open_film, picture_stream
+from bladerunner_ae.film.opening import open_film, picture_stream, prepare_decoder
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.steady import SteadyPackets
 from bladerunner_ae.film.streams import Reason, leave_out

@@ -24,7 +24,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from bladerunner_ae.film.fields import NEEDS_NEIGHBOURS
-from bladerunner_ae.film.opening import prepare_decoder, open_film
+from bladerunner_ae.film.opening import open_film, prepare_decoder
 from bladerunner_ae.film.packets import DAMAGED, NotDivisibleError, PacketTable, Run, film_stream
 from bladerunner_ae.film.probe import FilmInfo
 from bladerunner_ae.film.steady import SteadyPackets
