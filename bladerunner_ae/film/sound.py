@@ -38,6 +38,12 @@ _MOV_CODECS = ("aac", "mp3", "mp2", "ac3", "eac3", "alac")
 _MP4_CODECS = (*_MOV_CODECS, "opus", "flac")
 _PLAIN_PCM = ("pcm_s16", "pcm_s24", "pcm_s32", "pcm_f32", "pcm_f64")
 
+# The clock of these containers begins at 0, and what begins some seconds later is meant to. The
+# clock of all others (broadcasts, streams) begins anywhere, and so does that of a part of a live
+# stream in these.
+_CLOCK_FROM_ZERO = ("mov", "matroska", "avi", "images")
+_LONGEST_LEAD_SECONDS = 10
+
 # Packets of a track that are written into a file in memory to see whether it can hold them, and
 # how many packets of all streams are read to find those.
 _TRIED_PACKETS = 48
@@ -95,14 +101,10 @@ class SoundPlan:
 
 
 def film_origin(info: FilmInfo) -> Fraction:
-    """Seconds on the film's clock that are the time 0 of what is written.
-
-    Players and ffmpeg count from the earliest picture or sound. Only files whose clock cannot begin
-    before 0 hide what lies there.
-    """
-    if info.container in JUMPING_FORMATS:
-        return info.film_start
-    return max(info.film_start, Fraction(0))
+    """Seconds on the film's clock that are the time 0 of what is written."""
+    if info.container.startswith(_CLOCK_FROM_ZERO) and info.film_start <= _LONGEST_LEAD_SECONDS:
+        return Fraction(0)
+    return info.film_start
 
 
 def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
