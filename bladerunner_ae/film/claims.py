@@ -66,7 +66,7 @@ def counts_from_zero(container: InputContainer) -> bool:
     name = container.format.name
     if name.startswith("mov"):
         return _is_fragmented(container.name)
-    return name.split(",")[0] in ("matroska", "flv", "live_flv", "nut", "asf")
+    return name.split(",")[0] in ("matroska", "nut", "asf")
 
 
 def _is_fragmented(path: str) -> bool:
