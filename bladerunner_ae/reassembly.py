@@ -67,6 +67,7 @@ class ReassemblyOptions:
         batch_size: at most so many frames go through the network at a time.
         encoding: quality and effort of the encoder.
         overwrite: whether existing films are replaced.
+        keep_damaged: write a film of which most frames are damaged, too.
     """
 
     side_by_side: Path | None = None
@@ -75,6 +76,7 @@ class ReassemblyOptions:
     batch_size: int = 32
     encoding: Encoding = field(default_factory=Encoding)
     overwrite: bool = False
+    keep_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,11 @@ def _dream(
             progress.update(len(frames))
         if not pts:
             raise InputError(f"{info.path}: has no frame that can be read")
+        if reader.mostly_damaged and not options.keep_damaged:
+            raise InputError(
+                f"{info.path}: {reader.mostly_damaged}; nothing was written (--keep_damaged writes "
+                "what there is)"
+            )
     return pts, reader
 
 

@@ -123,6 +123,7 @@ def _options(values: Any) -> ReassemblyOptions:
         batch_size=values.batch_size,
         encoding=Encoding(values.crf, values.preset),
         overwrite=values.overwrite,
+        keep_damaged=values.keep_damaged,
     )
 
 
@@ -210,6 +211,7 @@ def cli() -> None:
     flags.DEFINE_enum("preset", "superfast", PRESETS, "How long x264 tries to make files small.")
     flags.DEFINE_string("frame_rate", "24", "Frames per second of a folder of images.")
     flags.DEFINE_bool("overwrite", False, "Replace existing films.")
+    flags.DEFINE_bool("keep_damaged", False, "Write films of which most frames are damaged, too.")
     flags.DEFINE_bool("dry_run", False, "Say what would be written, and stop.")
     less_memory = "a smaller --max_height or --batch_size takes less, and so does no --side_by_side"
     run_command(main, less_memory)

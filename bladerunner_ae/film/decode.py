@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.film import images
 from bladerunner_ae.film.completeness import Completeness
 from bladerunner_ae.film.fields import deinterlaced
-from bladerunner_ae.film.gaps import describe_jumps
+from bladerunner_ae.film.gaps import describe_jumps, promised_end
 from bladerunner_ae.film.looks import Look, LookReader
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.packets import IN_DECODING_ORDER, UNTIMED, film_stream
@@ -222,12 +222,36 @@ class FrameReader:
                 last = pts
             else:
                 self.problem = complete.problem()
-                if last is not None and complete.last_duration:
-                    self.end_pts = last + complete.last_duration
+                if last is not None:
+                    self.end_pts = self._picture_end(stream, last, complete.last_duration)
             # Of packets before an excerpt nobody knows which frames they would have made.
             self.mostly_damaged = complete.mostly_damaged() if self._begin is None else ""
             self.repaired_timestamps = clock.repaired
             self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
+
+    def _picture_end(self, stream: VideoStream, last: int, duration: int) -> int | None:
+        """The time at which the last picture ends, or None if nobody knows.
+
+        Args:
+            stream: the picture.
+            last: time of its last frame.
+            duration: of that frame, as its packet says; 0 if it does not.
+        """
+        base = self._info.time_base
+        end = last + duration if duration else None
+        declared = None
+        if self._info.container.startswith("mov") and stream.duration:
+            declared = Fraction((stream.start_time or 0) + stream.duration)
+        elif self._info.container.startswith("matroska"):
+            seconds = promised_end(self._info.streams, stream.index)
+            declared = None if seconds is None else seconds / base
+        # Of a last picture that is held its packet may say nothing: mp4 adds up the times of
+        # decoding, Matroska has one for all. A film that was cut off ends before it was to.
+        frame = 1 / self._info.frame_rate / base
+        known = last + frame if end is None else end
+        if declared is not None and declared - known > frame / 2 and not self.problem:
+            return round(declared)
+        return end
 
     def _clock(self, container: InputContainer) -> Clock:
         step = 1 / (self._info.frame_rate * self._info.time_base)

@@ -132,7 +132,8 @@ def join_with_sound(
             if original is not None:
                 _copy_descriptions(film, original, film_origin(info))
             film.start_encoding()
-            flows = [_retimed(source, stream, timeline, pictures_rate)]
+            order = _order_of_decoding(pictures, timeline, pictures_rate)
+            flows = [_retimed(source, stream, timeline, pictures_rate, order)]
             if original is not None:
                 flows.append(sound_packets(original, info, plan, targets))
             for packet in heapq.merge(*flows, key=_moment):
@@ -170,36 +171,76 @@ def _add_pictures(film: OutputContainer, template: VideoStream, timeline: Timeli
     return stream
 
 
-def _retimed(
-    source: InputContainer, stream: VideoStream, timeline: Timeline, rate: Fraction
-) -> Iterator[Packet]:
-    """The picture packets in decoding order, each with the time of its frame.
+def _order_of_decoding(pictures: Path, timeline: Timeline, rate: Fraction) -> list[int]:
+    """The frames in the order in which they are decoded.
+
+    Nothing where that need not be known: the last frame lasts as long as the one before.
+    """
+    times = timeline.times
+    if len(times) < 2 or timeline.end - times[-1] == times[-1] - times[-2]:
+        return []
+    with av.open(str(pictures.absolute())) as source:
+        packets = (one for one in source.demux(source.streams.video[0]) if one.size)
+        return [round(cast(int, one.pts) * one.time_base * rate) for one in packets]
+
+
+def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> list[int]:
+    """When each packet is decoded, in the order of decoding.
 
     A frame must be decoded before it is shown, and the k-th packet is decoded `delay` frames
     before the k-th time; so the times themselves, put off by the delay, serve as decoding times.
+
+    Args:
+        timeline: when each frame is shown.
+        delay: frames that are decoded before the first is shown.
+        order: the frames, if the last one lasts another time than the one before. mp4 tells how
+            long a packet lasts by when the next one is decoded, and how long all last by their sum.
     """
-    times, delay = timeline.times, 0
+    times, count = timeline.times, len(timeline.times)
     # Not the mean: after a long gap it would put the first decoding far before the film's start.
-    step = times[1] - times[0] if len(times) > 1 else round(1 / timeline.rate / timeline.time_base)
+    step = times[1] - times[0] if count > 1 else round(1 / timeline.rate / timeline.time_base)
     step = max(step, 1)
-    count = 0
+    decoded = [times[0] + (k - delay) * step for k in range(min(delay, count))]
+    decoded += times[: count - len(decoded)]
+    if not order:
+        return decoded
+    place = order.index(count - 1)
+    # What is decoded behind the last frame is decoded as late as can be.
+    latest = timeline.end
+    for k in range(count - 1, place, -1):
+        latest = decoded[k] = min(times[order[k]], latest - 1)
+    if place + 1 < count:
+        more = timeline.end - times[-1] - (decoded[place + 1] - decoded[place])
+        first = 0 if more > 0 else place
+        decoded[first : place + 1] = [time - more for time in decoded[first : place + 1]]
+    return decoded
+
+
+def _retimed(
+    source: InputContainer,
+    stream: VideoStream,
+    timeline: Timeline,
+    rate: Fraction,
+    order: Sequence[int],
+) -> Iterator[Packet]:
+    """The picture packets in decoding order, each with the time of its frame."""
+    times, decoded, count = timeline.times, list[int](), 0
     for packet in source.demux(source.streams.video[0]):
         if not packet.size or packet.pts is None or packet.dts is None:
             continue
         per_frame = packet.time_base * rate
         if count == 0:
-            delay = -round(packet.dts * per_frame)
-        frame, decoded = round(packet.pts * per_frame), count - delay
-        count += 1
+            decoded = _decoding_times(timeline, -round(packet.dts * per_frame), order)
+        frame = round(packet.pts * per_frame)
         if not 0 <= frame < len(times):
             raise ValueError(f"picture {frame} was written but the film has {len(times)}")
         packet.pts = times[frame]
-        packet.dts = times[decoded] if decoded >= 0 else times[0] + decoded * step
+        packet.dts = decoded[count]
+        count += 1
         following = times[frame + 1] if frame + 1 < len(times) else timeline.end
         packet.duration = following - times[frame]
-        if count == len(times):
-            # mp4 adds up how long packets last in the order of decoding, up to the film's end.
-            packet.dts, packet.duration = packet.pts, timeline.end - packet.pts
+        if order and count == len(times):
+            packet.duration = timeline.end - packet.dts
         packet.time_base = timeline.time_base
         packet.stream = stream
         yield packet
