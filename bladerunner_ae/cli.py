@@ -126,8 +126,11 @@ def _call(main: Callable[[], int | None]) -> int:
             sys.stdout.flush()  # or a failure would show only when Python ends, as a traceback
     except OSError as error:
         _drop(sys.stdout)
-        no_reader = isinstance(error, BrokenPipeError)
-        code = code or (_NO_READER if no_reader else _report(f"stdout: {error.strerror}", 3))
+        if isinstance(error, BrokenPipeError):
+            return code or _NO_READER
+        failure = system_failure(error)
+        reason = failure.line("stdout") if failure else f"stdout: {error.strerror}"
+        code = code or _report(reason, 3)
     return code
 
 
@@ -214,7 +217,10 @@ class VisibleText:
 
     def write(self, text: str) -> int:
         """Writes text; returns its length."""
-        self._stream.write(visible(text, lines=True))
+        try:
+            self._stream.write(visible(text, lines=True))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._stream.name.strip("<>")) from error
         return len(text)
 
     def __getattr__(self, name: str) -> Any:

@@ -135,7 +135,7 @@ def test_output_that_cannot_be_written_is_one_line(unbuffered: str) -> None:
         )
     assert done.returncode == 3
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert "No space left on device" in done.stderr
+    assert "error: stdout: the disk is full; free some space" in done.stderr
 
 
 def test_no_output_at_all() -> None:

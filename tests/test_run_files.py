@@ -158,6 +158,7 @@ def test_what_is_read_is_not_deleted(run: Path, tmp_path: Path) -> None:
     refuse_to_delete(run, [("--film", path) for path in kept])
 
 
+@pytest.mark.slow
 def test_starting_over(run: Path, small_records: Path, tmp_path: Path, commands: Commands) -> None:
     """What fails before its first checkpoint gives the earlier run back; links are followed."""
     before = contents(run)

@@ -213,7 +213,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (run / "flags.txt").mkdir(parents=True)
     with (
         pytest.raises(InputError, match=r"run: cannot be written \(Is a directory: .*flags\.txt\); "
-                      r"mend its permissions, or choose another --model_dir"),
+                      r"remove what is in the way, or choose another --model_dir"),
         run_folder.writing(run),
     ):  # fmt: skip
         storage.write_text(run / "flags.txt", "--seed=1")

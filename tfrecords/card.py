@@ -172,7 +172,7 @@ def _shard(values: dict[str, Any]) -> Shard:
 def _check_items(name: str, items: list[Any], wanted: type) -> None:
     for item in items:
         if not isinstance(item, wanted) or (wanted is int and isinstance(item, bool)):
-            raise ValueError(f"'{name}' holds {str(item)[:40]}, not of type {wanted.__name__}")
+            raise TypeError(f"'{name}' holds {str(item)[:40]}, not of type {wanted.__name__}")
 
 
 def _json_type(annotation: str) -> type:
