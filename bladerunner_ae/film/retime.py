@@ -174,10 +174,11 @@ def _add_pictures(film: OutputContainer, template: VideoStream, timeline: Timeli
 def _order_of_decoding(pictures: Path, timeline: Timeline, rate: Fraction) -> list[int]:
     """The frames in the order in which they are decoded.
 
-    Nothing where that need not be known: the last frame lasts as long as the one before.
+    Nothing where that need not be known: all frames last equally long.
     """
     times = timeline.times
-    if len(times) < 2 or timeline.end - times[-1] == times[-1] - times[-2]:
+    held = len(times) > 1 and timeline.end - times[-1] != times[-1] - times[-2]
+    if not held and not timeline.variable:
         return []
     with av.open(str(pictures.absolute())) as source:
         packets = (one for one in source.demux(source.streams.video[0]) if one.size)
@@ -193,8 +194,8 @@ def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> lis
     Args:
         timeline: when each frame is shown.
         delay: frames that are decoded before the first is shown.
-        order: the frames, if the last one lasts another time than the one before. mp4 tells how
-            long a packet lasts by when the next one is decoded, and how long all last by their sum.
+        order: the frames, if not all last equally long. mp4 tells how long a packet lasts by when
+            the next one is decoded, and how long all last by their sum.
     """
     times, count = timeline.times, len(timeline.times)
     # Not the mean: after a long gap it would put the first decoding far before the film's start.
@@ -205,9 +206,9 @@ def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> lis
     if not order:
         return decoded
     place = order.index(count - 1)
-    # What is decoded behind the last frame is decoded as late as can be.
+    # What is decoded behind the last frame, or is the last, is decoded as late as can be.
     latest = timeline.end
-    for k in range(count - 1, place, -1):
+    for k in range(count - 1, min(place, count - 2), -1):
         latest = decoded[k] = min(times[order[k]], latest - 1)
     if place + 1 < count:
         more = timeline.end - times[-1] - (decoded[place + 1] - decoded[place])
