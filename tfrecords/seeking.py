@@ -20,6 +20,7 @@ from tfrecords.framing import FOOTER, HEADER, OVERHEAD, masked_crc, read_record
 from tfrecords.schema import parse
 
 _WALKED_RECORDS = 8
+_WALKED_BETWEEN = 64  # twelve bytes of each are less to read than a single look's kilobytes
 _LOOKS = 24
 
 
@@ -61,7 +62,7 @@ def chosen_data(
     try:
         with _unbuffered(path) as file:
             for number in numbers:
-                offset = _offset(file, path, shard, number, here)
+                offset = _offset(file, path, shard, number, here, _WALKED_BETWEEN)
                 file.seek(offset)
                 data = read_record(file, shard.bytes - offset, f"{path}: record {number} (from 0)")
                 yield number, data
@@ -80,12 +81,23 @@ def _unbuffered(path: storage.AnyPath) -> Iterator[BinaryIO]:
 
 
 def _offset(
-    file: BinaryIO, path: storage.AnyPath, shard: Shard, number: int, low: tuple[int, int]
+    file: BinaryIO,
+    path: storage.AnyPath,
+    shard: Shard,
+    number: int,
+    low: tuple[int, int],
+    walked: int = _WALKED_RECORDS,
 ) -> int:
-    """Returns the byte at which a record begins, from `low` on: (record, where it begins)."""
+    """Returns the byte at which a record begins.
+
+    Args:
+        file, path, shard, number: as for `record_offset`.
+        low: (an earlier record, where it begins).
+        walked: from so many records before it on, goes from header to header.
+    """
     high = (shard.frames, shard.bytes)  # (record, where it begins at the earliest)
     for _ in range(_LOOKS):
-        if number - low[0] <= _WALKED_RECORDS:
+        if number - low[0] <= walked:
             break
         share = (number - low[0]) / (high[0] - low[0])
         guess = low[1] + int(share * (high[1] - low[1]) * 0.99)
