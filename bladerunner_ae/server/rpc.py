@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -64,6 +65,7 @@ class GrpcApi:
         self._services, self._limits, self._metrics = services, limits, metrics
         self._holdings, self._content = holdings, content
         self._turns = _Turns(_AT_ONCE)
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="read")
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """The services, for a server."""
@@ -151,15 +153,21 @@ class GrpcApi:
         if size > sizes.bytes:
             raise TooLargeError(sizes.bytes)
         most = sizes.values
-        inputs = {}
-        for alias, tensor in message.inputs.items():
+        inputs, tensor = {}, b""
+        loop = asyncio.get_running_loop()
+        for alias in sorted(message.inputs):
+            tensor = message.inputs[alias]
             try:
-                if len(tensor) > _LARGE_TENSOR:
-                    inputs[alias] = await asyncio.to_thread(tensors.read, tensor, most)
+                if len(tensor) > _LARGE_TENSOR:  # one at a time, since it takes several times that
+                    inputs[alias] = await loop.run_in_executor(
+                        self._readers, tensors.read, tensor, most
+                    )
                 else:
                     inputs[alias] = tensors.read(tensor, most)
             except ValueError as error:
                 raise invalid(f"tensor parsing error: {alias[:100]} ({error})") from None
+        del tensor
+        message.inputs.clear()
         version = self._find(message)  # the one before may be closed by now
         name = message.model_spec.signature_name
         outputs = await self._services.predict(version, name, inputs, list(message.output_filter))
