@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 if __package__ in (None, ""):
@@ -115,8 +116,14 @@ def stalled(model: str) -> Attack:
 
 def messages(size: int) -> Attack:
     """A large message over gRPC."""
-    # The model's name, and an output's name that is very long.
-    body = b"\x0a\x09\x0a\x07decoder\x1a" + _varint(size) + b"x" * size
+    # The model's name, the signature's, and a file that is no picture.
+    from bladerunner_ae.server.raw_messages import RawPredictRequest
+    from bladerunner_ae.server.tensors import write
+
+    request = RawPredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "encoder", "encode_bytes"
+    request.inputs["image_bytes"] = write(np.array([b"x" * size], object))
+    body = request.SerializeToString()
 
     def attack(server: RunningServer, seconds: float) -> str:
         import grpc
@@ -130,14 +137,6 @@ def messages(size: int) -> Attack:
         return "OK"
 
     return attack
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def many_pictures_out() -> Attack:

@@ -165,8 +165,8 @@ def cli() -> None:
                          "waits for others while a thread is free.", lower_bound=0)  # fmt: skip
     flags.DEFINE_integer("max_batch_size", 128, "Most rows of a request, and of several together.",
                          lower_bound=1)  # fmt: skip
-    flags.DEFINE_integer("max_pixels", 1 << 26, "Most pixels of all JPEG and PNG files in a "
-                         "request; twice as many may wait.", lower_bound=1)  # fmt: skip
+    flags.DEFINE_integer("max_pixels", 1 << 26, "Most pixels of a request's pictures; "
+                         "twice as many may wait.", lower_bound=1)  # fmt: skip
     flags.DEFINE_integer("max_body_mb", 64, "Most MiB of a request.", lower_bound=1,
                          upper_bound=2047)  # fmt: skip
     flags.DEFINE_integer("max_waiting", 4096, "Most requests that wait or run.", lower_bound=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -17,7 +18,8 @@ from google.protobuf.message import DecodeError
 
 from bladerunner_ae import serving_protos
 from bladerunner_ae.server import tensors
-from bladerunner_ae.server.holding import Holdings, Share, too_much
+from bladerunner_ae.server.bodies import TooLargeError
+from bladerunner_ae.server.holding import SMALL, Holdings, Share, too_much
 from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
 from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.raw_messages import (
@@ -32,11 +34,12 @@ from bladerunner_ae.server.versions import Version
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _AGES = 3  # times --read_seconds that a connection lasts
-_AT_ONCE_SECONDS, _MOST_LATE = 0.4, 4
+_AT_ONCE, _AT_ONCE_SECONDS, _MOST_LATE = 4, 0.4, 4
 _MOST_FIELDS = 4096
 _MOST_DETAILS = 2000  # clients take no more than 8 KiB
 _LARGE_TENSOR = 256 << 10
-_Answer = Callable[[Any], Awaitable[Any]]
+_Answer = Callable[[Any, int], Awaitable[Any]]
+"""Answers a message; also gets how many bytes it has."""
 
 
 class GrpcApi:
@@ -61,6 +64,8 @@ class GrpcApi:
         """
         self._services, self._limits, self._metrics = services, limits, metrics
         self._holdings, self._content = holdings, content
+        self._turns = _Turns(_AT_ONCE)
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="read")
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """The services, for a server."""
@@ -81,26 +86,29 @@ class GrpcApi:
     def _handler(self, request_class: Any, answer: _Answer, api: str = "") -> Any:
         async def handle(_: Any, context: Any) -> None:
             start = time.perf_counter()
-            code, message = Code.CANCELLED, None
+            code, message, details = Code.CANCELLED, None, ""
             with self._holdings.share() as share:
                 try:
                     request = await self._receive(context, share)
                     start = time.perf_counter()
-                    message = _parsed(request_class, request)
+                    message, size = _parsed(request_class, request), len(request)
                     del request
-                    response = (await answer(message)).SerializeToString()
+                    response = (await answer(message, size)).SerializeToString()
                     share.resize(len(response))
                     code = Code.OK
                 except Exception as error:
                     fault = from_exception(error)
-                    code = fault.code
-                    await context.abort(_STATUS[code], fault.message[:_MOST_DETAILS])
+                    code, details = fault.code, fault.message[:_MOST_DETAILS]
+                    del fault  # or what it was raised among would be kept with the call
                 finally:
                     if api:
                         name = message.model_spec.name if message is not None else ""
                         known = name if name in self._services.catalogue.models else ""
                         seconds = time.perf_counter() - start
                         self._metrics.request(known, api, "GRPC", code.name, seconds)
+                    del message
+                if code is not Code.OK:
+                    await context.abort(_STATUS[code], details)
                 await context.write(response)  # until the client has taken it, or has gone
 
         return grpc.stream_stream_rpc_method_handler(handle)
@@ -108,12 +116,16 @@ class GrpcApi:
     async def _receive(self, context: Any, share: Share) -> bytes:
         """The request's message.
 
-        How much of it has arrived nobody can tell. What is not whole at once is large, or its
-        client is slow; it counts as the largest that may come.
+        How much of it has arrived nobody can tell. So few are received at once; what is not whole
+        soon is large, or its client is slow: it counts as the largest that may come, and others get
+        their turn.
         """
-        expecting = asyncio.ensure_future(_expect(share, self._limits.body_bytes))
+        turn = _Turn(self._turns)
+        expecting = None
         try:
             async with share.waiting(self._limits.read_seconds):
+                await turn.begin()
+                expecting = asyncio.ensure_future(_expect(share, self._limits.body_bytes, turn))
                 request = await context.read()
         except TimeoutError:
             if share.dropped:
@@ -123,7 +135,9 @@ class GrpcApi:
                 f"The request was not whole after {self._limits.read_seconds:g} s",
             ) from None
         finally:
-            expecting.cancel()
+            if expecting is not None:
+                expecting.cancel()
+            turn.end()
         if request is grpc.aio.EOF:
             raise ServingError(Code.INTERNAL, "There is no request message")
         share.resize(len(request))
@@ -133,18 +147,27 @@ class GrpcApi:
         number, label = _which(message)
         return self._services.catalogue.find(message.model_spec.name, number, label)
 
-    async def _predict(self, message: Any) -> Any:
+    async def _predict(self, message: Any, size: int) -> Any:
         version = self._find(message)
-        most = self._services.sizes(version).values
-        inputs = {}
-        for alias, tensor in message.inputs.items():
+        sizes = self._services.sizes(version)
+        if size > sizes.bytes:
+            raise TooLargeError(sizes.bytes)
+        most = sizes.values
+        inputs, tensor = {}, b""
+        loop = asyncio.get_running_loop()
+        for alias in sorted(message.inputs):
+            tensor = message.inputs[alias]
             try:
-                if len(tensor) > _LARGE_TENSOR:
-                    inputs[alias] = await asyncio.to_thread(tensors.read, tensor, most)
+                if len(tensor) > _LARGE_TENSOR:  # one at a time, since it takes several times that
+                    inputs[alias] = await loop.run_in_executor(
+                        self._readers, tensors.read, tensor, most
+                    )
                 else:
                     inputs[alias] = tensors.read(tensor, most)
             except ValueError as error:
                 raise invalid(f"tensor parsing error: {alias[:100]} ({error})") from None
+        del tensor
+        message.inputs.clear()
         version = self._find(message)  # the one before may be closed by now
         name = message.model_spec.signature_name
         outputs = await self._services.predict(version, name, inputs, list(message.output_filter))
@@ -156,16 +179,16 @@ class GrpcApi:
             response.outputs[alias] = tensors.write(array, self._content)
         return response
 
-    async def _metadata(self, message: Any) -> Any:
+    async def _metadata(self, message: Any, _: int) -> Any:
         _need_spec(message)
         return self._services.metadata(self._find(message), message.metadata_field)
 
-    async def _status(self, message: Any) -> Any:
+    async def _status(self, message: Any, _: int) -> Any:
         _need_spec(message)
         return self._services.status(message.model_spec.name, _which(message)[0])
 
     def _refusing(self, method: str) -> _Answer:
-        async def refuse(message: Any) -> Any:
+        async def refuse(message: Any, _: int) -> Any:
             raise self._services.refuse(
                 self._find(message), message.model_spec.signature_name, method
             )
@@ -176,16 +199,65 @@ class GrpcApi:
 def _parsed(request_class: Any, request: bytes) -> Any:
     """The message, if its parts are not so many that parsing it would take long."""
     try:
-        if request_class is not RawPredictRequest and len(request) > _MOST_FIELDS:
+        if request_class is not RawPredictRequest and len(request) > SMALL:
             raise ValueError
         refuse_many_fields(request, _MOST_FIELDS)
         message = request_class.FromString(request)
+        if request_class is RawPredictRequest:  # all is small but the inputs
+            names = sum(map(len, message.output_filter)) + message.model_spec.ByteSize()
+            if names + sum(map(len, message.inputs)) > SMALL:
+                raise ValueError
     except (ValueError, DecodeError):
         raise ServingError(Code.INTERNAL, "Error parsing the request message") from None
     return message
 
 
-async def _expect(share: Share, size: int) -> None:
+class _Turns:
+    """Lets a few do something at once, and of those that wait the last one first.
+
+    Who stalls cannot be told from who has just come, but the longer one waits the likelier it is.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.free = most
+        self.waiting: list[asyncio.Future[None]] = []
+
+
+class _Turn:
+    """One of `_Turns`."""
+
+    def __init__(self, turns: _Turns) -> None:
+        self._turns, self._has_begun = turns, False
+
+    async def begin(self) -> None:
+        """Waits for it."""
+        if self._turns.free:
+            self._turns.free -= 1
+        else:
+            called = asyncio.get_running_loop().create_future()
+            self._turns.waiting.append(called)
+            try:
+                await called
+            except asyncio.CancelledError:
+                self._has_begun = called.done() and not called.cancelled()
+                self.end()
+                raise
+        self._has_begun = True
+
+    def end(self) -> None:
+        """Lets another one begin, if it has begun itself."""
+        if not self._has_begun:
+            return
+        self._has_begun = False
+        while self._turns.waiting:
+            called = self._turns.waiting.pop()
+            if not called.done():
+                called.set_result(None)
+                return
+        self._turns.free += 1
+
+
+async def _expect(share: Share, size: int, turn: _Turn) -> None:
     """Lets a message count as a large one, unless it is we who are late."""
     loop = asyncio.get_running_loop()
     for _ in range(_MOST_LATE):
@@ -193,6 +265,7 @@ async def _expect(share: Share, size: int) -> None:
         await asyncio.sleep(_AT_ONCE_SECONDS)
         if loop.time() - due < _AT_ONCE_SECONDS / 4:
             break
+    turn.end()
     try:
         share.resize(size)
     except ServingError:  # others hold all there is
@@ -219,6 +292,8 @@ def make_server(api: GrpcApi, limits: Limits) -> grpc.aio.Server:
             ("grpc.so_reuseport", 0),  # or a port that is in use would be shared in silence
             ("grpc.max_receive_message_length", limits.body_bytes),
             ("grpc.max_send_message_length", -1),
+            # Else megabytes of each message would be received before anybody reads it.
+            ("grpc.http2.bdp_probe", 0),
             # A client that does not take its answers loses its connection; others get a new one
             # without noticing.
             ("grpc.max_connection_age_ms", int(1000 * _AGES * limits.read_seconds)),
