@@ -5,7 +5,6 @@ when frame n of the film was, whether the film keeps to a constant rate or not.
 """
 
 import contextlib
-import errno
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from bladerunner_ae.errors import OutputError
+from bladerunner_ae.errors import OutputError, system_error
 from bladerunner_ae.film.metadata import readable_chapters
 from bladerunner_ae.film.opening import open_film
 from bladerunner_ae.film.probe import FilmInfo
@@ -139,7 +138,12 @@ def join_with_sound(
             for packet in heapq.merge(*flows, key=_moment):
                 film.mux_one(packet)
     except (av.FFmpegError, ValueError) as error:
-        raise OutputError(f"{name or output}: {_explain(error)}") from error
+        if failed := system_error(error, name or output):
+            raise failed from error
+        words = " ".join(str(error).split())
+        raise OutputError(
+            f"{name or output}: pictures and sound could not be joined ({words})"
+        ) from error
 
 
 def _muxer_options(plan: SoundPlan, timeline: Timeline, info: FilmInfo) -> dict[str, str]:
@@ -264,10 +268,3 @@ def _copy_descriptions(film: OutputContainer, source: InputContainer, origin: Fr
 def _moved_chapter(chapter: Any, origin: Fraction) -> Any:
     shift = round(origin / chapter["time_base"])
     return {**chapter, "start": chapter["start"] - shift, "end": chapter["end"] - shift}
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and run the same command again"
-    words = " ".join(str(error).split())
-    return f"pictures and sound could not be joined ({words})"

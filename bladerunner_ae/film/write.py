@@ -22,6 +22,7 @@ from bladerunner_ae.errors import OutputError
 from bladerunner_ae.film.ffmpeg import ffmpeg_program
 from bladerunner_ae.film.layout import Layout
 from bladerunner_ae.geometry import Size
+from tfrecords.system_failures import system_failure_in
 
 # The names that ffmpeg knows x264's presets by, fastest first.
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
@@ -235,8 +236,14 @@ def explain_ffmpeg(status: int, words: str) -> str:
         words: what it wrote to stderr.
     """
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    if any("No space left on device" in line for line in lines):
-        return "the disk is full; free some space and run the same command again"
+    failure = system_failure_in(" ".join(lines))
+    if failure is not None:
+        return f"{failure.reason}; {failure.cure}"
+    if status == -signal.SIGKILL:
+        return (
+            "ffmpeg was stopped by SIGKILL, as systems do where memory runs out; run the same "
+            "command again, or with a smaller --max_height"
+        )
     if status < 0:
         return f"ffmpeg was stopped by {signal.Signals(-status).name}; run the same command again"
     # The first words name the cause, the last only what came of it.
