@@ -105,6 +105,14 @@ def estimate_frames(
     return round(length * rate) if length else None
 
 
+def reordered_frames(container: InputContainer, stream: VideoStream) -> int:
+    """How many frames are decoded before the first is shown, where times are those of decoding.
+
+    ASF keeps sound that much later. AVI numbers its packets, and players begin with the first.
+    """
+    return stream.codec_context.reorder_depth if container.format.name == "asf" else 0
+
+
 def film_start(container: InputContainer, picture_start: Fraction) -> Fraction:
     """Start of the earliest picture or sound, exact where libav's own is in microseconds."""
     starts = [

@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from bladerunner_ae.film import images
+from bladerunner_ae.film.claims import counts_from_zero, reordered_frames
 from bladerunner_ae.film.completeness import Completeness
 from bladerunner_ae.film.fields import deinterlaced
 from bladerunner_ae.film.gaps import describe_jumps, promised_end
@@ -205,7 +206,7 @@ class FrameReader:
             if self._sought and container.format.name in JUMPING_FORMATS:
                 packets = from_key_frame(packets, stream, self._seek_target)
             complete = Completeness(container, stream, whole=not self._sought)
-            clock = self._clock(container)
+            clock = self._clock(container, stream)
             tail = Tail(self._info)
             last = None
             for pts, frame in _frames(packets, stream, clock, complete, tail):
@@ -223,17 +224,21 @@ class FrameReader:
             else:
                 self.problem = complete.problem()
                 if last is not None:
-                    self.end_pts = self._picture_end(stream, last, complete.last_duration)
+                    duration = complete.last_duration
+                    self.end_pts = self._picture_end(container, stream, last, duration)
             # Of packets before an excerpt nobody knows which frames they would have made.
             self.mostly_damaged = complete.mostly_damaged() if self._begin is None else ""
             self.repaired_timestamps = clock.repaired
             self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
 
-    def _picture_end(self, stream: VideoStream, last: int, duration: int) -> int | None:
+    def _picture_end(
+        self, container: InputContainer, stream: VideoStream, last: int, duration: int
+    ) -> int | None:
         """The time at which the last picture ends, or None if nobody knows.
 
         Args:
-            stream: the picture.
+            container: the film.
+            stream: its picture.
             last: time of its last frame.
             duration: of that frame, as its packet says; 0 if it does not.
         """
@@ -241,7 +246,8 @@ class FrameReader:
         end = last + duration if duration else None
         declared = None
         if self._info.container.startswith("mov") and stream.duration:
-            declared = Fraction((stream.start_time or 0) + stream.duration)
+            start = 0 if counts_from_zero(container) else stream.start_time or 0
+            declared = Fraction(start + stream.duration)
         elif self._info.container.startswith("matroska"):
             seconds = promised_end(self._info.streams, stream.index)
             declared = None if seconds is None else seconds / base
@@ -253,10 +259,12 @@ class FrameReader:
             return round(declared)
         return end
 
-    def _clock(self, container: InputContainer) -> Clock:
+    def _clock(self, container: InputContainer, stream: VideoStream) -> Clock:
         step = 1 / (self._info.frame_rate * self._info.time_base)
         reset = ceil(_RESET_SECONDS / self._info.time_base)
-        return Clock(step, self._info.start_pts, reset, container.format.name in IN_DECODING_ORDER)
+        name = container.format.name
+        delay = round(reordered_frames(container, stream) * step)
+        return Clock(step, self._info.start_pts, reset, name in IN_DECODING_ORDER, delay)
 
     @property
     def _seek_target(self) -> int:

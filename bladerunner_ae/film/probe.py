@@ -6,6 +6,7 @@
 import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bladerunner_ae.film.claims import (
     estimate_frames,
     film_start,
     is_own,
+    reordered_frames,
 )
 from bladerunner_ae.film.colour import Tags, describe_conversion, read_colours
 from bladerunner_ae.film.cropping import NO_MARGINS, Cropper, Margins
@@ -39,6 +41,9 @@ from bladerunner_ae.film.streams import (
 from bladerunner_ae.geometry import Size
 
 _DEINTERLACING = "the film is interlaced; one whole frame is made of each pair of fields"
+# Among so many packets each stream has its first.
+_FIRST_PACKETS = 500
+
 _NOT_DEINTERLACING = "the film is interlaced; its fields are left as they are"
 
 
@@ -188,6 +193,9 @@ def _film_info(
     interlaced = are_interlaced(container, stream, frame)
     time_base = Fraction(stream.time_base or Fraction(1, 1000))
     start = stream.start_time if stream.start_time is not None else frame.pts or 0
+    starts = _first_times(path) if container.format.name == "asf" else {}
+    if starts:  # libav's are those of the packets that were sent with them
+        start = round(starts.get(stream.index, Fraction(start) * time_base) / time_base)
     others = left_out(container, stream, headers)
     said: dict[int, dict[str, Any]] = {one.index: {"left_out": one.reason.value} for one in others}
     # Which one is the picture, and how it is turned, is told by this alone.
@@ -207,7 +215,7 @@ def _film_info(
         duration=claimed_length(container),
         video_stream=stream.index,
         start_pts=start,
-        film_start=film_start(container, start * time_base),
+        film_start=min(starts.values(), default=film_start(container, start * time_base)),
         **colours.tags._asdict(),
         peak_nits=colours.peak_nits,
         interlaced=interlaced,
@@ -223,6 +231,22 @@ def _film_info(
         mirrored=mirrored,
         crop=crop,
     )
+
+
+def _first_times(path: Path) -> dict[int, Fraction]:
+    """Seconds at which each picture and sound begins, by its stream, as the first packets say."""
+    times: dict[int, Fraction] = {}
+    with open_film(path) as container:
+        streams = (*container.streams.video, *container.streams.audio)
+        for packet in islice(container.demux(*streams), _FIRST_PACKETS):
+            time = packet.dts if packet.dts is not None else packet.pts
+            if packet.size and time is not None and packet.time_base:
+                times.setdefault(packet.stream_index, time * Fraction(packet.time_base))
+        for stream in container.streams.video:
+            if stream.index in times and stream.codec_context is not None:
+                late = reordered_frames(container, stream) / claimed_rates(stream)[0]
+                times[stream.index] += late
+    return times
 
 
 def _notes(

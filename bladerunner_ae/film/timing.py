@@ -80,13 +80,16 @@ class Clock:
         first: timestamp of the first frame if the film does not say.
         reset: units of the time base by which time must jump back to count as starting over.
         by_packets: take the packets' times in rising order (AVI) instead of the frames' own.
+        delay: units from those times, at which frames are decoded, to when the first is shown.
 
     Attributes:
         repaired: how many timestamps were made up.
     """
 
-    def __init__(self, step: Fraction, first: int, reset: int, by_packets: bool = False) -> None:
-        self._step, self._first, self._reset = step, first, reset
+    def __init__(
+        self, step: Fraction, first: int, reset: int, by_packets: bool = False, delay: int = 0
+    ) -> None:
+        self._step, self._first, self._reset, self._delay = step, first, reset, delay
         self._by_packets = by_packets
         self._waiting: list[int] = []
         self._previous: int | None = None
@@ -112,7 +115,7 @@ class Clock:
             pts: the frame's own timestamp, or None if it has none.
         """
         if self._by_packets and self._waiting:
-            pts = heapq.heappop(self._waiting)
+            pts = heapq.heappop(self._waiting) + self._delay
         time = self._after_previous(None if pts is None else pts + self._shift)
         self._previous = time
         return time
