@@ -253,6 +253,9 @@ def _picture_options(recipe: Recipe) -> list[object]:
     ]  # fmt: skip
     if recipe.fields:
         options += ["-flags:v:0", "+ildct+ilme", *FIELDS[base].format(recipe.fields).split()]
+    if recipe.held:
+        # mp4 lengthens what is decoded last: that must be what is shown last.
+        options += ["-bf:v:0", "0"] if base in ("h264", "mpeg4", "mpeg2") else []
     if base == "hevc" and CONTAINERS[recipe.container].suffix in _BOXES:
         options += ["-tag:v:0", "hvc1"]
     if recipe.crop_by == "codec":

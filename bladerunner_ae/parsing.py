@@ -7,7 +7,7 @@ from bladerunner_ae.errors import UsageError
 from bladerunner_ae.film.unfinished import refuse_unwritable
 from tfrecords.storage import Location, is_remote, location
 
-_FASTEST = 1000
+_FASTEST = 1_000_000
 
 
 def parse_time(name: str, text: str | None) -> Fraction | None:
@@ -142,7 +142,7 @@ def parse_rate(text: str) -> Fraction:
     """Reads --frame_rate: frames per second such as "24", "23.976" or "24000/1001".
 
     Raises:
-        UsageError: the text is no number above 0 and up to 1000.
+        UsageError: the text is no number above 0 and up to a million.
     """
     try:
         rate = Fraction(text)

@@ -24,6 +24,10 @@ _CODECS = {
 }
 _BITS_PER_CHANNEL = 96_000
 
+# Sound of fewer samples is encoded at one of these: the lower the rate, the longer an encoder takes
+# to begin (AAC at 8 kHz an eighth of a second).
+_USUAL_RATES = (44_100, 48_000)
+
 # Encoders know these layouts; sound that only says how many channels it has gets the usual one.
 _USUAL_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 
@@ -92,10 +96,19 @@ def choose_encoding(context: Any, container: str) -> SoundEncoding | None:
 
 
 def _nearest_rate(rate: int, rates: Any) -> int:
-    """The lowest rate that loses nothing, else the highest there is."""
+    """The lowest rate that loses nothing, else the highest there is.
+
+    Args:
+        rate: of the sound, in samples per second.
+        rates: those that the encoder knows, or None: all.
+    """
     if not rates:
         return rate
-    return min((one for one in rates if one >= rate), default=max(rates))
+    usual = [one for one in _USUAL_RATES if one in rates]
+    # Twice as many samples, or four times, lose nothing at all.
+    exact = [one for one in usual if one % rate == 0]
+    enough = [one for one in rates if one >= max(rate, *usual[:1])]
+    return min(exact or enough, default=max(rates))
 
 
 def _works(encoding: SoundEncoding, container: str) -> bool:

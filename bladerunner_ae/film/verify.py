@@ -309,7 +309,8 @@ class _Judge:
         decoded = [(expected.end - expected.pts[0]) * expected.time_base]
         raw = self._original.picture
         packets = [] if raw is None or expected.jumps else _shown_ends(raw, expected)
-        allowed = picture.time_base + expected.time_base + _WHOLE_FILM_UNIT
+        # Both a time and a length are rounded in each file.
+        allowed = picture.time_base + 2 * expected.time_base + _WHOLE_FILM_UNIT
         # Matroska says only how long the whole film lasts, which its sound may outlast.
         whole = picture.declared_end is None
         lasts = (picture.declared_end or length) - self._first
