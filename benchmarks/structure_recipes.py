@@ -428,7 +428,7 @@ def draw(seed: int, number: int, attempt: int = 0) -> Recipe:
         values["cut"] = 0.3
     if plain and not values.get("cut") and maybe("held", 0.12):
         values["held"] = float(_one(random, (1, 3)))
-    reordered = str(values.get("video", "")) in ("hevc", "h264, open groups")
+    reordered = video in ("hevc", "h264, open groups")
     if values.get("held") and ("fragments" in has or reordered):
         values["held"] = 0.0
     values["has"] = tuple(has)

@@ -54,7 +54,7 @@ def test_rates(text: str, rate: Fraction) -> None:
     assert parse_rate(text) == rate
 
 
-@pytest.mark.parametrize("text", ["", "0", "-24", "fast", "1/0", "1001"])
+@pytest.mark.parametrize("text", ["", "0", "-24", "fast", "1/0", "1000001"])
 def test_rates_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--frame_rate=.*such as 24 or 24000/1001"):
         parse_rate(text)
