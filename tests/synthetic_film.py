@@ -259,7 +259,11 @@ def beep_times(path: str | Path, audio_stream: int = 0) -> list[float]:
         film_start = (container.start_time or 0) / av.time_base
         last_loud = -math.inf
         for block in container.decode(audio=audio_stream):
-            samples = block.to_ndarray()
+            if block.format.is_planar and block.layout.nb_channels > 8:
+                # PyAV reads planes beyond the eighth from where none are; all channels beep.
+                samples = np.frombuffer(block.planes[0], np.float32)[None, : block.samples]
+            else:
+                samples = block.to_ndarray()
             if block.format.is_packed:
                 samples = samples.reshape(-1, block.layout.nb_channels).T
             level = np.abs(samples.astype(np.float64)).max(0)
