@@ -91,10 +91,10 @@ def test_the_new_film_bears_the_title_as_utf8(
     with PictureWriter(pictures, (16, 32), "format=yuv420p", info.frame_rate, Encoding()) as writer:
         for _ in range(4):
             writer.write(np.zeros((16, 32, 3), np.uint8))
-    tracks = plan_sound(info, output.suffix)
-    assert tracks[0].copied == (suffix == "mkv")  # PCM is encoded anew for an mp4
-    timeline = make_timeline(range(4), info)
-    join_with_sound(pictures, output, timeline, info, tracks, info.frame_rate)
+    plan = plan_sound(info, output.suffix)
+    assert plan.tracks[0].copied == (suffix == "mkv")  # PCM is encoded anew for an mp4
+    timeline = make_timeline(range(4), 4, info)
+    join_with_sound(pictures, output, timeline, info, plan, info.frame_rate)
     with av.open(str(output)) as written:
         assert written.metadata["title"] == TITLES[raw]
         assert written.chapters()[0]["metadata"]["title"] == TITLES[raw]
