@@ -236,8 +236,9 @@ def test_sound_that_is_hidden_before_the_start_is_not_heard(
     _ffmpeg("-ss", "0.9", "-i", film, "-c", "copy", source)
     assert min(_sound_times(source)) < Fraction(-1, 5)  # or nothing is hidden
     _dream(source, output)
-    # Of what lies before the first picture a decoder needs a packet or two.
-    assert min(_sound_times(output)) > Fraction(-6, 100)
+    # Matroska hides it, or holds only the packet or two that a decoder needs to begin.
+    hides = plan_sound(probe_film(source), ".mkv").tracks[0].hides
+    assert hides or min(_sound_times(output)) > Fraction(-6, 100)
     with av.open(str(output)) as container:
         picture = container.streams.video[0]
         assert cast(int, picture.start_time) * picture.time_base < Fraction(6, 100)

@@ -121,12 +121,7 @@ def picture_stream(
             f"{path}: its picture is in a format{name} that this decoder does not know; convert it "
             "with another program first"
         )
-    if not stream.height or not stream.width:  # so libav has it where it refused the size
-        raise InputError(
-            f"{path}: says no size of its picture, or one of more than {MOST_PIXELS} pixels, which "
-            "cannot be read; make it smaller first, or copy it again"
-        )
-    refuse_huge(path, stream.height, stream.width)
+    refuse_huge(path, stream.height or 0, stream.width or 0)
     prepare_decoder(stream)
     return stream
 
@@ -229,6 +224,11 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
         if frames:
             assert isinstance(frames[0], VideoFrame)
             return frames[0]
+    if not stream.height or not stream.width:  # so libav has it where it refused the size
+        raise InputError(
+            f"{path}: says no size of its picture, or one of more than {MOST_PIXELS} pixels, which "
+            "cannot be read; make it smaller first, or copy it again"
+        )
     raise InputError(
         f"{path}: not one frame of its picture ({stream.codec_context.name}) can be decoded; "
         "copy or download it again"

@@ -64,6 +64,7 @@ class SoundTrack:
         channels: how many.
         encoding: how it is encoded anew, or None: its packets are copied.
         reason: why it is encoded anew, for the end of a sentence.
+        hides: whether in the new file players leave out what lies before time 0.
     """
 
     index: int
@@ -71,6 +72,7 @@ class SoundTrack:
     channels: int
     encoding: SoundEncoding | None = None
     reason: str = ""
+    hides: bool = True
 
     @property
     def copied(self) -> bool:
@@ -127,8 +129,9 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
             for one in streams
         ]
     for track in tracks:
-        if _is_usual(track.codec, suffix) and _can_be_copied(info, track, suffix):
-            plan.tracks.append(track)
+        copied = _tried(info, track, suffix) if _is_usual(track.codec, suffix) else None
+        if copied is not None:
+            plan.tracks.append(copied)
         elif _can_be_decoded(info, track):
             plan.tracks.append(encoded_anew(info, track, suffix))
         else:
@@ -169,8 +172,12 @@ def _is_usual(codec: str, suffix: str) -> bool:
     return codec in _MP4_CODECS
 
 
-def _can_be_copied(info: FilmInfo, track: SoundTrack, suffix: str) -> bool:
-    """Whether the first packets of a track come back out of such a file as they went in."""
+def _tried(info: FilmInfo, track: SoundTrack, suffix: str) -> SoundTrack | None:
+    """The track, to be copied, if its first packets come back out of such a file as they went in.
+
+    Matroska can hide what lies before time 0 only of some tracks (those of which libav knows how
+    much their decoders are to skip): then it comes back with a time before 0.
+    """
     memory = io.BytesIO()
     source = RawStream(track.codec)
     try:
@@ -190,8 +197,10 @@ def _can_be_copied(info: FilmInfo, track: SoundTrack, suffix: str) -> bool:
             for packet in film.demux(found):
                 written.add(packet)
     except (av.FFmpegError, ValueError, IndexError, AttributeError):
-        return False  # this, too, is an answer
-    return same_sound(source, written)
+        return None  # this, too, is an answer
+    if not same_sound(source, written):
+        return None
+    return replace(track, hides=suffix != ".mkv" or min(written.times, default=0) < 0)
 
 
 def _first_packets(
@@ -279,12 +288,11 @@ def sound_packets(
         return
     streams = [cast(AudioStream, source.streams[track.index]) for track in plan.tracks]
     origin, strict = film_origin(info), _is_strict(plan.suffix)
-    hides = plan.suffix != ".mkv"
     ways: dict[int, _Copier | SoundEncoder] = {}
     for track, stream, target in zip(plan.tracks, streams, targets, strict=True):
         if track.encoding is None:
             clock = _TargetClock(target, origin, strict)
-            preroll = None if hides else _preroll(track.codec)
+            preroll = None if track.hides else _preroll(track.codec)
             ways[track.index] = _Copier(clock, target, preroll)
         else:
             exact = info.container in JUMPING_FORMATS
