@@ -7,7 +7,7 @@ between them wait a few batches at most, so memory stays the same however long t
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -339,6 +339,10 @@ def _finish(
     for plan in plans:
         # A film that was cut off can announce sound of which nothing is there.
         sound = plan.sound.without_empty(original.sound)
+        for track in sound.tracks:
+            if track.copied and original.sound[track.index].changes:
+                reason = "its channels or rate change midway"
+                sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
         verification = _join(info, plan, sound, original, pts, end, timeline, jumps)
         plan.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
         films.append((plan.unfinished.path, verification))
@@ -370,9 +374,7 @@ def _join(
             if not track.copied:
                 raise
             reason = f"copied, it {error.what}"
-            anew = encoded_anew(info, track, sound.suffix, reason)
-            tracks = [anew if one is track else one for one in sound.tracks]
-            sound = replace(sound, tracks=tracks)
+            sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
 
 
 def expected_film(

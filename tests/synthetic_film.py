@@ -261,10 +261,8 @@ def beep_times(path: str | Path, audio_stream: int = 0) -> list[float]:
         for block in container.decode(audio=audio_stream):
             if block.format.is_planar and block.layout.nb_channels > 8:
                 # PyAV reads planes beyond the eighth from where none are.
-                planes = [np.frombuffer(block.planes[k], np.float32) for k in range(8)]
-                samples = np.stack([plane[: block.samples] for plane in planes])
-            else:
-                samples = block.to_ndarray()
+                (block,) = av.AudioResampler("flt").resample(block)
+            samples = block.to_ndarray()
             if block.format.is_packed:
                 samples = samples.reshape(-1, block.layout.nb_channels).T
             level = np.abs(samples.astype(np.float64)).max(0)

@@ -357,3 +357,18 @@ def test_languages_and_discrete_pictures_survive(film_factory: FilmFactory, tmp_
         [float(time) for time in _sound_times(source, 1)],
         atol=0.0011,
     )
+
+
+def test_sound_whose_channels_change_midway_is_encoded_anew(
+    film_factory: FilmFactory, tmp_path: Path
+) -> None:
+    # A broadcast says in every packet what it is; mp4 says it once.
+    parts = [
+        _film(film_factory, f"{count}.ts", extra_ffmpeg_args=("-ac", count)) for count in ("2", "6")
+    ]
+    source, output = tmp_path / "film.ts", tmp_path / "out.mp4"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    result = _dream(source, output)
+    reason = "its channels or rate change midway"
+    assert result.films[0][1].sound == [f"re-encoded as aac because {reason}"]
+    _assert_in_sync(output, 10)

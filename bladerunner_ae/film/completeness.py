@@ -200,9 +200,15 @@ class Completeness:
         stream = self._stream
         if not stream.duration or not stream.time_base:
             return True
-        promised = ((stream.start_time or 0) + stream.duration) * stream.time_base
-        one_frame = stream.duration * stream.time_base / self._promised_packets
-        return promised - self._picture_end > one_frame / 2
+        # A trimmed film promises all frames, and the length of those that are shown.
+        frame = self.last_duration or stream.duration / self._promised_packets
+        one_frame = Fraction(frame) * stream.time_base
+        # Some versions of libav count the duration from the start, others from 0.
+        ends = (
+            stream.duration * stream.time_base,
+            (((stream.start_time or 0) + stream.duration) * stream.time_base),
+        )
+        return all(end - self._picture_end > one_frame / 2 for end in ends)
 
 
 def _promised_end(container: InputContainer) -> Fraction | None:

@@ -245,16 +245,18 @@ class FrameReader:
         base = self._info.time_base
         end = last + duration if duration else None
         declared = None
+        frame = 1 / self._info.frame_rate / base
+        known = last + frame if end is None else end
         if self._info.container.startswith("mov") and stream.duration:
-            start = 0 if counts_from_zero(container) else stream.start_time or 0
+            # Of some files, and with some versions of libav, it counts from 0, not from the start.
+            from_zero = counts_from_zero(container) or stream.duration >= known - frame / 2
+            start = 0 if from_zero else stream.start_time or 0
             declared = Fraction(start + stream.duration)
         elif self._info.container.startswith("matroska"):
             seconds = promised_end(self._info.streams, stream.index)
             declared = None if seconds is None else seconds / base
         # Of a last picture that is held its packet may say nothing: mp4 adds up the times of
         # decoding, Matroska has one for all. A film that was cut off ends before it was to.
-        frame = 1 / self._info.frame_rate / base
-        known = last + frame if end is None else end
         if declared is not None and declared - known > frame / 2 and not self.problem:
             return round(declared)
         return end

@@ -94,6 +94,10 @@ class SoundPlan:
     tracks: list[SoundTrack] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
+    def replaced(self, track: SoundTrack, by: SoundTrack) -> "SoundPlan":
+        """The plan with another fate for a track."""
+        return replace(self, tracks=[by if one is track else one for one in self.tracks])
+
     def without_empty(self, filled: Mapping[int, RawStream]) -> "SoundPlan":
         """The plan without tracks that hold not one packet, as cut-off films have."""
         empty = [track for track in self.tracks if not filled[track.index].times]
@@ -133,7 +137,9 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
         if copied is not None:
             plan.tracks.append(copied)
         elif _can_be_decoded(info, track):
-            plan.tracks.append(encoded_anew(info, track, suffix))
+            usual = _is_usual(track.codec, suffix) and _holds(suffix, track.codec)
+            reason = f"a copy in {suffix} would not be what it was" if usual else ""
+            plan.tracks.append(encoded_anew(info, track, suffix, reason))
         else:
             plan.left_out.append(
                 f"stream {track.index} (audio, {track.codec}), which cannot be decoded"
@@ -170,6 +176,12 @@ def _is_usual(codec: str, suffix: str) -> bool:
     if suffix == ".mov":
         return codec in _MOV_CODECS or codec.startswith(_PLAIN_PCM)
     return codec in _MP4_CODECS
+
+
+def _holds(suffix: str, codec: str) -> bool:
+    """Whether libav writes such sound into such a file at all."""
+    with av.open(io.BytesIO(), "w", format=CONTAINERS[suffix]) as film:
+        return codec in film.supported_codecs
 
 
 def _tried(info: FilmInfo, track: SoundTrack, suffix: str) -> SoundTrack | None:

@@ -29,6 +29,9 @@ from bladerunner_ae.film.probe import FilmInfo
 # packets of AAC.
 _ENDS_TOLERANCE_SECONDS = Fraction(1, 5)
 
+# Splices are rounded more than once; nobody hears so little.
+_INAUDIBLE_SECONDS = Fraction(1, 1000)
+
 # mp4 keeps the beginning of each track in units of the whole film, at least a million a second.
 _WHOLE_FILM_UNIT = Fraction(1, 1_000_000)
 
@@ -70,7 +73,11 @@ class RawStream:
         hidden: whether the file tells players not to show it.
         digests: of each packet's bytes; empty for pictures.
         places: of each packet among all packets of the file that were read.
-        declared_end: seconds at which the file's header says that it ends, or None.
+        declared_ends: seconds at which it may end by the file's header: some versions of libav
+            count from the start of the stream, others from 0.
+        forms: what its packets say of themselves in headers of their own; more than one, if its
+            channels or rate change midway.
+        header: of the whole stream, where the file keeps one.
     """
 
     codec: str
@@ -81,7 +88,9 @@ class RawStream:
     hidden: Any = field(default_factory=lambda: array("b"))
     digests: list[bytes] = field(default_factory=list)
     places: Any = field(default_factory=lambda: array("q"))
-    declared_end: Fraction | None = None
+    declared_ends: tuple[Fraction, ...] = ()
+    forms: set[bytes] = field(default_factory=set)
+    header: bytes = b""
     _bytes: Any = field(default_factory=hashlib.blake2b)
 
     def add(self, packet: Packet, place: int = 0) -> None:
@@ -98,7 +107,15 @@ class RawStream:
         if packet.stream.type == "audio":
             data: memoryview = memoryview(packet)
             if self.codec == "aac":
-                data = data[_adts_header_length(data) :]
+                length = _adts_header_length(data)
+                if length:  # profile, rate and channels
+                    self.forms.add(bytes((data[2] & 0xFD, data[3] & 0xC0)))
+                data = data[length:]
+            if packet.has_sidedata("new_extradata"):
+                side: Any = packet.get_sidedata("new_extradata")
+                header = bytes(side)
+                if header != self.header:
+                    self.forms |= {self.header, header}
             self._bytes.update(data)
             self.digests.append(hashlib.blake2b(data, digest_size=8).digest())
 
@@ -106,6 +123,11 @@ class RawStream:
     def content(self) -> str:
         """Digest of all bytes in order, however they are cut into packets."""
         return str(self._bytes.hexdigest())
+
+    @property
+    def changes(self) -> bool:
+        """Whether its channels or rate change midway; a new file would keep the first ones."""
+        return len(self.forms) > 1
 
     def seconds(self, packet: int) -> Fraction:
         """When a packet is shown."""
@@ -189,8 +211,12 @@ def _read(container: Any, indexes: set[int]) -> dict[int, RawStream]:
     streams = [container.streams[index] for index in sorted(indexes)]
     found = {one.index: RawStream(one.codec_context.codec.canonical_name) for one in streams}
     for one in streams:
+        found[one.index].header = bytes(one.codec_context.extradata or b"")
         if one.duration is not None and one.time_base:
-            found[one.index].declared_end = ((one.start_time or 0) + one.duration) * one.time_base
+            found[one.index].declared_ends = (
+                ((one.start_time or 0) + one.duration) * one.time_base,
+                one.duration * one.time_base,
+            )
     for place, packet in enumerate(_packets(container, streams)):
         found[packet.stream_index].add(packet, place)
     return found
@@ -312,13 +338,13 @@ class _Judge:
         # Both a time and a length are rounded in each file.
         allowed = picture.time_base + 2 * expected.time_base + _WHOLE_FILM_UNIT
         # Matroska says only how long the whole film lasts, which its sound may outlast.
-        whole = picture.declared_end is None
-        lasts = (picture.declared_end or length) - self._first
+        whole = not picture.declared_ends
+        ours = [end - self._first for end in picture.declared_ends or (length,)]
         for ends in (decoded, packets):
-            apart = (end - lasts if whole else abs(end - lasts) for end in ends)
+            apart = (end - lasts if whole else abs(end - lasts) for end in ends for lasts in ours)
             if ends and min(apart) > allowed:
                 raise OutputError(
-                    f"{self._name}: its picture lasts {float(lasts):.3f} seconds, the original's "
+                    f"{self._name}: its picture lasts {float(ours[0]):.3f} seconds, the original's "
                     f"{float(ends[0]):.3f}"
                 )
 
@@ -406,7 +432,7 @@ class _Judge:
     def _allowed(self, original: RawStream, written: RawStream) -> Fraction:
         """Rounding of all clocks that take part."""
         return (
-            max(original.time_base, written.time_base)
+            max(original.time_base, written.time_base, _INAUDIBLE_SECONDS)
             + max(self._expected.time_base if self._expected.exact else Fraction(0), self._base)
             + _WHOLE_FILM_UNIT
         )
@@ -464,7 +490,7 @@ def _shown_ends(picture: RawStream, expected: Expected) -> list[Fraction]:
     ):
         return []
     # Of a last picture that is held its packet may say nothing: mp4 adds up times of decoding.
-    ends = [picture.end(last), *filter(None, (picture.declared_end,))]
+    ends = [picture.end(last), *picture.declared_ends]
     return [end - expected.pts[0] * expected.time_base for end in ends]
 
 
