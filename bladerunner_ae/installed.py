@@ -3,7 +3,7 @@
 TensorFlow is an extra, and so are the packages of some commands: each of these lines says which.
 """
 
-import importlib.util
+from importlib.machinery import PathFinder
 
 from bladerunner_ae.errors import InputError
 
@@ -36,5 +36,6 @@ def need_tensorflow() -> None:
     Raises:
         InputError: it is not.
     """
-    if importlib.util.find_spec("tensorflow") is None:
+    # Not `importlib.util.find_spec`: what hides TensorFlow's chatter waits for its first search.
+    if PathFinder.find_spec("tensorflow") is None:
         raise InputError(missing_package(ModuleNotFoundError(name="tensorflow")))

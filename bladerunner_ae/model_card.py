@@ -96,20 +96,18 @@ def load_model_card(version: Location) -> dict[str, Any]:
         card = json.loads(storage.read_text(path))
         if not isinstance(card, dict):
             raise ValueError("it is not a JSON object")
-        check_films(films_of(card))
+        schema = card.get("schema_version", 0)
+        if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+            raise InputError(
+                f"{version}: was exported with schema version {schema} but this program reads up "
+                f"to {SCHEMA_VERSION}; update bladerunner_ae"
+            )
+        check_films(films_of(card), frozenset({"film_id", "frames"}))
         if not isinstance(card.get("model", {}), dict) or not isinstance(card.get("step", 0), int):
             raise ValueError("its model or step is something else")
-        if not isinstance(card.get("schema_version", 0), int):
-            raise ValueError("its schema version is no number")
     # JSON and Unicode errors are ValueErrors too.
     except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); export the run again") from error
-    schema = card.get("schema_version", 0)
-    if schema > SCHEMA_VERSION:
-        raise InputError(
-            f"{version}: was exported with schema version {schema} but this program reads up to "
-            f"{SCHEMA_VERSION}; update bladerunner_ae"
-        )
     return card
 
 

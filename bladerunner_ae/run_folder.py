@@ -139,20 +139,29 @@ def films_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**values["film"], "weight": 1.0, "held_out": values.get("held_out", [])}]
 
 
-def check_films(films: list[dict[str, Any]]) -> None:
-    """Raises ValueError or TypeError if what is said of a film is not enough to go on with it."""
+_NEEDED = frozenset({"name", "film_id", "frames", "weight", "held_out"})
+
+
+def check_films(films: list[dict[str, Any]], needed: frozenset[str] = _NEEDED) -> None:
+    """Raises ValueError or TypeError if what is said of films is damaged.
+
+    Args:
+        films: what `films_of` gave.
+        needed: what must be said of each; the default is what a run needs to be resumed.
+    """
     for film in films:
-        missing = {"name", "film_id", "frames", "weight", "held_out"} - film.keys()
+        missing = needed - film.keys()
         if film.get("conversion"):
             missing |= CONVERSION_KEYS - film["conversion"].keys()
         if missing:
             raise ValueError(f"of a film there is no {', '.join(sorted(missing))}")
-        texts, numbers = (film["name"], film["film_id"]), (film["frames"], film["weight"])
+        texts = film.get("name", ""), film["film_id"]
+        numbers = film["frames"], film.get("weight", 1.0)
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("the name of a film is no text")
         if not isinstance(film["frames"], int) or not all(0 < n < 2**53 for n in numbers):
             raise ValueError("the frames or the weight of a film are out of range")
-        for first, end in film["held_out"]:
+        for first, end in film.get("held_out", ()):
             if not 0 <= first <= end <= film["frames"]:
                 raise ValueError("frames held out are not of the film")
 

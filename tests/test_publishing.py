@@ -172,7 +172,8 @@ def test_a_film_is_converted_into_a_remote_folder(
 
     def make(output_dir: object, quality: int = 95, **changes: object) -> str:
         values = {"output_dir": str(output_dir), "spool_dir": str(tmp_path / "spool"), "threads": 1,
-                  "overwrite": False, "dry_run": False, "strict": False, **changes}  # fmt: skip
+                  "overwrite": False, "dry_run": False, "strict": False, "keep_damaged": False,
+                  **changes}  # fmt: skip
         options = ConversionOptions(height=24, width=32, num_shards=3, quality=quality)
         convert(synthetic_film, SimpleNamespace(**values), options)
         return capsys.readouterr().out
@@ -201,7 +202,8 @@ def test_records_whose_sending_was_stopped_are_not_made_again(
 
     remote = RemotePath(f"ram://publishing{next(_numbers)}/data")
     values = SimpleNamespace(output_dir=str(remote), spool_dir=str(tmp_path), threads=1,
-                             overwrite=False, dry_run=False, strict=False)  # fmt: skip
+                             overwrite=False, dry_run=False, strict=False,
+                             keep_damaged=False)  # fmt: skip
     options = ConversionOptions(height=24, width=32, num_shards=3)
     with pytest.raises(StorageError, match="stopped"):
         convert(synthetic_film, values, options)
