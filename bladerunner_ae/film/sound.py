@@ -44,10 +44,8 @@ _PLAIN_PCM = ("pcm_s16", "pcm_s24", "pcm_s32", "pcm_f32", "pcm_f64")
 _CLOCK_FROM_ZERO = ("mov", "matroska", "avi", "images")
 _LONGEST_LEAD_SECONDS = 10
 
-# Packets of a track that are written into a file in memory to see whether it can hold them, and
-# how many packets of all streams are read to find those.
+# Packets of a track that are written into a file in memory to see whether it can hold them.
 _TRIED_PACKETS = 48
-_SEARCHED_PACKETS = 20_000
 
 # Sound that is not shown, before a film's start, that a decoder needs to begin: at most so much.
 _PREROLL_SECONDS = {"opus": Fraction(80, 1000), "mp3": Fraction(50, 1000)}
