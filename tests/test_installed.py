@@ -14,6 +14,11 @@ from bladerunner_ae.installed import missing_package
 from tests.commands import ROOT, environment
 
 NO_TENSORFLOW = 'error: TensorFlow is not installed: pip install "bladerunner_ae[cpu]" (or [gpu])\n'
+# As if it were not there: neither an import nor a look at what is installed finds it.
+HIDE_TENSORFLOW = (
+    "from importlib.machinery import PathFinder as P; find = P.find_spec; "
+    "P.find_spec = staticmethod(lambda name, *a: None if name == 'tensorflow' else find(name, *a))"
+)
 COMMANDS = {
     "train": ["--data=DATA", "--model_dir=RUN"],
     "export": ["--model_dir=RUN"],
@@ -51,8 +56,7 @@ def run(
 def test_without_tensorflow(command: str, synthetic_film: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "1").mkdir(parents=True)
     (tmp_path / "run" / "1" / "saved_model.pb").touch()
-    blocked = "sys.modules['tensorflow'] = None"
-    result = run(blocked, command, synthetic_film, tmp_path)
+    result = run(HIDE_TENSORFLOW, command, synthetic_film, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", NO_TENSORFLOW)
     assert not (tmp_path / "out").exists()
 
