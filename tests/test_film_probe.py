@@ -206,6 +206,17 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         probe_film(film)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (40, 1)])
+def test_a_picture_without_a_second_row_or_column(height: int, width: int, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    pixels = np.zeros((height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "images" / "1.png")
+    film = film_of(tmp_path / "film.mkv", [pixels], "-c:v", "png")
+    for one in (tmp_path / "images", film):
+        with pytest.raises(InputError, match=f"{one.name}: has pictures of {height}x{width} .*;"):
+            probe_film(one)
+
+
 def test_a_film_without_one_whole_frame(synthetic_film: Path, tmp_path: Path) -> None:
     matroska = convert(synthetic_film, tmp_path / "film.mkv", "-c", "copy", "-an")
     head = cut(matroska, tmp_path / "cut.mkv", 700 / matroska.stat().st_size)

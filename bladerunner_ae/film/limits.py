@@ -9,6 +9,25 @@ MOST_PIXELS = 1 << 27
 one such frame takes about 2 GB on its way into a record."""
 
 
+LEAST_SIDE = 2
+"""Rows and columns of a frame: codecs keep colours for two by two pixels."""
+
+
+def refuse_tiny(path: Path, height: int, width: int) -> None:
+    """Raises InputError if a picture has fewer rows or columns than `LEAST_SIDE`.
+
+    Args:
+        path: the film or folder of images, for the message.
+        height: in pixels, as shown.
+        width: in pixels, as shown.
+    """
+    if min(height, width) < LEAST_SIDE:
+        raise InputError(
+            f"{path}: has pictures of {height}x{width} (height x width); at least {LEAST_SIDE} "
+            "rows and columns are needed; give a larger film"
+        )
+
+
 def refuse_huge(path: Path, height: int, width: int) -> None:
     """Raises InputError if a picture has more than `MOST_PIXELS`.
 

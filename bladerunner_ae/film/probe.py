@@ -29,6 +29,7 @@ from bladerunner_ae.film.cropping import NO_MARGINS, Cropper, Margins
 from bladerunner_ae.film.direction import Direction, is_slanted, read_direction
 from bladerunner_ae.film.fields import are_interlaced, may_have_fields
 from bladerunner_ae.film.headers import Headers, read_headers
+from bladerunner_ae.film.limits import refuse_tiny
 from bladerunner_ae.film.looks import Look, first_look
 from bladerunner_ae.film.opening import first_frame, open_film, other_pictures, picture_stream
 from bladerunner_ae.film.streams import (
@@ -157,11 +158,15 @@ def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInf
 
     Raises:
         InputError: there is no such file, it is empty, no film, cut off before it says anything,
-            or has no picture (sound only; cover art is not a film).
+            has no picture (sound only; cover art is not a film), or a tiny one.
     """
     path = Path(path)
-    if images.are_images(path):
-        return _probe_images(path, frame_rate)
+    info = _probe_images(path, frame_rate) if images.are_images(path) else _probe_film(path)
+    refuse_tiny(path, *info.stored)
+    return info
+
+
+def _probe_film(path: Path) -> FilmInfo:
     with open_film(path) as container:
         headers = read_headers(container, path)
         stream = picture_stream(container, path, headers)
