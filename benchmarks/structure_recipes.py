@@ -428,6 +428,8 @@ def draw(seed: int, number: int, attempt: int = 0) -> Recipe:
         values["cut"] = 0.3
     if plain and not values.get("cut") and maybe("held", 0.12):
         values["held"] = float(_one(random, (1, 3)))
+    # A film says how long the packet that is decoded last lasts; with reordered frames that is not
+    # the frame that is shown last.
     reordered = video in ("hevc", "h264, open groups")
     if values.get("held") and ("fragments" in has or reordered):
         values["held"] = 0.0
