@@ -283,9 +283,12 @@ def test_runs_of_the_first_version_can_be_a_source(
 
 @pytest.mark.parametrize(
     ("theirs", "ours", "weights"),
-    [("vae_gan", "dream", {"adversarial_weight": 0.1}), ("vae_gan", "patch_gan", {}),
-     ("patch_gan", "vae_gan", {})],
-)  # fmt: skip
+    [
+        ("vae_gan", "dream", {"adversarial_weight": 0.1}),
+        pytest.param("vae_gan", "patch_gan", {}, marks=pytest.mark.slow),
+        pytest.param("patch_gan", "vae_gan", {}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_discriminator_of_pictures_is_none_of_patches(
     theirs: str, ours: str, weights: dict[str, float], small_records: Path, other_film: Path,
     tmp_path: Path, capsys: pytest.CaptureFixture[str],

@@ -166,6 +166,7 @@ def test_a_picture_that_cannot_be_written_ends_training_in_one_line(
     assert checkpoint_steps(tmp_path / "run") == [2]
 
 
+@pytest.mark.slow
 def test_a_run_whose_last_pictures_cannot_be_written_has_not_finished(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,7 @@ def test_a_worker_that_waits_in_vain_can_be_stopped(small_records: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_workers_equal_one(small_records: Path, tmp_path: Path) -> None:
     """Also where gradients are clipped and averages kept; only the chief leaves anything."""
     both, alone = tmp_path / "both", tmp_path / "alone"

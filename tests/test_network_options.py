@@ -165,6 +165,7 @@ def test_more_numbers_than_a_block_has_are_no_trouble() -> None:
     assert np.isfinite(code).all() and not code[:, 192:].any()
 
 
+@pytest.mark.slow
 def test_1_replica_equality() -> None:
     training_checks.check_replica_equality(
         lambda: tiny_trainer("vae_gan", model=OTHER), film_images(8)

@@ -201,7 +201,12 @@ FAULTS = [
     Planted(leave_the_decoder_out, isolation, "decoder: "),
     Planted(swap_the_players_lists, isolation, "moved by something else than its loss"),
     Planted(divide_by_the_replicas_own_batch, replica_equality, "gradient differs by"),
-    Planted(draw_the_same_noise_everywhere, replica_equality, "gradient differs by|term/|loss/"),
+    pytest.param(
+        Planted(
+            draw_the_same_noise_everywhere, replica_equality, "gradient differs by|term/|loss/"
+        ),
+        marks=pytest.mark.slow,
+    ),
     Planted(
         move_the_same_places_everywhere, augmented_replica_equality, "gradient differs by|loss/"
     ),

@@ -243,7 +243,11 @@ AT_THE_END = ("prior.png", "interpolation.png", "tensorboard/projector_config.pb
 
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
-    [(Probes, "scores", 3), (RunEvaluation, "measure", 2), (training_log, "write_projector", 1)],
+    [
+        pytest.param(Probes, "scores", 3, marks=pytest.mark.slow),
+        pytest.param(RunEvaluation, "measure", 2, marks=pytest.mark.slow),
+        (training_log, "write_projector", 1),
+    ],
 )
 def test_what_a_signal_cuts_short_in_the_last_step_is_shown_by_the_same_command(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -265,6 +269,7 @@ def test_what_a_signal_cuts_short_in_the_last_step_is_shown_by_the_same_command(
     check_same_checkpoint(run / "checkpoints/step-4", unbroken / "checkpoints/step-4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "call"), [(Probes, "scores", 2), (RunEvaluation, "measure", 1)]
 )

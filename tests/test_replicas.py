@@ -98,6 +98,7 @@ def train_on(devices: int, flags: Mapping[str, Any]) -> Trainer:
     return trainer
 
 
+@pytest.mark.slow
 def test_passes_that_end_within_a_batch_leave_no_device_without_frames(
     small_records: Path, tmp_path: Path
 ) -> None:
@@ -110,9 +111,8 @@ def test_passes_that_end_within_a_batch_leave_no_device_without_frames(
     assert "null" not in (tmp_path / "2/metrics.jsonl").read_text(), "a log was not finite"
 
 
-@pytest.mark.parametrize(
-    ("devices", "others"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("devices", "others"), [(2, 1), (1, 2)])
 def test_a_checkpoint_of_some_devices_goes_on_with_others(
     devices: int, others: int, small_records: Path, tmp_path: Path
 ) -> None:

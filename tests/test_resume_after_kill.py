@@ -22,12 +22,12 @@ Process = subprocess.Popen[str]
 
 
 # They spend much of their time with checkpoints.
-QUICK = {
+SHORTER = {
     "steps": 40, "checkpoint_every": 3, "ema": 0.9, "sample_every": 20, "log_every": 5,
 }  # fmt: skip
 # Checkpoints: as many as are kept, more new ones are never there at once.
 MISSED = 3
-LONGER = {**QUICK, "steps": 200, "objective": "vae_gan"}
+LONGER = {**SHORTER, "steps": 200, "objective": "vae_gan"}
 
 
 def still_running(process: Process) -> Iterator[None]:
@@ -79,13 +79,12 @@ def kill(
     return f"{said}, which left {left}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "moments"),
     [
-        pytest.param(QUICK, (after_some_steps, while_writing), id="quick"),
-        pytest.param(
-            LONGER, (while_writing, after_some_steps) * 4, id="longer", marks=pytest.mark.slow
-        ),
+        pytest.param(SHORTER, (after_some_steps, while_writing), id="shorter"),
+        pytest.param(LONGER, (while_writing, after_some_steps) * 4, id="longer"),
     ],
 )
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(

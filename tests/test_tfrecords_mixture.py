@@ -207,7 +207,7 @@ def test_a_record_of_a_stranger_does_not_pass(films: list[Path], tmp_path: Path)
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("workers", [3, 8])
+@pytest.mark.parametrize("workers", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_any_number_of_workers_shares_the_frames(
     films: list[Path], mode: dict[str, Any], workers: int
 ) -> None:

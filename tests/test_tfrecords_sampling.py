@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tests.parameters import some_slow
 from tests.small_records import card_maker
 from tfrecords.card import FilmCard, Shard
 from tfrecords.mixture import FilmPart, quotas
@@ -145,7 +146,7 @@ def tail(order: StreamedOrder, start: tf.Tensor, often: NDArray[np.int64], draw:
     return [int(frame) for frame in drawn[position.skip :]]
 
 
-@pytest.mark.parametrize("shards", [1, 6, 64, 65, 150])
+@pytest.mark.parametrize("shards", some_slow(1, 6, 65, of=(1, 6, 64, 65, 150)))
 @pytest.mark.parametrize("buffer", [1, 16, 10_000])
 @pytest.mark.parametrize("repeats", [False, True])
 def test_positions_lead_to_the_same_draws(shards: int, buffer: int, repeats: bool) -> None:

@@ -27,6 +27,7 @@ from bladerunner_ae.presets import PRESETS
 from bladerunner_ae.trainer import Trainer, make_optimizer
 from tests import training_checks
 from tests.commands import Commands, Result
+from tests.parameters import some_slow
 from tests.tiny_training import (
     HEIGHT,
     OBJECTIVES,
@@ -55,14 +56,7 @@ OVERFIT = {"vae": (4, 80, 24.0), "vae_gan": (4, 100, 20.0), "broad2016": (1, 120
 OVERFIT_OTHERS = (4, 100, 20.0)
 
 
-def some_slow(*quick: str) -> list[Any]:
-    """Returns the objectives as parameters, those that are not named among the long tests."""
-    return [
-        name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in OBJECTIVES
-    ]
-
-
-@pytest.mark.parametrize("objective", some_slow("dream", "vae_gan"))
+@pytest.mark.parametrize("objective", some_slow("dream", of=OBJECTIVES))
 def test_1_replica_equality(objective: str) -> None:
     training_checks.check_replica_equality(
         lambda: tiny_trainer(objective, augment=0.5), film_images(8)
@@ -121,7 +115,7 @@ def two_runs(
     return make
 
 
-@pytest.mark.parametrize("objective", some_slow("dream"))
+@pytest.mark.parametrize("objective", some_slow("dream", of=OBJECTIVES))
 def test_3_resume_equality_in_a_fresh_process(
     objective: str, two_runs: Callable[[str], TwoRuns]
 ) -> None:
@@ -157,7 +151,7 @@ def converted(
         return np.stack([frame.image for frame in frames]), plan.directory
 
 
-@pytest.mark.parametrize("objective", some_slow("dream"))
+@pytest.mark.parametrize("objective", some_slow("dream", of=OBJECTIVES))
 def test_4_path_equality(
     objective: str,
     converted: tuple[NDArray[np.uint8], Path],
@@ -174,7 +168,7 @@ def test_4_path_equality(
     training_checks.check_path_equality(film, records, trained, autoencoder.reconstruct)
 
 
-@pytest.mark.parametrize("objective", some_slow("dream", "vae_gan", "broad2016"))
+@pytest.mark.parametrize("objective", some_slow("dream", "vae_gan", of=OBJECTIVES))
 def test_5_overfits_one_batch(objective: str) -> None:
     frames, steps, psnr = OVERFIT.get(objective, OVERFIT_OTHERS)
     trainer = tiny_trainer(objective, model={"linear_path": False}, beta_1=0.5)

@@ -17,9 +17,11 @@ from bladerunner_ae.errors import UsageError
 from bladerunner_ae.memory import explain_out_of_memory, largest_batch
 from bladerunner_ae.trainer import Trainer
 from tests.commands import Commands, Result
+from tests.parameters import some_slow
 from tests.small_records import card_maker, encode, write_numbered_film
 from tests.tiny_training import (
     AT_ONCE,
+    OBJECTIVES,
     arguments,
     tiny_flags,
     tiny_run,
@@ -175,7 +177,7 @@ def test_a_checkpoint_of_another_architecture_leaves_a_run_as_it_is(
     assert after == before
 
 
-@pytest.mark.parametrize("objective", ["vae", "dream", "vae_gan", "patch_gan", "broad2016"])
+@pytest.mark.parametrize("objective", some_slow("vae_gan", of=OBJECTIVES))
 def test_a_black_film_comes_back_black_and_is_called_so(
     objective: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,7 +191,7 @@ def test_a_black_film_comes_back_black_and_is_called_so(
     assert "watchdog" not in err
 
 
-@pytest.mark.parametrize("objective", ["dream", "vae_gan"])
+@pytest.mark.parametrize("objective", some_slow("dream", of=("dream", "vae_gan")))
 def test_a_black_film_has_no_adversary_without_a_linear_path_either(
     objective: str, tmp_path: Path
 ) -> None:
@@ -200,7 +202,7 @@ def test_a_black_film_has_no_adversary_without_a_linear_path_either(
         assert float(trainer.state.adversarial_scale) == scale
 
 
-@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("frames", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_film_of_a_frame_or_two_is_learnt(
     frames: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

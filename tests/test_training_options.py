@@ -41,7 +41,7 @@ def test_an_average_forgets_its_beginning_and_then_more_and_more_slowly() -> Non
     np.testing.assert_allclose(found, [0.0, 0.1, 0.5, 0.999], rtol=1e-6)
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_averages_follow_the_weights_by_the_formula(devices: int) -> None:
     """d = 0, 1/10, 2/11 in the first three steps, on every device."""
     strategy = training_checks.two_devices() if devices == 2 else tf.distribute.get_strategy()
@@ -121,6 +121,7 @@ def test_a_short_gradient_is_left_alone() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_after_the_sum_over_devices() -> None:
     training_checks.check_replica_equality(
         lambda: tiny_trainer("vae_gan", clip_norm=1e-2), film_images(8)

@@ -105,9 +105,10 @@ def test_what_is_not_finite_stops_the_run_and_the_last_good_checkpoint_stays(
     ("flags", "named"),
     [
         ({"learning_rate": 1e3}, r"the (en|de)coder .*lower --learning_rate, "),
-        (
+        pytest.param(
             {"objective": "vae_gan", "discriminator_learning_rate": 1e3},
             r"the discriminator has blown up .*lower --discriminator_learning_rate ",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -160,6 +161,7 @@ def test_pictures_that_are_all_the_same_are_noticed(small_records: Path, tmp_pat
     assert "encoder has hardly learnt" in (tmp_path / "run" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_latents_that_vanish_are_noticed(small_records: Path, tmp_path: Path) -> None:
     fit(small_records, tmp_path / "run", steps=60, learning_rate=3e-3, kl_weight=1e3)
     assert "vanished_latents" in said(tmp_path / "run")
@@ -172,6 +174,7 @@ WINNING = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_discriminator_that_wins_is_named_once(small_records: Path, tmp_path: Path) -> None:
     trainer = fit(small_records, tmp_path / "run", **WINNING)
     ((kind, steps),) = said(tmp_path / "run").items()
