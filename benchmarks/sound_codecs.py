@@ -115,7 +115,7 @@ def _compare(
         # By the bytes: MPEG's layers 2 and 3 have one name in .mp4.
         copied = _same(made, output, stream, before[track])
         kinds.append(COPIED if copied else ANEW)
-        if not copied and ended.out.count("copied") > len(film.tracks) - 1:
+        if not copied and ended.out.count("copied (") > len(film.tracks) - 1:
             problems.append(f"track {track}: said to be copied, but {before[track]} became "
                             f"{after[track]} of other bytes")  # fmt: skip
         if new.channels != old.channels:
@@ -124,7 +124,9 @@ def _compare(
         shift = result.flashes[0] - made.flashes[0]
         begin = abs(new.begin - shift - old.begin)
         end = abs(new.begin + new.seconds - shift - old.begin - old.seconds)
-        if max(begin, end) > float(allowed) + 0.001:
+        # Of hidden sound Matroska gets the packet that a decoder needs to begin, and the next.
+        early = 2 if film.cut and output.suffix == ".mkv" else 1
+        if begin > early * float(allowed) + 0.001 or end > float(allowed) + 0.001:
             problems.append(
                 f"track {track}: sound begins {begin:.3f} s and ends {end:.3f} s from where it did"
             )

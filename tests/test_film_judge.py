@@ -147,7 +147,7 @@ def test_sound_that_is_not_what_it_was(tmp_path: Path) -> None:
     master = sound_codec_films.make_master(tmp_path)
     made = sound_codec_films.make(film, tmp_path, master)
     result = tmp_path / "result.mp4"
-    done = Ended(0, "sound copied", "dream: 60/60 frames")
+    done = Ended(0, "sound copied (pcm_s16le, every sample identical)", "dream: 60/60 frames")
 
     def judged(*arguments: object, ended: Ended = done) -> tuple[str, str]:
         run_ffmpeg(*arguments, result)

@@ -140,13 +140,13 @@ _BLU_RAY = ("-mpegts_m2ts_mode", "1")
     ("name", "video", "audio", "arguments", "suffix", "becomes"),
     [
         ("film.m2ts", "libx264", "pcm_bluray", _BLU_RAY, ".mp4", "aac"),
-        ("film.m2ts", "libx264", "pcm_bluray", _BLU_RAY, ".mkv", "aac"),
-        ("film.vob", "mpeg2video", "pcm_dvd", _DVD, ".mov", "aac"),
+        ("film.m2ts", "libx264", "pcm_bluray", _BLU_RAY, ".mkv", "pcm_s16le"),
+        ("film.vob", "mpeg2video", "pcm_dvd", _DVD, ".mov", "pcm_s16le"),
         ("film.ts", "libx264", "s302m", ("-strict", "-2", "-ac", "2"), ".mp4", "aac"),
         ("film.mp4", "libx264", "libmp3lame", (), ".m4v", "aac"),
         ("film.wmv", "wmv2", "wmav2", (), ".mkv", "aac"),
-        ("film.mov", "libx264", "pcm_mulaw", (), ".mkv", "aac"),
-        ("film.nut", "libx264", "pcm_s16le_planar", (), ".mov", "aac"),
+        ("film.mov", "libx264", "pcm_mulaw", (), ".mkv", "pcm_s16le"),
+        ("film.nut", "libx264", "pcm_s16le_planar", (), ".mov", "pcm_s16le"),
         ("film.ogv", "libtheora", "libvorbis", (), ".mp4", "aac"),
         ("film.ts", "libx264", "mp2", (), ".mp4", "mp2"),
         ("film.avi", "mpeg4", "adpcm_ms", (), ".mp4", "aac"),
@@ -178,6 +178,41 @@ def test_sound_goes_into_every_file_in_sync(
         assert line == f"re-encoded as {becomes} because {suffix} does not hold {codec}"
     assert [number for number, _ in read_film(output)] == list(range(result.frames))
     _assert_in_sync(output, len(flash_times(source)))
+
+
+@pytest.mark.parametrize(
+    ("name", "audio", "arguments", "suffix", "cut"),
+    [
+        ("film.m2ts", "pcm_bluray", _BLU_RAY, ".mkv", 0),
+        ("film.ts", "s302m", ("-strict", "-2", "-ac", "2"), ".mov", 0),
+        ("film.mov", "pcm_s24le", ("-g", "60"), ".mkv", 0.9),
+    ],
+)
+def test_pcm_that_cannot_be_copied_stays_what_it_was_to_the_sample(
+    film_factory: FilmFactory, tmp_path: Path, name: str, audio: str, arguments: tuple[str, ...],
+    suffix: str, cut: float,
+) -> None:  # fmt: skip
+    source, output = tmp_path / name, tmp_path / f"out{suffix}"
+    film = _film(film_factory, name, audio_codec=audio, extra_ffmpeg_args=arguments)
+    _ffmpeg("-ss", cut, "-i", film, "-c", "copy", "-strict", "-2", *arguments, source)
+    _dream(source, output)
+    theirs, ours = _samples(source), _samples(output)
+    np.testing.assert_array_equal(ours, theirs[-len(ours) :])
+    # Of what an edit list hides, nothing is heard.
+    assert len(theirs) - len(ours) == (round(-min(_sound_times(source)) * 48_000) if cut else 0)
+    assert np.abs(ours).max() > 0.1
+    _assert_in_sync(output, len(flash_times(source)))
+
+
+def _samples(path: Path) -> Any:
+    """All samples of the sound as they lie in a file, float32 [samples, channels]."""
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.audio
+        stream.codec_context.flags2 |= av.codec.context.Flags2.skip_manual
+        blocks = [frame for packet in container.demux(stream) for frame in packet.decode()]
+        convert = av.AudioResampler("flt")
+        flat = [out.to_ndarray() for one in blocks for out in convert.resample(one)]
+        return np.concatenate(flat, 1).reshape(-1, stream.codec_context.channels)
 
 
 def test_sound_that_fits_nowhere_is_refused_before_anything_is_written(

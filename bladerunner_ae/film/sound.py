@@ -210,7 +210,11 @@ def _tried(info: FilmInfo, track: SoundTrack, suffix: str) -> SoundTrack | None:
         return None  # this, too, is an answer
     if not same_sound(source, written):
         return None
-    return replace(track, hides=suffix != ".mkv" or min(written.times, default=0) < 0)
+    hides = suffix != ".mkv" or min(written.times, default=0) < 0
+    begins_before = bool(source.times) and source.seconds(0) < film_origin(info)
+    if begins_before and not hides and track.codec.startswith("pcm_"):
+        return None
+    return replace(track, hides=hides)
 
 
 def _first_packets(

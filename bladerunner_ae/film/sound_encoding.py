@@ -22,6 +22,10 @@ _CODECS = {
     "mov": ("aac", "pcm_s16le"),
     "matroska": ("aac", "pcm_s16le"),
 }
+# Plain PCM stays plain PCM where players expect it, to the sample: by what its decoder gives.
+_PCM = {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s24le", "flt": "pcm_f32le"}
+_PCM_FILMS = ("mov", "matroska")
+_IS_PCM = ("pcm_", "s302m")
 _BITS_PER_CHANNEL = 96_000
 
 # Sound of fewer samples is encoded at one of these: the lower the rate, the longer an encoder takes
@@ -84,7 +88,10 @@ def choose_encoding(context: Any, container: str) -> SoundEncoding | None:
     layouts = [context.layout.name]
     if channels <= len(_USUAL_LAYOUTS):
         layouts.append(_USUAL_LAYOUTS[channels - 1])
-    for codec in _CODECS[container]:
+    codecs = list(_CODECS[container])
+    if container in _PCM_FILMS and context.codec.canonical_name.startswith(_IS_PCM):
+        codecs.insert(0, _PCM.get(context.format.packed.name, "pcm_f32le"))
+    for codec in codecs:
         rate = _nearest_rate(context.rate, av.Codec(codec, "w").audio_rates)
         # Discrete channels, without a meaning for each.
         options = {"mapping_family": "255"} if codec == "libopus" and channels > 8 else {}
