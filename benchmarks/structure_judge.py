@@ -30,7 +30,7 @@ from benchmarks.film_judge import (
 from benchmarks.real_commands import Ended
 from benchmarks.structure_films import Truth
 from benchmarks.structure_recipes import UNCLEAR_NAMES, Recipe
-from tests.number_panel import is_flash, read_number
+from tests.number_panel import clearness, is_flash, read_number
 
 Pictures = NDArray[np.uint8]
 
@@ -43,6 +43,8 @@ _ENDS_SECONDS = 0.12
 # A whole film is moved where sound begins before 0 and the container cannot say so.
 _MOST_SHIFT = Fraction(12, 100)
 _ASPECT = 0.04
+# How far, in levels, each cell of a number must be from the middle grey.
+_CLEAR = 50
 
 
 def allowed_refusals(recipe: Recipe) -> list[tuple[str, str]]:
@@ -118,6 +120,8 @@ def check_source(recipe: Recipe, path: Path, truth: Truth) -> Source:
     shown = show(path, truth.stream, truth.source, bool(recipe.fields))
     if numbers_of(shown.pictures) != truth.numbers:
         raise UnreadableError(f"numbers of {recipe.container}, {recipe.video}")
+    if min(map(clearness, shown.pictures)) < _CLEAR:  # a record's size and JPEG blur it further
+        raise UnreadableError(f"smeared numbers of {recipe.container}, {recipe.video}")
     if _worst(shown.seconds, truth.seconds) > 2 * shown.tick:
         raise UnreadableError(f"times of {recipe.container}, {recipe.video}")
     if truth.first is not None and abs(shown.seconds[0] - truth.first) > shown.tick + Fraction(

@@ -31,7 +31,7 @@ VIDEO = {
     "flv1": "-c:v flv -q:v 2 -g 12",
     "vp8": "-c:v libvpx -deadline realtime -cpu-used 8 -crf 5 -b:v 3M -g 12",
     "vp9": "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 10 -b:v 0 -g 12",
-    "av1": "-c:v libsvtav1 -preset 12 -crf 12 -g 12 -svtav1-params lp=1",
+    "av1": "-c:v libsvtav1 -preset 12 -crf 4 -g 12 -svtav1-params lp=1",
     "mjpeg": "-c:v mjpeg -q:v 2 -color_range pc",
     "png": "-c:v png",
     "ffv1": "-c:v ffv1",

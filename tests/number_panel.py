@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 
 _NUMBER_BITS = 16
+_MIDDLE = 128
 _CHECK_BITS = 4
 _CELL_ROWS, _CELL_COLUMNS = 4, 6  # the last column is the flash
 _BLACK, _WHITE, _MAGENTA = 16, 235, (235, 16, 235)
@@ -74,14 +75,27 @@ def _find_panel(picture: Picture) -> Picture:
     return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
+def _cell_means(picture: Picture) -> NDArray[np.float64]:
+    """Returns the mean of each cell of the panel, float64 [4, 6], 0..255."""
+    panel = _find_panel(picture)
+    means = np.zeros((_CELL_ROWS, _CELL_COLUMNS))
+    for row, column in np.ndindex(means.shape):
+        means[row, column] = panel[_cell(panel, row, column, margin=0.25)].mean()
+    return means
+
+
 def _read_cells(picture: Picture) -> NDArray[np.bool_]:
     """Returns which cells of the panel are white, bool [4, 6]."""
-    panel = _find_panel(picture)
-    cells = np.zeros((_CELL_ROWS, _CELL_COLUMNS), bool)
-    for row, column in np.ndindex(cells.shape):
-        inner = panel[_cell(panel, row, column, margin=0.25)]
-        cells[row, column] = inner.mean() > 128
-    return cells
+    return _cell_means(picture) > _MIDDLE
+
+
+def clearness(picture: Picture) -> float:
+    """Returns how far the greyest cell of the panel is from the middle grey, 0..128.
+
+    An encoder that smears a cell leaves a number that only just can be read. The picture and the
+    errors are as in `read_number`.
+    """
+    return float(np.abs(_cell_means(picture) - _MIDDLE).min())
 
 
 def read_number(picture: Picture) -> int:

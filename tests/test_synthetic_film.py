@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.number_panel import Picture, draw_panel
+from tests.number_panel import Picture, clearness, draw_panel
 from tests.synthetic_film import (
     SHOT_FRAMES,
     beep_times,
@@ -56,6 +56,16 @@ def test_large_numbers(number: int) -> None:
     draw_panel(picture, number, flash=True)
     assert read_number(picture) == number
     assert is_flash(picture)
+    assert clearness(picture) > 80
+
+
+def test_a_smeared_cell_can_be_read_and_is_not_clear() -> None:
+    picture = np.full((200, 400, 3), 120, np.uint8)
+    draw_panel(picture, 0, flash=False)
+    cell = np.isclose(picture, picture.max()).all(2) & (picture.min(2) > 200)
+    picture[cell] = 150
+    assert read_number(picture) == 0
+    assert clearness(picture) < 25
 
 
 def test_number_is_read_with_bars_margins_and_crops() -> None:
