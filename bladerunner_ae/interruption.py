@@ -29,6 +29,11 @@ PARENT = "BLADERUNNER_AE_PARENT"
 """Environment variable: number of the end of a pipe whose other end only the calling command has.
 When that command is gone, even by SIGKILL, this one is asked to stop as by SIGTERM."""
 
+TOGETHER_SECONDS = 1.0
+"""Signals that come within this time are one. Whoever ends a job often signals twice at once:
+`timeout` and Slurm the process and its group, a terminal's Ctrl-C our parent too, which then passes
+SIGTERM on to us."""
+
 stderr = 2  # the file descriptor that says so
 _working = False
 _came: signal.Signals | None = None

@@ -13,11 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from bladerunner_ae.interruption import LINES, is_working
-
-# Whoever ends a job often signals twice at once: `timeout` and Slurm the process and its group, a
-# terminal's Ctrl-C our parent too, which then passes SIGTERM on to us.
-_TOGETHER_SECONDS = 1.0
+from bladerunner_ae.interruption import LINES, TOGETHER_SECONDS, is_working
 
 # Building the graph of a large network takes longer than a machine that is wanted back may wait.
 _NOTHING_TO_KEEP_SECONDS = 5.0
@@ -139,7 +135,7 @@ class Preemption:
                 self._noted.append(number)
                 first = first or time.monotonic()
                 # The first one itself is no second one: no time lies between.
-                if time.monotonic() - first > _TOGETHER_SECONDS:
+                if time.monotonic() - first > TOGETHER_SECONDS:
                     os.write(2, f"{LINES[signal.Signals(number)]}\n".encode())
                     os._exit(128 + number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -231,3 +232,4 @@ def test_a_film_of_twelve_times_the_length_is_read_no_more(
     assert long.bytes < size / 5
     # Far records are found by looking here and there: more bytes, but not twelve times as many.
     assert long.bytes < 6 * short.bytes and long.calls < 2.5 * short.calls
+    assert long.bytes < io.DEFAULT_BUFFER_SIZE * long.frames, "one look a frame, at most"

@@ -71,8 +71,6 @@ _HINT = (
 )
 _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
 _STOPPED = 128 + signal.SIGTERM
-# Signals that come within this time are one.
-_ONE_SIGNAL_SECONDS = 1.0
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; beyond this height the player enlarges it as well.
 _LARGEST_HEIGHT = 720
@@ -350,7 +348,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
     began = time.monotonic()
 
     def hand_on(number: int, _: FrameType | None) -> None:
-        if time.monotonic() > began + _ONE_SIGNAL_SECONDS:
+        if time.monotonic() > began + interruption.TOGETHER_SECONDS:
             process.send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):

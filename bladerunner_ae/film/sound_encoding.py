@@ -22,7 +22,8 @@ _CODECS = {
     "mov": ("aac", "pcm_s16le"),
     "matroska": ("aac", "pcm_s16le"),
 }
-# Plain PCM stays plain PCM where players expect it, to the sample: by what its decoder gives.
+# Plain PCM stays plain PCM where players expect it, to the sample of up to 24 bits: by what its
+# decoder gives.
 _PCM = {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s24le", "flt": "pcm_f32le"}
 _PCM_FILMS = ("mov", "matroska")
 _IS_PCM = ("pcm_", "s302m")

@@ -24,6 +24,7 @@ import uvicorn
 
 from bladerunner_ae import explorer
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.interruption import TOGETHER_SECONDS
 from bladerunner_ae.server import browsers, rest, rpc
 from bladerunner_ae.server.connections import protocol
 from bladerunner_ae.server.folders import ModelFolder
@@ -36,7 +37,6 @@ from bladerunner_ae.server.services import Services
 from bladerunner_ae.server.versions import NEWEST, Catalogue, ServedModel
 
 Ready = Callable[[list[str], str, str | None, bool], None]
-_TOGETHER_SECONDS = 1.0
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -186,7 +186,7 @@ class Server:
             self._asked_at = now
             say(f"stopping; {self._runner.waiting} requests are still to be answered")
             self._stop.set()
-        elif now - self._asked_at > _TOGETHER_SECONDS:
+        elif now - self._asked_at > TOGETHER_SECONDS:
             say("stopped at once")
             os._exit(128 + number)
 
