@@ -9,7 +9,7 @@ Examples:
   python -m bladerunner_ae.report --model=RUN --data=DATA/another_film --max_frames=2000 --output=report.html
 """  # noqa: E501
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 import sys
@@ -18,14 +18,14 @@ from typing import Any
 
 from absl import flags
 
-from bladerunner_ae.cli import explain
-from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.command_line.app import explain
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.arguments import parse_output
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.evaluation.choice import MAX_FRAMES
-from bladerunner_ae.parsing import parse_output
 from tfrecords import storage
+from tfrecords.messages import visible
 from tfrecords.storage import Location, location
-from tfrecords.wording import visible
 
 FILE_NAME = "report.html"
 _AFTER_TRAINING = 2_000
@@ -46,7 +46,7 @@ def write_report(
         InputError: no such model, or the records have another size than it takes.
         RecordsError: the records are missing or damaged.
     """
-    from bladerunner_ae.film_memory.dreamer import load_dreamer
+    from bladerunner_ae.exports.dreamer import load_dreamer
 
     _write(load_dreamer(model), records, output, max_frames)
 
@@ -66,7 +66,7 @@ def report_training(
         run: run folder.
     """
     try:
-        from bladerunner_ae.film_memory.dreamer import trained_dreamer
+        from bladerunner_ae.exports.dreamer import trained_dreamer
 
         dreamer = trained_dreamer(networks, config, step, run)
         _write(dreamer, records, run / FILE_NAME, _AFTER_TRAINING)
@@ -76,15 +76,15 @@ def report_training(
 
 def is_reported(run: Location, step: int) -> bool:
     """Whether RUN/report.html is there and shows this step, not that of an earlier end."""
-    from bladerunner_ae.film_memory.page import step_of
+    from bladerunner_ae.memory_report.page import step_of
 
     page = run / FILE_NAME
     return storage.is_file(page) and step_of(storage.read_text(page, "replace")) == str(step)
 
 
 def _write(dreamer: Any, records: Sequence[Location], output: Location, max_frames: int) -> None:
-    from bladerunner_ae.film_memory.memory import gather
-    from bladerunner_ae.film_memory.page import make_page
+    from bladerunner_ae.memory_report.gather import gather
+    from bladerunner_ae.memory_report.page import make_page
 
     page = make_page(gather(dreamer, records, max_frames))
     storage.make_parent(output)

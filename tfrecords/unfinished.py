@@ -8,7 +8,7 @@ from typing import Any
 
 from tfrecords.errors import ReplaceableError
 from tfrecords.hidden_names import hidden_path
-from tfrecords.wording import changed_option
+from tfrecords.messages import changed_option
 
 IDENTITY_NAME = "identity.json"
 # What decides the bytes beside film and options. It is named where no option explains it.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import tensorflow as tf
 
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.model.networks import Networks
 
 # Parts of a run. An adversary that came in at its end would never be asked.
 _PARTS = ("adversarial_start", "adversarial_ramp", "kl_warmup")

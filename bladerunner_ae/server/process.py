@@ -22,9 +22,8 @@ from typing import Any
 
 import uvicorn
 
-from bladerunner_ae import explorer
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.server import browsers, rest, rpc
+from bladerunner_ae.server import browsers, explorer, rest, rpc
 from bladerunner_ae.server.connections import protocol
 from bladerunner_ae.server.folders import ModelFolder
 from bladerunner_ae.server.holding import Holdings

@@ -19,7 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.client import pywrap_tf_session
 
-from bladerunner_ae.server.statuses import Code, ServingError, invalid
+from bladerunner_ae.server.errors import Code, ServingError, invalid
 from tfrecords.storage import Location
 
 Arrays = dict[str, NDArray[Any]]

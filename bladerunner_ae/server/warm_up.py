@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bladerunner_ae import serving_protos
+from bladerunner_ae.protocol import messages as serving_protos
+from bladerunner_ae.server.errors import Code, ServingError, invalid
 from bladerunner_ae.server.saved_model import SavedModel
-from bladerunner_ae.server.statuses import Code, ServingError, invalid
 from tfrecords import storage
 from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
