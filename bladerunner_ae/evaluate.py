@@ -44,8 +44,8 @@ def write_contact_sheet(model: Location, records: Location, output: Location) ->
     from bladerunner_ae.exports.loading import load_autoencoder
     from bladerunner_ae.exports.model_card import load_model_card
     from bladerunner_ae.pictures.contact_sheet import make_contact_sheet, spread_frames
-    from bladerunner_ae.training.batches import read_images
     from tfrecords.card import load_card
+    from tfrecords.frames import read_images
 
     card = load_card(records)
     chosen = spread_frames(card.shots(), card.frames, _SHEET_FRAMES)

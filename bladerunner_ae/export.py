@@ -49,7 +49,7 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
         trainer = training.build_trainer(config)
         if restore(trainer, run) == 0:
             raise InputError(f"{run}: has no checkpoint yet; train first")
-        return exporting.export(trainer, config, run, records)
+        return exporting.export(trainer.dreaming, trainer.steps_done, config, run, records)
 
 
 def main() -> None:

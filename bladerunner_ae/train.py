@@ -18,6 +18,7 @@ Examples:
 """  # noqa: E501
 
 import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
+from bladerunner_ae.runs.training_set import hold_out_runs, hold_out_shots
 
 # isort: split
 import contextlib
@@ -34,7 +35,7 @@ from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.report import is_reported, report_training
+from bladerunner_ae.memory_report.write import is_reported, report_training
 from bladerunner_ae.runs import config as configuration
 from bladerunner_ae.runs import presets
 from bladerunner_ae.runs.files import refuse_to_delete
@@ -145,11 +146,10 @@ def _film(part: FilmPart, holdout: float, holdout_seconds: float) -> dict[str, A
 
 
 def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int]]:
-    from bladerunner_ae.training import batches as data
 
     if seconds > 0:
-        return data.hold_out_runs(card, fraction, seconds)
-    return data.hold_out_shots(card, fraction)
+        return hold_out_runs(card, fraction, seconds)
+    return hold_out_shots(card, fraction)
 
 
 def main() -> None:
@@ -272,7 +272,7 @@ def _train(
         training.fit(trainer, config, records, run, start, service, workers)
     if not workers.chief:
         return []
-    exported = exporting.export_trained(trainer, config, run, records)
+    exported = exporting.export_trained(trainer.dreaming, trainer.steps_done, config, run, records)
     new = start < config.train.steps or not is_reported(run, trainer.steps_done)
     if values.report and new:
         report_training(trainer.dreaming, config.to_json(), trainer.steps_done, records, run)

@@ -54,7 +54,7 @@ def strips_of(work: Path, plan: Plan, film: Film, networks: dict[str, Autoencode
     """A film's three rows."""
     # They need TensorFlow, which a drawing does not.
     from bladerunner_ae.exports.model_card import load_model_card
-    from bladerunner_ae.training.batches import read_images
+    from tfrecords.frames import read_images
 
     card, other = load_card(records_of(work, film)), plan.other(film)
     own = networks[film.name]

@@ -12,8 +12,8 @@ from PIL import Image
 from bladerunner_ae.command_line.app import quiet_tensorflow
 from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.pictures.contact_sheet import spread_frames
-from bladerunner_ae.training.batches import read_images
 from tfrecords.card import load_card
+from tfrecords.frames import read_images
 
 _OUTPUT = Path(__file__).resolve().parent.parent.parent / "docs" / "images" / "dream.png"
 _COLUMNS, _ROWS, _ENLARGED = 4, 3, 2

@@ -81,8 +81,8 @@ def _streamed(folder: Path) -> Pictures:
 
 
 def _single_frames(folder: Path) -> Pictures:
-    from bladerunner_ae.training.batches import read_images
     from tfrecords.card import check_shards, load_card
+    from tfrecords.frames import read_images
 
     card = load_card(folder)
     check_shards(folder, card)

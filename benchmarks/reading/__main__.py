@@ -101,7 +101,7 @@ def python_loop(pngs: list[str]) -> Iterator[Any]:
 
 def write_pngs(records: Path, card: FilmCard, folder: Path, count: int) -> list[str]:
     """Writes evenly spread frames of a film as PNG files; returns their paths."""
-    from bladerunner_ae.training.batches import read_images
+    from tfrecords.frames import read_images
 
     chosen = np.unique(np.linspace(0, card.frames - 1, count).astype(int)).tolist()
     paths = []

@@ -30,6 +30,8 @@ from typing import Any
 
 import numpy as np
 
+from bladerunner_ae.runs.training_set import film_parts
+
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
@@ -103,7 +105,7 @@ class Ours:
     def batch(self) -> tf.data.Dataset:
         """The first batch that training would see, for ever; at another raster, enlarged."""
         batches = mixed_frames(
-            training.film_parts(self.config, [self._records]),
+            film_parts(self.config, [self._records]),
             batch_size=self.config.train.batch_size,
             seed=0,
             in_memory=True,

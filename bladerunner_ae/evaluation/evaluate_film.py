@@ -38,10 +38,10 @@ from bladerunner_ae.exports.loading import Autoencoder, load_autoencoder
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.model.autoencoder import LatentModel, load_latent_model
 from bladerunner_ae.pictures.contact_sheet import spread_frames
-from bladerunner_ae.training.batches import read_images
-from bladerunner_ae.training.monitoring.probes import to_png
+from bladerunner_ae.pictures.png import to_png
 from tfrecords import storage
 from tfrecords.card import FilmCard, check_shards, load_card
+from tfrecords.frames import read_images
 from tfrecords.storage import Location
 
 MODEL = "dream"

@@ -24,7 +24,7 @@ def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.st
         InputError: the model has seen the film, but some other frames of it, so that nobody can
             tell which of these it has seen.
     """
-    from bladerunner_ae.training.batches import in_shots
+    from bladerunner_ae.runs.training_set import in_shots
 
     film = _seen_film(card, model_card)
     same = film is not None and same_moments(film_identity(card), film)

@@ -22,8 +22,8 @@ from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.vmaf import VmafMeter
 from bladerunner_ae.geometry import Size
 from bladerunner_ae.model.autoencoder import LatentModel, Latents
-from bladerunner_ae.training.batches import chosen_batches
 from tfrecords.card import FilmCard
+from tfrecords.frames import chosen_batches
 from tfrecords.reader import explain_data_loss, find_damage
 from tfrecords.storage import Location
 

@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bladerunner_ae.evaluation.features import (
-    frechet_distance,
-    nearest_distances,
-    random_features,
-    small,
-)
+from bladerunner_ae.evaluation.features import frechet_distance, nearest_distances, random_features
 from bladerunner_ae.model.autoencoder import LatentModel
 from bladerunner_ae.model.latent_density import fit_density
+from bladerunner_ae.pictures.thumbnails import small
 
 SAMPLES = 512
 """How many pictures are drawn of each kind."""

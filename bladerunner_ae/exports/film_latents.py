@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.model.latent_density import LatentDensity, fit_density
 from tfrecords import storage
+from tfrecords.frames import read_frames
 from tfrecords.mixture import FilmPart
 from tfrecords.storage import Location
 
@@ -77,9 +78,8 @@ def collect_film_latents(
         InputError: the encoder gives numbers that are none, as after a training that blew up.
         RecordsError: a record is damaged.
     """
-    from bladerunner_ae.evaluation.features import small
     from bladerunner_ae.model import pixels
-    from bladerunner_ae.training import batches as data
+    from bladerunner_ae.pictures.thumbnails import small
 
     latents: list[Any] = []
     found: dict[str, list[Any]] = defaultdict(list)
@@ -88,7 +88,7 @@ def collect_film_latents(
     for place, part, share in zip(places, parts, shares, strict=True):
         card = part.card
         chosen = _spread(card.frames, share)
-        images, pts = data.read_frames(part.directory, card, chosen.tolist())
+        images, pts = read_frames(part.directory, card, chosen.tolist())
         for start in range(0, len(images), _BATCH):
             batch = pixels.to_float(images[start : start + _BATCH])
             latents.append(np.asarray(encoder(batch, training=False)[0], np.float32))

@@ -9,10 +9,10 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports import saved_models
 from bladerunner_ae.exports.film_latents import FilmLatents, collect_film_latents
 from bladerunner_ae.exports.model_card import load_model_card, make_model_card
+from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.runs.films import conversion_differences, film_identity
 from bladerunner_ae.runs.folder import RunConfig
-from bladerunner_ae.training.fit import film_parts
-from bladerunner_ae.training.trainer import Trainer
+from bladerunner_ae.runs.training_set import film_parts
 from tfrecords import storage
 from tfrecords.card import check_shards, load_card
 from tfrecords.errors import RecordsError
@@ -23,12 +23,17 @@ _METRICS = ("probe/", "evaluate/")
 
 
 def export(
-    trainer: Trainer, config: RunConfig, run: Location, records: Sequence[storage.AnyPath] = ()
+    networks: Networks,
+    step: int,
+    config: RunConfig,
+    run: Location,
+    records: Sequence[storage.AnyPath] = (),
 ) -> list[Location]:
     """Writes the SavedModels of a trained run to RUN/export as a new version.
 
     Args:
-        trainer: whose networks are exported; its averages where it keeps some.
+        networks: of the run; the averages of their weights where it keeps some.
+        step: steps done.
         config: of the run.
         run: run folder.
         records: folders of the run's films as far as they are at hand; their latents go along.
@@ -40,11 +45,15 @@ def export(
         InputError: records of a film that the run has not seen, or of another size.
         RecordsError: records are missing or damaged.
     """
-    return _write(trainer, config, run, *_look_at_films(trainer, config, records))
+    return _write(networks, step, config, run, *_look_at_films(networks, config, records))
 
 
 def export_trained(
-    trainer: Trainer, config: RunConfig, run: Location, records: Sequence[storage.AnyPath]
+    networks: Networks,
+    step: int,
+    config: RunConfig,
+    run: Location,
+    records: Sequence[storage.AnyPath],
 ) -> list[Location]:
     """As `export`, at the end of a training, which is not to be lost to anything.
 
@@ -53,35 +62,35 @@ def export_trained(
     """
     newest = saved_models.newest_versions(run / "export")
     steps = {load_model_card(path).get("step") for path in newest}
-    if len(newest) == len(saved_models.MODELS) and steps == {trainer.steps_done}:
+    if len(newest) == len(saved_models.MODELS) and steps == {step}:
         return newest
     try:
-        found = _look_at_films(trainer, config, records)
+        found = _look_at_films(networks, config, records)
     except (InputError, RecordsError) as error:
         print(f"exported without the film's latents: {error}", file=sys.stderr)
         found = [], None
-    return _write(trainer, config, run, *found)
+    return _write(networks, step, config, run, *found)
 
 
 def _look_at_films(
-    trainer: Trainer, config: RunConfig, records: Sequence[storage.AnyPath]
+    networks: Networks, config: RunConfig, records: Sequence[storage.AnyPath]
 ) -> tuple[list[FilmPart], FilmLatents | None]:
     places, parts = _find_films(config, records)
-    film = collect_film_latents(trainer.dreaming.encoder, parts, places) if parts else None
+    film = collect_film_latents(networks.encoder, parts, places) if parts else None
     return parts, film
 
 
 def _write(
-    trainer: Trainer,
+    networks: Networks,
+    step: int,
     config: RunConfig,
     run: Location,
     parts: Sequence[FilmPart],
     film: FilmLatents | None,
 ) -> list[Location]:
-    step = trainer.steps_done
     cards = [part.card for part in parts]
     card = make_model_card(config.to_json(), step, cards, _last_metrics(run, step))
-    return saved_models.export_models(trainer.dreaming, card, run / "export", film)
+    return saved_models.export_models(networks, card, run / "export", film)
 
 
 def _find_films(

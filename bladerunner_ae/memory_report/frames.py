@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae.evaluation.features import small
 from bladerunner_ae.evaluation.measurement import explained_damage
 from bladerunner_ae.exports.dreamer import Dreamer
 from bladerunner_ae.pictures.barcode import barcode_colours
-from bladerunner_ae.training.batches import read_images
+from bladerunner_ae.pictures.thumbnails import small
 from tfrecords.card import FilmCard
+from tfrecords.frames import read_images
 from tfrecords.storage import Location
 
 _QUALITY = 84

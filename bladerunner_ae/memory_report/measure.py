@@ -11,8 +11,8 @@ from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.measurement import explained_damage
 from bladerunner_ae.exports.dreamer import Dreamer
 from bladerunner_ae.pictures.barcode import band_light
-from bladerunner_ae.training.batches import chosen_batches
 from tfrecords.card import FilmCard
+from tfrecords.frames import chosen_batches
 from tfrecords.storage import Location
 
 BANDS = 24

@@ -10,7 +10,7 @@
 | `running` | requests on their way to the session: limits, threads |
 | `batching` | requests of several clients in one run |
 | `json_requests`, `json_values`, `json_answers` | JSON to tensors and back |
-| `protocol.tensors`, `protocol.raw_messages` | `TensorProto` to numpy and back; needs no TensorFlow |
+| `protocol.tensors`, `protocol.raw_messages` | `TensorProto` to numpy and back |
 | `services` | what the requests ask for: predict, status, metadata |
 | `json_process` | large JSON, parsed in a process of its own |
 | `rest`, `bodies`, `connections` | HTTP: routes, bodies, timeouts |

@@ -11,6 +11,7 @@ from bladerunner_ae.model.networks import build_networks
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.config import TrainConfig
 from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.training_set import film_parts
 from bladerunner_ae.training import batches as data
 from bladerunner_ae.training.callback import TrainingLog
 from bladerunner_ae.training.checkpoints import checkpoint_manager
@@ -21,7 +22,6 @@ from bladerunner_ae.training.monitoring.input_wait import WaitingClock
 from bladerunner_ae.training.out_of_memory import explain_out_of_memory
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords import storage
-from tfrecords.card import load_card
 from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import find_damage, mixed_frames, through_service, unexplained_loss
@@ -77,21 +77,6 @@ def check_replicas(config: TrainConfig, replicas: int) -> None:
         )
     if replicas > 1 and config.jit == "on":
         raise UsageError(f"--jit=on works on one device only, not on {replicas}; leave it out")
-
-
-def film_parts(config: RunConfig, records: Sequence[storage.AnyPath]) -> list[FilmPart]:
-    """Returns a run's films as the reader wants them.
-
-    Args:
-        config: of the run.
-        records: folder of each film's records, in the order of `config.films`.
-    """
-    parts = []
-    for film, directory in zip(config.films, records, strict=True):
-        card = load_card(directory)
-        keep = ~data.in_shots(card.frames, film["held_out"])
-        parts.append(FilmPart(directory, card, keep, film["weight"]))
-    return parts
 
 
 def fit(

@@ -23,7 +23,7 @@ from bladerunner_ae.evaluation.choice import (
     spread_pairs,
 )
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
-from bladerunner_ae.report import write_report
+from bladerunner_ae.memory_report.write import write_report
 from tests.helpers.small_records import card_maker
 from tests.helpers.tiny_exports import small_networks, write_export
 from tests.helpers.tiny_training import HEIGHT, WIDTH

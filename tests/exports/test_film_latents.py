@@ -192,15 +192,11 @@ def test_a_training_is_exported_even_if_its_records_are_gone(
 ) -> None:
     written: list[Any] = []
     monkeypatch.setattr(exporting, "_write", lambda *arguments: written.append(arguments) or [])
-    trainer, config = SimpleTrainer(), SimpleConfig()
-    exporting.export_trained(trainer, config, tmp_path, [tmp_path / "gone"])  # type: ignore[arg-type]
-    assert written == [(trainer, config, tmp_path, [], None)]
+    networks, config = object(), SimpleConfig()
+    exporting.export_trained(networks, 4, config, tmp_path, [tmp_path / "gone"])  # type: ignore[arg-type]
+    assert written == [(networks, 4, config, tmp_path, [], None)]
     said = capsys.readouterr().err
     assert said.startswith(f"exported without the film's latents: {tmp_path / 'gone'}: there is no")
-
-
-class SimpleTrainer:
-    steps_done = 4
 
 
 class SimpleConfig:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bladerunner_ae import report
 from bladerunner_ae.evaluation import image_quality as metrics
 from bladerunner_ae.exports.dreamer import Dreamer, load_dreamer
 from bladerunner_ae.memory_report.gather import Memory, gather
 from bladerunner_ae.memory_report.page import make_page
+from bladerunner_ae.memory_report.write import FILE_NAME, is_reported, report_training
 from tests.helpers.commands import Commands, Result
 from tests.helpers.small_records import write_numbered_film, write_pictures
 from tfrecords.card import load_card
@@ -95,7 +95,7 @@ def test_figures_are_those_of_the_metrics(
     measured: tuple[Memory, _Page], trained_run: tuple[Path, Result], small_records: Path
 ) -> None:
     from bladerunner_ae.exports.loading import load_autoencoder
-    from bladerunner_ae.training.batches import read_images
+    from tfrecords.frames import read_images
 
     card = load_card(small_records)
     images = read_images(small_records, card, range(48))
@@ -146,7 +146,7 @@ def test_curves_and_provenance_of_the_run(measured: tuple[Memory, _Page]) -> Non
 
 
 def test_training_writes_it(trained_run: tuple[Path, Result]) -> None:
-    page = _Page((trained_run[0] / report.FILE_NAME).read_text("utf-8"))
+    page = _Page((trained_run[0] / FILE_NAME).read_text("utf-8"))
     assert "48" in page.text and "held out" in page.text and len(page.rows) > 2
 
 
@@ -251,7 +251,7 @@ def test_bad_input_is_one_line(
 def test_a_failure_after_training_costs_a_line_and_no_more(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report.report_training(None, {}, 4, [location(tmp_path / "none")], location(tmp_path))
+    report_training(None, {}, 4, [location(tmp_path / "none")], location(tmp_path))
     error = capsys.readouterr().err
     assert error.startswith("no report.html: ") and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
@@ -264,13 +264,9 @@ def test_a_report_of_an_earlier_end_is_replaced(
     run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
     page = run / "report.html"
     html = page.read_text("utf-8")
-    assert (
-        report.is_reported(run, 4)
-        and not report.is_reported(run, 2)
-        and not report.is_reported(tmp_path, 4)
-    )
+    assert is_reported(run, 4) and not is_reported(run, 2) and not is_reported(tmp_path, 4)
     page.write_text(html.replace('name="step" content="4"', 'name="step" content="2"'))
-    assert report.is_reported(run, 2) and not report.is_reported(run, 4)
+    assert is_reported(run, 2) and not is_reported(run, 4)
     result = commands.run("train", f"--flagfile={run / 'flags.txt'}", f"--model_dir={run}")
     assert result.code == 0 and "nothing to do" in result.err, result.err
-    assert report.is_reported(run, 4)
+    assert is_reported(run, 4)

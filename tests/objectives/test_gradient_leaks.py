@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from bladerunner_ae.evaluation import evaluate_film as film_evaluation
+from bladerunner_ae.runs import training_set
 from bladerunner_ae.training import batches as data
 from bladerunner_ae.training import fit as training
 from tests.helpers.marked_films import check_learnt_from, marked_run, watch_training
 from tests.objectives.test_mutations import Patch, Planted
 from tests.runs import test_training_set as test_hold_out
 from tfrecords import reader
+from tfrecords.frames import read_images
 from tfrecords.mixture import FilmPart
 
 _LEAKED = "held out frames were learnt from"
@@ -27,7 +29,7 @@ _LEAKED = "held out frames were learnt from"
 
 def keep_every_frame(patch: Patch) -> None:
     """A run's films are handed to the reader as if nothing of them were held out."""
-    right = training.film_parts
+    right = training_set.film_parts
 
     def film_parts(*arguments: Any) -> Any:
         return [dataclasses.replace(part, keep=None) for part in right(*arguments)]
@@ -42,12 +44,12 @@ def forget_what_is_kept(patch: Patch) -> None:
 
 def hold_out_one_frame_less(patch: Patch) -> None:
     """The last frame of each run of frames held out is trained on."""
-    right = data.in_shots
+    right = training_set.in_shots
 
     def in_shots(frames: int, shots: Any) -> Any:
         return right(frames, [(start, end - 1) for start, end in shots])
 
-    patch.setattr(data, "in_shots", in_shots)
+    patch.setattr(training_set, "in_shots", in_shots)
 
 
 def draw_held_out_frames_too(patch: Patch) -> None:
@@ -68,7 +70,7 @@ def fit_components_to_the_whole_film(patch: Patch) -> None:
 
 
 def _whole_films(parts: Any) -> Any:
-    whole = [data.read_images(p.directory, p.card, range(p.card.frames)) for p in parts]
+    whole = [read_images(p.directory, p.card, range(p.card.frames)) for p in parts]
     return np.concatenate(whole)
 
 

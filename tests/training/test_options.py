@@ -88,7 +88,7 @@ def test_averages_are_resumed_shown_and_exported(small_records: Path, tmp_path: 
     raw = training_checks.reconstruct(trainer, images)
     assert np.abs(averaged.astype(int) - raw).max() > 2
     config = tiny_run(flags)
-    exporting.export(trainer, config, tmp_path / "run")
+    exporting.export(trainer.dreaming, trainer.steps_done, config, tmp_path / "run")
     exported = load_autoencoder(tmp_path / "run").reconstruct(images)
     assert np.abs(exported.astype(int) - averaged).max() <= 1
     again = training.build_trainer(config)

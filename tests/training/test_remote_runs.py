@@ -57,7 +57,9 @@ def trained(records: tuple[Path, RemotePath]) -> tuple[dict[str, Any], RemotePat
     run = RemotePath("ram://runs/a")
     flags = tiny_flags(records[1], run, sample_every=4, holdout=0.17)  # type: ignore[arg-type]
     trainer = train_here(flags)
-    exporting.export_trained(trainer, tiny_run(flags), run, [flags["data"]])
+    exporting.export_trained(
+        trainer.dreaming, trainer.steps_done, tiny_run(flags), run, [flags["data"]]
+    )
     return flags, run
 
 

@@ -23,8 +23,8 @@ from bladerunner_ae.evaluation.sheets import (
 from bladerunner_ae.evaluation.summary import summarise
 from bladerunner_ae.model.autoencoder import LatentModel, latent_model
 from bladerunner_ae.model.networks import Networks
-from bladerunner_ae.training.batches import read_images
 from bladerunner_ae.training.monitoring.probes import Probes
+from tfrecords.frames import read_images
 from tfrecords.mixture import FilmPart
 
 FRAMES = 256

@@ -5,8 +5,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from PIL import Image
 
+from bladerunner_ae.pictures.png import to_png
 from bladerunner_ae.training.monitoring.event_files import Summaries
-from bladerunner_ae.training.monitoring.probes import to_png
 from tfrecords import storage
 from tfrecords.storage import Location
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.pictures.contact_sheet import spread_frames
-from bladerunner_ae.training import batches as data
 from tfrecords.card import FilmCard
+from tfrecords.frames import read_images
 from tfrecords.mixture import FilmPart
 
 _LOOKED_AT = 48
@@ -48,7 +48,7 @@ def _notable(part: FilmPart, count: int) -> dict[int, str]:
         return {}
     wanted = sorted({frame for first in firsts for frame in (first, first + 1)})
     place = {frame: number for number, frame in enumerate(wanted)}
-    images = data.read_images(part.directory, part.card, wanted).astype(np.float32)
+    images = read_images(part.directory, part.card, wanted).astype(np.float32)
     pictures = images[[place[first] for first in firsts]]
     motion = np.abs(images[[place[first + 1] for first in firsts]] - pictures).mean((1, 2, 3))
     light = pictures.mean((1, 2, 3))

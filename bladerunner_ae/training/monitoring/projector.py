@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.model import pixels
-from bladerunner_ae.training import batches as data
 from bladerunner_ae.training.monitoring.event_files import FOLDER
 from tfrecords import storage
+from tfrecords.frames import read_frames
 from tfrecords.mixture import FilmPart
 from tfrecords.storage import Location
 
@@ -126,7 +126,7 @@ def collect(encoder: Any, parts: Sequence[FilmPart], until: float = math.inf) ->
 
 def _points(encoder: Any, part: FilmPart, frames: NDArray[np.int64]) -> Points:
     card = part.card
-    images, pts = data.read_frames(part.directory, card, frames.tolist())
+    images, pts = read_frames(part.directory, card, frames.tolist())
     scale = _TILE / max(card.height, card.width)
     size = [max(round(card.height * scale), 1), max(round(card.width * scale), 1)]
     latents, tiles = [], []

@@ -13,6 +13,7 @@ from bladerunner_ae.evaluation import prior_samples as prior
 from bladerunner_ae.evaluation import sheets as pictures
 from bladerunner_ae.model.autoencoder import LatentModel, latent_model
 from bladerunner_ae.model.latent_density import SHRINKAGE, fit_density
+from bladerunner_ae.pictures.thumbnails import small
 from tests.helpers.synthetic_film import film_pictures
 from tests.helpers.tiny_training import film_images, tiny_networks
 
@@ -66,8 +67,8 @@ def test_frechet_distance_of_a_single_picture() -> None:
 
 
 def test_nearest_distances() -> None:
-    others = features.small(even(np.array([0, 100, 200])))
-    found = features.nearest_distances(features.small(even(np.array([10, 149, 255]))), others)
+    others = small(even(np.array([0, 100, 200])))
+    found = features.nearest_distances(small(even(np.array([10, 149, 255]))), others)
     np.testing.assert_allclose(found, [10.0, 49.0, 55.0], atol=1e-3)
 
 

@@ -22,7 +22,6 @@ from PIL import Image
 from tensorboard.plugins.projector import ProjectorConfig
 
 from bladerunner_ae.model import pixels
-from bladerunner_ae.training import batches as data
 from bladerunner_ae.training.monitoring import projector
 from bladerunner_ae.training.monitoring.input_wait import WaitingClock
 from bladerunner_ae.training.monitoring.probe_frames import choose_probes
@@ -30,6 +29,7 @@ from bladerunner_ae.training.monitoring.probes import Probes
 from tests.helpers.commands import Result
 from tests.helpers.tiny_training import tiny_networks
 from tfrecords.card import load_card
+from tfrecords.frames import read_images
 from tfrecords.mixture import FilmPart
 
 
@@ -44,7 +44,7 @@ def test_probes_show_extremes_of_light_and_motion(part: FilmPart) -> None:
     chosen = choose_probes(part, 8)
     assert len(chosen.frames) == 8 and chosen.frames == sorted(set(chosen.frames))
     of = dict(zip(chosen.roles, chosen.frames, strict=True))
-    film = data.read_images(part.directory, part.card, range(48)).astype(np.float32)
+    film = read_images(part.directory, part.card, range(48)).astype(np.float32)
     light = film.mean((1, 2, 3))
     motion = np.abs(film[1:] - film[:-1]).mean((1, 2, 3))
     cuts = [start - 1 for start in part.card.shot_starts if start]
@@ -80,7 +80,7 @@ def test_projector_files_belong_together(part: FilmPart, tmp_path: Path) -> None
     assert [row[4] for row in rows] == ["seen"] * 40 + ["held out"] * 8
     starts = part.card.shot_starts
     assert [int(row[3]) for row in rows] == [sum(s <= f for s in starts) for f in range(48)]
-    film = data.read_images(part.directory, part.card, range(48))
+    film = read_images(part.directory, part.card, range(48))
     means = encoder(pixels.to_float(film), training=False)[0].numpy()
     np.testing.assert_allclose(latents, means, rtol=1e-3, atol=1e-5)
     width, height = entry.sprite.single_image_dim
