@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder
-from bladerunner_ae.film.reading.background import Background
 from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
 from bladerunner_ae.film.reading.source import refuse_changed, source_stamp
-from bladerunner_ae.film.reading.threads import Prefetch
+from bladerunner_ae.film.reading.threads import Background, Prefetch
 from bladerunner_ae.film.writing.encoder import (
     Encoding,
     PictureWriter,

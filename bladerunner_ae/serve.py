@@ -49,7 +49,7 @@ def main() -> None:
 def _serve(
     values: Any, models: list[Any], labels: Any, versions: Any, hosts: tuple[str, ...]
 ) -> None:
-    from bladerunner_ae.server import ports
+    from bladerunner_ae.server import connections as ports
 
     ports.check(values.host, values.grpc_port, "grpc_port")
     listening = ports.listen(values.host, values.port)

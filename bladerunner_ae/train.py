@@ -41,9 +41,15 @@ from bladerunner_ae.runs import presets
 from bladerunner_ae.runs.files import refuse_to_delete
 from bladerunner_ae.runs.films import film_identity, held_out_frames
 from bladerunner_ae.training import flags as train_flags
-from bladerunner_ae.training.data_service import check_service
-from bladerunner_ae.training.flags import MODEL_FLAGS, TRAIN_FLAGS, WEIGHT_FLAGS, define_flags
-from bladerunner_ae.training.given_flags import flagfiles, given_flags
+from bladerunner_ae.training.batches import check_service
+from bladerunner_ae.training.flags import (
+    MODEL_FLAGS,
+    TRAIN_FLAGS,
+    WEIGHT_FLAGS,
+    define_flags,
+    flagfiles,
+    given_flags,
+)
 from tfrecords import storage
 from tfrecords.messages import counted
 from tfrecords.mixture import FilmPart, check_together

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bladerunner_ae.conversion.changes import ChangesWatch
 from bladerunner_ae.conversion.encode import RecordPicture
-from bladerunner_ae.conversion.watches import BarsWatch
+from bladerunner_ae.conversion.watches import BarsWatch, ChangesWatch
 from bladerunner_ae.film.picture.shots import (
     ShotFinder,
     ShotMeasure,

@@ -37,10 +37,10 @@ from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
 from tfrecords.hidden_names import hidden_path
+from tfrecords.publication import refuse_other_identity, unfinished_identity
 from tfrecords.schema import Frame, serialize
 from tfrecords.shard_files import PartFile, apart_folder, part_name, restore_part, write_json
 from tfrecords.shards import shard_ranges
-from tfrecords.unfinished import refuse_other_identity, unfinished_identity
 from tfrecords.writer import FilmWriter
 
 _IDENTITY = "identity.json"

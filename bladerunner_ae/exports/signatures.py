@@ -24,7 +24,8 @@ from typing import Any
 import tensorflow as tf
 
 from bladerunner_ae.exports import image_files as picture_files
-from bladerunner_ae.model import latent_sampler, pixels
+from bladerunner_ae.model import latent_density as latent_sampler
+from bladerunner_ae.model import pixels
 from bladerunner_ae.model.latent_density import LatentDensity
 from bladerunner_ae.model.networks import Networks
 

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.command_line.progress import Progress
-from bladerunner_ae.inspection.folder import Damage, Inspection, frame_seconds
-from bladerunner_ae.inspection.verification_order import ShardReport, between_shards, other_content
+from bladerunner_ae.inspection.folder import Damage, Inspection, clock, film_time, frame_seconds
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard
 from tfrecords.damage_scan import ScannedRecord, ShardScan
@@ -27,6 +26,18 @@ from tfrecords.errors import RecordsError
 from tfrecords.schema import Frame, parse
 
 Picture = NDArray[np.uint8]
+
+
+@dataclass
+class ShardReport:
+    """What was found in one shard; times in seconds, pts in the film's time base."""
+
+    shard: Shard
+    damages: list[Damage] = field(default_factory=list)
+    whole: int = 0
+    sha256: str = ""
+    first: Frame | None = None
+    last: Frame | None = None
 
 
 @dataclass
@@ -261,3 +272,45 @@ class _ShardReader:
         damage = Damage(self._shard.name, what)
         if damage not in self._report.damages:
             self._report.damages.append(damage)
+
+
+def between_shards(reports: list[ShardReport], card: FilmCard | None) -> Iterable[Damage]:
+    """What is wrong with the times from one shard to the next, and at both ends of the film."""
+    previous: Frame | None = None
+    for report in reports:
+        first = report.first
+        if (
+            previous is not None
+            and first is not None
+            # Of records in the wrong place that was said; their times say nothing more.
+            and first.index > previous.index
+            and first.pts <= previous.pts
+        ):
+            yield Damage(
+                report.shard.name,
+                f"its first frame's time {first.pts} is not later than {previous.pts}, "
+                "at which the shard before ends",
+            )
+        previous = report.last or previous
+    if card is None or not card.shards:
+        return
+    ends = (
+        ("first_pts", card.first_pts, reports[0].first if reports else None, 0),
+        ("last_pts", card.last_pts, reports[-1].last if reports else None, card.frames - 1),
+    )
+    for name, wanted, frame, number in ends:
+        if frame is not None and frame.index == number and frame.pts != wanted:
+            yield Damage(
+                CARD_NAME,
+                f"'{name}' is {wanted} but the record of frame {number} says {frame.pts} "
+                f"({clock(film_time(card, frame.pts))})",
+            )
+
+
+def other_content(reports: list[ShardReport], card: FilmCard | None) -> Iterable[Damage]:
+    """Names the shards that hold, byte for byte, what another one should."""
+    owners = {} if card is None else {shard.sha256: shard.name for shard in card.shards}
+    for report in reports:
+        owner = owners.get(report.sha256, report.shard.name)
+        if owner != report.shard.name:
+            yield Damage(report.shard.name, f"is the file that should be called {owner}")

@@ -1,8 +1,13 @@
-"""Which frames a run learns from, and the few it is watched by."""
+"""What training reads: its first images, and the address of a tf.data service that reads them."""
+
+import socket
+from urllib.parse import urlsplit
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+
+from bladerunner_ae.errors import InputError, UsageError
 
 
 def collect_images(dataset: tf.data.Dataset, count: int) -> NDArray[np.uint8]:
@@ -30,3 +35,34 @@ def are_black(dataset: tf.data.Dataset, count: int) -> bool:
         if seen >= count:
             break
     return True
+
+
+_SERVICE_SECONDS = 5.0
+
+
+def check_service(address: str) -> None:
+    """Checks that something answers at the address of a tf.data service.
+
+    TensorFlow itself would try again and again for many minutes without a word.
+
+    Args:
+        address: grpc://host:port of the dispatcher.
+
+    Raises:
+        UsageError: it is no such address.
+        InputError: nobody answers there.
+    """
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    if parts.scheme != "grpc" or not host or not port or parts.path.strip("/"):
+        raise UsageError(f"--data_service={address}: give it as grpc://HOST:PORT")
+    try:
+        socket.create_connection((host, port), _SERVICE_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"{address}: no tf.data service answers there ({error}); start its dispatcher first, "
+            "or leave out --data_service"
+        ) from None

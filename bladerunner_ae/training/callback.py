@@ -19,7 +19,7 @@ from bladerunner_ae.objectives import mastered
 from bladerunner_ae.runs.files import settle
 from bladerunner_ae.runs.folder import RunConfig
 from bladerunner_ae.training import watchdog
-from bladerunner_ae.training.logs import LogFile
+from bladerunner_ae.training.logs import LogFile, fetched, status_line
 from bladerunner_ae.training.monitoring import run_pages as about
 from bladerunner_ae.training.monitoring.evaluation import (
     RunEvaluation,
@@ -35,7 +35,6 @@ from bladerunner_ae.training.monitoring.probes import Movement, Probes
 from bladerunner_ae.training.monitoring.profile import Profile
 from bladerunner_ae.training.monitoring.projector import write_projector
 from bladerunner_ae.training.resume import FINISHED
-from bladerunner_ae.training.step_logs import fetched, status_line
 from bladerunner_ae.training.stopping import Preemption
 from bladerunner_ae.training.watchdog import LOOK_EVERY, Verdict, Watchdog
 from tfrecords import storage

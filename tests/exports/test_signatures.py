@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.exports.signatures import MODELS, make_signatures
-from bladerunner_ae.model import latent_sampler, pixels
+from bladerunner_ae.model import latent_density as latent_sampler
+from bladerunner_ae.model import pixels
 from bladerunner_ae.model.latent_density import LatentDensity, fit_density
 from bladerunner_ae.model.networks import Networks, build_networks
 from tests.helpers.small_records import encode

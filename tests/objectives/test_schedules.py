@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.objectives import make_objective, schedules
+from bladerunner_ae.objectives import base as schedules
+from bladerunner_ae.objectives import make_objective
 from bladerunner_ae.runs.folder import RunConfig
 from bladerunner_ae.training.resume import rate_change
 from tests.helpers.tiny_training import tiny_model, tiny_train

@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LAYERS = (
     ("tfrecords",),
     ("errors",),
-    ("rasters",),
     ("geometry", "output_files", "protocol"),
     ("pictures",),
     ("command_line",),

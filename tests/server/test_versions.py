@@ -18,8 +18,8 @@ from bladerunner_ae.protocol import messages as serving_protos
 from bladerunner_ae.server.errors import ServingError
 from bladerunner_ae.server.folders import ModelFolder, find_models
 from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.saved_model import WARM_UP_REQUESTS
 from bladerunner_ae.server.versions import Catalogue, ServedModel, Version
-from bladerunner_ae.server.warm_up import WARM_UP_REQUESTS
 from tests.helpers.saved_models import copy_version, save_model
 
 ONES = np.ones((1, 3), np.float32)

@@ -9,7 +9,7 @@ import pytest
 
 from tfrecords.errors import RecordsError
 from tfrecords.messages import changed_option, counted
-from tfrecords.unfinished import refuse_other_identity
+from tfrecords.publication import refuse_other_identity
 
 BEFORE: dict[str, Any] = {
     "film": "0" * 64, "height": 72, "bars": None, "geometry": {"crop": 1}, "tool_version": "1",

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from bladerunner_ae.training.given_flags import flagfiles
+from bladerunner_ae.training.flags import flagfiles
 from tests.helpers.commands import ROOT
 
 _COMMAND = """
 import json, sys
 from absl import flags
 from bladerunner_ae import train_flags
-from bladerunner_ae.training.given_flags import flagfiles, given_flags
+from bladerunner_ae.training.flags import flagfiles, given_flags
 train_flags.define_flags()
 flags.FLAGS(["train", *sys.argv[1:]])
 values = {f.name: f.value for f in flags.FLAGS.get_flags_for_module(train_flags)}

@@ -13,7 +13,7 @@ from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.runs.folder import load_config
-from bladerunner_ae.training.data_service import check_service
+from bladerunner_ae.training.batches import check_service
 from tests.helpers.commands import Commands
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.tiny_training import arguments, forget_after, tiny_flags, train_here

@@ -5,16 +5,18 @@ number of packets in the index of an mp4 or avi, the duration in the header, and
 file: that of transport stream packets is fixed, and other files say how long they are.
 """
 
+import os
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from bladerunner_ae.film.headers.ebml import read_number
 from bladerunner_ae.film.headers.lengths import counts_from_zero, is_own
-from bladerunner_ae.film.reading.promised_bytes import missing_bytes
 
 # Streams of a whole film may end this much before the promised duration; muxers round, and the
 # length of the last frame is often unknown.
@@ -220,3 +222,68 @@ def _promised_end(container: InputContainer) -> Fraction | None:
         return None
     start = 0 if counts_from_zero(container) else container.start_time or 0
     return Fraction(container.duration + start, av.time_base)
+
+
+_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+# What can stand at the top of an mp4; behind anything else lies no box but something foreign.
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"mfra", b"sidx",
+              b"styp", b"uuid", b"meta", b"udta", b"pdin", b"emsg", b"ssix", b"prft")  # fmt: skip
+
+
+def missing_bytes(path: Path) -> int:
+    """How many bytes a film's file lacks of what its outermost boxes promise; 0 if none.
+
+    Also 0 where it promises nothing: other containers, and files whose writer did not finish.
+    """
+    try:
+        size = os.path.getsize(path)
+        with path.open("rb") as file:
+            head = file.read(12)
+            file.seek(0)
+            if head[:4] == b"RIFF":
+                promised = _riff_end(file, size)
+            elif head[4:8] == b"ftyp":
+                promised = _mp4_end(file, size)
+            else:
+                promised = _matroska_end(file)
+    except OSError:
+        return 0
+    return max(promised - size, 0)
+
+
+def _matroska_end(file: BinaryIO) -> int:
+    identity, size = read_number(file, marked=True), read_number(file, marked=False)
+    if identity != _EBML or size is None:
+        return 0
+    file.seek(size, os.SEEK_CUR)
+    identity, size = read_number(file, marked=True), read_number(file, marked=False)
+    return 0 if identity != _SEGMENT or size is None else file.tell() + size
+
+
+def _riff_end(file: BinaryIO, size: int) -> int:
+    """End of the last of the chunks of up to a gigabyte that large AVI files consist of."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        head = file.read(8)
+        if len(head) < 8 or head[:4] != b"RIFF":
+            break
+        length = int.from_bytes(head[4:], "little")
+        if length in (0, 0xFFFFFFFF):
+            break
+        end += 8 + length
+    return end
+
+
+def _mp4_end(file: BinaryIO, size: int) -> int:
+    end = 0
+    while end < size:
+        file.seek(end)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1 and len(head) == 16:
+            length = int.from_bytes(head[8:], "big")
+        if head[4:8] not in _MP4_BOXES or length < 8:
+            break
+        end += length
+    return end

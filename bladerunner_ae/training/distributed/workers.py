@@ -22,8 +22,7 @@ from bladerunner_ae.runs import config as configuration
 from bladerunner_ae.runs.films import division_differences
 from bladerunner_ae.runs.folder import CONFIG_NAME, RunConfig, load_config
 from bladerunner_ae.training.distributed.cluster import Cluster
-from bladerunner_ae.training.shared_preemption import SharedPreemption
-from bladerunner_ae.training.stopping import Preemption
+from bladerunner_ae.training.stopping import Preemption, SharedPreemption
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords import storage
 from tfrecords.storage import Location

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bladerunner_ae.objectives import schedules
+from bladerunner_ae.objectives import base as schedules
 
 _ADVERSARIAL = ("adversarial_weight", "gan_scale")
 _LATE = ("adversarial_weight", "feature_weight")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bladerunner_ae.film.reading.completeness import missing_bytes
 from bladerunner_ae.film.reading.gaps import describe_gaps, describe_late_start, promised_end
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.promised_bytes import missing_bytes
 from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import cut, ffmpeg
 

@@ -21,8 +21,7 @@ from bladerunner_ae.training.checkpoints import checkpoint_steps
 from bladerunner_ae.training.distributed import devices as strategies
 from bladerunner_ae.training.distributed.cluster import Cluster, check_port, cluster_of
 from bladerunner_ae.training.distributed.workers import Workers
-from bladerunner_ae.training.shared_preemption import SharedPreemption
-from bladerunner_ae.training.stopping import Preempted
+from bladerunner_ae.training.stopping import Preempted, SharedPreemption
 from tests.helpers.commands import ROOT, Commands, environment
 from tests.helpers.tiny_training import arguments, tiny_flags, train_here
 from tests.helpers.training_checks import check_nearly_same_checkpoint, check_same_checkpoint

@@ -24,8 +24,7 @@ from tensorboard.plugins.projector import ProjectorConfig
 from bladerunner_ae.model import pixels
 from bladerunner_ae.training.monitoring import projector
 from bladerunner_ae.training.monitoring.input_wait import WaitingClock
-from bladerunner_ae.training.monitoring.probe_frames import choose_probes
-from bladerunner_ae.training.monitoring.probes import Probes
+from bladerunner_ae.training.monitoring.probes import Probes, choose_probes
 from tests.helpers.commands import Result
 from tests.helpers.tiny_training import tiny_networks
 from tfrecords.card import load_card
