@@ -34,7 +34,8 @@ def keep_every_frame(patch: Patch) -> None:
     def film_parts(*arguments: Any) -> Any:
         return [dataclasses.replace(part, keep=None) for part in right(*arguments)]
 
-    patch.setattr(training, "film_parts", film_parts)
+    for module in (training, training_set):
+        patch.setattr(module, "film_parts", film_parts)
 
 
 def forget_what_is_kept(patch: Patch) -> None:

@@ -18,8 +18,8 @@ from bladerunner_ae.evaluation import evaluate_film as film_evaluation
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
 from bladerunner_ae.evaluation.prior_samples import FilmFrames
 from bladerunner_ae.exports.film_latents import collect_film_latents
+from bladerunner_ae.runs import training_set
 from bladerunner_ae.runs.folder import RunConfig
-from bladerunner_ae.runs.training_set import film_parts
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
@@ -84,7 +84,7 @@ class _Two(Workers):
 
 def learnt_by_workers(config: RunConfig, records: list[Path]) -> list[Mark]:
     """Returns the frames that two workers learn from in all steps."""
-    parts = film_parts(config, records)
+    parts = training_set.film_parts(config, records)
     batches = training._batches(config, parts, 0, "", _Two(tf.distribute.get_strategy()))
     halves = itertools.islice(batches, 2 * config.train.steps)
     return [mark for batch in halves for mark in marks(batch["image"].numpy())]
@@ -115,7 +115,7 @@ def test_so_does_a_service(tmp_path: Path) -> None:
 def test_what_is_measured_while_training_is_told_apart(tmp_path: Path) -> None:
     config, records = marked_run(tmp_path, films=2)
     kept, held = divided(config)
-    evaluation = RunEvaluation(film_parts(config, records))
+    evaluation = RunEvaluation(training_set.film_parts(config, records))
     found = np.array(marks(evaluation.images))
     for label, expected in (("seen", kept), ("held out", held)):
         assert {tuple(mark) for mark in found[evaluation.labels == label].tolist()} == expected
@@ -126,7 +126,7 @@ def test_what_is_measured_while_training_is_told_apart(tmp_path: Path) -> None:
 def test_the_density_of_latents_is_fitted_to_frames_that_were_seen(tmp_path: Path) -> None:
     config, records = marked_run(tmp_path)
     kept, held = divided(config)
-    parts = film_parts(config, records)
+    parts = training_set.film_parts(config, records)
     film = collect_film_latents(training.build_trainer(config).networks.encoder, parts)
     assert {(0, int(frame)) for frame in film.frames[film.held_out]} == held
     assert len(film.density().latents) == len(kept)
