@@ -79,7 +79,8 @@ def refuse_unwritable(path: Path) -> None:
     if not folder.is_dir():
         raise _unwritable(path, f"{folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(path, "no permission")
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        raise _unwritable(path, "read-only file system" if read_only else "permission denied")
     size, most = len(os.fsencode(path.name)), longest_name(folder)
     if size > most:
         raise InputError(

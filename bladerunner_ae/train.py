@@ -64,15 +64,7 @@ def run_config(values: Any) -> Any:
     from tfrecords.card import load_card
     from tfrecords.reader import fits
 
-    if not 0.0 <= values.holdout < 1.0:
-        raise UsageError(f"--holdout={values.holdout}: give a fraction from 0 to below 1")
-    if not 0.0 <= values.holdout_seconds < math.inf:
-        raise UsageError(f"--holdout_seconds={values.holdout_seconds:g}: give 0 or more seconds")
-    if values.holdout_seconds and not values.holdout:
-        raise UsageError(
-            f"--holdout_seconds={values.holdout_seconds:g} says how long the runs held out are, "
-            "--holdout=0.1 how much of the film; give both"
-        )
+    configuration.check_hold_out(values.holdout, values.holdout_seconds)
     preset = presets.preset(values.preset)
     weights_of_films = _data_weights(values.data_weights, len(values.data))
     parts = [

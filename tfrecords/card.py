@@ -197,6 +197,12 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
             raise RecordsError(
                 f"{directory}: there is no such folder; make it with tools/make_tfrecords.py"
             ) from error
+        below = _folder_below(directory)
+        if below is not None:
+            raise RecordsError(
+                f"{directory}: holds folders of records, not records; give one of them, such as "
+                f"{below}"
+            ) from error
         raise ReplaceableError(
             f"{directory}: has no {CARD_NAME}, the card without which its records mean nothing; "
             "put it back or run make_tfrecords again with --overwrite"
@@ -271,3 +277,11 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
                 f"{storage.join(directory, name)}: is no shard of this film, {CARD_NAME} lacks it; "
                 "remove it, or run make_tfrecords again with --overwrite if records were mixed up"
             )
+
+
+def _folder_below(directory: storage.AnyPath) -> Path | None:
+    """The first folder of records in a local folder that has none itself; None if there is none."""
+    if not isinstance(directory, str | os.PathLike) or storage.is_remote(directory):
+        return None
+    cards = sorted(Path(directory).glob(f"*/{CARD_NAME}"))
+    return cards[0].parent if cards else None

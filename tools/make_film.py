@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from absl import flags, logging
@@ -53,6 +54,7 @@ from bladerunner_ae.film.writing.ffmpeg import ffmpeg_program
 from bladerunner_ae.output_files import UnfinishedFilm
 from bladerunner_ae.reassembly import ReassemblyOptions, check_outputs, plan_sounds
 from bladerunner_ae.runs import presets
+from bladerunner_ae.runs.config import TrainConfig, check_hold_out
 from bladerunner_ae.runs.files import refuse_to_delete
 from bladerunner_ae.runs.films import film_identity
 from bladerunner_ae.runs.folder import write_json
@@ -70,6 +72,8 @@ _HINT = (
 )
 _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
 _STOPPED = 128 + signal.SIGTERM
+# Signals that come within this time are one.
+_ONE_SIGNAL_SECONDS = 1.0
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; beyond this height the player enlarges it as well.
 _LARGEST_HEIGHT = 720
@@ -175,6 +179,17 @@ def job_folder(output_dir: Path, film: Path) -> Path:
     stem = film.resolve().stem  # what it was called before there was one rule for both
     begun = (output_dir / stem / "records" / folder.name / CARD_NAME).is_file()
     return output_dir / stem if begun and stem.strip(".") and not folder.exists() else folder
+
+
+def check_training(job: Job) -> None:
+    """Checks what training will be asked for, before a film is converted for it.
+
+    Raises:
+        UsageError: there is no such preset, or a number is none that can be trained with.
+    """
+    steps = {} if job.steps is None else {"steps": job.steps}
+    TrainConfig(**{**presets.preset(job.preset).train, **steps})
+    check_hold_out(job.holdout, job.holdout_seconds)
 
 
 def check_film(job: Job) -> None:
@@ -316,9 +331,7 @@ def _run(title: str, arguments: list[str]) -> str:
         try:
             output, _ = process.communicate()
         except BaseException:
-            # Ctrl-C reaches the child too: let it close its files before we go.
-            process.terminate()
-            process.wait()
+            _stop(process)
             raise
     finally:
         os.close(watched)
@@ -327,6 +340,25 @@ def _run(title: str, arguments: list[str]) -> str:
         raise SystemExit(process.returncode if process.returncode > 0 else 128 - process.returncode)
     print(output, end="", file=sys.stderr, flush=True)
     return output
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Asks a command to stop and waits until it has, whatever signals come meanwhile.
+
+    Ctrl-C reaches it too; what stops a group of processes, and make after that, sends SIGTERM
+    twice. Only one that comes later is meant to hurry it, and is handed on.
+    """
+    began = time.monotonic()
+
+    def hand_on(number: int, _: FrameType | None) -> None:
+        if time.monotonic() > began + _ONE_SIGNAL_SECONDS:
+            process.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, hand_on)
+    process.terminate()
+    process.wait()
 
 
 def _key(job: Job, data: Path) -> dict[str, Any]:
@@ -416,7 +448,7 @@ def main() -> None:
         max_height=values.max_height,
         overwrite=values.overwrite,
     )
-    presets.preset(job.preset)
+    check_training(job)
     check_film(job)
     if job.overwrite or not (job.folder / _RESULT).is_file():
         check_reassembly(job)

@@ -199,8 +199,10 @@ def cli() -> None:
         "fit",
         "auto",
         ["auto", *FITS],
-        "How a film of another shape than the model's goes in: auto fills the model's picture if "
-        "the shapes differ by less than 8 %, else contain. Not with --data.",
+        "How the network sees a film of another shape than its own: contain whole, in margins that "
+        "are cut off again; cover only the middle, so that the dream is black around it; stretch "
+        "distorted; auto: stretch if the shapes differ by less than 8 %, else contain. Not with "
+        "--data.",
     )
     flags.DEFINE_bool("keep_raster", False, "Write the model's own pixels, not the film's size.")
     flags.DEFINE_integer(

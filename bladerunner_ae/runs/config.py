@@ -244,6 +244,24 @@ class TrainConfig:
         return int(match[1]), int(match[2])
 
 
+def check_hold_out(fraction: float, seconds: float) -> None:
+    """Raises UsageError if no film can be held out so.
+
+    Args:
+        fraction: of a film to keep from training.
+        seconds: length of the runs that are held out; 0: whole shots.
+    """
+    if not 0.0 <= fraction < 1.0:
+        raise UsageError(f"--holdout={fraction:g}: give a fraction from 0 to below 1")
+    if not 0.0 <= seconds < math.inf:
+        raise UsageError(f"--holdout_seconds={seconds:g}: give 0 or more seconds")
+    if seconds and not fraction:
+        raise UsageError(
+            f"--holdout_seconds={seconds:g} says how long the runs held out are, --holdout=0.1 how "
+            "much of the film; give both"
+        )
+
+
 def _either(choices: tuple[str, ...]) -> str:
     """("a", "b", "c") -> "a, b or c"."""
     return f"{', '.join(choices[:-1])} or {choices[-1]}"

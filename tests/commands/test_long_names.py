@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,18 @@ def test_outputs_of_the_longest_names(tmp_path: Path) -> None:
     assert storage.read_text(tmp_path / ("r" * 255)) == "a report"
     with pytest.raises(InputError, match="its name has 256 bytes, of 255 that are allowed"):
         refuse_unwritable(tmp_path / f"{'n' * 252}.mp4")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"), [(os.ST_RDONLY, "read-only file system"), (0, "permission denied")]
+)
+def test_a_folder_that_cannot_be_written_to_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: int, reason: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=flags))
+    with pytest.raises(InputError, match=rf"^{tmp_path}: cannot be written to \({reason}\); "):
+        refuse_unwritable(tmp_path / "film.mp4")
 
 
 def test_what_cannot_be_written_names_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -313,3 +314,46 @@ def test_what_reassembly_needs_is_checked_before_training(
     with pytest.raises(InputError, match=r"about 0\.4 GB will be written, 10 MB are free"):
         command.check_reassembly(job_of(film, tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--steps=0"], "--steps must be at least 1, not 0"),
+        (["--holdout=2"], "--holdout=2: give a fraction"),
+        (["--holdout_seconds=2"], "give both"),
+        (["--preset=huge"], "--preset=huge: choose one of preview"),
+    ],
+)
+def test_numbers_that_cannot_be_trained_with_are_refused_before_the_conversion(
+    synthetic_film: Path, tmp_path: Path, flags: list[str], words: str
+) -> None:
+    done = make_film(synthetic_film, tmp_path / "out", *flags)
+    assert done.returncode == 1 and done.stderr.startswith("error: ")
+    assert words in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_signals_at_once_leave_no_command_behind(tmp_path: Path) -> None:
+    """As of `timeout 60 make film`: it signals the whole group, and make its own children."""
+    slow = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        f"open({str(tmp_path / 'begun')!r}, 'w').close()\n"
+        "signal.pause(); time.sleep(1.5)\n"
+        f"open({str(tmp_path / 'ended')!r}, 'w').close()\n"
+    )
+    code = (
+        "from bladerunner_ae.command_line import signals as interruption\nfrom tools import make_film\n"
+        f"with interruption.working(): make_film._run('slow', ['-c', {slow!r}])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 60
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < limit and process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    time.sleep(0.3)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert (tmp_path / "ended").exists(), "the command was still at work"

@@ -85,6 +85,12 @@ def test_missing_card(film: Path) -> None:
         load_card(film)
 
 
+def test_a_folder_one_level_too_high(film: Path) -> None:
+    words = f"^{film.parent}: holds folders of records, not records; .* such as {film}$"
+    with pytest.raises(RecordsError, match=words):
+        load_card(film.parent)
+
+
 def test_a_shard_that_is_not_on_the_card_is_named(film: Path) -> None:
     card = load_card(film)
     check_shards(film, card)
