@@ -344,8 +344,8 @@ def test_two_signals_at_once_leave_no_command_behind(tmp_path: Path) -> None:
         f"open({str(tmp_path / 'ended')!r}, 'w').close()\n"
     )
     code = (
-        "from bladerunner_ae.command_line import signals as interruption\nfrom tools import make_film\n"
-        f"with interruption.working(): make_film._run('slow', ['-c', {slow!r}])"
+        "from bladerunner_ae.command_line import signals\nfrom tools import make_film\n"
+        f"with signals.working(): make_film._run('slow', ['-c', {slow!r}])"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 60
