@@ -58,15 +58,18 @@ slow: set_up  ## the long tests; some need the network
 	@$(pytest) -m "slow and not gpu and not remote and not beam and not browser" $(ARGS)
 
 # What the oldest versions of all dependencies would break first: PyAV's and Keras' interfaces.
-oldest = film_probe film_streams film_sound film_metadata tone_map conversion tfrecords_writer \
-    picture_files saved_models signatures serving_contract server_rest server_process monitoring \
-    training_options replicas make_film
+oldest = film/reading/test_probe film/reading/test_streams film/writing/test_sound \
+    film/headers/test_metadata film/picture/test_tone_map conversion/test_convert \
+    tfrecords/test_writer exports/test_image_files exports/test_saved_models \
+    exports/test_signatures exports/test_serving_contract server/test_rest \
+    server/test_process training/monitoring/test_run_pages training/test_options \
+    training/test_replicas commands/test_make_film
 oldest_test: set_up  ## a short film and part of the tests with the oldest of all dependencies, in build/oldest/venv; needs Python 3.11
 	@test -x build/oldest/venv/bin/python || $(python) -m venv build/oldest/venv
 	@build/oldest/venv/bin/python -m pip install --quiet -e ".[cpu,serve,dev]" \
 	    --constraint requirements/oldest.txt
 	@build/oldest/venv/bin/python -m pytest --numprocesses=2 --dist=loadfile \
-	    -m "not slow and not gpu" $(oldest:%=tests/test_%.py) $(ARGS)
+	    -m "not slow and not gpu" $(oldest:%=tests/%.py) $(ARGS)
 
 # tensorflow-io loads with TensorFlow 2.16 only, so it cannot live beside a newer one.
 io_test: set_up  ## the tests of s3:// paths, in build/io/venv; needs Python 3.11 or 3.12

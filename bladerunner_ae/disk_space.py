@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.probe import FilmInfo
+from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.geometry import Size
 
 # Bytes a pixel, measured on the demo film: records in JPEG of quality 95, 4:4:4 (0.68), and dreams

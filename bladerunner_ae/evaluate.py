@@ -14,7 +14,7 @@ Examples:
   python -m bladerunner_ae.evaluate --model=RUN --data=DATA/my_film --max_frames=0 --output=all.json
 """  # noqa: E501
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 import io
@@ -22,12 +22,12 @@ import json
 
 from absl import flags
 
-from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.arguments import parse_folder, parse_output, parse_png
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.choice import MAX_FRAMES
 from bladerunner_ae.evaluation.labels import frame_labels
-from bladerunner_ae.evaluation.table import describe
-from bladerunner_ae.parsing import parse_folder, parse_output, parse_png
+from bladerunner_ae.evaluation.text import describe
 from tfrecords import storage
 from tfrecords.storage import Location, location
 
@@ -41,11 +41,11 @@ def write_contact_sheet(model: Location, records: Location, output: Location) ->
         model, records: as for `evaluate_film`, which has checked them.
         output: the PNG; replaced if it is there.
     """
-    from bladerunner_ae.autoencoder import load_autoencoder
-    from bladerunner_ae.contact_sheet import make_contact_sheet, spread_frames
-    from bladerunner_ae.data import read_images
-    from bladerunner_ae.model_card import load_model_card
+    from bladerunner_ae.exports.loading import load_autoencoder
+    from bladerunner_ae.exports.model_card import load_model_card
+    from bladerunner_ae.pictures.contact_sheet import make_contact_sheet, spread_frames
     from tfrecords.card import load_card
+    from tfrecords.frames import read_images
 
     card = load_card(records)
     chosen = spread_frames(card.shots(), card.frames, _SHEET_FRAMES)
@@ -79,8 +79,8 @@ def refuse_other_json(output: Location) -> None:
 
 def main() -> None:
     """Reads the flags, evaluates, prints, writes JSON."""
-    from bladerunner_ae.evaluation.film import EvaluationOptions, evaluate_film
-    from bladerunner_ae.run_folder import write_json
+    from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
+    from bladerunner_ae.runs.folder import write_json
 
     values = flags.FLAGS
     contact_sheet = parse_png("contact_sheet", values.contact_sheet)

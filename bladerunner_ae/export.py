@@ -13,14 +13,14 @@ Examples:
   saved_model_cli show --dir out/my_film/run/export/decoder/1 --all
 """
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 from collections.abc import Sequence
 
 from absl import flags
 
-from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import InputError
 from tfrecords import storage
 from tfrecords.storage import Location
@@ -39,16 +39,17 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
         OutputError: the disk is full, or another program is writing the run.
         RecordsError: records are missing or damaged.
     """
-    from bladerunner_ae import exporting, training
-    from bladerunner_ae.checkpoints import restore
-    from bladerunner_ae.run_folder import load_config, writing
+    from bladerunner_ae.exports import from_run as exporting
+    from bladerunner_ae.runs.folder import load_config, writing
+    from bladerunner_ae.training import fit as training
+    from bladerunner_ae.training.checkpoints import restore
 
     config = load_config(run)
     with writing(run):
         trainer = training.build_trainer(config)
         if restore(trainer, run) == 0:
             raise InputError(f"{run}: has no checkpoint yet; train first")
-        return exporting.export(trainer, config, run, records)
+        return exporting.export(trainer.dreaming, trainer.steps_done, config, run, records)
 
 
 def main() -> None:

@@ -14,26 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bladerunner_ae.autoencoder import Autoencoder
-from bladerunner_ae.background import Background
+from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.decode import DecodedFrame, FrameReader
-from bladerunner_ae.film.layout import Layout, film_layout, raster_layout
-from bladerunner_ae.film.prefetch import Prefetch
-from bladerunner_ae.film.probe import FilmInfo
-from bladerunner_ae.film.retime import Timeline, join_with_sound, make_timeline
-from bladerunner_ae.film.sound import SoundPlan, encoded_anew, plan_sound, refuse_unknown_suffix
-from bladerunner_ae.film.source import refuse_changed, source_stamp
-from bladerunner_ae.film.unfinished import UnfinishedFilm, refuse_existing, refuse_unwritable
-from bladerunner_ae.film.verify import (
-    Expected,
-    RawFilm,
-    TrackError,
-    Verification,
-    read_original,
-    verify_film,
-)
-from bladerunner_ae.film.write import (
+from bladerunner_ae.exports.loading import Autoencoder
+from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
+from bladerunner_ae.film.reading.source import refuse_changed, source_stamp
+from bladerunner_ae.film.reading.threads import Background, Prefetch
+from bladerunner_ae.film.writing.encoder import (
     Encoding,
     PictureWriter,
     dream_filters,
@@ -42,8 +30,24 @@ from bladerunner_ae.film.write import (
     side_by_side_picture,
     side_by_side_size,
 )
+from bladerunner_ae.film.writing.layout import Layout, film_layout, raster_layout
+from bladerunner_ae.film.writing.mux import Timeline, join_with_sound, make_timeline
+from bladerunner_ae.film.writing.sound import (
+    SoundPlan,
+    encoded_anew,
+    plan_sound,
+    refuse_unknown_suffix,
+)
+from bladerunner_ae.film.writing.verify import (
+    Expected,
+    RawFilm,
+    TrackError,
+    Verification,
+    read_original,
+    verify_film,
+)
 from bladerunner_ae.geometry import Geometry, Size, decide_geometry
-from bladerunner_ae.progress import Progress
+from bladerunner_ae.output_files import UnfinishedFilm, refuse_existing, refuse_unwritable
 
 Pictures = NDArray[np.uint8]
 
@@ -177,7 +181,8 @@ def reassemble_film(
         options: what else is written, and how.
 
     Returns:
-        What was written; every film has passed `film.verify.verify_film` before it got its name.
+        What was written; every film has passed `film.writing.verify.verify_film` before it got its
+        name.
 
     Raises:
         InputError: the film cannot be read, or an output not be written.

@@ -9,86 +9,18 @@ Examples:
   python -m bladerunner_ae.report --model=RUN --data=DATA/another_film --max_frames=2000 --output=report.html
 """  # noqa: E501
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from absl import flags
 
-from bladerunner_ae.cli import explain
-from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.arguments import parse_output
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.evaluation.choice import MAX_FRAMES
-from bladerunner_ae.parsing import parse_output
-from tfrecords import storage
-from tfrecords.storage import Location, location
-from tfrecords.wording import visible
-
-FILE_NAME = "report.html"
-_AFTER_TRAINING = 2_000
-
-
-def write_report(
-    model: Location, records: Sequence[Location], output: Location, max_frames: int = MAX_FRAMES
-) -> None:
-    """Writes the page of an exported autoencoder.
-
-    Args:
-        model: SavedModel, the folder of its versions, or the run folder.
-        records: folder of each film's records, at the model's raster.
-        output: the page; written whole or not at all, in the place of one that is there.
-        max_frames: look at so many frames at most, some of every shot; 0: at all.
-
-    Raises:
-        InputError: no such model, or the records have another size than it takes.
-        RecordsError: the records are missing or damaged.
-    """
-    from bladerunner_ae.film_memory.dreamer import load_dreamer
-
-    _write(load_dreamer(model), records, output, max_frames)
-
-
-def report_training(
-    networks: Any, config: Mapping[str, Any], step: int, records: Sequence[Location], run: Location
-) -> None:
-    """Writes RUN/report.html at the end of a training, which is not to be lost to it.
-
-    It looks at 2,000 frames at most. Whatever goes wrong becomes one line on stderr.
-
-    Args:
-        networks: `Networks` to look at.
-        config: `RunConfig.to_json` of the run.
-        step: steps done.
-        records: folder of each film's records.
-        run: run folder.
-    """
-    try:
-        from bladerunner_ae.film_memory.dreamer import trained_dreamer
-
-        dreamer = trained_dreamer(networks, config, step, run)
-        _write(dreamer, records, run / FILE_NAME, _AFTER_TRAINING)
-    except Exception as error:  # the trained run is worth more than any of them
-        print(f"no {FILE_NAME}: {visible(explain(error)[0])}", file=sys.stderr)
-
-
-def is_reported(run: Location, step: int) -> bool:
-    """Whether RUN/report.html is there and shows this step, not that of an earlier end."""
-    from bladerunner_ae.film_memory.page import step_of
-
-    page = run / FILE_NAME
-    return storage.is_file(page) and step_of(storage.read_text(page, "replace")) == str(step)
-
-
-def _write(dreamer: Any, records: Sequence[Location], output: Location, max_frames: int) -> None:
-    from bladerunner_ae.film_memory.memory import gather
-    from bladerunner_ae.film_memory.page import make_page
-
-    page = make_page(gather(dreamer, records, max_frames))
-    storage.make_parent(output)
-    storage.write_text(output, page)
+from bladerunner_ae.memory_report.write import FILE_NAME, write_report
+from tfrecords.storage import location
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ Examples:
   curl http://127.0.0.1:8501/v1/models/decoder
 """
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 import asyncio
@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from absl import flags
 
-from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import UsageError
 
 _NEEDED = ("starlette", "uvicorn", "grpc", "prometheus_client")
@@ -49,7 +49,7 @@ def main() -> None:
 def _serve(
     values: Any, models: list[Any], labels: Any, versions: Any, hosts: tuple[str, ...]
 ) -> None:
-    from bladerunner_ae.server import ports
+    from bladerunner_ae.server import connections as ports
 
     ports.check(values.host, values.grpc_port, "grpc_port")
     listening = ports.listen(values.host, values.port)

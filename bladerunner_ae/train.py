@@ -17,7 +17,8 @@ Examples:
   python -m bladerunner_ae.train --data=DATA/b --model_dir=RUN_B --fine_tune_from=RUN_A
 """  # noqa: E501
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
+from bladerunner_ae.runs.training_set import hold_out_runs, hold_out_shots
 
 # isort: split
 import contextlib
@@ -32,27 +33,34 @@ from typing import Any
 
 from absl import flags
 
-from bladerunner_ae import config as configuration
-from bladerunner_ae import presets, train_flags
-from bladerunner_ae.cli import run as run_command
-from bladerunner_ae.data_service import check_service
+from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.film_identity import film_identity, held_out_frames
-from bladerunner_ae.given_flags import flagfiles, given_flags
-from bladerunner_ae.report import is_reported, report_training
-from bladerunner_ae.run_files import refuse_to_delete
-from bladerunner_ae.train_flags import MODEL_FLAGS, TRAIN_FLAGS, WEIGHT_FLAGS, define_flags
+from bladerunner_ae.memory_report.write import is_reported, report_training
+from bladerunner_ae.runs import config as configuration
+from bladerunner_ae.runs import presets
+from bladerunner_ae.runs.files import refuse_to_delete
+from bladerunner_ae.runs.films import film_identity, held_out_frames
+from bladerunner_ae.training import flags as train_flags
+from bladerunner_ae.training.batches import check_service
+from bladerunner_ae.training.flags import (
+    MODEL_FLAGS,
+    TRAIN_FLAGS,
+    WEIGHT_FLAGS,
+    define_flags,
+    flagfiles,
+    given_flags,
+)
 from tfrecords import storage
+from tfrecords.messages import counted
 from tfrecords.mixture import FilmPart, check_together
 from tfrecords.storage import Location
-from tfrecords.wording import counted
 
 
 def run_config(values: Any) -> Any:
     """Turns flag values into a `RunConfig`; the only place where training flags are read."""
-    from bladerunner_ae import strategies
     from bladerunner_ae.objectives import make_objective
-    from bladerunner_ae.run_folder import RunConfig
+    from bladerunner_ae.runs.folder import RunConfig
+    from bladerunner_ae.training.distributed import devices as strategies
     from tfrecords.card import load_card
     from tfrecords.reader import fits
 
@@ -136,18 +144,18 @@ def _film(part: FilmPart, holdout: float, holdout_seconds: float) -> dict[str, A
 
 
 def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int]]:
-    from bladerunner_ae import data
 
     if seconds > 0:
-        return data.hold_out_runs(card, fraction, seconds)
-    return data.hold_out_shots(card, fraction)
+        return hold_out_runs(card, fraction, seconds)
+    return hold_out_shots(card, fraction)
 
 
 def main() -> None:
     """Reads the flags, then trains, or goes on, and exports."""
-    from bladerunner_ae import strategies, training
-    from bladerunner_ae.run_files import settling
-    from bladerunner_ae.run_folder import CONFIG_NAME, load_config, open_run, writing
+    from bladerunner_ae.runs.files import settling
+    from bladerunner_ae.runs.folder import CONFIG_NAME, load_config, open_run, writing
+    from bladerunner_ae.training import fit as training
+    from bladerunner_ae.training.distributed import devices as strategies
 
     values = flags.FLAGS
     if values.data_service:
@@ -199,8 +207,8 @@ def _inputs(values: Any) -> list[tuple[str, Location]]:
 
 def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
     """Adds what --fine_tune_from says, and checks it where it is going to be needed."""
-    from bladerunner_ae import fine_tuning
-    from bladerunner_ae.checkpoints import checkpoint_steps
+    from bladerunner_ae.training import fine_tuning
+    from bladerunner_ae.training.checkpoints import checkpoint_steps
 
     if not values.fine_tune_from:
         if values.refit_linear_path is not None:
@@ -220,10 +228,12 @@ def _train(
 
     Then it reports, in RUN/report.html.
     """
-    from bladerunner_ae import exporting, going_on, training
-    from bladerunner_ae.checkpoints import restore
-    from bladerunner_ae.fine_tuning import load_source
-    from bladerunner_ae.run_folder import CONFIG_NAME, write_json
+    from bladerunner_ae.exports import from_run as exporting
+    from bladerunner_ae.runs.folder import CONFIG_NAME, write_json
+    from bladerunner_ae.training import fit as training
+    from bladerunner_ae.training import resume as going_on
+    from bladerunner_ae.training.checkpoints import restore
+    from bladerunner_ae.training.fine_tuning import load_source
 
     service = values.data_service
     with workers.strategy.scope():
@@ -260,7 +270,7 @@ def _train(
         training.fit(trainer, config, records, run, start, service, workers)
     if not workers.chief:
         return []
-    exported = exporting.export_trained(trainer, config, run, records)
+    exported = exporting.export_trained(trainer.dreaming, trainer.steps_done, config, run, records)
     new = start < config.train.steps or not is_reported(run, trainer.steps_done)
     if values.report and new:
         report_training(trainer.dreaming, config.to_json(), trainer.steps_done, records, run)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bladerunner_ae.cli import use_onednn
-from tests.commands import Commands, Result
-from tests.small_records import write_numbered_film
-from tests.synthetic_film import make_film
+from bladerunner_ae.command_line.app import use_onednn
+from tests.helpers.commands import Commands, Result
+from tests.helpers.small_records import write_numbered_film
+from tests.helpers.synthetic_film import make_film
 
 # As commands do, with whose results those of this process are compared to the bit.
 use_onednn()
@@ -64,7 +64,7 @@ def synthetic_film(film_factory: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def commands() -> Iterator[Commands]:
-    """Returns a runner of our commands that imports TensorFlow once; see `tests.commands`."""
+    """Returns a runner of our commands that imports TensorFlow once: `tests.helpers.commands`."""
     runner = Commands()
     yield runner
     runner.close()
@@ -97,11 +97,11 @@ def trained_run(
 
 @pytest.fixture(scope="session")
 def tiny_export(small_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns RUN/export of untrained networks, version 1 of each; see `tests.tiny_exports`.
+    """Returns RUN/export of untrained networks, version 1 of each: `tests.helpers.tiny_exports`.
 
     Copy before you change it.
     """
-    from tests.tiny_exports import small_networks, write_export
+    from tests.helpers.tiny_exports import small_networks, write_export
 
     folder = tmp_path_factory.mktemp("run") / "export"
     return write_export(folder, small_records, small_networks())

@@ -13,7 +13,7 @@ import pytest
 
 from bladerunner_ae.disk_space import check_space, estimate_bytes
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.probe import probe_film
+from bladerunner_ae.film.reading.probe import probe_film
 
 _Usage = namedtuple("_Usage", "total used free")
 

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bladerunner_ae.autoencoder import Autoencoder, load_autoencoder
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.probe import probe_film
+from bladerunner_ae.exports.loading import Autoencoder, load_autoencoder
+from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.reassembly import (
     Reassembly,
     ReassemblyOptions,
     choose_geometry,
     reassemble_film,
 )
-from tests.synthetic_film import beep_times, flash_times, read_film, read_number
-from tests.tiny_models import save_autoencoder
+from tests.helpers.synthetic_film import beep_times, flash_times, read_film, read_number
+from tests.helpers.tiny_networks import save_autoencoder
 
 FilmFactory = Callable[..., Path]
 Picture = NDArray[np.uint8]
@@ -245,7 +245,7 @@ def test_sizes_wanted(film_factory: FilmFactory, identity: Autoencoder, tmp_path
 def test_odd_images_become_an_even_film(identity: Autoencoder, tmp_path: Path) -> None:
     from PIL import Image
 
-    from tests.synthetic_film import film_pictures
+    from tests.helpers.synthetic_film import film_pictures
 
     folder = tmp_path / "images"
     folder.mkdir()

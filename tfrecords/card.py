@@ -16,8 +16,8 @@ from typing import Any
 from tfrecords import storage
 from tfrecords.errors import RecordsError, ReplaceableError
 from tfrecords.framing import read_records
+from tfrecords.messages import counted
 from tfrecords.shards import is_shard_name
-from tfrecords.wording import counted
 
 SCHEMA_VERSION = 1
 CARD_NAME = "film.json"

@@ -4,7 +4,7 @@ A film's weight says how often each of its frames is seen. In one *pass* over th
 frame of the film of smallest weight is drawn once, and every other frame as many times as its
 film's weight is larger: with weights 2 and 1, each frame of the first film twice, each of the
 second once. With weights that do not divide, such as 1.5 and 1, a frame is drawn once or twice, so
-that the passes together give the proportion; see `tfrecords.sampling`.
+that the passes together give the proportion; see `tfrecords.draw_order`.
 
 Balanced by shots, a shot of L kept frames is drawn in proportion to the root of L instead of L,
 and the film as often as before.

@@ -20,7 +20,18 @@ from tfrecords.errors import RecordsError, naming_the_disk
 from tfrecords.framing import frame_record
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
-from tfrecords.parts import (
+from tfrecords.publication import (
+    IDENTITY_NAME,
+    finish_publishing,
+    publish,
+    read_back,
+    refuse_other_identity,
+    refuse_to_replace,
+    states_folder,
+    unfinished_identity,
+)
+from tfrecords.schema import Frame, serialize
+from tfrecords.shard_files import (
     PartFile,
     apart_folder,
     divide_again,
@@ -28,15 +39,7 @@ from tfrecords.parts import (
     restore_part,
     write_json,
 )
-from tfrecords.publication import finish_publishing, publish, read_back, refuse_to_replace
-from tfrecords.schema import Frame, serialize
 from tfrecords.shards import shard_name, shard_ranges
-from tfrecords.unfinished import (
-    IDENTITY_NAME,
-    refuse_other_identity,
-    states_folder,
-    unfinished_identity,
-)
 
 
 class FilmWriter:

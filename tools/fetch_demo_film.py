@@ -16,7 +16,7 @@ import sys
 if __package__ in (None, ""):  # runs without installation too
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 import hashlib
@@ -30,7 +30,7 @@ from pathlib import Path
 
 from absl import flags
 
-from bladerunner_ae.cli import run
+from bladerunner_ae.command_line.app import run
 from bladerunner_ae.errors import OutputError
 
 FILM_NAME = "big_buck_bunny_trailer.mp4"

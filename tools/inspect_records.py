@@ -18,7 +18,7 @@ import sys
 if __package__ in (None, ""):  # runs without installation too
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 import json
@@ -27,10 +27,11 @@ from typing import Any
 
 from absl import flags
 
-from bladerunner_ae.cli import run_with_arguments
+from bladerunner_ae.command_line.app import run_with_arguments
+from bladerunner_ae.command_line.arguments import parse_png
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.inspection import Inspection, inspect_film
-from bladerunner_ae.inspection_pictures import (
+from bladerunner_ae.inspection.folder import Inspection, inspect_film
+from bladerunner_ae.inspection.pictures import (
     EXPORT_FORMATS,
     check_export,
     export_frames,
@@ -38,13 +39,12 @@ from bladerunner_ae.inspection_pictures import (
     write_barcode,
     write_contact_sheet,
 )
-from bladerunner_ae.inspection_text import describe
-from bladerunner_ae.parsing import parse_png
-from bladerunner_ae.verification import verify
+from bladerunner_ae.inspection.text import describe
+from bladerunner_ae.inspection.verify import verify
 from tfrecords.card import CARD_NAME, load_card
 from tfrecords.errors import RecordsError
+from tfrecords.messages import counted, visible
 from tfrecords.storage import location
-from tfrecords.wording import counted, visible
 
 _PICTURES = ("contact_sheet", "barcode", "export_frames")
 

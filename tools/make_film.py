@@ -24,7 +24,7 @@ import sys
 if __package__ in (None, ""):  # runs without installation too
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 import hashlib
@@ -41,24 +41,25 @@ from typing import Any
 
 from absl import flags, logging
 
-from bladerunner_ae import interruption, presets
-from bladerunner_ae.cli import OVERWRITE_HINT
-from bladerunner_ae.cli import run as run_command
-from bladerunner_ae.config import TrainConfig, check_hold_out
+from bladerunner_ae.command_line import signals as interruption
+from bladerunner_ae.command_line.app import OVERWRITE_HINT
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.arguments import parse_local
+from bladerunner_ae.command_line.installed import need_tensorflow
 from bladerunner_ae.disk_space import check_space, estimate_bytes
 from bladerunner_ae.errors import InputError, ReplaceableError
-from bladerunner_ae.film.ffmpeg import ffmpeg_program
-from bladerunner_ae.film.probe import probe_film
-from bladerunner_ae.film.source import film_exists, film_name
-from bladerunner_ae.film.unfinished import UnfinishedFilm
-from bladerunner_ae.film_identity import film_identity
-from bladerunner_ae.installed import need_tensorflow
-from bladerunner_ae.parsing import parse_local
+from bladerunner_ae.film.reading.probe import probe_film
+from bladerunner_ae.film.reading.source import film_exists, film_name
+from bladerunner_ae.film.writing.ffmpeg import ffmpeg_program
+from bladerunner_ae.output_files import UnfinishedFilm
 from bladerunner_ae.reassembly import ReassemblyOptions, check_outputs, plan_sounds
-from bladerunner_ae.run_files import refuse_to_delete
-from bladerunner_ae.run_folder import write_json
+from bladerunner_ae.runs import presets
+from bladerunner_ae.runs.config import TrainConfig, check_hold_out
+from bladerunner_ae.runs.files import refuse_to_delete
+from bladerunner_ae.runs.films import film_identity
+from bladerunner_ae.runs.folder import write_json
 from tfrecords.card import CARD_NAME, load_card
-from tfrecords.wording import visible
+from tfrecords.messages import visible
 
 _TOOLS = Path(__file__).resolve().parent
 _RESULT = "result.json"

@@ -20,7 +20,7 @@ import sys
 if __package__ in (None, ""):  # runs without installation too
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 from pathlib import Path
@@ -28,18 +28,19 @@ from typing import Any
 
 from absl import flags
 
-from bladerunner_ae import conversion, publishing
-from bladerunner_ae.cli import explain
-from bladerunner_ae.cli import run as run_command
-from bladerunner_ae.conversion_finished import finished_card
-from bladerunner_ae.conversion_options import ConversionOptions
+from bladerunner_ae.command_line.app import explain
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate, parse_time
+from bladerunner_ae.conversion import convert as conversion
+from bladerunner_ae.conversion import upload as publishing
+from bladerunner_ae.conversion.existing import finished_card
+from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.film.source import film_exists, film_name
+from bladerunner_ae.film.reading.source import film_exists, film_name
 from bladerunner_ae.geometry import FITS
-from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate, parse_time
 from tfrecords.card import FilmCard
+from tfrecords.messages import counted, visible
 from tfrecords.storage import Location, RemotePath, location
-from tfrecords.wording import counted, visible
 
 
 def options_from_flags(values: Any) -> ConversionOptions:
@@ -110,7 +111,7 @@ def converted(film: Path, values: Any, options: ConversionOptions) -> bool:
 
 def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions) -> int:
     """Converts films as a pipeline; returns the exit code. Each that failed gets a line."""
-    from bladerunner_ae import beam_conversion
+    from bladerunner_ae.conversion import beam as beam_conversion
 
     outcomes = beam_conversion.convert_films(
         films, values.output_dir, options, values.beam_options,

@@ -19,7 +19,7 @@ import sys
 if __package__ in (None, ""):  # runs without installation too
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.interruption  # noqa: F401  first: signals are one line from here on
+import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
 
 # isort: split
 from pathlib import Path
@@ -27,17 +27,17 @@ from typing import Any
 
 from absl import flags
 
-from bladerunner_ae.autoencoder import Autoencoder, find_saved_model, load_autoencoder
-from bladerunner_ae.cli import run as run_command
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate
+from bladerunner_ae.command_line.installed import need_tensorflow
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.bars import find_bars
-from bladerunner_ae.film.ffmpeg import ffmpeg_program
-from bladerunner_ae.film.probe import FilmInfo, probe_film
-from bladerunner_ae.film.sound import SoundTrack
-from bladerunner_ae.film.write import PRESETS, Encoding
+from bladerunner_ae.exports.loading import Autoencoder, find_saved_model, load_autoencoder
+from bladerunner_ae.film.reading.bars import find_bars
+from bladerunner_ae.film.reading.probe import FilmInfo, probe_film
+from bladerunner_ae.film.writing.encoder import PRESETS, Encoding
+from bladerunner_ae.film.writing.ffmpeg import ffmpeg_program
+from bladerunner_ae.film.writing.sound import SoundTrack
 from bladerunner_ae.geometry import FITS, Geometry
-from bladerunner_ae.installed import need_tensorflow
-from bladerunner_ae.parsing import parse_bars, parse_local, parse_rate
 from bladerunner_ae.reassembly import (
     Reassembly,
     ReassemblyOptions,
@@ -48,8 +48,8 @@ from bladerunner_ae.reassembly import (
     reassemble_film,
 )
 from tfrecords.card import load_card
+from tfrecords.messages import counted, visible
 from tfrecords.storage import Location, location
-from tfrecords.wording import counted, visible
 
 
 def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:

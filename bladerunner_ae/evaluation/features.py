@@ -6,16 +6,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-Pictures = NDArray[np.uint8]
+from bladerunner_ae.pictures.thumbnails import Pictures, resized
 
 SIDE = 64
 """Pictures are brought to SIDE x SIDE for the random network, whatever their shape."""
 
 WIDTHS = (32, 64, 96)
 """Channels of the random network's three layers; their sum is the number of features."""
-
-SMALL = 16
-"""Pictures are brought to SMALL x SMALL for the nearest neighbours."""
 
 _SEED = 20_160_525
 _BATCH = 256
@@ -38,7 +35,7 @@ def random_features(images: Pictures) -> NDArray[np.float64]:
     """
     kernels = _kernels()
     found = []
-    for x in _resized(images, SIDE):
+    for x in resized(images, SIDE):
         x = x * (2.0 / 255.0) - 1.0
         means = []
         for kernel, bias in kernels:
@@ -95,20 +92,6 @@ def nearest_distances(
         distances = (part**2).sum(axis=1)[:, None] - 2.0 * part @ theirs.T + squares
         found.append(np.sqrt(np.maximum(distances.min(axis=1), 0.0) / ours.shape[1]))
     return np.concatenate(found)
-
-
-def small(images: Pictures) -> NDArray[np.float32]:
-    """Returns pictures, uint8 [n, H, W, 3], as float32 [n, SMALL * SMALL * 3]."""
-    return np.concatenate([part.numpy() for part in _resized(images, SMALL)]).reshape(
-        len(images), -1
-    )
-
-
-def _resized(images: Pictures, side: int) -> list[tf.Tensor]:
-    return [
-        tf.image.resize(images[start : start + _BATCH], [side, side], antialias=True)
-        for start in range(0, len(images), _BATCH)
-    ]
 
 
 def _kernels() -> Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]:

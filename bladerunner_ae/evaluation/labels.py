@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film_identity import conversion_differences, film_identity, same_moments
+from bladerunner_ae.runs.films import conversion_differences, film_identity, same_moments
 from tfrecords.card import FilmCard
 
 SEEN, HELD_OUT, UNSEEN = "seen", "held out", "unseen film"
@@ -24,7 +24,7 @@ def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.st
         InputError: the model has seen the film, but some other frames of it, so that nobody can
             tell which of these it has seen.
     """
-    from bladerunner_ae.data import in_shots
+    from bladerunner_ae.runs.training_set import in_shots
 
     film = _seen_film(card, model_card)
     same = film is not None and same_moments(film_identity(card), film)
@@ -57,7 +57,7 @@ def conversion_note(card: FilmCard, model_card: Mapping[str, Any]) -> str:
 
 
 def _seen_film(card: FilmCard, model_card: Mapping[str, Any]) -> dict[str, Any] | None:
-    from bladerunner_ae.run_folder import films_of
+    from bladerunner_ae.runs.folder import films_of
 
     return next((f for f in films_of(model_card) if f["film_id"] == card.film_id), None)
 

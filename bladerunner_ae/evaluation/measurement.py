@@ -15,15 +15,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bladerunner_ae import metrics
-from bladerunner_ae.data import chosen_batches
+from bladerunner_ae.command_line.progress import Progress
+from bladerunner_ae.evaluation import image_quality as metrics
+from bladerunner_ae.evaluation.bit_rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.choice import Choice
-from bladerunner_ae.evaluation.latents import LatentModel, Latents
-from bladerunner_ae.evaluation.rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.vmaf import VmafMeter
 from bladerunner_ae.geometry import Size
-from bladerunner_ae.progress import Progress
+from bladerunner_ae.model.autoencoder import LatentModel, Latents
 from tfrecords.card import FilmCard
+from tfrecords.frames import chosen_batches
 from tfrecords.reader import explain_data_loss, find_damage
 from tfrecords.storage import Location
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bladerunner_ae.evaluation.bit_rate import LatentMoments
 from bladerunner_ae.evaluation.measurement import METRICS, Measured, Numbers
-from bladerunner_ae.evaluation.rate import LatentMoments
 
 DRAWS = 1000
 LEVEL = 0.95

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from bladerunner_ae import losses
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.objectives import losses
 from bladerunner_ae.objectives.base import Batch, sample_posterior
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import tensorflow as tf
 
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.model.networks import Networks
 
 # Parts of a run. An adversary that came in at its end would never be asked.
 _PARTS = ("adversarial_start", "adversarial_ramp", "kl_warmup")
@@ -114,3 +114,19 @@ def sample_posterior(
         float32 [B, latent].
     """
     return mean + noise * tf.exp(0.5 * log_var) * epsilon
+
+
+def ramp(progress: tf.Tensor, start: float, end: float) -> tf.Tensor:
+    """Rises from 0 at `start` to 1 at `end` along a straight line.
+
+    Args:
+        progress: scalar, 0..1.
+        start, end: the part of the run where it begins and where it is there; equal for a jump.
+
+    Returns:
+        float32 scalar, 0..1.
+    """
+    progress = tf.cast(progress, tf.float32)
+    if end <= start:
+        return tf.cast(progress >= start, tf.float32)
+    return tf.clip_by_value((progress - start) / (end - start), 0.0, 1.0)

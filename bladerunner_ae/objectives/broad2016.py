@@ -6,14 +6,15 @@
 
 The formulas are the original's. Two of its faults made them act otherwise: the variables were
 listed before the decoder existed, so from TensorFlow 0.8 on no decoder variable was ever trained;
-and the encoder's and decoder's lists were swapped. `tests/test_original_disease.py` shows both.
+and the encoder's and decoder's lists were swapped.
+`tests/objectives/test_original_bugs.py` shows both.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bladerunner_ae import losses
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.objectives import losses
 from bladerunner_ae.objectives.adversarial import run_players
 from bladerunner_ae.objectives.base import Batch, Outcome, check_weights
 

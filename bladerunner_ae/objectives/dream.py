@@ -16,9 +16,10 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from bladerunner_ae import losses, schedules
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.objectives import base as schedules
+from bladerunner_ae.objectives import losses
 from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
 
 _OF_THE_ADVERSARY = ("adversarial_start", "adversarial_ramp", "r1_weight")

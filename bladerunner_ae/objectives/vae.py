@@ -8,8 +8,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bladerunner_ae import losses
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.objectives import losses
 from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
 
 

@@ -11,8 +11,8 @@ The adversarial gradient never reaches the encoder, and gamma acts on the decode
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bladerunner_ae import losses
-from bladerunner_ae.networks import Networks
+from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.objectives import losses
 from bladerunner_ae.objectives.adversarial import run_players
 from bladerunner_ae.objectives.base import Batch, Outcome, check_weights
 

@@ -6,8 +6,8 @@ import zlib
 
 from starlette.requests import Request
 
+from bladerunner_ae.server.errors import Code, ServingError, invalid
 from bladerunner_ae.server.holding import Share, too_much
-from bladerunner_ae.server.statuses import Code, ServingError, invalid
 
 
 class TooLargeError(ServingError):

@@ -18,7 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bladerunner_ae.server import json_answers
-from bladerunner_ae.server.statuses import Code, ServingError, invalid
+from bladerunner_ae.server.errors import Code, ServingError, invalid
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}

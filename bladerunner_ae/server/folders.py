@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.run_folder import refuse_unexported
+from bladerunner_ae.runs.folder import refuse_unexported
 from tfrecords import storage
 from tfrecords.storage import Location
 

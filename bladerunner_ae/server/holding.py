@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from bladerunner_ae.server.statuses import Code, ServingError
+from bladerunner_ae.server.errors import Code, ServingError
 
 SMALL = 64 << 10
 """Bytes that a request may hold in any case."""

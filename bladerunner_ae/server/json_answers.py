@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from bladerunner_ae.server.statuses import ServingError, invalid
+from bladerunner_ae.server.errors import ServingError, invalid
 
 Array = NDArray[Any]
 _BYTES = [str(value) for value in range(256)]

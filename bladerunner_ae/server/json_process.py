@@ -21,9 +21,9 @@ from functools import partial
 from typing import Any
 
 from bladerunner_ae.server.bodies import unpacked
+from bladerunner_ae.server.errors import Code, ServingError, from_exception
 from bladerunner_ae.server.json_requests import PredictBody, inputs_of, parse_predict
 from bladerunner_ae.server.sizes import Sizes
-from bladerunner_ae.server.statuses import Code, ServingError, from_exception
 
 Types = Mapping[str, Mapping[str, int]]
 """The inputs of each signature, name to DataType."""

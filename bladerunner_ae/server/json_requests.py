@@ -16,6 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from bladerunner_ae.server.errors import ServingError, invalid
 from bladerunner_ae.server.json_values import (
     is_named,
     quick,
@@ -24,7 +25,6 @@ from bladerunner_ae.server.json_values import (
     to_array,
     walk,
 )
-from bladerunner_ae.server.statuses import ServingError, invalid
 
 Array = NDArray[Any]
 DEFAULT_SIGNATURE = "serving_default"

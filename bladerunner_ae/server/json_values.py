@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bladerunner_ae.server.statuses import Code, ServingError, invalid
-from bladerunner_ae.server.tensors import STRING, numpy_type, type_name
+from bladerunner_ae.protocol.tensors import STRING, numpy_type, type_name
+from bladerunner_ae.server.errors import Code, ServingError, invalid
 
 Array = NDArray[Any]
 

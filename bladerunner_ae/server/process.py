@@ -22,16 +22,14 @@ from typing import Any
 
 import uvicorn
 
-from bladerunner_ae import explorer
+from bladerunner_ae.command_line.signals import TOGETHER_SECONDS
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.interruption import TOGETHER_SECONDS
-from bladerunner_ae.server import browsers, rest, rpc
-from bladerunner_ae.server.connections import protocol
+from bladerunner_ae.server import browsers, explorer, rest, rpc
+from bladerunner_ae.server.connections import in_use, protocol
 from bladerunner_ae.server.folders import ModelFolder
 from bladerunner_ae.server.holding import Holdings
 from bladerunner_ae.server.json_process import JsonProcess
 from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.ports import in_use
 from bladerunner_ae.server.running import Limits, Runner
 from bladerunner_ae.server.services import Services
 from bladerunner_ae.server.versions import NEWEST, Catalogue, ServedModel

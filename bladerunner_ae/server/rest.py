@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bladerunner_ae.server import bodies, json_answers, json_requests
+from bladerunner_ae.server.errors import Code, ServingError, from_exception, invalid
 from bladerunner_ae.server.holding import SMALL, Holdings, Share, too_much
 from bladerunner_ae.server.json_process import JsonProcess
 from bladerunner_ae.server.json_requests import PredictBody, inputs_of
@@ -32,7 +33,6 @@ from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.running import Limits
 from bladerunner_ae.server.services import SIGNATURE_DEF, Services
 from bladerunner_ae.server.sizes import Sizes
-from bladerunner_ae.server.statuses import Code, ServingError, from_exception, invalid
 from bladerunner_ae.server.versions import Version
 
 METRICS_PATH = "/monitoring/prometheus/metrics"

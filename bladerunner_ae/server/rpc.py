@@ -16,20 +16,20 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from bladerunner_ae import serving_protos
-from bladerunner_ae.server import tensors
-from bladerunner_ae.server.bodies import TooLargeError
-from bladerunner_ae.server.holding import SMALL, Holdings, Share, too_much
-from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
-from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.raw_messages import (
+from bladerunner_ae.protocol import messages as serving_protos
+from bladerunner_ae.protocol import tensors
+from bladerunner_ae.protocol.raw_messages import (
     RawPredictRequest,
     RawPredictResponse,
     refuse_many_fields,
 )
+from bladerunner_ae.server.bodies import TooLargeError
+from bladerunner_ae.server.errors import Code, ServingError, from_exception, invalid
+from bladerunner_ae.server.holding import SMALL, Holdings, Share, too_much
+from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
+from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.running import Limits
 from bladerunner_ae.server.services import Services
-from bladerunner_ae.server.statuses import Code, ServingError, from_exception, invalid
 from bladerunner_ae.server.versions import Version
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}

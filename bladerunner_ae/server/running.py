@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from bladerunner_ae.server import pictures
 from bladerunner_ae.server.batching import Batcher
+from bladerunner_ae.server.errors import Code, ServingError, invalid
 from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.saved_model import PICTURES, REQUESTS, Arrays, Signature, rows
-from bladerunner_ae.server.statuses import Code, ServingError, invalid
 from bladerunner_ae.server.versions import Version
 
 _LARGE_PICTURES = 1 << 21  # full HD; reading it takes some hundredths of a second

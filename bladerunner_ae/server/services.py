@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bladerunner_ae import serving_protos
+from bladerunner_ae.protocol import messages as serving_protos
+from bladerunner_ae.server.errors import Code, ServingError, invalid
 from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
 from bladerunner_ae.server.running import Runner
 from bladerunner_ae.server.saved_model import CLASSIFY, PREDICT, REGRESS, Arrays, Signature
 from bladerunner_ae.server.sizes import Sizes, of_signatures
-from bladerunner_ae.server.statuses import Code, ServingError, invalid
 from bladerunner_ae.server.versions import Catalogue, Version
 
 SIGNATURE_DEF = "signature_def"

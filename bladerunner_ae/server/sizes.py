@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bladerunner_ae.server.tensors import STRING
+from bladerunner_ae.protocol.tensors import STRING
 
 _BYTES_AN_ITEM = 64  # a double has 24 digits at most; the rest is for white space
 _BYTES_AN_UNKNOWN_ITEM = 8

@@ -16,11 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bladerunner_ae.server import saved_model
+from bladerunner_ae.server.errors import Code, ServingError, from_exception, invalid, not_found
 from bladerunner_ae.server.folders import ModelFolder, Stamp, stamp
 from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.saved_model import SavedModel
-from bladerunner_ae.server.statuses import Code, ServingError, from_exception, invalid, not_found
-from bladerunner_ae.server.warm_up import warm_up
+from bladerunner_ae.server.saved_model import SavedModel, warm_up
 from tfrecords.storage import Location
 
 NEWEST = "newest"

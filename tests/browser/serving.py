@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tests import commands
+from tests.helpers import commands
 
 _PATIENCE = 120  # seconds until it answers; TensorFlow's import takes most of them
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.commands import environment
+from tests.helpers.commands import environment
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

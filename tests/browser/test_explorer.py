@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae.film_latents import FILE_NAME, FilmLatents, load_film_latents
+from bladerunner_ae.exports.film_latents import FILE_NAME, FilmLatents, load_film_latents
 from tests.browser.chromium import (
     complaints,
     requests_since_last_asked,
@@ -24,7 +24,7 @@ from tests.browser.chromium import (
 )
 from tests.browser.explorer_page import ExplorerPage, wait
 from tests.browser.serving import Serving, serve
-from tests.commands import Result
+from tests.helpers.commands import Result
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.browser.chromium import complaints, requests_since_last_asked, screenshot, set_size
 from tests.browser.explorer_page import wait
-from tests.commands import Result
+from tests.helpers.commands import Result
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

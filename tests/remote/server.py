@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.commands import ROOT, Result
+from tests.helpers.commands import ROOT, Result
 
 BUCKET = "films"
 _START_SECONDS = 60.0

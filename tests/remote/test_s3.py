@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Result
+from tests.helpers.commands import Result
+from tests.helpers.synthetic_film import make_film
 from tests.remote.server import BUCKET, S3Server
-from tests.synthetic_film import make_film
 
 pytestmark = [
     pytest.mark.remote,
@@ -133,7 +133,7 @@ def _losses(metrics: bytes) -> list[tuple[int, float]]:
 
 def _values(server: S3Server, run: dict[str, bytes]) -> dict[str, list[float]]:
     """Returns every number of a run's checkpoint of step 6."""
-    from tests.tiny_training import checkpoint_values
+    from tests.helpers.tiny_training import checkpoint_values
 
     for name in ("data-00000-of-00001", "index"):
         (server._home / f"step-6.{name}").write_bytes(run[f"checkpoints/step-6.{name}"])

@@ -1,0 +1,260 @@
+"""Converts a film of every awkward kind and compares the records with what a display would show.
+
+What a display would show is what the bundled ffmpeg makes of the same file, in a process of its
+own: frames, their times, turned upright, deinterlaced, tone-mapped, cropped and scaled alike. The
+frames carry numbers, and their times are known from how the film was made.
+
+Example:
+  python -m benchmarks.exactness --output=docs/measured/exactness.md
+"""
+
+import argparse
+import io
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from benchmarks.exactness.films import FILMS, Film, make, make_masters
+from benchmarks.exactness.table import MOST_LEVELS, MOST_MILLISECONDS, Row, table
+from bladerunner_ae.conversion.convert import convert_film, plan_conversion
+from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.geometry import Rectangle, Size
+from tests.helpers.number_panel import read_number
+from tfrecords.card import FilmCard
+from tfrecords.framing import read_records
+from tfrecords.schema import Frame, parse
+
+Pictures = NDArray[np.uint8]
+
+RASTER = (90, 160)
+
+# Light of an ordinary display, as players make it of high dynamic range. The peak must be said: the
+# filters before `tonemap` lose what the film says of it.
+_TONE_MAP = (
+    "format=gbrp16le,setparams=colorspace=gbr:range=pc,zscale=t=linear:npl=100,format=gbrpf32le,"
+    "zscale=p=bt709,tonemap=hable:desat=0:peak={peak},zscale=t=bt709:m=bt709:r=tv,format=yuv444p16,"
+    "scale=flags=accurate_rnd+full_chroma_int:in_color_matrix=bt709"
+)
+_SCALING = "area+accurate_rnd+full_chroma_int"
+
+
+@dataclass
+class Shown:
+    """What a display would show.
+
+    Attributes:
+        size: (height, width) of the upright picture with square pixels.
+        stored: (height, width) of the upright picture as stored.
+        seconds: when each frame is shown, on the clock of the file.
+        pictures: uint8 [frames, height, width, 3], as records would have them.
+    """
+
+    size: tuple[int, Fraction]
+    stored: Size
+    seconds: list[Fraction]
+    pictures: Pictures
+
+
+def show(film: Film, path: Path, bars: tuple[int, int], picture: Rectangle) -> Shown:
+    """Asks ffmpeg what the film shows.
+
+    Args:
+        film: what is known of it.
+        path: the film.
+        bars: rows to cut off at (top, bottom).
+        picture: where in a record the picture lies.
+    """
+    filters = ["showinfo"]
+    if film.interlaced:
+        filters.append("bwdif=mode=send_frame:deint=interlaced")
+    if any(bars):
+        filters.append(f"crop=iw:ih-{sum(bars)}:0:{bars[0]}:exact=1")
+    filters.append(f"scale={picture.width}:{picture.height}:flags={_SCALING}")
+    if film.peak_nits is not None:
+        filters.append(_TONE_MAP.format(peak=film.peak_nits / 100))
+    filters += ["format=rgb24", f"pad={RASTER[1]}:{RASTER[0]}:{picture.left}:{picture.top}"]
+    name = path / "%04d.png" if path.is_dir() else path
+    run = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-copyts",
+         *film.input.split(), "-i", str(name), "-an", "-fps_mode", "passthrough",
+         "-vf", ",".join(filters), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    log = run.stderr.decode(errors="replace")
+    base = re.search(r"config in time_base: (\d+)/(\d+)", log)
+    sizes = re.findall(r"sar:(\d+)/(\d+) s:(\d+)x(\d+) ", log)
+    assert base is not None and sizes
+    unit = Fraction(int(base[1]), int(base[2]))
+    across, down, width, height = map(int, sizes[0])
+    return Shown(
+        (height, width * Fraction(across or 1, down if across else 1)),
+        (height, width),
+        [int(pts) * unit for pts in re.findall(r"\] n: *\d+ pts: *(-?\d+) ", log)],
+        np.frombuffer(run.stdout, np.uint8).reshape(-1, *RASTER, 3),
+    )
+
+
+def convert(path: Path, output: Path) -> tuple[FilmCard, list[Frame]]:
+    """Converts a film; returns its card and all records in order."""
+    options = ConversionOptions(height=RASTER[0], width=RASTER[1], image_format="png", num_shards=3)
+    plan = plan_conversion(path, output, options)
+    card = convert_film(plan, overwrite=True)
+    names = [plan.directory / shard.name for shard in card.shards]
+    return card, [parse(record) for name in names for record in read_records(name)]
+
+
+def measure(film: Film, folder: Path) -> Row:
+    """Makes, converts and compares one film."""
+    row = Row(film.name, untimed=film.untimed)
+    path = make(film, folder)
+    card, frames = convert(path, folder / "records")
+    crop, place = (Rectangle(**card.geometry[name]) for name in ("crop", "picture"))
+    shown = show(film, path, film.bars, place)
+    pictures = np.stack(
+        [np.asarray(Image.open(io.BytesIO(frame.encoded)).convert("RGB")) for frame in frames]
+    )
+    row.shown = _describe_shown(shown)
+    row.held = _check_frames(film, shown, frames, pictures, row.problems)
+    _check_geometry(film, shown, crop, place, row.problems)
+    row.milliseconds = _worst_time(film, card, shown, frames)
+    if not row.milliseconds <= MOST_MILLISECONDS:
+        row.problems.append("times")
+    if len(pictures) == len(shown.pictures):
+        row.levels = _levels(pictures, shown.pictures)
+        if row.levels[1] > MOST_LEVELS:
+            row.problems.append("colours")
+        if not _each_is_nearest(pictures, shown.pictures):
+            row.problems.append("a frame is more like another one of the display's")
+    single = [note for note in card.notes if note.startswith("read in a single pass: ")]
+    row.reading = single[0].removeprefix("read in a ") if single else "several decoders"
+    return row
+
+
+def _describe_shown(shown: Shown) -> str:
+    seconds = shown.seconds
+    rate = (len(seconds) - 1) / (seconds[-1] - seconds[0])
+    height, width = shown.size[0], round(shown.size[1])
+    return f"{len(seconds)} at {float(rate):.3f}/s, {height}x{width}"
+
+
+def _check_frames(
+    film: Film, shown: Shown, frames: list[Frame], pictures: Pictures, problems: list[str]
+) -> str:
+    """Compares number, indices and the numbers in the pictures; says what there is."""
+    count = len(film.seconds) if film.numbers is None else len(film.numbers)
+    if not len(frames) == len(shown.seconds) == len(shown.pictures) == count:
+        problems.append(f"{len(frames)} frames, ffmpeg {len(shown.pictures)}, made {count}")
+    if [frame.index for frame in frames] != list(range(len(frames))):
+        problems.append("indices")
+    held = f"{len(frames)}, indices 0..{frames[-1].index}"
+    if film.numbers is None:
+        return f"{held}, no numbers"
+    numbers = [_number(picture) for picture in pictures]
+    if numbers != list(film.numbers):
+        problems.append(f"numbers {numbers}")
+    return f"{held}, numbers {numbers[0]}..{numbers[-1]}"
+
+
+def _number(picture: Pictures) -> int | None:
+    try:
+        return read_number(picture)
+    except ValueError:
+        return None
+
+
+def _check_geometry(
+    film: Film, shown: Shown, crop: Rectangle, place: Rectangle, problems: list[str]
+) -> None:
+    """Compares the part that is kept, and its shape in the record, with the display's."""
+    (top, bottom), (height, width) = film.bars, shown.stored
+    if crop != Rectangle(top, 0, height - top - bottom, width):
+        problems.append(f"kept {crop}")
+    across = shown.size[1]
+    down = shown.size[0] * Fraction(crop.height, height)
+    scale = min(RASTER[0] / down, RASTER[1] / across)
+    # Edges lie at even pixels.
+    if abs(down * scale - place.height) > 2 or abs(across * scale - place.width) > 2:
+        problems.append(f"shape {place.height}x{place.width}")
+
+
+def _worst_time(film: Film, card: FilmCard, shown: Shown, frames: list[Frame]) -> float:
+    """Milliseconds by which a frame is off at most, on the file's clock and from the first."""
+    held = [frame.pts * card.time_base for frame in frames]
+    numbers = range(len(held)) if film.numbers is None else film.numbers
+    if not len(held) == len(shown.seconds) == len(numbers):
+        return float("nan")
+    made = [film.seconds[number] for number in numbers]
+    shift = shown.seconds[0] - held[0] if film.untimed else 0
+    errors = [abs(one + shift - other) for one, other in zip(held, shown.seconds, strict=True)]
+    errors += [
+        abs((one - held[0]) - (other - made[0])) for one, other in zip(held, made, strict=True)
+    ]
+    return float(1000 * max(errors))
+
+
+def _levels(pictures: Pictures, reference: Pictures) -> tuple[float, float, float]:
+    """(greatest, 99.9th percentile, mean) of the difference, in levels of 255."""
+    difference = np.abs(pictures.astype(np.int16) - reference)
+    return float(difference.max()), float(np.percentile(difference, 99.9)), float(difference.mean())
+
+
+def _each_is_nearest(pictures: Pictures, reference: Pictures) -> bool:
+    """Whether each picture is as like its own reference as like the one before and after."""
+
+    def distance(one: int, other: int) -> float:
+        return float(np.abs(pictures[one].astype(np.int16) - reference[other]).mean())
+
+    return all(
+        distance(number, number) <= distance(number, other)
+        for number in range(len(pictures))
+        for other in (number - 1, number + 1)
+        if 0 <= other < len(pictures)
+    )
+
+
+def main() -> None:
+    """Measures all films, or some, and reports; exit code 1 if any is not exact."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, help="Markdown file to write")
+    parser.add_argument("--only", default="", help="films whose name or file has this in it")
+    parser.add_argument("--scratch", type=Path, help="folder to keep films and records in")
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.scratch or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        make_masters(folder)
+        for film in FILMS:
+            if arguments.only in film.name or arguments.only in film.file:
+                start = time.monotonic()
+                try:
+                    rows.append(measure(film, folder))
+                except Exception as error:  # the table goes on
+                    rows.append(Row(film.name, problems=[f"{type(error).__name__}: {error}"]))
+                took = time.monotonic() - start
+                print(f"{' | '.join(rows[-1].cells())} ({took:.1f} s)", file=sys.stderr, flush=True)
+    text = table(rows, " ".join(["python", "-m", "benchmarks.exactness", *sys.argv[1:]]), RASTER)
+    print(text)
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(text, "utf-8")
+    sys.exit(any(row.problems for row in rows))
+
+
+if __name__ == "__main__":
+    main()

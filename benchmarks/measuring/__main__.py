@@ -1,0 +1,291 @@
+"""What measuring a feature film costs beside a film of ten minutes.
+
+Writes records of two films that differ in their length alone, trains a network of few numbers on
+each for a step, and runs `evaluate` and `report` on both as a person would, in turns. Beside the
+times it counts what is read and decoded, which does not depend on how busy the machine is.
+
+Example:
+  python -m benchmarks.measuring --work=build/measuring --output=docs/measured/measuring.md
+"""
+
+import argparse
+import atexit
+import contextlib
+import dataclasses
+import importlib
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.helpers.small_records import PTS_STEP, card_maker, encode
+from tfrecords import messages as wording
+from tfrecords import storage
+from tfrecords.card import FilmCard, Shard, load_card
+from tfrecords.schema import Frame
+from tfrecords.writer import FilmWriter
+
+SHORT, LONG = 14_400, 172_800
+"""Frames of ten minutes and of two hours at 24 a second."""
+
+HEIGHT, WIDTH = 24, 32
+_PICTURES = 8  # of a shot, shown to and fro
+_SHOT_FRAMES = (24, 1400)
+_COMMANDS = ("evaluate", "report")
+_READS = "read:"
+_COUNTED = "import sys; from benchmarks.measuring.__main__ import counted; counted(sys.argv.pop(1))"
+
+
+@dataclass
+class Reads:
+    """What was taken from records.
+
+    Attributes:
+        frames: pictures decoded.
+        bytes: read from shards.
+        calls: how often something was read.
+    """
+
+    frames: int = 0
+    bytes: int = 0
+    calls: int = 0
+
+
+@contextlib.contextmanager
+def counting_reads() -> Iterator[Reads]:
+    """Counts what this process takes from records frame by frame; a pass over a film is refused."""
+    from bladerunner_ae.training import batches as data
+
+    reads = Reads()
+    decode, opening = data.decode_image, storage.open_for_reading
+
+    class Counted:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def read(self, size: int = -1) -> bytes:
+            content: bytes = self._file.read(size)
+            reads.bytes += len(content)
+            reads.calls += 1
+            return content
+
+        def seek(self, place: int) -> int:
+            return int(self._file.seek(place))
+
+    @contextlib.contextmanager
+    def open_counted(path: storage.AnyPath) -> Iterator[Any]:
+        with opening(path) as file:
+            shard = os.fspath(path).endswith(".tfrecord")
+            yield Counted(getattr(file, "raw", file)) if shard else file
+
+    def decode_counted(*arguments: Any) -> Any:
+        reads.frames += 1
+        return decode(*arguments)
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("all frames of the film are read")
+
+    with (
+        mock.patch.object(data, "decode_image", decode_counted),
+        mock.patch.object(data, "film_frames", refuse),
+        mock.patch.object(storage, "open_for_reading", open_counted),
+    ):
+        yield reads
+
+
+def write_film(
+    folder: Path, frames: int, film_id: str, height: int = HEIGHT, width: int = WIDTH
+) -> FilmCard:
+    """Writes records of a film of shots of very different length; a disc moves in each.
+
+    Few pictures are drawn for a shot and shown to and fro, so that two hours take a minute.
+    """
+    random = np.random.default_rng(int(film_id, 16))
+    starts = [0]
+    while starts[-1] < frames:
+        low, high = np.log(_SHOT_FRAMES)
+        starts.append(starts[-1] + int(np.exp(random.uniform(low, high))))
+    starts = [start for start in starts if start < frames]
+
+    def make_card(shards: list[Shard]) -> FilmCard:
+        card = card_maker(height, width, film_id)(shards)
+        source = {**card.source, "name": f"{frames} frames.mp4"}
+        return dataclasses.replace(card, shot_starts=starts, source=source)
+
+    with FilmWriter(folder, frames, 16) as writer:
+        for start, end in zip(starts, [*starts[1:], frames], strict=True):
+            shown = [encode(picture) for picture in _shot(random, height, width)]
+            shown += shown[-2:0:-1]
+            for index in range(start, end):
+                encoded = shown[(index - start) % len(shown)]
+                pts = PTS_STEP * index - 5
+                writer.write(Frame(encoded, "jpeg", height, width, index, pts, film_id))
+        return writer.commit(make_card, overwrite=False)
+
+
+def _shot(random: np.random.Generator, height: int, width: int) -> list[NDArray[np.uint8]]:
+    rows, columns = np.mgrid[:height, :width] / height
+    colours = random.uniform(0, 255, (3, 3))
+    ground = colours[0] + (colours[1] - colours[0]) * rows[..., None]
+    place, way = random.uniform(0, 1, 2), random.uniform(-0.04, 0.04, 2)
+    pictures = []
+    for step in range(_PICTURES):
+        y, x = place + step * way
+        inside = (rows - y) ** 2 + (columns - x * width / height) ** 2 < 0.06
+        picture = np.where(inside[..., None], colours[2], ground)
+        pictures.append(np.clip(picture, 0, 255).astype(np.uint8))
+    return pictures
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one command took.
+
+    Attributes:
+        wall, cpu: seconds; `cpu` of all its threads and of ffmpeg.
+        mebibytes: its largest resident memory.
+        said: its line about what it measures.
+        reads: what it took from records.
+    """
+
+    wall: float
+    cpu: float
+    mebibytes: float
+    said: str
+    reads: Reads
+
+
+def counted(command: str) -> None:
+    """Runs a command of `bladerunner_ae`; says on stderr at its end what it read."""
+    module = importlib.import_module(f"bladerunner_ae.{command}")
+    with counting_reads() as reads:
+        atexit.register(lambda: print(_READS, reads.frames, reads.bytes, reads.calls,
+                                      file=sys.stderr))  # fmt: skip
+        module.cli()
+
+
+def run(command: str, folder: Path, max_frames: int) -> Cost:
+    """Runs `evaluate` or `report` on a film that `prepare` made."""
+    output = folder / {"evaluate": "figures.json", "report": "report.html"}[command]
+    arguments = [f"--model={folder / 'run'}", f"--data={folder / 'film'}", f"--output={output}",
+                 f"--max_frames={max_frames}"]  # fmt: skip
+    start = time.monotonic()
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _COUNTED, command, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - start
+        log.seek(0)
+        lines = log.read().strip().splitlines()
+    if process.returncode:
+        raise SystemExit(f"{command} failed: {lines[-1]}")
+    said = next(line for line in lines if line.startswith("measuring "))
+    reads = next(line for line in lines if line.startswith(_READS)).removeprefix(_READS)
+    return Cost(
+        wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said,
+        Reads(*map(int, reads.split())),
+    )  # fmt: skip
+
+
+def prepare(work: Path, frames: int) -> Path:
+    """Returns a folder with records, "film", and a network that has seen them, "run"."""
+    folder = work / str(frames)
+    if not (folder / "film").is_dir():
+        write_film(folder / "film", frames, f"{frames:016x}")
+    if not (folder / "run" / "export").is_dir():
+        subprocess.run(
+            [sys.executable, "-m", "bladerunner_ae.train", f"--data={folder / 'film'}",
+             f"--model_dir={folder / 'run'}", "--preset=preview", "--steps=1", "--holdout=0.1",
+             "--latent_size=50", "--noreport", "--overwrite"], check=True,
+        )  # fmt: skip
+    return folder
+
+
+def table(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> list[str]:
+    """Returns the page as lines of Markdown."""
+    short, long = sorted(next(iter(costs.values())))
+
+    def ratio(command: str, name: str) -> str:
+        medians = [statistics.median(getattr(cost, name) for cost in costs[command][frames])
+                   for frames in (long, short)]  # fmt: skip
+        return f"{medians[0] / medians[1]:.2f}"
+
+    lines = [
+        "# Measuring a feature film beside a film of ten minutes",
+        "",
+        "Written by `benchmarks/measuring`: two films of synthetic records that differ in their "
+        f"length alone, {HEIGHT}x{WIDTH}, a network of one step on each. Ratios are of medians "
+        f"over {wording.counted(repeats, 'run')} of each command, the two films in turns; the "
+        f"longer film has {long / short:.0f} times as many frames.",
+        "",
+        "| command | frames of the film | time, ratio | CPU time, ratio | peak memory, ratio "
+        "| frames decoded | read of the records |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for command in costs:
+        for frames in (short, long):
+            names = ("wall", "cpu", "mebibytes")
+            ratios = [ratio(command, n) if frames == long else "1" for n in names]
+            taken = costs[command][frames][0].reads
+            lines.append(
+                f"| {command} | {frames:,} | {' | '.join(ratios)} | {taken.frames:,} "
+                f"| {taken.bytes / 2**20:.1f} MiB in {taken.calls:,} reads |"
+            )
+    lines.append("")
+    for command in costs:
+        lines += [f"`{command}`: {costs[command][frames][0].said}  " for frames in (short, long)]
+    lines += [
+        "",
+        "Decoded are the frames measured and those that baselines and samples are fitted to "
+        "(`evaluate`, at most 2,048 and 512) or that the page shows (`report`, at most 292). "
+        f"Measured on {platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, other work beside it.",
+    ]
+    return lines
+
+
+def main() -> None:
+    """Reads the arguments, makes what is missing, measures, writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser.add_argument("--work", type=Path, default=Path("build/measuring"))
+    parser.add_argument("--output", type=Path, help="Markdown; stdout if left out")
+    parser.add_argument("--frames", type=int, nargs=2, default=(SHORT, LONG))
+    parser.add_argument("--max_frames", type=int, default=5_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    folders = {frames: prepare(options.work, frames) for frames in options.frames}
+    for folder in folders.values():
+        print(f"{folder}: {len(load_card(folder / 'film').shot_starts)} shots", file=sys.stderr)
+    costs: dict[str, dict[int, list[Cost]]] = {
+        command: {frames: [] for frames in folders} for command in _COMMANDS
+    }
+    for _ in range(options.repeats):
+        for command in _COMMANDS:
+            for frames, folder in folders.items():
+                cost = run(command, folder, options.max_frames)
+                costs[command][frames].append(cost)
+                print(f"{command} {frames}: {cost}", file=sys.stderr)
+    lines = table(costs, options.repeats)
+    if options.output is None:
+        print("\n".join(lines))
+    else:
+        options.output.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

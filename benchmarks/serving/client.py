@@ -1,0 +1,74 @@
+"""A process that `serving.py` starts: asks a server, or runs the model itself, again and again.
+
+The first line says which; each further one how long. Answers are seconds of each call.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+
+def in_process(config: dict[str, Any]) -> Callable[[], object]:
+    """Returns a call of the SavedModel, as a program that has loaded it would do it."""
+    import tensorflow as tf
+
+    model = tf.saved_model.load(config["folder"])
+    function = model.signatures[config["signature"]]
+    (name,) = function.structured_input_signature[1]
+    rows = latents(function.structured_input_signature[1][name].shape[1])
+
+    def call() -> object:
+        assert model is not None  # or its variables would be gone
+        return {key: value.numpy() for key, value in function(**{name: tf.constant(rows)}).items()}
+
+    return call
+
+
+def served(config: dict[str, Any]) -> Callable[[], object]:
+    """Returns a request to the server."""
+    from bladerunner_ae.client import connect
+
+    client = connect(config["url"], config["model"], timeout=60.0)
+    (name,) = client.signatures()[config["signature"]].inputs
+    shape = client.signatures()[config["signature"]].inputs[name].shape
+    rows = {name: latents(shape[1] if shape else None)}
+    return lambda: client.predict(rows, config["signature"])
+
+
+def latents(size: int | None) -> Any:
+    """One row, different in each process."""
+    return np.random.default_rng().normal(size=(1, size or 1)).astype(np.float32)
+
+
+def measure(call: Callable[[], object], seconds: float, calls: int) -> list[float]:
+    """Seconds of each call, for some time or number of calls, whatever ends first."""
+    found = []
+    end = time.perf_counter() + seconds
+    while len(found) < calls and (start := time.perf_counter()) < end:
+        call()
+        found.append(time.perf_counter() - start)
+    return found
+
+
+def main() -> None:
+    """Answers lines until there are no more."""
+    config = json.loads(sys.stdin.readline())
+    call = served(config) if "url" in config else in_process(config)
+    for _ in range(3):
+        call()
+    print("{}", flush=True)
+    for line in sys.stdin:
+        question = json.loads(line)
+        print(json.dumps(measure(call, question["seconds"], question["calls"])), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""Converts films as an Apache Beam pipeline: many films, many machines, the same records.
+
+Beam decides which machine does which item of `conversion_items`, and when; the items themselves
+reach films and records through a file system that all machines share. How a film ended is told by
+a small file in a hidden folder of the call, because a pipeline returns nothing to its caller.
+"""
+
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import shlex
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from bladerunner_ae.command_line.progress import Progress
+from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.conversion.shard_items import Item, Job, finish_film, make_item, plan_film
+from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
+from bladerunner_ae.film.reading.source import film_name
+from tfrecords import storage
+from tfrecords.card import FilmCard, load_card
+from tfrecords.errors import RecordsError
+from tfrecords.hidden_names import fitted_name, hidden_path, longest_name
+from tfrecords.shard_files import write_json
+
+_Result = TypeVar("_Result")
+
+_MISSING = (
+    "--runner=beam: Apache Beam is not installed here; install it in an environment of its own: "
+    "pip install 'bladerunner_ae[beam]'"
+)
+# Beam's own DirectRunner first looks for a server program on the network.
+_LOCAL_RUNNER = "FnApiRunner"
+# An item that failed for no reason of the film's, such as a file system that was away, is tried
+# again.
+_TRIES = 3
+_PAUSE_SECONDS = 1.0
+_LOOK_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a film ended.
+
+    Attributes:
+        film: as it was given.
+        card: of its records, or None if it failed.
+        error: one line, or "".
+        up_to_date: whether there was nothing to do.
+    """
+
+    film: Path
+    card: FilmCard | None
+    error: str = ""
+    up_to_date: bool = False
+
+
+@dataclass(frozen=True)
+class _Done:
+    """An item that was tried: why it wants a single pass, and why it failed, if so."""
+
+    item: Item
+    reason: str
+    error: str
+
+
+def convert_films(
+    films: list[Path],
+    output_dir: storage.AnyPath,
+    options: ConversionOptions,
+    beam_options: str = "",
+    *,
+    strict: bool = False,
+    overwrite: bool = False,
+    threads: int = 0,
+    keep_damaged: bool = False,
+) -> list[Outcome]:
+    """Converts films, each whole or not at all; one that fails does not stop the others.
+
+    Args:
+        films: of different names.
+        output_dir: a folder that every worker reaches by this path, as it does the films.
+        options: of the conversion.
+        beam_options: flags for Beam as in a shell, such as "--runner=FlinkRunner"; without a
+            runner all is done on this machine.
+        strict: refuse films that cannot be read to their end.
+        overwrite: replace records that are there, finished or not.
+        threads: decoders at once in each item, 0 for one, or for as many as suit the machine where
+            one item is done after the other.
+        keep_damaged: convert films of which hardly anything can be decoded.
+
+    Returns:
+        How each film ended, in the order given.
+
+    Raises:
+        UsageError: Beam is not installed, does not know an option, or the folder is remote.
+        InputError: Beam ended without a word of any film.
+    """
+    if storage.is_remote(output_dir):
+        raise UsageError(
+            f"{output_dir}: --runner=beam writes into a folder that its workers share; choose one "
+            "and copy the records when they are whole"
+        )
+    if importlib.util.find_spec("apache_beam") is None:
+        raise UsageError(_MISSING)
+    pipeline, one_by_one = _pipeline(shlex.split(beam_options))
+    if not one_by_one:
+        threads = threads or 1
+    # Workers have working directories of their own.
+    directory = Path(os.path.abspath(output_dir))
+    job = Job(uuid4().hex, directory, options, strict, overwrite, threads, keep_damaged)
+    paths = [Path(os.path.abspath(film)) for film in films]
+    outcomes = _outcomes(job)
+    outcomes.mkdir(parents=True, exist_ok=True)
+    try:
+        with _telling_progress(outcomes, len(films)):
+            if one_by_one:  # what goes wrong with an item is told at the end, in a line
+                logging.disable(logging.CRITICAL)
+            problem = _run(paths, job, pipeline)
+        if problem and not any(_told(job, film).exists() for film in films):
+            raise InputError(
+                f"--runner=beam: Beam did not finish ({problem}); the same command goes on"
+            )
+        return [_outcome(job, film, problem) for film in films]
+    finally:
+        logging.disable(logging.NOTSET)
+        shutil.rmtree(outcomes, ignore_errors=True)
+
+
+def _run(films: list[Path], job: Job, pipeline: Any) -> str:
+    """Runs the pipeline to its end; returns what went wrong with it, or ""."""
+    beam = importlib.import_module("apache_beam")
+    _ = (
+        pipeline
+        | "films" >> beam.Create([str(film) for film in films])
+        | "a film a worker" >> beam.Reshuffle()
+        | "plan" >> beam.FlatMap(plan, job)
+        | "a shard a worker" >> beam.Reshuffle()
+        | "make" >> beam.Map(make, job)
+        | "by film" >> beam.GroupByKey()
+        | "finish" >> beam.Map(finish, job)
+    )
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:  # every runner has its own
+        if isinstance(error, RuntimeError) and str(error).startswith("KeyboardInterrupt"):
+            raise KeyboardInterrupt from error
+        return _line(error)
+    return ""
+
+
+def _pipeline(arguments: list[str]) -> tuple[Any, bool]:
+    """An empty pipeline of some options, and whether it does one item after the other.
+
+    Names of options that a local runner would overlook are refused.
+    """
+    logging.disable(logging.WARNING)  # of packages that Beam would like to have for other work
+    try:
+        beam = importlib.import_module("apache_beam")
+        module = importlib.import_module("apache_beam.options.pipeline_options")
+        options = module.PipelineOptions(arguments)
+        standard = options.view_as(module.StandardOptions)
+        local = standard.runner in (None, "DirectRunner", _LOCAL_RUNNER)
+        if local:
+            known = options.get_all_options(drop_default=True)
+            given = options.get_all_options(drop_default=True, retain_unknown_options=True)
+            if unknown := sorted(set(given) - set(known)):
+                raise UsageError(f"--beam_options: Beam has no option --{unknown[0]}")
+            _let_local_workers_import()
+        standard.runner = standard.runner or _LOCAL_RUNNER
+        one_by_one = local and options.view_as(module.DirectOptions).direct_num_workers == 1
+        return beam.Pipeline(options=options), one_by_one
+    except (ValueError, SystemExit) as error:  # Beam's parser leaves the program
+        reason = str(error).split(". ")[0] if isinstance(error, ValueError) else "cannot be read"
+        raise UsageError(f"--beam_options={shlex.join(arguments)}: {reason}") from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _let_local_workers_import() -> None:
+    """Processes that the local runner starts find this package where it is not installed."""
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    known = os.environ.get("PYTHONPATH", "")
+    if root not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, known)))
+
+
+def plan(film: str, job: Job) -> list[tuple[str, Item]]:
+    """First step: the items of a film, each with the film's name."""
+    items, error = _guarded(lambda: plan_film(Path(film), job))
+    if not items:
+        _tell(job, Path(film), error, up_to_date=not error)
+    return [(film, item) for item in items or []]
+
+
+def make(named: tuple[str, Item], job: Job) -> tuple[str, _Done]:
+    """Second step: an item is done, or says why not."""
+    film, item = named
+    reason, error = _guarded(lambda: make_item(item, job))
+    return film, _Done(item, reason or "", error)
+
+
+def finish(named: tuple[str, Iterable[_Done]], job: Job) -> None:
+    """Third step: a film is put together out of its items."""
+    film, done = named[0], sorted(named[1], key=lambda one: one.item.shard)
+    error = next((one.error for one in done if one.error), "")
+    if not error and not _told(job, Path(film)).exists():
+        reasons = [one.reason for one in done]
+        _, error = _guarded(lambda: finish_film(done[0].item, reasons, job))
+    _tell(job, Path(film), error)
+
+
+def _guarded(work: Callable[[], _Result]) -> tuple[_Result | None, str]:
+    """The result of some work, or the line that says why there is none."""
+    for left in reversed(range(_TRIES)):
+        try:
+            return work(), ""
+        except (BladerunnerError, RecordsError) as error:
+            return None, str(error)
+        except Exception as error:
+            if not left:
+                return None, _line(error)
+            time.sleep(_PAUSE_SECONDS)
+    raise AssertionError("unreachable")
+
+
+def _line(error: Exception) -> str:
+    from bladerunner_ae.command_line.app import explain
+
+    return explain(error)[0]
+
+
+def _outcomes(job: Job) -> Path:
+    return job.output_dir / f".beam-{job.name}"
+
+
+def _told(job: Job, film: Path) -> Path:
+    folder = _outcomes(job)
+    name = fitted_name(film_name(film), longest_name(folder) - len(".json"))
+    return folder / f"{name}.json"
+
+
+def _tell(job: Job, film: Path, error: str, up_to_date: bool = False) -> None:
+    path = _told(job, film)
+    if path.exists():  # an earlier try of the same step
+        return
+    temporary = hidden_path(path, f".{uuid4().hex}")
+    with suppress(FileNotFoundError):  # whoever asked was stopped and waits no longer
+        write_json(temporary, {"error": error, "up_to_date": up_to_date})
+        os.replace(temporary, path)
+
+
+def _outcome(job: Job, film: Path, problem: str) -> Outcome:
+    """How a film ended; `problem` is that of the pipeline."""
+    try:
+        told = json.loads(_told(job, film).read_text("utf-8"))
+        if told["error"]:
+            return Outcome(film, None, told["error"])
+        card = load_card(job.output_dir / film_name(film))
+        return Outcome(film, card, up_to_date=told["up_to_date"])
+    except FileNotFoundError:
+        reason = f" ({problem})" if problem else ""
+        return Outcome(
+            film, None, f"{film}: Beam did not finish it{reason}; the same command goes on"
+        )
+    except RecordsError as error:
+        return Outcome(film, None, str(error))
+
+
+@contextmanager
+def _telling_progress(outcomes: Path, films: int) -> Iterator[None]:
+    """Counts on stderr the films that have ended."""
+    over = threading.Event()
+
+    def watch(progress: Progress) -> None:
+        seen = 0
+        while not over.wait(_LOOK_EVERY_SECONDS):
+            count = len(list(outcomes.glob("*.json")))
+            progress.update(count - seen)
+            seen = count
+        progress.update(len(list(outcomes.glob("*.json"))) - seen)
+
+    with Progress("convert", films, unit="films") as progress:
+        watcher = threading.Thread(target=watch, args=(progress,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()

@@ -1,0 +1,310 @@
+"""The conversion of a film as items of work that any machine can do, in any order, more than once.
+
+A film is planned, its shards are made one by one, and it is finished; all three on machines that
+reach the same films and the same output folder by the same paths. What one step leaves for the next
+lies in the hidden folder `.NAME.apart` beside the film's. The records, and the card, are the bytes
+that `conversion.convert_film` makes.
+
+An item may be tried again, or twice at once: it writes under a name of its own and renames what is
+whole, and finds done what another try has done.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from bladerunner_ae.conversion.convert import (
+    Plan,
+    convert_film,
+    identity,
+    make_card,
+    plan_conversion,
+)
+from bladerunner_ae.conversion.encode import FrameEncoder
+from bladerunner_ae.conversion.existing import finished_card
+from bladerunner_ae.conversion.facts import Facts, PartFacts
+from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.reading.packet_table import NotDivisibleError, PacketTable
+from bladerunner_ae.film.reading.source import film_exists, film_name, refuse_changed, source_facts
+from tfrecords.card import FilmCard, load_card
+from tfrecords.errors import RecordsError
+from tfrecords.framing import frame_record
+from tfrecords.hidden_names import hidden_path
+from tfrecords.publication import refuse_other_identity, unfinished_identity
+from tfrecords.schema import Frame, serialize
+from tfrecords.shard_files import PartFile, apart_folder, part_name, restore_part, write_json
+from tfrecords.shards import shard_ranges
+from tfrecords.writer import FilmWriter
+
+_IDENTITY = "identity.json"
+_PACKETS = "packets.npz"
+# Frames before its first that an item makes as well: enough to measure shots as if it had seen all
+# the film, and to compare decoders at a border as far as the reader of a whole film does.
+_FRAMES_BEFORE = 48
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all items of a call have in common.
+
+    Attributes:
+        name: told from all other calls'.
+        output_dir: the folder that gets a folder for each film, by its absolute path.
+        options: of the conversion.
+        strict: refuse films that cannot be read to their end.
+        overwrite: replace records that are there, finished or not.
+        threads: decoders at once in an item, 0 for as many as suit the machine.
+        keep_damaged: convert films of which hardly anything can be decoded.
+    """
+
+    name: str
+    output_dir: Path
+    options: ConversionOptions
+    strict: bool = False
+    overwrite: bool = False
+    threads: int = 0
+    keep_damaged: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """A shard to be made, or a whole film.
+
+    Attributes:
+        plan: of the film.
+        source: from `source_facts`.
+        frames: how many the film has; 0 for a film that is converted as a whole.
+        shard: number of the shard, from 0.
+        threads: decoders at once, 0 for as many as suit the machine.
+    """
+
+    plan: Plan
+    source: dict[str, Any]
+    frames: int
+    shard: int = 0
+    threads: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where steps leave things for each other."""
+        return apart_folder(self.plan.directory)
+
+    def ranges(self) -> list[range]:
+        """The frames of each shard of the film."""
+        return shard_ranges(self.frames, self.plan.options.num_shards)
+
+
+class _SeveralDecoders:
+    """How a film was read whose shards were made apart; see `conversion.Reading`."""
+
+    problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
+
+    def __init__(self, end_pts: int | None) -> None:
+        self.end_pts = end_pts
+
+
+def plan_film(film: Path, job: Job) -> list[Item]:
+    """Decides which items a film is made of.
+
+    Args:
+        film: its absolute path.
+        job: the call.
+
+    Returns:
+        One item for each shard, one for a film that must be converted as a whole, or none if its
+        records are there already.
+
+    Raises:
+        InputError: the film cannot be read, or something else is in its place.
+        RecordsError: records that are there are damaged, or unfinished ones are of other options.
+    """
+    if not film_exists(film):
+        raise InputError(f"{film}: no such file or folder; check the path given to --film")
+    directory = job.output_dir / film_name(film)
+    if finished_card(film, directory, job.options, job.overwrite) is not None:
+        return []
+    plan = plan_conversion(film, job.output_dir, job.options)
+    source = source_facts(film)
+    table = FrameEncoder(plan.info, plan.geometry, plan.options, job.threads).table
+    if table is None or not len(table.times):
+        return [Item(plan, source, 0, threads=job.threads)]
+    first = Item(plan, source, len(table.times), threads=job.threads)
+    _prepare_folder(first, job)
+    _save_table(first.folder, table)
+    return [
+        Item(plan, source, first.frames, shard, job.threads) for shard in range(len(first.ranges()))
+    ]
+
+
+def _prepare_folder(item: Item, job: Job) -> None:
+    """Makes the hidden folder, unless one of the same identity is there to go on from."""
+    path, values = item.folder / _IDENTITY, identity(item.source, item.plan)
+    found = _read_identity(path)
+    if found is None or (job.overwrite and found["job"] != job.name):
+        shutil.rmtree(item.folder, ignore_errors=True)
+        found = None
+    if found is not None:
+        refuse_other_identity(item.plan.directory, found["identity"], values)
+    unfinished = unfinished_identity(item.plan.directory)  # of a conversion without items
+    if unfinished is not None and not job.overwrite:
+        refuse_other_identity(item.plan.directory, unfinished, values)
+    item.folder.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    write_json(temporary, {"identity": values, "job": job.name})
+    os.replace(temporary, path)
+
+
+def _read_identity(path: Path) -> dict[str, Any] | None:
+    """What the hidden folder was begun for; None if nobody can tell."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return found if isinstance(found["identity"], dict) and "job" in found else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _temporary(path: Path) -> Path:
+    return hidden_path(path, f".{uuid4().hex}")
+
+
+def _save_table(folder: Path, table: PacketTable) -> None:
+    temporary = _temporary(folder / _PACKETS)
+    with temporary.open("wb") as file:
+        end = [] if table.end_pts is None else [table.end_pts]
+        np.savez_compressed(
+            file, pts=table.pts, key=table.key, size=table.size, times=table.times,
+            end=np.array(end, np.int64),
+        )  # fmt: skip
+    os.replace(temporary, folder / _PACKETS)
+
+
+def _load_table(folder: Path) -> PacketTable:
+    with np.load(folder / _PACKETS, allow_pickle=False) as found:
+        end = next(map(int, found["end"]), None)
+        return PacketTable(found["pts"], found["key"], found["size"], found["times"], end)
+
+
+def make_item(item: Item, job: Job) -> str:
+    """Makes a shard, unless it is there and whole; or converts a whole film.
+
+    Returns:
+        Why the film must be converted as a whole after all, or "".
+
+    Raises:
+        InputError: the film cannot be read, or has changed since it was planned.
+        RecordsError: the shard cannot be written.
+    """
+    if not item.frames:
+        if not job.overwrite and _finished(item) is not None:  # by an earlier try
+            return ""
+        _convert_whole(item, job)
+        return ""
+    frames = item.ranges()[item.shard]
+    if restore_part(item.folder, item.folder, item.shard, frames.start) is not None:
+        return ""
+    film = item.plan.info.path
+    refuse_changed(film, item.source)
+    try:
+        _write_part(item, frames)
+    except NotDivisibleError as reason:
+        return str(reason)
+    refuse_changed(film, item.source)
+    return ""
+
+
+def _convert_whole(item: Item, job: Job) -> FilmCard:
+    return convert_film(
+        item.plan, strict=job.strict, overwrite=job.overwrite, threads=item.threads,
+        keep_damaged=job.keep_damaged,
+    )  # fmt: skip
+
+
+def _write_part(item: Item, frames: range) -> None:
+    plan, path = item.plan, item.folder / part_name(item.shard)
+    encoder = FrameEncoder(
+        plan.info, plan.geometry, plan.options, item.threads, table=_load_table(item.folder)
+    )
+    facts, sizes = PartFacts(), list[int]()
+    part = PartFile(_temporary(path), frames.start)
+    try:
+        first = max(frames.start - _FRAMES_BEFORE, 0)
+        for index, pts, picture in encoder.divided_frames(first, frames.stop):
+            if index < frames.start:
+                facts.warm_up(picture.thumbnail)
+                continue
+            facts.feed(pts, picture)
+            frame = Frame(
+                picture.encoded, plan.options.image_format, *plan.geometry.raster, index, pts,
+                item.source["sha256"][:16],
+            )  # fmt: skip
+            sizes.append(part.write(frame_record(serialize(frame))))
+        part.close()
+        state = path.with_name(f"{path.name}.json")
+        temporary = _temporary(state)
+        part.save_state(temporary, sizes, facts.to_state())
+        os.replace(part.path, path)
+        os.replace(temporary, state)  # last: a part with a state is whole
+    finally:
+        part.abandon()
+        part.path.unlink(missing_ok=True)
+
+
+def finish_film(item: Item, reasons: list[str], job: Job) -> FilmCard:
+    """Makes a film's folder out of its shards.
+
+    Args:
+        item: any of the film's.
+        reasons: what `make_item` returned for each of them.
+        job: the call.
+
+    Returns:
+        The film's card.
+
+    Raises:
+        InputError: the film was read in a single pass, which failed.
+        RecordsError: the folder cannot be written or replaced, or a shard is gone.
+    """
+    plan = item.plan
+    if not item.frames:
+        return load_card(plan.directory)
+    card = None
+    if not (job.overwrite and item.folder.exists()):
+        card = _finished(item)  # an earlier try may have been stopped just behind its end
+    if card is None and any(reasons):
+        card = _convert_whole(item, job)
+    elif card is None:
+        card = _join_parts(item, job)
+    shutil.rmtree(item.folder, ignore_errors=True)
+    return card
+
+
+def _finished(item: Item) -> FilmCard | None:
+    return finished_card(item.plan.info.path, item.plan.directory, item.plan.options)
+
+
+def _join_parts(item: Item, job: Job) -> FilmCard:
+    facts, parts = Facts(), list[tuple[PartFile, list[int]]]()
+    for shard, frames in enumerate(item.ranges()):
+        found = restore_part(item.folder, item.folder, shard, frames.start)
+        if found is None or len(found[1]) != len(frames):
+            raise RecordsError(
+                f"{item.folder / part_name(shard)}: is gone or damaged; run the same command again"
+            )
+        part, record_bytes, state = found
+        parts.append((part, record_bytes))
+        facts.take(PartFacts.from_state(state))
+    reading = _SeveralDecoders(_load_table(item.folder).end_pts)
+    with FilmWriter(item.plan.directory, item.frames, item.plan.options.num_shards) as writer:
+        for part, record_bytes in parts:
+            writer.adopt(part, record_bytes)
+        return writer.commit(
+            lambda shards: make_card(item.plan, item.source, facts, reading, shards),
+            job.overwrite,
+        )

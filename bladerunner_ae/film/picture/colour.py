@@ -1,0 +1,142 @@
+"""What a film's frames say of their colours, and what is done to them.
+
+Films carry the code points of ISO/IEC 23091-2, or nothing, or what they should not.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from bladerunner_ae.film.headers.side_data import read_side_data
+
+# By code point.
+_MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020",
+             10: "bt2020"}  # fmt: skip
+_UNSPECIFIED_MATRIX = 2
+_CONSTANT_LUMINANCE = 10
+_LIMITED_RANGE, _FULL_RANGE = 1, 2
+_TRANSFERS = {1: "bt709", 6: "bt601", 13: "srgb", 14: "bt2020", 15: "bt2020", 16: "pq", 18: "hlg"}
+_HIGH_DYNAMIC_TAGS = (16, 18)
+_HIGH_DYNAMIC_RANGE = {"pq": "HDR10 (PQ)", "hlg": "HDR (HLG)"}
+_PRIMARIES = {1: "bt709", 5: "bt601-625", 6: "bt601-525", 7: "bt601-525", 9: "bt2020",
+              11: "dci-p3", 12: "p3"}  # fmt: skip
+_WIDE_PRIMARIES = {"bt2020": "BT.2020", "p3": "Display P3", "dci-p3": "DCI-P3"}
+
+# The brightest light of a film that does not say; ffmpeg's filter takes the same.
+_USUAL_PEAK_NITS = 1000.0
+
+# An untagged film above these sizes is BT.709 by convention, up to them BT.601. Both sides count: a
+# film of 2.39:1 in 1280 columns has only 536 rows, and it is high definition all the same. Upright
+# films of telephones are judged as if they lay on their side.
+_STANDARD_DEFINITION_SHORT_SIDE = 576
+_HIGH_DEFINITION_LONG_SIDE = 1280
+
+
+class Tags(NamedTuple):
+    """What a frame is tagged with; `FilmInfo` explains the names."""
+
+    matrix: str
+    full_range: bool
+    transfer: str
+    primaries: str
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What a film's first frame says of its colours; `FilmInfo` explains the names."""
+
+    tags: Tags
+    peak_nits: float | None
+    notes: list[str]
+
+
+def read_colours(frame: VideoFrame) -> Colours:
+    """The colours of a decoded frame, guessed where it does not say, and what to know of them."""
+    matrix, note = _matrix(frame)
+    transfer = _TRANSFERS.get(frame.color_trc, "unspecified")
+    primaries = _PRIMARIES.get(int(frame.color_primaries), "unspecified")
+    peak = _peak_nits(frame) if transfer in _HIGH_DYNAMIC_RANGE else None
+    full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+    notes = [note, describe_conversion(transfer, primaries, peak)]
+    return Colours(Tags(matrix, full, transfer, primaries), peak, [note for note in notes if note])
+
+
+def read_tags(frame: VideoFrame, usual: Tags) -> Tags:
+    """The tags of a frame; what it does not say is taken from `usual`."""
+    matrix = _MATRICES.get(int(frame.colorspace) or _UNSPECIFIED_MATRIX, usual.matrix)
+    if frame.format.is_rgb:
+        matrix = "rgb"
+    elif matrix == "rgb":
+        matrix = _matrix(frame)[0]
+    said = frame.color_range in (_LIMITED_RANGE, _FULL_RANGE)
+    full = frame.color_range == _FULL_RANGE if said else usual.full_range
+    return Tags(
+        matrix,
+        full or frame.format.name.startswith("yuvj"),
+        _TRANSFERS.get(frame.color_trc, usual.transfer),
+        _PRIMARIES.get(int(frame.color_primaries), usual.primaries),
+    )
+
+
+def is_converted(transfer: str, primaries: str) -> bool:
+    """Whether an ordinary display needs other light than the film's own.
+
+    BT.601's primaries are so near BT.709's that they are left, as ffmpeg's scaling leaves them.
+    """
+    return transfer in _HIGH_DYNAMIC_RANGE or primaries in _WIDE_PRIMARIES
+
+
+def describe_conversion(transfer: str, primaries: str, peak_nits: float | None) -> str:
+    """Says what is done to the colours, beside matrix and range; "" for nothing."""
+    if not is_converted(transfer, primaries):
+        return ""
+    wide = _WIDE_PRIMARIES.get(primaries, primaries)
+    if transfer in _HIGH_DYNAMIC_RANGE:
+        wide = "BT.2020" if primaries == "unspecified" else wide
+        return (
+            f"{_HIGH_DYNAMIC_RANGE[transfer]} tone-mapped to SDR (Hable's curve, peak "
+            f"{peak_nits:g} nits), {wide} colours brought to BT.709"
+        )
+    return f"{wide} colours brought to BT.709"
+
+
+def _matrix(frame: VideoFrame) -> tuple[str, str]:
+    """(matrix, note): the note is empty unless the film's own matrix is beyond us."""
+    if frame.format.is_rgb:
+        return "rgb", ""
+    tag = int(frame.colorspace)
+    short, long = sorted((frame.height, frame.width))
+    high = short > _STANDARD_DEFINITION_SHORT_SIDE or long >= _HIGH_DEFINITION_LONG_SIDE
+    usual = "bt709" if high else "bt601"
+    if frame.color_trc in _HIGH_DYNAMIC_TAGS:
+        usual = "bt2020"
+    if tag in (_UNSPECIFIED_MATRIX, 0):
+        return usual, ""
+    if tag == _CONSTANT_LUMINANCE:
+        return "bt2020", "BT.2020 of constant luminance is taken for the usual, which is near it"
+    if tag in _MATRICES:
+        return _MATRICES[tag], ""
+    return usual, f"colour matrix number {tag} is not known; {usual} is used"
+
+
+def _peak_nits(frame: VideoFrame) -> float:
+    """The brightest light: of the content, else of the display it was made on, else a usual one.
+
+    ffmpeg's tone map asks in the same order. Both say it in structures of libavutil: two unsigned
+    numbers; ten fractions, the last of which is the brightest light, and two flags.
+    """
+    found = read_side_data(frame, "CONTENT_LIGHT_LEVEL", "MASTERING_DISPLAY_METADATA")
+    content = found.get("CONTENT_LIGHT_LEVEL")
+    if content is not None:
+        brightest = int(np.frombuffer(content, np.uint32)[0])
+        if brightest:
+            return float(brightest)
+    display = found.get("MASTERING_DISPLAY_METADATA")
+    if display is not None:
+        numbers = np.frombuffer(display, np.int32)
+        numerator, denominator, has_light = int(numbers[18]), int(numbers[19]), numbers[21]
+        if has_light and denominator and numerator > 0:
+            return numerator / denominator
+    return _USUAL_PEAK_NITS

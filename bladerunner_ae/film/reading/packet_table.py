@@ -1,0 +1,207 @@
+"""Every packet of a film's picture, listed without decoding: which frames there are, and where the
+film can be cut into runs that decode by themselves.
+
+A run begins at a key frame before which, in the order of decoding, no later frame lies. Frames that
+come after the key frame in the file but are shown before it (open groups of pictures) belong to the
+run before, whose decoder still has the frames that they lean on.
+"""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from bladerunner_ae.film.picture.deinterlace import NEEDS_NEIGHBOURS
+from bladerunner_ae.film.reading.completeness import Completeness
+from bladerunner_ae.film.reading.container import open_film, picture_stream, prepare_decoder
+from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.streams import Reason, leave_out
+from bladerunner_ae.film.reading.timestamps import SteadyPackets
+
+# These carry no times, or only numbers of packets: read from the start, times made up.
+UNTIMED = ("h264", "hevc", "m4v", "mpegvideo", "obu", "avi")
+# In these the times of packets are those of decoding: frames have them in rising order.
+IN_DECODING_ORDER = ("avi", "asf")
+
+# Frames and compressed bytes of a run; the results of some runs wait in memory.
+_RUN_FRAMES = 240
+_RUN_BYTES = 12 * 2**20
+# A film whose key frames are farther apart cannot be cut: a run would not fit in memory.
+_MOST_FRAMES = 1500
+_MOST_BYTES = 48 * 2**20
+# Runs get shorter towards the end, and are short in a short film: a part of what is left, so that
+# all decoders are busy until shortly before the end.
+_PART_OF_REST = 6
+_FEWEST_FRAMES = 24
+
+DAMAGED = "it is damaged"
+
+
+class NotDivisibleError(Exception):
+    """The film must be read in one pass; the message says why, for the end of a sentence."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Packets that one decoder gets, and the frames that it gives.
+
+    Attributes:
+        number: of the run, from 0.
+        first_packet: the key frame, counted in the order of decoding.
+        end_packet: behind the last packet that the run's own frames need.
+        first_frame: the first of its frames, counted in the order of showing.
+        end_frame: behind its last frame.
+        begin: lowest timestamp that belongs to the run.
+        end: lowest timestamp that does not, or None in the last run.
+    """
+
+    number: int
+    first_packet: int
+    end_packet: int
+    first_frame: int
+    end_frame: int
+    begin: int
+    end: int | None
+
+
+@dataclass(frozen=True)
+class PacketTable:
+    """The packets of a film's picture in the order of decoding, and the frames they make.
+
+    Attributes:
+        pts: int64 [packets], timestamps in units of the film's time base.
+        key: bool [packets], whether it is a key frame.
+        size: int64 [packets], bytes.
+        times: int64 [frames], the timestamps of all frames to be read, rising.
+        end_pts: when the last of these frames ends, or None if that is not known.
+    """
+
+    pts: NDArray[np.int64]
+    key: NDArray[np.bool_]
+    size: NDArray[np.int64]
+    times: NDArray[np.int64]
+    end_pts: int | None = None
+
+    def runs(self) -> list[Run]:
+        """Cuts the film into runs that hold each frame once.
+
+        Raises:
+            NotDivisibleError: key frames are too far apart.
+        """
+        cuts = self._cuts()
+        ends = [*cuts[1:], len(self.pts)]
+        # Leading pictures: the last packet of a run may lie behind the next run's key frame.
+        borders = [int(self.pts[cut]) for cut in cuts[1:]]
+        frames = [0, *np.searchsorted(self.times, borders).tolist(), len(self.times)]
+        runs = []
+        for number, (first, end) in enumerate(zip(cuts, ends, strict=True)):
+            border = borders[number] if number < len(borders) else None
+            if border is not None:
+                behind = np.flatnonzero(self.pts[end:] < border)
+                end += int(behind[-1]) + 1 if len(behind) else 0
+            run = Run(number, first, end, frames[number], frames[number + 1],
+                      int(self.pts[first]), border)  # fmt: skip
+            count, size = end - first, int(self.size[first:end].sum())
+            if count > _MOST_FRAMES or size > _MOST_BYTES:
+                raise NotDivisibleError(f"its key frames are too far apart ({count} frames)")
+            runs.append(run)
+        return [run for run in runs if run.end_frame > run.first_frame]
+
+    def _cuts(self) -> list[int]:
+        """Key frames, by their packet, at which runs begin; at good distances."""
+        before = np.maximum.accumulate(self.pts)
+        possible = [0] + [
+            int(place)
+            for place in np.flatnonzero(self.key)
+            if place > 0 and before[place - 1] < self.pts[place]
+        ]
+        total = np.concatenate([[0], np.cumsum(self.size)])
+        cuts = [0]
+        for place in possible[1:]:
+            rest = (len(self.pts) - cuts[-1]) // _PART_OF_REST
+            target = max(min(_RUN_FRAMES, rest), _FEWEST_FRAMES)
+            if place - cuts[-1] >= target or total[place] - total[cuts[-1]] >= _RUN_BYTES:
+                cuts.append(place)
+        return cuts
+
+
+def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> PacketTable:
+    """Lists the packets of a film's picture.
+
+    Args:
+        info: the film.
+        begin: timestamp of the first frame to be read, or None.
+        end: timestamp of the first frame not to be read any more, or None.
+
+    Raises:
+        NotDivisibleError: the file does not say exactly what is in it.
+        InputError: the file is gone.
+    """
+    if info.kind == "images":
+        raise NotDivisibleError("it is a folder of images")
+    if info.interlaced and info.deinterlace:
+        raise NotDivisibleError(NEEDS_NEIGHBOURS)
+    if info.container in (*UNTIMED, *IN_DECODING_ORDER):
+        raise NotDivisibleError("its container gives frames no times")
+    pts, key, size, shown = array("q"), array("b"), array("q"), array("b")
+    with open_film(info.path) as container:
+        stream = film_stream(container, info)
+        complete = Completeness(container, stream, whole=True)
+        steady = SteadyPackets(container, stream, info.frame_rate)
+        for packet in _packets(steady, complete):
+            if packet.stream is not stream or not packet.size:
+                continue
+            if packet.pts is None:
+                raise NotDivisibleError("some of its frames have no time")
+            pts.append(packet.pts)
+            key.append(packet.is_keyframe)
+            size.append(packet.size)
+            shown.append(not packet.is_discard)
+        if steady.jumps:
+            raise NotDivisibleError("its times jump")
+        if complete.problem():
+            raise NotDivisibleError(DAMAGED)
+    if not len(pts) or not key[0]:
+        raise NotDivisibleError("it does not begin with a key frame")
+    times = np.sort(np.array(pts)[np.array(shown, bool)])
+    if len(np.unique(times)) != len(times):
+        raise NotDivisibleError("several of its frames have the same time")
+    end_pts = int(times[-1]) + complete.last_duration if complete.last_duration else None
+    if begin is not None:
+        times = times[times >= begin]
+    if end is not None and len(behind := times[times >= end]):
+        times, end_pts = times[times < end], int(behind[0])
+    return PacketTable(np.array(pts), np.array(key, bool), np.array(size), times, end_pts)
+
+
+def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
+    """The stream of the film's picture in a container that was just opened.
+
+    Of other programmes in the same file no packet is read from then on.
+    """
+    leave_out(
+        container, (one.index for one in info.left_out if one.reason is Reason.OTHER_PROGRAMME)
+    )
+    if info.video_stream < len(container.streams):
+        stream = container.streams[info.video_stream]
+        if isinstance(stream, VideoStream) and stream.codec_context is not None:
+            prepare_decoder(stream)
+            return stream
+    return picture_stream(container, info.path)  # the file was replaced since it was probed
+
+
+def _packets(steady: SteadyPackets, complete: Completeness) -> Iterator[Packet]:
+    """All packets; of every stream, because each tells whether the film goes on to its end."""
+    try:
+        for packet in steady:
+            if not complete.see(packet):
+                raise NotDivisibleError(DAMAGED)
+            yield packet
+    except av.FFmpegError as error:
+        raise NotDivisibleError(DAMAGED) from error

@@ -1,0 +1,354 @@
+"""Every frame of a film in the order it is shown, scaled for the records in the same pass.
+
+`FrameReader` is the only way pictures come out of a film. Decoding runs in threads of its own,
+scaling in the thread that iterates, so two or more cores are kept busy.
+"""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from math import ceil
+from types import TracebackType
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from bladerunner_ae.film.headers.lengths import counts_from_zero, reordered_frames
+from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.picture.deinterlace import deinterlaced
+from bladerunner_ae.film.picture.frame_format import Look, LookReader
+from bladerunner_ae.film.picture.scaling import FrameScaler, RecordScaler
+from bladerunner_ae.film.reading.clock import Clock
+from bladerunner_ae.film.reading.completeness import Completeness
+from bladerunner_ae.film.reading.container import open_film
+from bladerunner_ae.film.reading.gaps import describe_jumps, promised_end
+from bladerunner_ae.film.reading.packet_table import IN_DECODING_ORDER, UNTIMED, film_stream
+from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.tail import Tail
+from bladerunner_ae.film.reading.threads import Prefetch
+from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, SteadyPackets, from_key_frame
+from bladerunner_ae.geometry import Geometry, Size
+from tfrecords.system_failures import is_no_fault_of_the_file
+
+TimedFrame = tuple[int, VideoFrame]
+
+# Decoded frames wait for scaling in about this much memory.
+_WAITING_BYTES = 64 * 2**20
+_MOST_WAITING = 12
+
+# A seek aims this much earlier than wanted: the first frames after a keyframe can lean on frames
+# before it, and indexes are not exact.
+_SEEK_MARGIN_SECONDS = 2
+
+# Time that jumps back by more than this has started over; by less, it is a slip.
+_RESET_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """One frame.
+
+    Attributes:
+        index: place among the frames that are read, from 0.
+        pts: time at which it is shown, in units of the film's time base; rises from frame to frame.
+        image: uint8 [height, width, 3], RGB: the record's picture.
+        look: what it looked like in the film.
+        interlaced: whether it consisted of two fields.
+        display: uint8 [height, width, 3], RGB: the upright film frame, or None if not asked for.
+    """
+
+    index: int
+    pts: int
+    image: NDArray[np.uint8]
+    look: Look
+    interlaced: bool
+    display: NDArray[np.uint8] | None = None
+
+
+class FrameReader:
+    """Iterates once over the frames of a film; use as a context manager.
+
+    A film that is damaged gives the frames that can be read; `problem` then says what is missing.
+
+    Args:
+        info: what `probe_film` found.
+        geometry: makes `image` the record's picture: cropped, scaled by area, placed in the raster
+            with black margins. None: `image` is the whole upright picture.
+        size: (height, width) of `image` where there is no geometry; None: as stored.
+        display_size: (height, width) at which the whole upright film frame comes along as
+            `display`, or None for no such picture.
+        start: seconds after the film's start at which to begin, or None for the beginning.
+        duration: seconds to read, or None for the rest.
+        first: so many frames are decoded and passed over before the first that is given.
+        threads: decode in several threads. Of a damaged film libavcodec then gives frames before it
+            knows that a part of them is made up, and with threads for slices it makes up that part
+            differently every time; without, all is the same every time.
+
+    Attributes:
+        problem: after the last frame: what could not be read, for the end of a sentence, or "" if
+            all was well.
+        repaired_timestamps: how many frames had no sound time of their own.
+        jumps: after the last frame: where the file's times jump, or "".
+        end_pts: after the last frame: when it ends, in units of the film's time base, or None if
+            that is not known.
+        mostly_damaged: after the last frame: how few are whole, for the end of a sentence, or "" if
+            at least half of those that were read are.
+
+    Raises:
+        InputError: while iterating: the film is gone, or an image of a folder cannot be read.
+    """
+
+    def __init__(
+        self,
+        info: FilmInfo,
+        *,
+        geometry: Geometry | None = None,
+        size: Size | None = None,
+        display_size: Size | None = None,
+        start: Fraction | None = None,
+        duration: Fraction | None = None,
+        first: int = 0,
+        threads: bool = True,
+    ) -> None:
+        self.problem = self.jumps = self.mostly_damaged = ""
+        self.repaired_timestamps = 0
+        self.end_pts: int | None = None
+        self._info = info
+        self._begin, self._end = time_range(info, start, duration)
+        self._first = first
+        self._threads = threads
+        self._sought = False
+        self._scaler: FrameScaler | RecordScaler
+        if geometry is not None:
+            self._scaler = RecordScaler(info, geometry)
+        else:
+            self._scaler = FrameScaler(info, size or info.stored)
+        self._display = None if display_size is None else FrameScaler(info, display_size)
+        frame_bytes = 3 * info.stored[0] * info.stored[1]
+        ahead = min(max(_WAITING_BYTES // frame_bytes, 2), _MOST_WAITING)
+        source = self._image_frames() if info.kind == "images" else self._film_frames()
+        self._frames = Prefetch(source, ahead)
+
+    def __iter__(self) -> Iterator[DecodedFrame]:
+        frames = self._looked_at()
+        if self._info.deinterlace:
+            frames = deinterlaced(frames)
+        for index, ((pts, look, interlaced), frame) in enumerate(frames):
+            if index < self._first:
+                continue
+            display = None if self._display is None else self._display.scale(frame, look)
+            image = self._scaler.scale(frame, look)
+            yield DecodedFrame(index, pts, image, look, interlaced, display)
+
+    def _looked_at(self) -> Iterator[tuple[tuple[int, Look, bool], VideoFrame]]:
+        """Every frame, with what must be known of it before it is deinterlaced."""
+        looks = LookReader(self._info.look)
+        for pts, frame in self._frames:
+            yield (pts, looks.read(frame), frame.interlaced_frame), frame
+
+    def close(self) -> None:
+        """Stops the decoding threads; frames not yet taken are lost. Harmless twice."""
+        self._frames.close()
+
+    def __enter__(self) -> "FrameReader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _image_frames(self) -> Iterator[TimedFrame]:
+        sequence = images.list_images(self._info.path)
+        times, end = sequence.times, self._end
+        numbers = [
+            number
+            for number, time in enumerate(times[:-1])
+            if time >= (self._begin or 0) and (end is None or time < end)
+        ]
+        pictures = sequence.pictures(numbers, self._info.stored)
+        for number, picture in zip(numbers, pictures, strict=True):
+            frame = VideoFrame.from_ndarray(picture, "rgb24")
+            frame.time_base = self._info.time_base
+            frame.duration = times[number + 1] - times[number]
+            self.end_pts = times[number + 1]
+            yield times[number], frame
+
+    def _film_frames(self) -> Iterator[TimedFrame]:
+        frames = self._read_film(seek=True)
+        first = next(frames, None)
+        if self._sought and (first is None or first[0] > (self._begin or 0)):
+            # The file's index led past the place: read on from the beginning instead.
+            frames.close()
+            frames = self._read_film(seek=False)
+            first = next(frames, None)
+        for pts, frame in chain([first] if first else [], frames):
+            if self._begin is None or pts >= self._begin:
+                yield pts, frame
+
+    def _read_film(self, seek: bool) -> Generator[TimedFrame, None, None]:
+        """All frames from the film's beginning, or from shortly before `begin`, up to `end`."""
+        with open_film(self._info.path) as container:
+            stream = film_stream(container, self._info)
+            stream.thread_type = "AUTO" if self._threads else "NONE"
+            self._sought = seek and self._seek(container, stream)
+            steady = SteadyPackets(container, stream, self._info.frame_rate)
+            packets = iter(steady)
+            if self._sought and container.format.name in JUMPING_FORMATS:
+                packets = from_key_frame(packets, stream, self._seek_target)
+            complete = Completeness(container, stream, whole=not self._sought)
+            clock = self._clock(container, stream)
+            tail = Tail(self._info)
+            last = None
+            for pts, frame in _frames(packets, stream, clock, complete, tail):
+                if self._end is not None and pts >= self._end:
+                    # Of an excerpt only damage counts: what comes after it was not looked at.
+                    self.problem = complete.damage()
+                    self.end_pts = pts
+                    break
+                # After a seek frames come that lean on others from before; they are not shown.
+                if self._begin is None or pts >= self._begin:
+                    complete.given += 1
+                    complete.patched += frame.is_corrupt
+                yield pts, frame
+                last = pts
+            else:
+                self.problem = complete.problem()
+                if last is not None:
+                    duration = complete.last_duration
+                    self.end_pts = self._picture_end(container, stream, last, duration)
+            # Of packets before an excerpt nobody knows which frames they would have made.
+            self.mostly_damaged = complete.mostly_damaged() if self._begin is None else ""
+            self.repaired_timestamps = clock.repaired
+            self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
+
+    def _picture_end(
+        self, container: InputContainer, stream: VideoStream, last: int, duration: int
+    ) -> int | None:
+        """The time at which the last picture ends, or None if nobody knows.
+
+        Args:
+            container: the film.
+            stream: its picture.
+            last: time of its last frame.
+            duration: of that frame, as its packet says; 0 if it does not.
+        """
+        base = self._info.time_base
+        end = last + duration if duration else None
+        declared = None
+        frame = 1 / self._info.frame_rate / base
+        known = last + frame if end is None else end
+        if self._info.container.startswith("mov") and stream.duration:
+            # Of some files, and with some versions of libav, it counts from 0, not from the start.
+            from_zero = counts_from_zero(container) or stream.duration >= known - frame / 2
+            start = 0 if from_zero else stream.start_time or 0
+            declared = Fraction(start + stream.duration)
+        elif self._info.container.startswith("matroska"):
+            seconds = promised_end(self._info.streams, stream.index)
+            declared = None if seconds is None else seconds / base
+        # Of a last picture that is held its packet may say nothing: mp4 adds up the times of
+        # decoding, Matroska has one for all. A film that was cut off ends before it was to.
+        if declared is not None and declared - known > frame / 2 and not self.problem:
+            return round(declared)
+        return end
+
+    def _clock(self, container: InputContainer, stream: VideoStream) -> Clock:
+        step = 1 / (self._info.frame_rate * self._info.time_base)
+        reset = ceil(_RESET_SECONDS / self._info.time_base)
+        name = container.format.name
+        delay = round(reordered_frames(container, stream) * step)
+        return Clock(step, self._info.start_pts, reset, name in IN_DECODING_ORDER, delay)
+
+    @property
+    def _seek_target(self) -> int:
+        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
+        return 0 if self._begin is None else self._begin - margin
+
+    def _seek(self, container: InputContainer, stream: VideoStream) -> bool:
+        """Goes near the place where to begin; False if reading starts at the film's start."""
+        if self._seek_target <= self._info.start_pts or container.format.name in UNTIMED:
+            return False
+        if container.format.name in JUMPING_FORMATS:
+            return True  # a place is known only after all jumps before it
+        try:
+            container.seek(self._seek_target, stream=stream)
+        except av.FFmpegError:
+            return False
+        return True
+
+
+def time_range(
+    info: FilmInfo, start: Fraction | None, duration: Fraction | None
+) -> tuple[int | None, int | None]:
+    """First timestamp to read, and the first one not to read any more, in the time base.
+
+    Args:
+        info: the film.
+        start: seconds after the film's start, or None for the beginning.
+        duration: seconds to read, or None for the rest.
+    """
+    # To the nearest unit: Matroska rounds times to milliseconds, up as well as down.
+    first = info.film_start + (start or 0)
+    begin = None if start is None else round(first / info.time_base)
+    return begin, None if duration is None else round((first + duration) / info.time_base)
+
+
+def _frames(
+    packets: Iterator[Packet],
+    stream: VideoStream,
+    clock: Clock,
+    complete: Completeness,
+    tail: Tail,
+) -> Iterator[TimedFrame]:
+    """Every frame of the picture, in the order it is shown."""
+    # All streams are read: they show whether the file goes on to its promised end.
+    while True:
+        try:
+            # After the file's last packet comes an empty one: the decoder then gives all it holds.
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.FFmpegError as error:
+            if is_no_fault_of_the_file(error):
+                raise
+            complete.broke_off = error.strerror or str(error)
+            break
+        if complete.see(packet) and packet.stream is stream:
+            for frame in _decode(stream, packet, clock, complete, tail):
+                yield clock.frame(frame.pts), frame
+    if complete.broke_off:
+        for frame in _decode(stream, None, clock, complete, tail):
+            yield clock.frame(frame.pts), frame
+    for frame in tail.rest(complete):
+        yield clock.frame(frame.pts), frame
+
+
+def _decode(
+    stream: VideoStream, packet: Packet | None, clock: Clock, complete: Completeness, tail: Tail
+) -> list[VideoFrame]:
+    """The frames that the decoder gives for a packet; None makes it give all it holds."""
+    # The clock counts packets: their place in the file, not what libav guesses from it.
+    time = None if packet is None else packet.pts if packet.dts is None else packet.dts
+    clock.packet(time)
+    damaged = False
+    try:
+        frames = stream.codec_context.decode(packet)
+    except av.FFmpegError as error:
+        if is_no_fault_of_the_file(error):
+            raise
+        # One frame that cannot be decoded does not end the film. At its end `tail` counts them.
+        frames = []
+        clock.drop(time)
+        damaged = packet is not None and packet.size > 0
+        complete.damaged += damaged
+    tail.sent(packet, frames, damaged)
+    return frames

@@ -1,0 +1,68 @@
+"""Frames from all over a film, without reading all of it."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from itertools import islice
+
+import av
+from av.video.frame import VideoFrame
+
+from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.reading.container import key_frames, open_film
+from bladerunner_ae.film.reading.packet_table import film_stream
+from bladerunner_ae.film.reading.probe import FilmInfo
+
+# Distance between frames of a film that does not know how long it is.
+_BLIND_STEP = 24
+
+
+def sample_key_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
+    """Key frames from places spread evenly over a film; each costs one seek and one frame.
+
+    Args:
+        info: the film.
+        count: places to look at. Fewer frames come where key frames are rarer, perhaps none.
+
+    Yields:
+        Frames as decoded (images as rgb24), each at most once.
+    """
+    if info.kind == "images":
+        yield from _images(info, count)
+        return
+    length = info.duration or Fraction(info.frames_estimate or 0) / info.frame_rate
+    seen: set[int | None] = {None}
+    with open_film(info.path) as container:
+        stream = film_stream(container, info)
+        for number in range(count):
+            place = info.film_start + length * (2 * number + 1) / (2 * count)
+            for frame in key_frames(container, stream, place)[:1]:
+                if frame.pts not in seen:
+                    seen.add(frame.pts)
+                    yield frame
+
+
+def sample_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
+    """About `count` frames at even distances; the whole film is decoded for them.
+
+    Args and yields as `sample_key_frames`; of a film of unknown length every second is looked at.
+    """
+    if info.kind == "images":
+        yield from _images(info, count)
+        return
+    step = _BLIND_STEP
+    if info.frames_estimate is not None:
+        step = max(info.frames_estimate // count, 1)
+    with open_film(info.path) as container, suppress(av.FFmpegError):  # a cut film has less
+        stream = film_stream(container, info)
+        stream.thread_type = "AUTO"
+        yield from islice(container.decode(stream), step // 2, None, step)
+
+
+def _images(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
+    sequence = images.list_images(info.path)
+    frames = sequence.frames
+    count = min(count, frames)
+    places = [(2 * number + 1) * frames // (2 * count) for number in range(count)]
+    for picture in sequence.pictures(places, info.stored):
+        yield VideoFrame.from_ndarray(picture, "rgb24")

@@ -1,0 +1,271 @@
+"""Encoder, decoder and discriminator as functional Keras models.
+
+In outline those of Broad & Grierson (Leonardo 50(4), 2017, doi:10.1162/LEON_a_01455): strided
+convolutions down to a small map, two dense heads (mean and log-variance), and their mirror. No
+layer uses the statistics of a batch, so what comes out for a frame depends on that frame alone.
+
+Pictures inside are float32 `[batch, height, width, 3]`, -1 (black) to 1 (white).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+from bladerunner_ae.model.linear_path import linear_code, linear_picture
+from bladerunner_ae.runs.config import REFINED_AT, ModelConfig
+
+LOG_VAR_RANGE = (-12.0, 6.0)
+_GROUPS = 8
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The players. `discriminator` is None for objectives that need none."""
+
+    encoder: keras.Model
+    decoder: keras.Model
+    discriminator: keras.Model | None = None
+
+    def players(self) -> Mapping[str, keras.Model]:
+        """Returns name -> network of those that exist, always in the same order."""
+        named = {"encoder": self.encoder, "decoder": self.decoder}
+        if self.discriminator is not None:
+            named["discriminator"] = self.discriminator
+        return named
+
+
+def build_networks(
+    config: ModelConfig, *, precision: str, seed: int, discriminator: bool, head: str = "image"
+) -> Networks:
+    """Builds the networks of `config` with weights drawn from `seed`.
+
+    Args:
+        config: shapes.
+        precision: "float32" or "mixed_bfloat16" (float32 weights, bfloat16 convolutions; heads,
+            linear path and outputs stay float32).
+        seed: the same seed gives the same weights in any process.
+        discriminator: whether to build one.
+        head: what it judges, see `build_discriminator`.
+    """
+    keras.utils.set_random_seed(seed)
+    policy = keras.DTypePolicy(precision)
+    return Networks(
+        encoder=build_encoder(config, policy),
+        decoder=build_decoder(config, policy),
+        discriminator=build_discriminator(config, policy, head) if discriminator else None,
+    )
+
+
+def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
+    """Picture `[B, H, W, 3]` -> (mean `[B, latent]`, log_var `[B, latent]`), float32."""
+    image = keras.Input((config.height, config.width, 3), name="image")
+    x = image
+    for i, filters in enumerate(config.filters):
+        x = _convolution(config, policy, f"conv_{i}", filters)(x)
+        # The first layer sees raw colours, whose scale means something: no normalisation there.
+        x = _normalized_activation(config, policy, f"conv_{i}", normalize=i > 0)(x)
+    x = _residual_blocks(config, policy, x, config.residual_blocks)
+    if config.latent == "vector":
+        if config.bottleneck_channels:
+            x = layers.Conv2D(config.bottleneck_channels, 1, dtype=policy, name="narrow")(x)
+        x = layers.Flatten(dtype=policy, name="flat")(x)
+    mean = _head(config, policy, "mean", x)
+    mean = layers.Activation("linear", dtype="float32", name="mean_float")(mean)
+    if config.linear_path:
+        mean = layers.Add(dtype="float32", name="mean_sum")([mean, linear_code(config, image)])
+    log_var = _head(
+        config,
+        policy,
+        "log_var",
+        x,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
+        bias_initializer=keras.initializers.Constant(config.initial_log_var),
+    )
+    log_var = _Clip(*LOG_VAR_RANGE, dtype="float32", name="log_var_range")(log_var)
+    return keras.Model(image, (mean, log_var), name="encoder")
+
+
+def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
+    """Latent `[B, latent]` -> picture `[B, H, W, 3]`, float32.
+
+    With a linear path the output is unbounded and clipped where it becomes a picture; a tanh
+    would bend the linear part. Without one it ends in the original's tanh.
+
+    With `refinement_blocks` the map of a quarter of the picture's height and width also sees what
+    the linear path draws, so that the convolutions learn what to mend in it and not only what
+    to add for a latent: that holds for frames that were never seen, too.
+    """
+    latent = keras.Input((config.latent_size,), name="latent")
+    linear = linear_picture(config, latent) if config.linear_path else None
+    x = _map(config, policy, latent)
+    x = _normalized_activation(config, policy, "map", normalize=True)(x)
+    x = _residual_blocks(config, policy, x, config.residual_blocks)
+    x = _refined(config, policy, x, linear)
+    # Each doubling leads to the width of the encoder's map of that size.
+    for i, filters in reversed(list(enumerate(config.filters[:-1]))):
+        x = _doubled(config, policy, f"deconv_{i + 1}", filters, x)
+        x = _normalized_activation(config, policy, f"deconv_{i + 1}", normalize=True)(x)
+        x = _refined(config, policy, x, linear)
+    x = _doubled(config, policy, "deconv_0", 3, x)
+    x = layers.Activation("linear", dtype="float32", name="colours")(x)
+    if config.linear_path:
+        x = layers.Add(dtype="float32", name="sum")([x, linear])
+    else:
+        x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+    return keras.Model(latent, x, name="decoder")
+
+
+def build_discriminator(
+    config: ModelConfig, policy: keras.DTypePolicy, head: str = "image"
+) -> keras.Model:
+    """Picture `[B, H, W, 3]` -> (logits, features: a list, one map a convolution).
+
+    Logits, not probabilities; positive means "from the film". The features are what the learned
+    similarity metric compares (Larsen et al. 2016, arXiv:1512.09300, eq. 7).
+
+    Args:
+        config: shapes.
+        policy: precision.
+        head: "image" for one verdict on the whole picture, `[B, 1]`; "patch" for one on each patch,
+            `[B, H / 2^n, W / 2^n, 1]` (Isola et al. 2017, arXiv:1611.07004, section 3.2.2).
+    """
+    image = keras.Input((config.height, config.width, 3), name="image")
+    x = image
+    features = []
+    for i, filters in enumerate(config.discriminator_filters):
+        x = _convolution(config, policy, f"conv_{i}", filters)(x)
+        if i > 0 and config.normalization == "group":
+            x = layers.GroupNormalization(_groups(filters), dtype=policy, name=f"norm_{i}")(x)
+        x = layers.LeakyReLU(negative_slope=0.2, dtype=policy, name=f"feature_{i}")(x)
+        features.append(x)
+    if head == "patch":
+        logits = layers.Conv2D(1, 3, padding="same", dtype="float32", name="logits")(x)
+    else:
+        x = layers.Flatten(dtype=policy, name="flat")(x)
+        logits = layers.Dense(1, dtype="float32", name="logits")(x)
+    return keras.Model(image, (logits, features), name="discriminator")
+
+
+def _head(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, x: Any, **initializers: Any
+) -> Any:
+    """A dense layer, or one that is the same in each place of the map; out comes a vector."""
+    if config.latent == "vector":
+        return layers.Dense(config.latent_size, dtype=policy, name=name, **initializers)(x)
+    x = layers.Conv2D(config.latent_channels, 1, dtype=policy, name=name, **initializers)(x)
+    return layers.Flatten(dtype=policy, name=f"{name}_flat")(x)
+
+
+def _map(config: ModelConfig, policy: keras.DTypePolicy, latent: Any) -> Any:
+    """The latent as the decoder's smallest map, of `filters[-1]` channels."""
+    last, x = config.filters[-1], latent
+    if config.latent == "vector":
+        channels = config.bottleneck_channels or last
+        x = layers.Dense(math.prod(config.smallest) * channels, dtype=policy, name="unflat")(x)
+    else:
+        channels = config.latent_channels
+    x = layers.Reshape((*config.smallest, channels), dtype=policy, name="map")(x)
+    if config.latent == "spatial" or config.bottleneck_channels:
+        x = layers.Conv2D(last, 1, dtype=policy, name="widen")(x)
+    return x
+
+
+def _convolution(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, filters: int
+) -> keras.Layer:
+    return layers.Conv2D(
+        filters, config.kernel_size, strides=2, padding="same", dtype=policy, name=name
+    )
+
+
+def _doubled(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, filters: int, x: Any
+) -> Any:
+    """A map of twice the height and width; what has weights is called `name` either way.
+
+    Where a transposed convolution's kernel is no multiple of its stride, its outputs are sums of
+    unequally many terms, and even where it is, outputs side by side have weights of their own:
+    both show as a checkerboard. Enlarged first, all see the same weights (Odena et al. 2016,
+    doi:10.23915/distill.00003, who found the nearest pixel better than bilinear).
+    """
+    if config.resize == "upsample":
+        x = layers.UpSampling2D(2, dtype=policy, name=f"{name}_up")(x)
+        return layers.Conv2D(filters, 3, padding="same", dtype=policy, name=name)(x)
+    return layers.Conv2DTranspose(
+        filters, config.kernel_size, strides=2, padding="same", dtype=policy, name=name
+    )(x)
+
+
+def _groups(filters: int) -> int:
+    return next(groups for groups in range(_GROUPS, 0, -1) if filters % groups == 0)
+
+
+def _normalized_activation(
+    config: ModelConfig, policy: keras.DTypePolicy, name: str, *, normalize: bool
+) -> keras.Layer | keras.Sequential:
+    activation = layers.Activation(config.activation, dtype=policy, name=f"{name}_activation")
+    if config.normalization == "none" or not normalize:
+        return activation
+
+    def apply(x: Any) -> Any:
+        norm = layers.GroupNormalization(_groups(x.shape[-1]), dtype=policy, name=f"{name}_norm")
+        return activation(norm(x))
+
+    return apply
+
+
+def _residual_blocks(
+    config: ModelConfig,
+    policy: keras.DTypePolicy,
+    x: Any,
+    count: int,
+    name: str = "residual",
+    **initializers: Any,
+) -> Any:
+    for i in range(count):
+        y = layers.Conv2D(
+            x.shape[-1], 3, padding="same", activation=config.activation, dtype=policy,
+            name=f"{name}_{i}_in",
+        )(x)  # fmt: skip
+        y = layers.Conv2D(
+            x.shape[-1], 3, padding="same", dtype=policy, name=f"{name}_{i}_out", **initializers
+        )(y)
+        x = layers.Add(dtype=policy, name=f"{name}_{i}_sum")([x, y])
+    return x
+
+
+def _refined(config: ModelConfig, policy: keras.DTypePolicy, x: Any, picture: Any) -> Any:
+    """Residual blocks over a map that sees the linear path's picture, if `x` is the map for it."""
+    if not config.refinement_blocks or x.shape[1] * REFINED_AT != config.height:
+        return x
+    seen = layers.Conv2D(
+        x.shape[-1],
+        2 * REFINED_AT,
+        strides=REFINED_AT,
+        padding="same",
+        dtype=policy,
+        name="see",
+    )(picture)
+    x = layers.Add(dtype=policy, name="seen")([x, seen])
+    # Blocks that begin as the identity (Goyal et al. 2017, arXiv:1706.02677, section 5.1) do not
+    # have to unlearn their noise first.
+    x = _residual_blocks(
+        config, policy, x, config.refinement_blocks, "refine", kernel_initializer="zeros"
+    )
+    return layers.Activation(config.activation, dtype=policy, name="refined")(x)
+
+
+@keras.saving.register_keras_serializable("bladerunner_ae")
+class _Clip(layers.Layer):
+    """Clips to [low, high], so that no exponential of a log-variance overflows."""
+
+    def __init__(self, low: float, high: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.clip(keras.ops.cast(inputs, "float32"), self.low, self.high)

@@ -1,0 +1,69 @@
+"""The explorer: a page to walk through a film's latent space with.
+
+The server mounts these routes beside its REST API, from which the page gets its pictures, so it
+works with any decoder that is served. What belongs to the film (which frames there are, where
+their latents lie) comes from the folder of the version that is served.
+
+| path | what |
+|---|---|
+| / | the page |
+| /explorer/NAME | its style and scripts, package data below `page/` |
+| /explorer/film.json | the film's latents, see `film.py` |
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from bladerunner_ae.server.explorer.film import film_json
+
+PAGE = Path(__file__).parent / "page"
+
+Current = Callable[[], tuple[str, int, Path] | None]
+"""Gives the model's name and its newest served version and folder, or None while there is none."""
+
+_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_HEADERS = {
+    "Cache-Control": "no-cache",  # always asks whether there is a newer one
+    # All that the page is made of comes from here; pictures come within JSON.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def routes(current: Current) -> list[Route]:
+    """Returns the explorer's routes.
+
+    Args:
+        current: asked for every film.json, so that a version that comes later is found.
+    """
+
+    def film(request: Request) -> Response:  # not async: it reads a file, in a thread
+        served = current()
+        if served is None:
+            return JSONResponse({"error": "no model is served yet"}, 503, _HEADERS)
+        return Response(film_json(*served), headers=_HEADERS, media_type="application/json")
+
+    return [
+        Route("/", _page_file("index.html")),
+        Route("/explorer/film.json", film),
+        *(
+            Route(f"/explorer/{path.name}", _page_file(path.name))
+            for path in sorted(PAGE.iterdir())
+            if path.suffix in (".css", ".js")
+        ),
+    ]
+
+
+def _page_file(name: str) -> Callable[[Request], Response]:
+    path = PAGE / name
+
+    def serve(request: Request) -> Response:
+        return FileResponse(path, headers=_HEADERS, media_type=_MEDIA_TYPES[path.suffix])
+
+    return serve

@@ -1,0 +1,132 @@
+"""On which devices a run trains, and in which precision: what flags ask for, made real."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import tensorflow as tf
+
+from bladerunner_ae.command_line import signals as interruption
+from bladerunner_ae.errors import UsageError
+from bladerunner_ae.training.distributed.cluster import check_port, cluster_of, needed_cluster
+from bladerunner_ae.training.distributed.workers import Workers
+
+# Where Linux shows that a driver for NVIDIA's GPUs is loaded.
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia")
+
+
+def choose_device(name: str) -> None:
+    """Makes TensorFlow use one kind of device; to be called before its first operation.
+
+    Args:
+        name: "auto": GPUs where there are any. "cpu": no GPU. "gpu": nothing else will do.
+
+    Raises:
+        UsageError: a GPU is asked for and TensorFlow finds none, or there is no such kind.
+    """
+    if name not in ("auto", "cpu", "gpu"):
+        raise UsageError(f"--device={name}: choose auto, cpu or gpu")
+    if name == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    elif name == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise UsageError(
+            "--device=gpu: TensorFlow finds no GPU on this machine; leave it out to train on the "
+            "CPU, or see that `nvidia-smi` works and the package is installed with [gpu]"
+        )
+
+
+def why_no_gpu() -> str:
+    """Says why TensorFlow uses no GPU where one was to be expected; else empty."""
+    if tf.config.list_physical_devices("GPU"):
+        return ""
+    if tf.test.is_built_with_cuda():
+        return "TensorFlow finds no GPU (does `nvidia-smi` work?)"
+    if _NVIDIA_DRIVER.exists():
+        return 'this TensorFlow is for the CPU; for the GPU: pip install "bladerunner_ae[gpu]"'
+    return ""
+
+
+def choose_strategy(name: str) -> tf.distribute.Strategy:
+    """Returns the strategy called `name` for a process that trains alone.
+
+    Args:
+        name: "none": one device. "mirrored": all GPUs, or all logical CPUs where there is none.
+            "auto": mirrored with two GPUs or more, else none, which is quicker on one.
+    """
+    if name not in ("auto", "none", "mirrored"):
+        raise UsageError(f"--strategy={name}: choose auto, none, mirrored or multi_worker")
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "none" or (name == "auto" and len(gpus) < 2):
+        return tf.distribute.get_strategy()
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def join(name: str, environment: Mapping[str, str]) -> Workers:
+    """Returns the strategy called `name`, with this process's place among the workers.
+
+    To be called before TensorFlow's first operation. Of several workers each waits here until all
+    are there.
+
+    Args:
+        name: as for `choose_strategy`; "multi_worker": the workers that TF_CONFIG names. "auto" is
+            that too where TF_CONFIG names several.
+        environment: of the process.
+
+    Raises:
+        UsageError: there is no such strategy, or TF_CONFIG is missing or malformed, or another
+            process has this worker's port.
+    """
+    cluster = needed_cluster(environment) if name == "multi_worker" else None
+    if name == "auto" and (found := cluster_of(environment)) and found.count > 1:
+        cluster = found
+    if cluster is None or cluster.count == 1:
+        return Workers(choose_strategy("auto" if cluster else name))
+    check_port(cluster)
+    others = [a for i, a in enumerate(cluster.addresses) if i != cluster.index]
+    print(
+        f"worker {cluster.index} of {cluster.count}, waiting for {', '.join(others)}",
+        file=sys.stderr,
+    )
+    with _own_signals():
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    return Workers(strategy, cluster)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Has Ctrl-C end a command at once while it waits for others, and SIGTERM come to us after.
+
+    Python's handlers, and its other threads, wait until native code returns, and that waits, maybe
+    for ever. For SIGTERM it has a handler of its own, which would swallow it later too.
+    """
+    earlier = {number: signal.getsignal(number) for number in interruption.LINES}
+    ours = interruption.is_working()
+    if ours and earlier[signal.SIGINT] != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ours:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+
+def choose_precision(name: str) -> str:
+    """Resolves "auto": bfloat16 where the hardware multiplies it, float32 where it would emulate.
+
+    Emulated bfloat16 was measured several times slower than float32.
+    """
+    if name != "auto":
+        return name
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+        return "mixed_bfloat16" if capability and capability[0] >= 8 else "float32"
+    cpu = Path("/proc/cpuinfo")
+    native = cpu.exists() and any(
+        flag in cpu.read_text("utf-8", "replace") for flag in ("avx512_bf16", "amx_bf16")
+    )
+    return "mixed_bfloat16" if native else "float32"

@@ -1,0 +1,144 @@
+"""Begins a run with the weights of another one, trained on another film.
+
+What is taken over are the weights of its newest checkpoint, the averages where it kept some, since
+they are what it exports. Optimizers start afresh, at step 0. The linear path is fitted to the new
+film, because the other film's principal components hold it back; then the convolutions' last
+layers start at zero again, because they had learnt what the old linear path lacks.
+"""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.objectives import objective_of_run
+from bladerunner_ae.runs import config as configuration
+from bladerunner_ae.runs.folder import RunConfig, load_config
+from bladerunner_ae.training.checkpoints import check_newest, checkpoint_steps, restore
+from bladerunner_ae.training.flags import MODEL_FLAGS
+from bladerunner_ae.training.trainer import Trainer
+from tfrecords.storage import Location, location
+
+
+def fine_tuned(
+    config: RunConfig, source: Location, refit_linear_path: bool | None = None
+) -> RunConfig:
+    """Returns the configuration of a run that begins where `source` is.
+
+    Args:
+        config: of the run.
+        source: folder of the other run.
+        refit_linear_path: fit the linear path to this run's films; None: where there is one.
+
+    Raises:
+        UsageError: the linear path of networks without one is to be fitted.
+    """
+    if refit_linear_path is None:
+        refit_linear_path = config.model.linear_path
+    elif refit_linear_path and not config.model.linear_path:
+        raise UsageError(
+            f"--refit_linear_path: the networks of --preset={config.preset} have no linear path"
+        )
+    path = os.path.abspath(source) if isinstance(source, Path) else str(source)
+    record = {"run": path, "step": None, "refit_linear_path": refit_linear_path}
+    return dataclasses.replace(config, fine_tune=record)
+
+
+def check_source(config: RunConfig, run: Location | None = None) -> None:
+    """Checks that the run named in `config.fine_tune` is there and has networks of this shape.
+
+    Args:
+        config: of the run to begin.
+        run: its folder, which must be another one.
+
+    Raises:
+        UsageError: it is the same folder, or lies in it.
+        InputError: it is no run, has no checkpoint or a damaged one, or other networks.
+    """
+    source = location(config.fine_tune["run"])
+    if run is not None and _real(source) == _real(run):
+        raise UsageError(
+            f"--fine_tune_from and --model_dir are the same folder, {run}; give another --model_dir"
+        )
+    if run is not None and _real(source).startswith(f"{_real(run)}/"):
+        raise UsageError(
+            f"--fine_tune_from={source} lies inside --model_dir, which is written to; give another "
+            "--model_dir"
+        )
+    theirs = load_config(source)
+    if not checkpoint_steps(source):
+        raise InputError(f"{source}: has no checkpoint to fine-tune from; train it first")
+    # A discriminator's shape matters only if it is taken over, and where a weight began never does.
+    ignored = ["initial_log_var"]
+    if not _share_discriminator(config, theirs):
+        fields = dataclasses.fields(config.model)
+        ignored += [f.name for f in fields if f.name.startswith("discriminator")]
+    different = configuration.differences(config.model, theirs.model, ignore=tuple(ignored))
+    if different:
+        raise InputError(
+            f"{source}: its networks have another shape ({'; '.join(different)}); "
+            f"{_cure(config, theirs)}"
+        )
+    if run is not None:
+        check_newest(source)  # before --overwrite deletes what this run was before
+
+
+def _share_discriminator(ours: RunConfig, theirs: RunConfig) -> bool:
+    """Whether both runs have a discriminator, of whole pictures or of patches alike."""
+    both = [objective_of_run(config.objective, config.weights) for config in (ours, theirs)]
+    there = all("discriminator" in objective.players for objective in both)
+    return there and both[0].head == both[1].head
+
+
+def _cure(ours: RunConfig, theirs: RunConfig) -> str:
+    """Says how to ask for networks of the shape of `theirs`."""
+    model = theirs.model
+    flags = [
+        f"--{'' if value else 'no'}{name}" if isinstance(value, bool) else f"--{name}={value}"
+        for name in MODEL_FLAGS
+        if (value := getattr(model, name)) != getattr(ours.model, name)
+    ]
+    same_raster = (ours.model.height, ours.model.width) == (model.height, model.width)
+    if flags and same_raster and ours.preset == theirs.preset:
+        return f"give {' '.join(flags)}"
+    return (
+        f"choose its --preset={theirs.preset} and convert the film to its {model.height}x"
+        f"{model.width}"
+    ) + (f", and give {' '.join(flags)}" if flags and ours.preset == theirs.preset else "")
+
+
+def _real(folder: Location) -> str:
+    return os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
+
+
+def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
+    """Gives a new trainer the source's weights; to be called in the strategy's scope.
+
+    Returns:
+        `config` with the step that the weights are of.
+
+    Raises:
+        InputError: as `check_source`, or the checkpoint is damaged.
+    """
+    from bladerunner_ae.training.fit import build_trainer
+
+    check_source(config)
+    source = location(config.fine_tune["run"])
+    their_config = load_config(source)
+    other = build_trainer(their_config)
+    step = restore(other, source)
+    ours = trainer.networks.players()
+    theirs: dict[str, Any] = {**other.networks.players(), **other.dreaming.players()}
+    if not _share_discriminator(config, their_config):
+        theirs.pop("discriminator", None)
+    for name, network in ours.items():
+        if name in theirs:
+            network.set_weights(theirs[name].get_weights())
+    new = [name for name in ours if name not in theirs]
+    print(
+        f"fine-tuning {source} from its step {step}" + "".join(f", with a new {n}" for n in new),
+        file=sys.stderr,
+    )
+    return dataclasses.replace(config, fine_tune={**config.fine_tune, "step": step})

@@ -1,0 +1,128 @@
+"""What a run is: its flags and films in words, its hyperparameters, its networks as a graph."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api
+from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.plugins.hparams.summary import session_end_pb
+
+from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.runs.films import held_out_frames
+from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.training.monitoring.event_files import Summaries
+
+_METRICS = (
+    ("evaluate/psnr_held_out", "PSNR, held out"), ("evaluate/ssim_held_out", "SSIM, held out"),
+    ("evaluate/psnr_seen", "PSNR, seen"), ("evaluate/ssim_seen", "SSIM, seen"),
+    ("probe/psnr_held_out", "PSNR, probes held out"), ("probe/psnr_seen", "PSNR, probes seen"),
+    ("probe/ssim_seen", "SSIM, probes seen"), ("loss/decoder", "loss of the decoder"),
+)  # fmt: skip
+_FIRST = ("preset", "objective", "train/steps", "train/batch_size", "train/learning_rate")
+# What says how a run reports, not what it learns.
+_NOT_SHOWN = ("checkpoint_every", "sample_every", "log_every", "evaluate_every", "watchdog",
+              "profile_steps")  # fmt: skip
+
+
+def introduce(summaries: Summaries, config: RunConfig, networks: Networks, start: int) -> None:
+    """Writes all of it; the texts at the step that this start begins at."""
+    summaries.text("run/config", _table(flat(config)), start)
+    summaries.text("run/films", describe_films(config), start)
+    summaries.text("run/networks", _networks(networks), start)
+    values = hyperparameters(config)
+    summaries.raw(_columns(values).SerializeToString(), 0)
+    summaries.raw(api.hparams_pb(values).SerializeToString(), 0)
+    summaries.graph(graph_of(networks))
+    summaries.flush()
+
+
+def _columns(names: Iterable[str]) -> Summary:
+    """Returns what the HParams page lists.
+
+    It shows five hyperparameters before somebody asks for more: those marked as differing between
+    runs, then the rest, by name.
+    """
+    metrics = [api.Metric(tag, display_name=title) for tag, title in _METRICS]
+    summary = api.hparams_config_pb([api.HParam(name) for name in names], metrics)
+    plugin = summary.value[0].metadata.plugin_data
+    data = HParamsPluginData.FromString(plugin.content)
+    for info in data.experiment.hparam_infos:
+        info.differs = info.name in _FIRST
+    plugin.content = data.SerializeToString()
+    return summary
+
+
+def finish(summaries: Summaries, step: int) -> None:
+    """Says that the run has come to its end, for the HParams page."""
+    summaries.raw(session_end_pb(STATUS_SUCCESS).SerializeToString(), step)
+
+
+def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
+    """Returns what decides a run's weights, by name: numbers, texts, yes and no."""
+    values = {
+        name: value
+        for name, value in flat(config).items()
+        if name.split("/")[-1] not in _NOT_SHOWN and not name.startswith("films/")
+    }
+    return {
+        name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        for name, value in values.items()
+    }
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Returns a configuration as one level of names: {"train/steps": 3000, ...}."""
+    found: dict[str, Any] = {}
+    for name, value in config.to_json().items():
+        if isinstance(value, Mapping):
+            found.update((f"{name}/{key}", inner) for key, inner in value.items())
+        elif name == "films":
+            found["films/names"] = ", ".join(film["name"] for film in value)
+        else:
+            found[name] = value
+    return found
+
+
+def describe_films(config: RunConfig) -> str:
+    """Says in Markdown which films are watched, and what is kept from training."""
+    lines = ["| film | digest | frames | held out | weight |", "|---|---|---|---|---|"]
+    for film in config.films:
+        held = held_out_frames(film)
+        cells = (film["name"], film["film_id"], film["frames"], held, film["weight"])
+        lines.append(f"| {' | '.join(_cell(value) for value in cells)} |")
+    return "\n".join(lines)
+
+
+def graph_of(networks: Networks) -> tf.Graph:
+    """Returns the way from a picture to its dream: encoder, posterior mean, decoder."""
+    specification = tf.TensorSpec(networks.encoder.input_shape, tf.float32, name="picture")
+
+    @tf.function(input_signature=[specification], jit_compile=False)  # type: ignore[untyped-decorator]
+    def dream(picture: tf.Tensor) -> tf.Tensor:
+        mean, _ = networks.encoder(picture, training=False)
+        return networks.decoder(mean, training=False)
+
+    return dream.get_concrete_function().graph
+
+
+def _networks(networks: Networks) -> str:
+    rows = [
+        f"| {name} | {network.count_params():,} | {network.input_shape[1:]} |"
+        for name, network in networks.players().items()
+    ]
+    return "\n".join(["| network | weights | takes |", "|---|---|---|", *rows])
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    rows = [f"| {_cell(name)} | {_cell(value)} |" for name, value in values.items()]
+    return "\n".join(["| setting | value |", "|---|---|", *rows])
+
+
+def _cell(value: Any) -> str:
+    """Text that a table cannot take for its own marks."""
+    text = json.dumps(value) if isinstance(value, list | dict | bool) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,276 @@
+"""One training step over the players. Names no loss: the objective says who learns from what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from bladerunner_ae.model import pixels
+from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.objectives import Batch, Objective, Outcome
+from bladerunner_ae.runs.config import TrainConfig
+from bladerunner_ae.training import augmentation, watchdog
+from bladerunner_ae.training.weight_averages import WeightAverages
+
+_ACTIVE_VARIANCE = 0.01
+# Checkpoints of the first version know nothing of these.
+STATE_OF_LATER_VERSIONS = ("adversarial_scale", "watchdog")
+
+
+class Trainer(keras.Model):
+    """Trains the players of one objective; serves one device and `MirroredStrategy` alike.
+
+    Every loss is summed over the examples and divided by the *global* batch size, and optimizers
+    add up the replicas' gradients, so N replicas do what one does with the same global batch. Noise
+    is a function of (seed, step, place in the global batch), so it neither repeats across
+    replicas nor depends on how many there are, and a resumed run draws what the unbroken one
+    would have.
+
+    Args:
+        networks: the players.
+        objective: whose losses they follow.
+        config: learning rates and seed.
+    """
+
+    def __init__(self, networks: Networks, objective: Objective, config: TrainConfig) -> None:
+        super().__init__(name="trainer")
+        self._networks, self._objective, self._config = networks, objective, config
+        players = networks.players()
+        missing = set(objective.players) - set(players)
+        if missing:
+            raise ValueError(f"objective {objective.name} needs a {', '.join(sorted(missing))}")
+        for name in objective.players:
+            # As attributes, so that checkpoints hold networks and optimizer slots; built now,
+            # because restoring into an unbuilt optimizer silently loses its slots.
+            setattr(self, name, players[name])
+            optimizer = make_optimizer(config, name)
+            optimizer.build(players[name].trainable_variables)
+            setattr(self, f"{name}_optimizer", optimizer)
+        self._state = RunState(
+            adversarial_scale=tf.Variable(1.0, trainable=False, name="adversarial_scale"),
+            watchdog=tf.Variable(watchdog.new_state(), trainable=False, name="watchdog"),
+        )
+        self._averages = WeightAverages(networks, config.ema) if config.ema else None
+        self.built = True
+
+    @property
+    def state(self) -> "RunState":
+        """What the watchdog decides and remembers."""
+        return self._state
+
+    @property
+    def averages(self) -> WeightAverages | None:
+        """The averages of the weights; None if the run keeps none."""
+        return self._averages
+
+    @property
+    def dreaming(self) -> Networks:
+        """The networks that samples, evaluation and export use: the averages where there are."""
+        return self._networks if self._averages is None else self._averages.networks
+
+    def checkpoint_parts(self) -> dict[str, Any]:
+        """Returns everything that a checkpoint must hold for a run to go on exactly, by name."""
+        parts = {
+            "trainer": self,
+            "adversarial_scale": self._state.adversarial_scale,
+            "watchdog": self._state.watchdog,
+        }
+        if self._averages is not None:
+            parts["average_encoder"] = self._averages.networks.encoder
+            parts["average_decoder"] = self._averages.networks.decoder
+        return parts
+
+    @property
+    def networks(self) -> Networks:
+        """The players."""
+        return self._networks
+
+    def optimizer_of(self, player: str) -> keras.Optimizer:
+        """The optimizer that moves `player` and nobody else."""
+        return getattr(self, f"{player}_optimizer")
+
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps taken, over all resumes."""
+        return int(self.decoder_optimizer.iterations.numpy())
+
+    def train_step(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Moves every player once, all by gradients taken at the same point.
+
+        Args:
+            data: {"image": uint8 [B, H, W, 3], ...}, this replica's share of the global batch.
+
+        Returns:
+            Scalars of this replica for the logs.
+        """
+        batch = self._batch(data["image"])
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        global_size = tf.cast(tf.shape(batch.images)[0] * replicas, tf.float32)
+        with tf.GradientTape(persistent=True) as tape:
+            outcome = self._objective(self._networks, batch)
+            losses = _scaled(outcome.losses, global_size)
+        gradients = self._gradients(tape, losses)
+        if self._config.clip_norm:
+            gradients, norms = _clipped(gradients, self._config.clip_norm, replicas)
+        else:
+            norms = _gradient_norms(gradients, replicas)
+        for name, values in gradients.items():
+            variables = self._networks.players()[name].trainable_variables
+            self.optimizer_of(name).apply(values, variables)
+        if self._averages is not None:
+            self._averages.update(tf.convert_to_tensor(self.decoder_optimizer.iterations))
+        return {**_summary(outcome), **norms}
+
+    def _batch(self, images: tf.Tensor) -> Batch:
+        context = tf.distribute.get_replica_context()
+        replicas, replica = context.num_replicas_in_sync, context.replica_id_in_sync_group
+        step = tf.cast(tf.convert_to_tensor(self.decoder_optimizer.iterations), tf.int64)
+        size = tf.shape(images)[0]
+        latent = self._networks.decoder.input_shape[-1]
+        noise = tf.random.stateless_normal(
+            [size * replicas, 2, latent], seed=tf.stack([self._config.seed, step])
+        )
+        share = noise[replica * size : (replica + 1) * size]
+        pictures = pixels.to_float(images)
+        if self._config.augment:
+            uniform = tf.random.stateless_uniform(
+                [size * replicas, augmentation.RANDOM_NUMBERS],
+                seed=tf.random.experimental.stateless_fold_in(
+                    tf.stack([self._config.seed, step]), 1
+                ),
+            )
+            own = uniform[replica * size : (replica + 1) * size]
+            pictures = augmentation.moved(pictures, own, self._config.augment)
+        return Batch(
+            pictures,
+            epsilon=share[:, 0],
+            prior=share[:, 1],
+            step=step,
+            adversarial_scale=tf.convert_to_tensor(self._state.adversarial_scale),
+            progress=tf.cast(step, tf.float32) / self._config.steps,
+        )
+
+    def _gradients(
+        self, tape: tf.GradientTape, losses: Mapping[str, tf.Tensor]
+    ) -> dict[str, list[tf.Tensor]]:
+        """Player -> gradients of its own loss. Players with one loss share one backward pass."""
+        players = self._networks.players()
+        found: dict[str, list[tf.Tensor]] = {}
+        for name, loss in losses.items():
+            if name in found:
+                continue
+            sharing = [other for other in losses if losses[other] is loss]
+            variables = [players[other].trainable_variables for other in sharing]
+            values = tape.gradient(loss, variables)
+            for other, own, gradients in zip(sharing, variables, values, strict=True):
+                _refuse_unconnected(other, own, gradients)
+                found[other] = gradients
+        return found
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a run remembers beside its networks and optimizers, as variables.
+
+    Attributes:
+        adversarial_scale: float32 scalar, see `Batch.adversarial_scale`.
+        watchdog: int64, see `watchdog.new_state`.
+    """
+
+    adversarial_scale: tf.Variable
+    watchdog: tf.Variable
+
+
+def make_optimizer(config: TrainConfig, player: str = "decoder") -> keras.Optimizer:
+    """Adam with the player's learning rate."""
+    rate = make_schedule(config, player)
+    return keras.optimizers.Adam(rate, beta_1=config.beta_1, beta_2=config.beta_2)
+
+
+def make_schedule(config: TrainConfig, player: str = "decoder") -> Any:
+    """The learning rate: linear warm-up, then cosine decay to a hundredth; or one number."""
+    rate = config.learning_rate
+    if player == "discriminator" and config.discriminator_learning_rate is not None:
+        rate = config.discriminator_learning_rate
+    if config.constant_learning_rate:
+        return rate
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=rate * 0.01 if config.warmup_steps else rate,
+        decay_steps=max(config.steps - config.warmup_steps, 1),
+        alpha=0.01,
+        warmup_target=rate if config.warmup_steps else None,
+        warmup_steps=config.warmup_steps,
+    )
+
+
+def _scaled(losses: Mapping[str, tf.Tensor], global_size: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Sums over the examples, divided by the global batch; one tensor stays one tensor."""
+    scaled: dict[int, tf.Tensor] = {}
+    for loss in losses.values():
+        if id(loss) not in scaled:
+            scaled[id(loss)] = tf.reduce_sum(loss) / global_size
+    return {name: scaled[id(loss)] for name, loss in losses.items()}
+
+
+def _refuse_unconnected(player: str, variables: list[Any], gradients: list[Any]) -> None:
+    """A variable that its player's loss does not reach would never learn, and silently so."""
+    lost = [v.path for v, gradient in zip(variables, gradients, strict=True) if gradient is None]
+    if lost:
+        raise ValueError(f"{player}'s loss does not reach {', '.join(lost)}")
+
+
+def _summary(outcome: Outcome) -> dict[str, tf.Tensor]:
+    mean, log_var = outcome.latent
+    spread = _variance_over_batch(mean)
+    return {
+        **{f"loss/{name}": tf.reduce_mean(value) for name, value in outcome.losses.items()},
+        **{f"term/{name}": tf.reduce_mean(value) for name, value in outcome.terms.items()},
+        "latent/sigma": tf.reduce_mean(tf.exp(0.5 * log_var)),
+        "latent/mean_std": tf.reduce_mean(tf.sqrt(spread)),
+        # Units whose mean varies over the batch (Burda et al. 2016, arXiv:1509.00519, sec. 5.2).
+        "latent/active_units": tf.reduce_sum(tf.cast(spread > _ACTIVE_VARIANCE, tf.float32)),
+    }
+
+
+def _variance_over_batch(values: tf.Tensor) -> tf.Tensor:
+    """Variance over the examples of all replicas, where each may have but one: [B, ...] -> [...]"""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return tf.math.reduce_variance(values, axis=0)
+    moments = [tf.reduce_mean(values, 0), tf.reduce_mean(tf.square(values), 0)]
+    first, second = context.all_reduce(tf.distribute.ReduceOp.MEAN, moments)
+    return tf.maximum(second - tf.square(first), 0.0)
+
+
+def _clipped(
+    gradients: Mapping[str, list[tf.Tensor]], longest: float, replicas: int
+) -> tuple[dict[str, list[tf.Tensor]], dict[str, tf.Tensor]]:
+    """Shortens each player's gradient to `longest` (Pascanu et al. 2013, arXiv:1211.5063, alg. 1).
+
+    What is measured is the sum over the replicas, so that N replicas do what one does.
+
+    Returns:
+        (gradients to apply, of which the optimizers take the sum over the replicas again; the
+        lengths before, by name for the logs).
+    """
+    context = tf.distribute.get_replica_context()
+    shortened, norms = {}, {}
+    for name, values in gradients.items():
+        whole = context.all_reduce(tf.distribute.ReduceOp.SUM, values) if replicas > 1 else values
+        norm = tf.linalg.global_norm(whole)
+        share = longest / tf.maximum(norm, longest) / replicas
+        shortened[name] = [value * share for value in whole]
+        norms[f"gradient_norm/{name}"] = norm
+    return shortened, norms
+
+
+def _gradient_norms(
+    gradients: Mapping[str, list[tf.Tensor]], replicas: int
+) -> dict[str, tf.Tensor]:
+    # A replica's gradient is its share of the sum; times the replicas it is on one scale with it.
+    return {
+        f"gradient_norm/{name}": tf.linalg.global_norm(values) * replicas
+        for name, values in gradients.items()
+    }

@@ -1,0 +1,79 @@
+"""Averages of the weights over the steps, which dream more calmly than the weights themselves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from bladerunner_ae.model.networks import Networks
+
+_YOUNG = 9.0
+
+
+class WeightAverages:
+    """A second encoder and decoder whose weights are running averages of the first ones'.
+
+    average <- d * average + (1 - d) * weight, after every step
+
+    with d = min(decay, (n - 1) / (n + 8)) in step n = 1, 2, ... So the first step copies the
+    weights, and nothing of how they began is left in the average, which therefore needs no
+    correction of a bias; later it reaches about a tenth of the run back, until that is more than
+    1 / (1 - decay) steps. (Averages of the iterates: Polyak & Juditsky 1992; a share that grows
+    with the run as in Karras et al. 2024, arXiv:2312.02696, section 3.1.)
+
+    Args:
+        networks: those that are trained; made in the scope that they were made in.
+        decay: 0 to below 1; 0.999 forgets after about a thousand steps.
+    """
+
+    def __init__(self, networks: Networks, decay: float) -> None:
+        self._trained, self._decay = networks, decay
+        self.networks = Networks(
+            encoder=keras.models.clone_model(networks.encoder),
+            decoder=keras.models.clone_model(networks.decoder),
+        )
+        self._pairs = [
+            pair
+            for ours, theirs in (
+                (self.networks.encoder, networks.encoder),
+                (self.networks.decoder, networks.decoder),
+            )
+            for pair in _pairs(ours.trainable_variables, theirs.trainable_variables)
+        ]
+        self.restart()
+
+    def restart(self) -> None:
+        """Copies every weight, those that are not trained too; not to be called in a step."""
+        self.networks.encoder.set_weights(self._trained.encoder.get_weights())
+        self.networks.decoder.set_weights(self._trained.decoder.get_weights())
+
+    def decay(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns d of step number `step`, counted from 1; scalar float32."""
+        number = tf.cast(step, tf.float32)
+        return tf.minimum(self._decay, (number - 1.0) / (number - 1.0 + _YOUNG))
+
+    def update(self, step: tf.Tensor) -> None:
+        """Follows the weights; called on every replica, after its optimizers.
+
+        Args:
+            step: scalar, number of the step just taken, from 1.
+        """
+        keep = self.decay(step)
+
+        def follow(average: tf.Variable, weight: tf.Tensor) -> None:
+            average.assign(average * keep + weight * (1.0 - keep))
+
+        def follow_all(strategy: tf.distribute.Strategy) -> None:
+            for average, weight in self._pairs:
+                strategy.extended.update(average, follow, args=(weight,), group=False)
+
+        # Every replica's weights are the same, so each updates its own copy: nothing is sent.
+        tf.distribute.get_replica_context().merge_call(follow_all)
+
+
+def _pairs(ours: Sequence[Any], theirs: Sequence[Any]) -> list[tuple[tf.Variable, tf.Variable]]:
+    for our, their in zip(ours, theirs, strict=True):
+        if our.path.rpartition("/")[2] != their.path.rpartition("/")[2] or our.shape != their.shape:
+            raise ValueError(f"{our.path} {our.shape} is no copy of {their.path} {their.shape}")
+    return [(our.value, their.value) for our, their in zip(ours, theirs, strict=True)]

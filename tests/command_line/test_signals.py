@@ -1,0 +1,148 @@
+"""Signals at any moment of a command, also while it is imported; output that nobody reads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bladerunner_ae.command_line import signals as interruption
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SAID = {
+    signal.SIGINT: "interrupted; the same command goes on or starts over cleanly",
+    signal.SIGTERM: "stopped; the same command goes on or starts over cleanly",
+}
+COMMANDS = {
+    "make_tfrecords": ["tools/make_tfrecords.py", "--film=nowhere.mp4", "--output_dir=nowhere"],
+    "inspect_records": ["tools/inspect_records.py", "nowhere"],
+    "reassemble_film": ["tools/reassemble_film.py", "--film=no", "--model=no", "--output=no.mp4"],
+    "make_film": ["tools/make_film.py", "--film=nowhere.mp4"],
+    "train": ["-m", "bladerunner_ae.train", "--data=nowhere", "--model_dir=nowhere"],
+    "evaluate": ["-m", "bladerunner_ae.evaluate", "--data=nowhere", "--model=nowhere"],
+    "export": ["-m", "bladerunner_ae.export", "--model_dir=nowhere"],
+    "a console script": ["-c"],  # see `_start`
+}
+# As pip writes them.
+SCRIPT = "import sys\nfrom tools.make_tfrecords import cli\nsys.exit(cli())\n"
+
+
+def _start(name: str, folder: Path) -> subprocess.Popen[str]:
+    arguments = COMMANDS[name]
+    if arguments == ["-c"]:
+        script = folder / "bladerunner-make-tfrecords"
+        script.write_text(SCRIPT)
+        arguments = [str(script), *COMMANDS["make_tfrecords"][1:]]
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for_handlers(process: subprocess.Popen[str]) -> None:
+    """Waits until SIGTERM is caught: Python's own start, some 0.05 s, is not ours to mend."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        time.sleep(0.3)
+        return
+    while process.poll() is None:
+        (caught,) = (line for line in status.read_text().splitlines() if line[:6] == "SigCgt")
+        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.4])
+def test_signals_while_importing(name: str, delay: float, tmp_path: Path) -> None:
+    for number, said in SAID.items():
+        process = _start(name, tmp_path)
+        _wait_for_handlers(process)
+        time.sleep(delay)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+        assert "Traceback" not in stderr and "KeyboardInterrupt" not in stderr, stderr
+        if delay == 0.0 or process.returncode == 128 + number:
+            *before, last = stderr.strip().splitlines()
+            assert last == said and process.returncode == 128 + number
+            # Later than at once it may have said already that its input is not there.
+            assert not any(before) or (delay and before[0][:7] == "error: "), stderr
+        else:  # it was quicker: it has found that its input is not there, and may be ending
+            assert process.returncode in (1, 2, -number) and stderr.startswith("error: "), stderr
+
+
+def test_signals_are_not_the_business_of_a_library() -> None:
+    code = (
+        "import signal, tools.make_tfrecords, bladerunner_ae.train\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = {number: signal.getsignal(number) for number in SAID}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with interruption.working():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            with pytest.raises(interruption.Terminated):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_output_that_nobody_reads_ends_the_command_quietly(flag: str, unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "tools/make_tfrecords.py", flag],
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        timeout=60,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_written_is_one_line(unbuffered: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "tools/make_tfrecords.py", "--help"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            timeout=60,
+            text=True,
+        )
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "error: stdout: the disk is full; free some space" in done.stderr
+
+
+def test_no_output_at_all() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec '{sys.executable}' tools/make_tfrecords.py --version >&-"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

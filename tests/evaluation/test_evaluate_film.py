@@ -1,0 +1,347 @@
+"""Evaluation: figures against our own arithmetic, labels, and the command's complaints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from bladerunner_ae import evaluate
+from bladerunner_ae.evaluation.choice import choose
+from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
+from bladerunner_ae.evaluation.text import describe
+from bladerunner_ae.evaluation.vmaf import missing_vmaf
+from tests.helpers.commands import Commands, Result
+from tests.helpers.small_records import card_maker, write_numbered_film, write_pictures
+from tests.helpers.synthetic_film import film_pictures
+from tests.helpers.tiny_training import arguments, tiny_flags
+from tfrecords.card import Shard
+
+FRAMES, HEIGHT, WIDTH = 48, 24, 32
+
+
+class Darker(tf.Module):
+    """A model whose error is known: every picture comes out darker by a tenth."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, HEIGHT, WIDTH, 3), tf.uint8, name="image")])
+    def reconstruct(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"reconstruction": image - image // 10}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exports `Darker` as if it had been trained on `small_records`, frames 40 to 47 held out."""
+    version = tmp_path_factory.mktemp("model") / "autoencoder" / "1"
+    module = Darker()
+    tf.saved_model.save(module, str(version), signatures={"reconstruct": module.reconstruct})
+    card = {"film": {"film_id": "0123456789abcdef", "frames": FRAMES}, "held_out": [[40, 48]]}
+    (version / "assets.extra").mkdir()
+    (version / "assets.extra" / "model_card.json").write_text(json.dumps(card))
+    return version.parent
+
+
+def expected_psnr() -> NDArray[np.float64]:
+    pictures = np.stack(list(film_pictures(FRAMES, HEIGHT, WIDTH)))
+    error = np.square((pictures // 10).astype(np.float64)).mean((1, 2, 3))
+    return 10 * np.log10(255**2 / np.maximum(error, 1 / 12))
+
+
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_figures_are_means_over_frames_by_label(
+    model: Path, small_records: Path, batch_size: int
+) -> None:
+    result = evaluate_film(model, small_records, EvaluationOptions(batch_size))
+    psnr = expected_psnr()
+    assert (result["film"], result["frames"]) == ("film.mp4", FRAMES)
+    assert result["groups"].keys() == {"seen", "held out"}
+    for label, part in (("seen", psnr[:40]), ("held out", psnr[40:])):
+        group = result["groups"][label]
+        assert group["frames"] == len(part)
+        assert group["psnr"] == pytest.approx(part.mean(), abs=2e-3)
+        assert 0.8 < group["ssim"] < 1
+    assert [(shot["first_frame"], shot["label"], shot["frames"]) for shot in result["shots"]] == [
+        (0, "seen", 40), (40, "held out", 8)
+    ]  # fmt: skip
+    assert result["shots"][1]["psnr"] == result["groups"]["held out"]["psnr"]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "labels"),
+    [
+        ({"film": {"film_id": "0123456789abcdef", "frames": 6}, "held_out": [[1, 3]]},
+         ["seen", "held out", "held out", "seen", "seen", "seen"]),
+        ({"film": {"film_id": "0123456789abcdef", "frames": 6}, "held_out": []}, ["seen"] * 6),
+        ({"film": {"film_id": "another", "frames": 6}, "held_out": [[1, 3]]}, ["unseen film"] * 6),
+        ({"film": {"film_id": "0123456789abcdef", "frames": 9}, "held_out": []},
+         ["unseen film"] * 6),
+        ({}, ["unseen film"] * 6),
+    ],
+)  # fmt: skip
+def test_labels(trained_on: dict[str, Any], labels: list[str]) -> None:
+    card = card_maker()([Shard("frames-00000-of-00001.tfrecord", 6, 0, 1, "0" * 64)])
+    assert evaluate.frame_labels(card, trained_on).tolist() == labels
+
+
+def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: Path) -> None:
+    result = evaluate_film(model, small_records, EvaluationOptions(vmaf=False))
+    # Nobody knows how many numbers this model remembers a frame by: no components.
+    assert list(result["baselines"]) == ["mean frame"] and result["prior"] is None
+    assert result["latent_size"] is None and result["groups"]["seen"]["rate_bits"] is None
+    (note,) = result["notes"]
+    assert note.startswith("no latent rate and no samples: ") and "is missing" in note
+    pictures = np.stack(list(film_pictures(FRAMES, HEIGHT, WIDTH))).astype(np.float64)
+    mean = np.rint(pictures[:40].mean(axis=0))
+    error = np.square(pictures - mean).mean((1, 2, 3))
+    psnr = 10 * np.log10(255**2 / error)
+    for label, part in (("seen", psnr[:40]), ("held out", psnr[40:])):
+        found = result["baselines"]["mean frame"][label]["psnr"]
+        assert found == pytest.approx(part.mean(), abs=0.01)
+
+
+def test_a_part_of_the_frames(
+    model: Path, small_records: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = EvaluationOptions(max_frames=12, baselines=False)
+    result = evaluate_film(model, small_records, options)
+    assert (result["frames"], result["measured"], result["every"]) == (FRAMES, 12, 4)
+    pieces = [(0, 40), (40, 48)]
+    choice = choose(pieces, ["seen", "held out"], FRAMES, 12)
+    for label, (start, end) in zip(("seen", "held out"), pieces, strict=True):
+        weights = choice.weights[start:end]
+        expected = np.average(expected_psnr()[start:end], weights=weights)
+        assert result["groups"][label]["psnr"] == pytest.approx(expected, abs=2e-3)
+        assert result["groups"][label]["frames"] == (weights > 0).sum() > 0
+    assert result["baselines"] == {}
+    words = "12 of 48 frames in 2 shots"
+    if not missing_vmaf():
+        words += ", VMAF over 1 run of 2 frames"
+        assert (result["sample"]["vmaf_runs"], result["sample"]["vmaf_frames"]) == (1, 2)
+        assert result["groups"]["seen"]["vmaf"] > 0 and result["groups"]["held out"]["vmaf"] is None
+    assert f"measuring {words}\n" in capsys.readouterr().err
+    assert result["sample"]["description"] == words
+    assert any(line.startswith(f"measured: {words}; ") for line in describe(result))
+
+
+@pytest.mark.skipif(bool(missing_vmaf()), reason="this ffmpeg has no libvmaf")
+def test_vmaf_of_runs_is_that_of_the_whole_film(model: Path, tmp_path: Path) -> None:
+    """Runs lie behind one another as shots do behind a cut, and so keep their numbers."""
+    write_numbered_film(tmp_path / "film", 120, HEIGHT, WIDTH, film_id="fedcba9876543210")
+    whole, some = (
+        evaluate_film(model, tmp_path / "film", EvaluationOptions(max_frames=n)) for n in (0, 100)
+    )
+    assert whole["sample"]["description"] == "all 120 frames in 3 shots, VMAF over all of them"
+    assert some["sample"]["description"] == (
+        "100 of 120 frames in 3 shots, VMAF over 5 runs of 4 frames"
+    )
+    assert len(some["shots"]) == len(whole["shots"]) == 3
+    for one, other in zip(some["shots"], whole["shots"], strict=True):
+        assert one["vmaf"] == pytest.approx(other["vmaf"], abs=6)
+        assert one["psnr"] == pytest.approx(other["psnr"], abs=0.2)
+
+
+def test_held_out_frames_that_were_all_passed_over_are_missed(
+    model: Path, small_records: Path
+) -> None:
+    """Frames 40 to 47 are held out, and of two frames in all the pair in the middle is chosen."""
+    options = EvaluationOptions(max_frames=2, vmaf=False, baselines=False)
+    result = evaluate_film(model, small_records, options)
+    assert result["groups"].keys() == {"seen"} and result["measured"] == 2
+    missed = "none of the 8 frames held out is among the 2 that were measured"
+    assert f"{missed}; give a larger --max_frames" in result["notes"]
+    options = EvaluationOptions(max_frames=12, vmaf=False, baselines=False)
+    assert not any(
+        "none of" in note for note in evaluate_film(model, small_records, options)["notes"]
+    )
+
+
+def test_a_film_the_model_has_not_seen(model: Path, tmp_path: Path) -> None:
+    write_numbered_film(tmp_path / "film", 6, HEIGHT, WIDTH, film_id="fedcba9876543210")
+    result = evaluate_film(model, tmp_path / "film", EvaluationOptions(vmaf=False))
+    assert list(result["groups"]) == ["unseen film"] and result["baselines"] == {}
+    assert "no baselines and no samples: the model has not seen this film" in result["notes"]
+
+
+def test_the_table() -> None:
+    def shot(number: int) -> dict[str, Any]:
+        return {"first_frame": number, "psnr": 30.0 - number % 7, "label": "seen"}
+
+    figures = {"psnr": 27.0, "ssim": 0.9, "frames": 7, "shots": 1, "vmaf": None}
+    sure = {**figures, "psnr": 12.345, "confidence": {"psnr": [11.0, 13.0], "ssim": None}}
+    lines = describe(
+        {
+            "groups": {"seen": figures},
+            "baselines": {"mean frame": {"seen": sure}, "PCA-3": {"held out": figures}},
+            "shots": [shot(number) for number in range(7)],
+            "notes": ["nothing else"],
+        }
+    )
+    assert lines == [
+        "seen, 7 frames, 1 shot       PSNR dB   SSIM",
+        "  dream                        27.00  0.900",
+        "  mean frame                   12.35  0.900",
+        "    95 %                11.00..13.00",
+        "most forgotten shots: frame 6 (24.0 dB, seen), frame 5 (25.0 dB, seen), "
+        "frame 4 (26.0 dB, seen), frame 3 (27.0 dB, seen), frame 2 (28.0 dB, seen)",
+        "note: nothing else",
+    ]
+
+
+def test_the_command_prints_and_writes(
+    trained_run: tuple[Path, Result], small_records: Path, tmp_path: Path, commands: Commands
+) -> None:
+    output, sheet = tmp_path / "deep" / "result.json", tmp_path / "sheets" / "sheet.png"
+    result = commands.run(
+        "evaluate", f"--model={trained_run[0]}", f"--data={small_records}", f"--output={output}",
+        f"--contact_sheet={sheet}", f"--pictures={tmp_path / 'latent'}",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    figures = json.loads(output.read_text())
+    assert result.out.splitlines() == describe(figures)
+    assert figures["groups"]["seen"]["frames"] == 40
+    assert figures["groups"]["held out"]["frames"] == 8
+    # The linear path alone, fitted to 40 frames, remembers them far better than a grey would.
+    assert figures["groups"]["seen"]["psnr"] > 14
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "latent").iterdir()) == [
+        "interpolation.png", "prior.png"
+    ]  # fmt: skip
+    assert not list(tmp_path.rglob(".*"))
+    assert list(figures["baselines"]) == ["mean frame", "PCA-39"]  # 40 frames span no more
+    exact = figures["baselines"]["PCA-39"]["seen"]
+    assert exact["psnr"] > 50 and exact["ssim"] > 0.99
+    assert exact["sharpness"] == pytest.approx(1.0, abs=0.01)
+    assert exact["flicker"] == pytest.approx(1.0, abs=0.01)
+    still = figures["baselines"]["mean frame"]["seen"]
+    assert still["flicker"] == 0.0 and still["psnr"] < figures["groups"]["seen"]["psnr"]
+    assert figures["latent_size"] == 200 and figures["groups"]["seen"]["rate_bits"] > 0
+    assert still["rate_bits"] is None
+    # One shot of each label: nothing can be said about others.
+    assert set(figures["groups"]["seen"]["confidence"].values()) == {None}
+    scores = figures["prior"]["scores"]
+    assert list(scores) == [
+        "frames held out", "dreams of training frames", "drawn from N(0, 1)",
+        "drawn from fitted density",
+    ]  # fmt: skip
+    if not missing_vmaf():
+        assert exact["vmaf"] > 90 > still["vmaf"]
+        assert figures["vmaf_rows"] == 288 and "VMAF" in result.out
+
+
+def test_without_vmaf_and_baselines(
+    trained_run: tuple[Path, Result], small_records: Path, commands: Commands
+) -> None:
+    result = commands.run(
+        "evaluate", f"--model={trained_run[0]}", f"--data={small_records}", "--vmaf=off",
+        "--nobaselines",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "VMAF" not in result.out and "mean frame" not in result.out
+    assert "drawn from N(0, 1)" in result.out
+    result = commands.run("evaluate", "--model=x", "--data=y", "--vmaf=perhaps")
+    assert result.code == 1 and "<auto|off>" in result.error
+
+
+@pytest.mark.parametrize("kind", ["one frame", pytest.param("black", marks=pytest.mark.slow)])
+def test_films_with_little_in_them(kind: str, tmp_path: Path, commands: Commands) -> None:
+    records, run = tmp_path / "film", tmp_path / "run"
+    if kind == "black":
+        write_pictures(records, np.zeros((10, HEIGHT, WIDTH, 3), np.uint8))
+    else:
+        write_numbered_film(records, 1, HEIGHT, WIDTH)
+    flags = tiny_flags(records, run, steps=2, batch_size=1, evaluate_every=1)
+    result = commands.run("train", *arguments(flags))
+    assert result.code == 0, result.err
+    assert "no frames are held out, seen psnr" in (run / "log.txt").read_text()
+    assert (run / "prior.png").is_file() and (run / "interpolation.png").is_file()
+    result = commands.run(
+        "evaluate", f"--model={run}", f"--data={records}", f"--output={tmp_path / 'e.json'}",
+        f"--pictures={tmp_path / 'pictures'}",
+    )  # fmt: skip
+    assert result.code == 0 and "RuntimeWarning" not in result.err, result.err
+    assert "note: no shots were held out" in result.out
+    figures = json.loads((tmp_path / "e.json").read_text())
+    seen = figures["groups"]["seen"]
+    assert seen["flicker"] is None  # there is no change to compare with
+    assert figures["baselines"]["mean frame"]["seen"]["psnr"] > 50
+    assert (tmp_path / "pictures" / "prior.png").is_file()
+    if kind == "black":
+        assert seen["sharpness"] is None and seen["psnr"] > 20
+    else:
+        assert seen["frames"] == 1 and seen["sharpness"] > 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "code", "said"),
+    [
+        ("output", "film.mp4", 1, "is written as JSON; give a name that ends in .json"),
+        ("output", "folder.json", 1, "is a folder; give the name of a file"),
+        ("output", "film.mp4/figures.json", 2, "film.mp4 is not a folder"),
+        ("pictures", "film.mp4", 1, "is a file; give the name of a folder"),
+        ("pictures", "film.mp4/pictures", 2, "film.mp4 is not a folder"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_before_anything_is_measured(
+    flag: str, name: str, code: int, said: str, tmp_path: Path, commands: Commands
+) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"a film")
+    (tmp_path / "folder.json").mkdir()
+    output = tmp_path / name
+    result = commands.run("evaluate", "--model=none", "--data=none", f"--{flag}={output}")
+    assert (result.code, result.out) == (code, "")
+    assert said in result.error and str(output.parent) in result.error
+    assert (tmp_path / "film.mp4").read_bytes() == b"a film"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "folder.json"]
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path, small_records: Path, commands: Commands) -> None:
+    for folder, named in ((tmp_path, "holds no SavedModel"), (tmp_path / "x", "no such model")):
+        result = commands.run("evaluate", f"--model={folder}", f"--data={small_records}")
+        assert result.code == 2 and named in result.error and str(folder) in result.error
+
+
+def test_a_model_that_does_something_else(
+    trained_run: tuple[Path, Result], small_records: Path, commands: Commands
+) -> None:
+    encoder = trained_run[0] / "export" / "encoder"
+    result = commands.run("evaluate", f"--model={encoder}", f"--data={small_records}")
+    assert result.code == 2 and "has no signature 'reconstruct'" in result.error
+
+
+def test_a_damaged_model(model: Path, small_records: Path, tmp_path: Path,
+                         commands: Commands) -> None:  # fmt: skip
+    damaged = Path(shutil.copytree(model, tmp_path / "autoencoder"))
+    (damaged / "1" / "saved_model.pb").write_bytes(b"\x0a\xff\xff")
+    result = commands.run("evaluate", f"--model={damaged}", f"--data={small_records}")
+    assert result.code == 2 and "cannot be loaded" in result.error
+
+
+def test_another_raster(model: Path, tmp_path: Path, commands: Commands) -> None:
+    write_numbered_film(tmp_path / "film", 8, 32, 48)
+    result = commands.run("evaluate", f"--model={model}", f"--data={tmp_path / 'film'}")
+    assert result.code == 2
+    assert "frames are 32x48 but the model takes 24x32" in result.error
+    assert "--height=24 --width=32" in result.error
+
+
+def test_records_that_are_damaged(
+    model: Path, small_records: Path, tmp_path: Path, commands: Commands
+) -> None:
+    records = Path(shutil.copytree(small_records, tmp_path / "film"))
+    shard = sorted(records.glob("*.tfrecord"))[3]
+    data = bytearray(shard.read_bytes())
+    data[-9] ^= 0xFF
+    shard.write_bytes(data)
+    result = commands.run("evaluate", f"--model={model}", f"--data={records}")
+    assert result.code == 2 and shard.name in result.error and "record 11" in result.error
+    shard.write_bytes(data[:1000])
+    result = commands.run("evaluate", f"--model={model}", f"--data={records}")
+    assert result.code == 2 and shard.name in result.error and "record" in result.error
+    (records / "film.json").unlink()
+    result = commands.run("evaluate", f"--model={model}", f"--data={records}")
+    assert result.code == 2 and "film.json" in result.error

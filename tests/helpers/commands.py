@@ -1,0 +1,118 @@
+"""Runs our commands as a person would, without waiting for TensorFlow's import every time.
+
+A server process imports TensorFlow once and forks for every command, so that each starts in a
+process of its own: flags, signals, exit code and both output streams are the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+_SERVER = """
+import json, os, runpy, sys
+from bladerunner_ae.command_line.app import quiet_tensorflow
+quiet_tensorflow()
+import keras, tensorflow, tensorboard
+
+def command(module, arguments, out, err):
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as exit:
+        return exit.code or 0
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+        return 99
+    return 0
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        code = command(**json.loads(line))
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of its error message.
+
+        Raises:
+            AssertionError: there is none, or more than one, or a traceback.
+        """
+        assert "Traceback" not in self.err, self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1 and self.err.rstrip().endswith(lines[0]), self.err
+        return lines[0]
+
+
+class Commands:
+    """A running server; see the module."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", _SERVER],
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, module: str, *arguments: object) -> Result:
+        """Runs `python -m bladerunner_ae.<module> <arguments>` to its end."""
+        assert self._server.stdin is not None and self._server.stdout is not None
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder) / "out", Path(folder) / "err"
+            request = {
+                "module": f"bladerunner_ae.{module}",
+                "arguments": [str(argument) for argument in arguments],
+                "out": str(out),
+                "err": str(err),
+            }
+            self._server.stdin.write(json.dumps(request) + "\n")
+            self._server.stdin.flush()
+            code = int(self._server.stdout.readline())
+            return Result(code, out.read_text("utf-8"), err.read_text("utf-8"))
+
+    def close(self) -> None:
+        """Ends the server."""
+        self._server.communicate()
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment for a command: as ours, and quiet."""
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def start(module: str, *arguments: object) -> subprocess.Popen[str]:
+    """Starts a command in a process of its own, to be signalled; it imports TensorFlow itself."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"bladerunner_ae.{module}", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

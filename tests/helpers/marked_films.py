@@ -1,0 +1,134 @@
+"""Films whose pixels say which frame they are, to see which frames reach a training.
+
+What a reader says of a picture's number is not believed: the picture itself is asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bladerunner_ae.runs.folder import RunConfig, open_run
+from bladerunner_ae.training import fit as training
+from bladerunner_ae.training.trainer import Trainer
+from tests.helpers.small_records import FILM_ID, write_pictures
+from tests.helpers.tiny_training import tiny_flags, tiny_run
+from tfrecords.card import save_card
+
+Mark = tuple[int, int]
+"""(place of the film, number of the frame in it)."""
+
+SHOTS = ((7, 12, 5, 9, 11, 6, 10), (20, 8, 13, 19))
+FILM_IDS = (FILM_ID, "fedcba9876543210")
+
+
+def write_marked_film(folder: Path, place: int = 0, shots: Sequence[int] = ()) -> Path:
+    """Writes lossless records of 24x32 whose red is the frame's number, and green the film's.
+
+    Args:
+        folder: of the records.
+        place: of the film.
+        shots: frames of each shot, 255 in all at most; `SHOTS` of that place if left out.
+    """
+    shots = shots or SHOTS[place]
+    frames = [np.full((24, 32, 3), (n, 100 + place, 0), np.uint8) for n in range(sum(shots))]
+    card = write_pictures(folder, frames, 4, "png", FILM_IDS[place])
+    starts = [0, *itertools.accumulate(shots[:-1])]
+    save_card(folder, dataclasses.replace(card, shot_starts=starts))
+    return folder
+
+
+def marks(images: Iterable[Any]) -> list[Mark]:
+    """Returns which frames pictures are, uint8 [24, 32, 3] each."""
+    return [(int(image[12, 16, 1]) - 100, int(image[12, 16, 0])) for image in images]
+
+
+def divided(config: RunConfig) -> tuple[set[Mark], set[Mark]]:
+    """Returns the frames that a run may learn from, and those that it must not."""
+    kept: set[Mark] = set()
+    held: set[Mark] = set()
+    for place, film in enumerate(config.films):
+        outside = {n for start, end in film["held_out"] for n in range(start, end)}
+        held |= {(place, n) for n in outside}
+        kept |= {(place, n) for n in range(film["frames"]) if n not in outside}
+    assert held and len(held) < len(kept), "or there is nothing to see"
+    return kept, held
+
+
+def check_learnt_from(found: Iterable[Mark], config: RunConfig, whole: bool = True) -> None:
+    """Checks that frames are a run's training frames, and if `whole`, that all of them are there.
+
+    Raises:
+        AssertionError: they are not.
+    """
+    kept, held = divided(config)
+    found = set(found)
+    leaked = sorted(found & held)
+    assert not leaked, f"held out frames were learnt from: {leaked}"
+    assert found <= kept, f"unknown frames: {sorted(found - kept)}"
+    missing = sorted(kept - found)
+    assert not (whole and missing), f"frames were never learnt from: {missing}"
+
+
+class _Watching(Trainer):
+    """Takes no step; only looks at what it would have learnt from."""
+
+    seen: list[Mark]
+
+    def fit(self, batches: tf.data.Dataset, steps_per_epoch: int, **_: Any) -> None:
+        found = itertools.islice(batches, steps_per_epoch)
+        self.seen = [mark for batch in found for mark in marks(batch["image"].numpy())]
+
+
+@contextmanager
+def _fitted() -> Iterator[list[Mark]]:
+    """Gives the frames that the linear path is fitted to meanwhile, in place of fitting it."""
+    found: list[Mark] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Trainer", _Watching)
+        patch.setattr(
+            training, "initialise_linear_path", lambda *arguments: found.extend(marks(arguments[2]))
+        )
+        yield found
+
+
+def marked_run(folder: Path, films: int = 1, **flags: Any) -> tuple[RunConfig, list[Path]]:
+    """Returns what a training of 60 steps makes of its flags, and the records it is asked for.
+
+    Args:
+        folder: for the records.
+        films: how many.
+        flags: of the command, with `holdout`.
+    """
+    records = [folder / f"film{place}" for place in range(films)]
+    for place, directory in enumerate(records):
+        if not directory.exists():
+            write_marked_film(directory, place)
+    wanted = {"data": records, "steps": 60, "holdout": 0.2, **flags}
+    return tiny_run(tiny_flags(records[0], folder / "run", **wanted)), records
+
+
+def watch_training(
+    config: RunConfig, records: list[Path], run: Path, start: int = 0, service: str = ""
+) -> tuple[list[Mark], list[Mark]]:
+    """Returns the frames that a run would learn from, and those its linear path is fitted to.
+
+    Args:
+        config, records: of `marked_run`.
+        run: run folder, made.
+        start: step that it goes on from.
+        service: address of a tf.data service.
+    """
+    open_run(run, config, overwrite=False)
+    with _fitted() as fitted:
+        trainer = training.build_trainer(config)
+        training.fit(trainer, config, records, run, start, service)
+    return trainer.seen, fitted  # type: ignore[attr-defined]

@@ -1,0 +1,40 @@
+"""Schedules at their corners and between."""
+
+import dataclasses
+
+import pytest
+import tensorflow as tf
+
+from bladerunner_ae.objectives import base as schedules
+from bladerunner_ae.objectives import make_objective
+from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.training.resume import rate_change
+from tests.helpers.tiny_training import tiny_model, tiny_train
+
+
+@pytest.mark.parametrize(
+    ("progress", "start", "end", "expected"),
+    [(0.0, 0.2, 0.6, 0.0), (0.2, 0.2, 0.6, 0.0), (0.3, 0.2, 0.6, 0.25), (0.6, 0.2, 0.6, 1.0),
+     (1.0, 0.2, 0.6, 1.0), (0.49, 0.5, 0.5, 0.0), (0.5, 0.5, 0.5, 1.0), (0.0, 0.0, 0.0, 1.0)],
+)  # fmt: skip
+def test_ramp(progress: float, start: float, end: float, expected: float) -> None:
+    assert float(schedules.ramp(tf.constant(progress), start, end)) == pytest.approx(expected)
+
+
+def run_of(steps: int, objective: str) -> RunConfig:
+    weights = dataclasses.asdict(make_objective(objective))  # type: ignore[call-overload]
+    train = tiny_train(steps=steps, constant_learning_rate=False)
+    return RunConfig("preview", objective, weights, tiny_model(), train, films=[], reading={})
+
+
+def test_other_steps_move_the_adversary_and_say_so() -> None:
+    def runs(weight: float) -> list[RunConfig]:
+        weights = {"adversarial_start": 0.6, "adversarial_weight": weight}
+        return [dataclasses.replace(run_of(n, "dream"), weights=weights) for n in (500, 2000)]
+
+    earlier, now = runs(0.002)
+    told = rate_change(earlier, now, 400)
+    assert "--steps was 500 and is 2000 now" in told
+    assert "the adversary comes in at step 1200 instead of 300" in told
+    assert "adversary" not in rate_change(*runs(0.0), 400)
+    assert "adversary" not in rate_change(run_of(500, "vae"), run_of(2000, "vae"), 400)

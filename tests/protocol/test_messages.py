@@ -1,0 +1,258 @@
+"""Messages of TensorFlow Serving: the bytes of the official classes, and arrays to and from them.
+
+Golden bytes are put together here from field numbers, as the wire format lays them down: a field's
+key is 8 * number + kind (0 a whole number, 2 something with a length).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bladerunner_ae.protocol import messages as protos
+from tests.helpers.commands import ROOT, environment
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """Returns one field on the wire; lengths and numbers below 128."""
+    if isinstance(value, int):
+        return bytes([8 * number, value])
+    assert len(value) < 128
+    return bytes([8 * number + 2, len(value)]) + value
+
+
+FLOATS = np.array([[1.0, -2.0]], np.float32)
+SHAPE = field(2, field(1, 1)) + field(2, field(1, 2))
+TENSOR = field(1, 1) + field(2, SHAPE) + field(4, FLOATS.tobytes())
+SPEC = field(1, b"decoder") + field(2, field(1, 3)) + field(3, b"decode")
+REQUEST = field(1, SPEC) + field(2, field(1, b"latent") + field(2, TENSOR)) + field(3, b"image")
+RESPONSE = field(1, field(1, b"image") + field(2, TENSOR)) + field(2, SPEC)
+
+
+def spec() -> Any:
+    made = protos.ModelSpec(name="decoder", signature_name="decode")
+    made.version.value = 3
+    return made
+
+
+def request() -> Any:
+    made = protos.PredictRequest(model_spec=spec(), output_filter=["image"])
+    made.inputs["latent"].CopyFrom(protos.to_tensor(FLOATS))
+    return made
+
+
+def test_a_request_has_the_official_bytes() -> None:
+    assert request().SerializeToString() == REQUEST
+    back = protos.PredictRequest.FromString(REQUEST)
+    assert back == request()
+    assert (back.model_spec.version.value, back.model_spec.WhichOneof("choice")) == (3, "version")
+
+
+def test_a_response_has_the_official_bytes() -> None:
+    made = protos.PredictResponse(model_spec=spec())
+    made.outputs["image"].CopyFrom(protos.to_tensor(FLOATS))
+    assert made.SerializeToString() == RESPONSE
+
+
+def test_a_label_takes_the_place_of_a_version() -> None:
+    made = spec()
+    made.version_label = "stable"
+    assert made.SerializeToString() == (
+        field(1, b"decoder") + field(3, b"decode") + field(4, b"stable")
+    )
+
+
+def test_a_warmup_record_has_the_official_bytes() -> None:
+    made = protos.PredictionLog(predict_log=protos.PredictLog(request=request()))
+    assert made.SerializeToString() == field(6, field(1, REQUEST))
+
+
+def test_metadata_and_status_have_the_official_bytes() -> None:
+    asked = protos.GetModelMetadataRequest(model_spec=spec(), metadata_field=["signature_def"])
+    assert asked.SerializeToString() == field(1, SPEC) + field(2, b"signature_def")
+    signature = protos.SignatureDef(method_name=protos.PREDICT_METHOD)
+    signature.inputs["z"].name = "z:0"
+    signature.inputs["z"].dtype = 1
+    signature.inputs["z"].tensor_shape.dim.add(size=2)
+    inputs = field(1, b"z") + field(
+        2, field(1, b"z:0") + field(2, 1) + field(3, field(2, field(1, 2)))
+    )
+    golden = field(1, inputs) + field(3, b"tensorflow/serving/predict")
+    assert signature.SerializeToString() == golden
+    named = protos.SignatureDefMap()
+    named.signature_def["d"].CopyFrom(signature)
+    assert named.SerializeToString() == field(1, field(1, b"d") + field(2, golden))
+    state = protos.ModelVersionStatus(version=3, state="AVAILABLE")
+    state.status.error_message = "x"
+    answer = protos.GetModelStatusResponse(model_version_status=[state])
+    status = field(1, 3) + field(2, 30) + field(3, field(2, b"x"))
+    assert answer.SerializeToString() == field(1, status)
+    assert protos.GetModelStatusRequest(model_spec=spec()).SerializeToString() == field(1, SPEC)
+
+
+def test_metadata_is_packed_under_its_official_name() -> None:
+    answer = protos.GetModelMetadataResponse(model_spec=spec())
+    answer.metadata["signature_def"].Pack(protos.SignatureDefMap())
+    url = answer.metadata["signature_def"].type_url
+    assert url == "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+    unpacked = protos.SignatureDefMap()
+    assert answer.metadata["signature_def"].Unpack(unpacked)
+
+
+def test_what_is_not_declared_is_carried_along() -> None:
+    newer = REQUEST + field(6, b"who asks")
+    assert protos.PredictRequest.FromString(newer).SerializeToString() == newer
+
+
+ARRAYS = [
+    np.arange(6).reshape(2, 3).astype(dtype)
+    for dtype in ("f4", "f8", "i4", "u1", "i2", "i1", "u2", "i8", "u4", "u8", "?")
+] + [
+    np.array([b"a\0b", b"", b"\xff"], object),
+    np.array(7, np.int64),
+    np.zeros((0, 200), np.float32),
+    np.zeros((0,), object),
+    np.arange(12, dtype=">f4").reshape(3, 4)[:, ::2],
+]
+
+
+@pytest.mark.parametrize("values", ARRAYS, ids=lambda v: f"{v.dtype}{v.shape}")
+def test_arrays_come_back(values: NDArray[Any]) -> None:
+    tensor = protos.TensorProto.FromString(protos.to_tensor(values).SerializeToString())
+    back = protos.to_array(tensor)
+    assert back.dtype == values.dtype.newbyteorder("=") and back.shape == values.shape
+    np.testing.assert_array_equal(back, values)
+    back[...] = back  # may be written to
+
+
+@pytest.mark.parametrize("values", ARRAYS, ids=lambda v: f"{v.dtype}{v.shape}")
+def test_tensorflow_reads_them_alike_and_writes_what_we_read(values: NDArray[Any]) -> None:
+    import tensorflow as tf
+    from tensorflow.core.framework import tensor_pb2
+
+    values = values.astype(values.dtype.newbyteorder("="))
+    official = tensor_pb2.TensorProto.FromString(protos.to_tensor(values).SerializeToString())
+    found = tf.make_ndarray(official)
+    np.testing.assert_array_equal(found, values)
+    assert found.shape == values.shape
+    theirs = tf.make_tensor_proto(values).SerializeToString()
+    np.testing.assert_array_equal(protos.to_array(protos.TensorProto.FromString(theirs)), values)
+
+
+def test_few_values_stand_for_many() -> None:
+    tensor = protos.TensorProto(dtype="DT_FLOAT", float_val=[1.0, 2.0])
+    tensor.tensor_shape.dim.add(size=4)
+    assert protos.to_array(tensor).tolist() == [1, 2, 2, 2]
+    del tensor.float_val[:]
+    assert protos.to_array(tensor).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sizes", "values", "message"),
+    [
+        ("DT_HALF", [1], {"half_val": [1]}, "data type 19 is not supported"),
+        ("DT_INVALID", [1], {}, "data type 0"),
+        ("DT_FLOAT", [-1], {"float_val": [1.0]}, "known shape"),
+        ("DT_FLOAT", [1], {"float_val": [1.0, 2.0]}, "2 values are no float32 of shape"),
+        ("DT_FLOAT", [2], {"tensor_content": b"1234"}, "4 bytes are no float32"),
+        ("DT_STRING", [1], {"tensor_content": b"1234"}, "4 bytes are no object"),
+        ("DT_STRING", [1], {}, "without values"),
+        ("DT_UINT8", [1], {"int_val": [300]}, "300"),
+        ("DT_FLOAT", [1 << 20, 1 << 20], {}, "more than 268435456 values"),
+        ("DT_FLOAT", [0, 1 << 62, 1 << 62], {"float_val": [1.0]}, "1 values"),
+    ],
+)  # fmt: skip
+def test_senseless_tensors_are_refused(
+    dtype: str, sizes: list[int], values: dict[str, Any], message: str
+) -> None:
+    tensor = protos.TensorProto(dtype=dtype, **values)
+    for size in sizes:
+        tensor.tensor_shape.dim.add(size=size)
+    with pytest.raises(ValueError, match=message):
+        protos.to_array(tensor)
+
+
+def test_halves_cannot_be_sent() -> None:
+    with pytest.raises(ValueError, match="float16 cannot be sent"):
+        protos.to_tensor(np.zeros(2, np.float16))
+
+
+def test_tensorflow_is_not_needed() -> None:
+    code = """
+import sys
+from bladerunner_ae import serving_protos
+assert not [name for name in sys.modules if name.startswith(("tensorflow", "keras"))]
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+_OFFICIAL = """
+import sys
+from google.protobuf import descriptor_pb2
+from tensorflow_serving.apis import (get_model_metadata_pb2, get_model_status_pb2, model_pb2,
+                                     predict_pb2, prediction_log_pb2)
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.protobuf import error_codes_pb2
+from bladerunner_ae import serving_protos as ours
+
+official = {}
+def collect(descriptor):
+    official[descriptor.full_name] = descriptor
+    for nested in descriptor.nested_types:
+        collect(nested)
+modules = (get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2,
+           prediction_log_pb2, meta_graph_pb2, tensor_pb2)
+from tensorflow.core.framework import tensor_shape_pb2
+from tensorflow_serving.apis import status_pb2
+for module in (*modules, tensor_shape_pb2, status_pb2):
+    for descriptor in module.DESCRIPTOR.message_types_by_name.values():
+        collect(descriptor)
+
+def facts(field):
+    kind = field.message_type or field.enum_type
+    return (field.number, field.type, field.is_repeated, kind and kind.full_name,
+            field.containing_oneof is not None)
+
+def check(descriptor):
+    theirs = official[descriptor.full_name].fields_by_name
+    for field in descriptor.fields:
+        assert facts(field) == facts(theirs[field.name]), (field.full_name, facts(field))
+    for nested in descriptor.nested_types:
+        check(nested)
+
+checked = [name for name in ours._MESSAGES if not check(ours.POOL.FindMessageTypeByName(name))]
+for name, enum in (("tensorflow.DataType", types_pb2.DataType),
+                   ("tensorflow.error.Code", error_codes_pb2.Code)):
+    for key, number in ours._ENUMS[name].items():
+        assert enum.Value(key) == number, key
+golden = {predict_pb2.PredictRequest: sys.argv[1], predict_pb2.PredictResponse: sys.argv[2]}
+for kind, text in golden.items():
+    message = kind.FromString(bytes.fromhex(text))
+    assert message.SerializeToString().hex() == text and message.model_spec.version.value == 3
+print(len(checked))
+"""
+
+
+@pytest.mark.slow
+def test_the_official_package_says_the_same(tmp_path: Path) -> None:
+    """Field by field, in an environment of its own: the package wants another TensorFlow."""
+    folder = tmp_path / "api"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
+               f"--target={folder}", "tensorflow-serving-api"]  # fmt: skip
+    subprocess.run(command, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _OFFICIAL, REQUEST.hex(), RESPONSE.hex()],
+        env={**environment(), "PYTHONPATH": f"{ROOT}:{folder}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == len(protos._MESSAGES) == 17

@@ -1,0 +1,443 @@
+"""A real server in a process of its own: gRPC, bad clients, signals, versions."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from bladerunner_ae.client import RequestError, connect
+from tests.helpers.commands import ROOT, Commands, environment
+from tests.helpers.saved_models import RunningServer, copy_version, running_server, save_model
+
+ROW = {"latent": np.ones((1, 3), np.float32)}
+POST = "POST /v1/models/small:predict HTTP/1.1\r\nHost: localhost\r\n"
+BODY = json.dumps({"instances": [[1, 1, 1]]}).encode()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    folder.mkdir()
+    save_model(folder, 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("server")
+    flags = ("--max_body_mb=1", "--poll_seconds=0.2", "--batching",
+             "--max_batch_size=64")  # fmt: skip
+    with running_server(model, folder, *flags) as server:
+        yield server
+        assert server.stop() == 0
+        assert "Traceback" not in server.log.read_text("utf-8")
+
+
+def post(address: str, body: bytes = BODY, path: str = "/v1/models/small:predict") -> bytes:
+    with urllib.request.urlopen(f"http://{address}{path}", body, timeout=30) as response:
+        return response.read()
+
+
+def factor(address: str) -> float:
+    return json.loads(post(address))["predictions"][0][0]
+
+
+def open_socket(server: RunningServer) -> socket.socket:
+    host, _, port = server.rest.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def refusal(call: object) -> tuple[str, str]:
+    with pytest.raises(RequestError) as caught:
+        call()  # type: ignore[operator]
+    return str(caught.value.status), caught.value.message
+
+
+def test_grpc_answers_as_rest_does(server: RunningServer) -> None:
+    random = np.random.default_rng(0)
+    with (
+        connect(f"http://{server.rest}", "small") as rest,
+        connect(f"grpc://{server.grpc}", "small") as rpc,
+    ):
+        assert rest.signatures() == rpc.signatures()
+        assert rest.states() == rpc.states() == {1: "AVAILABLE"}
+        for signature, inputs in {
+            "serving_default": {"latent": random.normal(size=(5, 3)).astype(np.float32)},
+            "mix": {"a": [1, 2], "b": [[1, 2], [3, 4]]},
+            "strings": {"text": [b"a\x00", b"b"]},
+            "kinds": {"image": random.integers(0, 256, (2, 4, 5, 3)).astype(np.uint8),
+                      "seed": [2**62, -1], "flag": [True, False]},
+        }.items():  # fmt: skip
+            ours, others = rest.predict(inputs, signature), rpc.predict(inputs, signature)
+            assert set(ours) == set(others)
+            for name, array in ours.items():
+                assert array.dtype == others[name].dtype
+                np.testing.assert_array_equal(array, others[name])
+
+
+def test_grpc_codes(server: RunningServer) -> None:
+    rpc = connect(f"grpc://{server.grpc}", "small")
+    wrong = np.ones((1, 2), np.float32)
+    assert refusal(lambda: rpc.predict({"latent": wrong}))[0] == "INVALID_ARGUMENT"
+    code, words = refusal(lambda: rpc.predict({"other": wrong}))
+    assert code == "INVALID_ARGUMENT" and words.startswith("Signature input alias: latent(feed ")
+    code, words = refusal(lambda: rpc.predict({**ROW, "other": wrong}))
+    assert code == "INVALID_ARGUMENT"
+    assert words == (
+        "input size does not match signature: 2!=1 len({latent,other}) != len({latent}). Sent "
+        "extra: {other}. Missing but required: {}."
+    )
+    code, words = refusal(lambda: rpc.predict({"latent": np.array(["x"], object)}))
+    assert code == "INVALID_ARGUMENT" and "to be float but string is provided" in words
+    assert refusal(lambda: rpc.predict(ROW, outputs=["nope"]))[1] == (
+        "output tensor alias not found in signature: nope Outputs expected to be in the set "
+        "{scaled}."
+    )
+    large = {"latent": np.zeros((65, 3), np.float32)}
+    assert refusal(lambda: rpc.predict(large))[1] == (
+        "Task size 65 is larger than maximum input batch size 64"
+    )
+    huge = {"latent": np.zeros((10**6, 3), np.float32)}
+    assert refusal(lambda: rpc.predict(huge))[0] == "RESOURCE_EXHAUSTED"
+    other = connect(f"grpc://{server.grpc}", "other")
+    assert refusal(other.states) == ("NOT_FOUND", "Could not find any versions of model other")
+    assert refusal(other.signatures)[1] == "Servable not found for request: Latest(other)"
+    assert rpc.predict({"latent": np.zeros((0, 3), np.float32)})["scaled"].shape == (0, 3)
+    rpc.close(), other.close()
+
+
+def call(server: RunningServer, method: str, request: bytes) -> tuple[str, str]:
+    """Sends bytes to a method of PredictionService; returns code and words."""
+    with grpc.insecure_channel(server.grpc) as channel:
+        try:
+            channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")(
+                request, timeout=20
+            )
+        except grpc.RpcError as error:
+            return error.code().name, error.details()  # type: ignore[attr-defined]
+    return "OK", ""
+
+
+def test_grpc_requests_that_make_no_sense(server: RunningServer) -> None:
+    assert call(server, "Predict", b"\xff\xff garbage")[0] == "INTERNAL"
+    assert call(server, "Predict", b"") == ("INVALID_ARGUMENT", "Missing ModelSpec")
+    spec = b"\x0a\x07\x0a\x05small"
+    assert call(server, "Classify", spec) == (
+        "INVALID_ARGUMENT",
+        "Expected classification signature method_name to be tensorflow/serving/classify. Was: "
+        "tensorflow/serving/predict",
+    )
+    assert call(server, "Predict", b"\x0a\x0e\x0a\x05small\x1a\x05other") == (
+        "FAILED_PRECONDITION", 'Serving signature key "other" not found.'
+    )  # fmt: skip
+    assert call(server, "GetModelMetadata", spec)[1].startswith("GetModelMetadataRequest must")
+    assert call(server, "GetModelMetadata", spec + b"\x12\x01x") == (
+        "INVALID_ARGUMENT", "Metadata field x is not supported"
+    )  # fmt: skip
+    assert call(server, "MultiInference", b"")[0] == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x00\x01\x02garbage\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00"]
+)
+def test_clients_that_send_garbage(server: RunningServer, garbage: bytes) -> None:
+    with open_socket(server) as client:
+        client.sendall(garbage)
+        assert client.recv(100)[:12] in (b"HTTP/1.1 400", b"")
+    assert factor(server.rest) == 2.0
+
+
+@pytest.mark.slow
+def test_clients_that_hang(model: Path, tmp_path: Path) -> None:
+    """They are hung up on after --read_seconds, and keep nobody waiting meanwhile."""
+    head = POST.encode() + b"Content-Length: 9\r\n\r\n{"
+    with (
+        running_server(model, tmp_path, "--read_seconds=3") as server,
+        open_socket(server) as silent,
+        open_socket(server) as slow,
+        open_socket(server) as late,
+    ):
+        slow.sendall(b"GET /v1/models/small HTTP/1.1\r\nHost:")
+        late.sendall(head)
+        with open_socket(server) as gone:
+            gone.sendall(head)
+        assert factor(server.rest) == 2.0
+        assert silent.recv(10) == slow.recv(10) == b""
+        answer = b""
+        while part := late.recv(1000):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"The request was not whole after 3 s" in answer
+        assert factor(server.rest) == 2.0
+
+
+@pytest.mark.slow
+def test_clients_that_do_not_take_their_answers(model: Path, tmp_path: Path) -> None:
+    """They are hung up on; one that takes its time gets all of it."""
+    image = np.full((1, 1000, 1000, 3), 200).tolist()
+    body = json.dumps({"signature_name": "kinds", "inputs": {
+        "image": image, "seed": [1], "flag": [True]}}).encode()  # fmt: skip
+    head = f"{POST}Content-Length: {len(body)}"
+    with (
+        running_server(model, tmp_path, "--read_seconds=2") as server,
+        socket.socket() as never,
+        socket.socket() as slowly,
+    ):
+        host, _, port = server.rest.rpartition(":")
+        for client in (never, slowly):
+            client.settimeout(60)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # the kernel's own
+            client.connect((host, int(port)))
+            client.sendall(f"{head}\r\n\r\n".encode() + body)
+        answer = slowly.recv(1000)
+        whole = len(answer) + int(re.findall(rb"content-length: (\d+)", answer)[0])
+        whole -= len(answer.partition(b"\r\n\r\n")[2])
+        assert whole > 10_000_000  # more than the server's kernel holds
+        taken, start = len(answer), time.monotonic()
+        while taken < whole:
+            if time.monotonic() - start < 6.0:
+                time.sleep(0.25)  # for three times as long as a client may take nothing
+            part = slowly.recv(1 << 18)
+            assert part, f"hung up on after {taken} of {whole} bytes"
+            taken += len(part)
+        left = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := never.recv(1 << 20):
+                left += len(part)
+        assert left < whole / 2
+        assert factor(server.rest) == 2.0
+
+
+def test_a_body_that_is_too_large_is_not_received(server: RunningServer) -> None:
+    with open_socket(server) as client:
+        client.sendall(POST.encode() + b"Content-Length: 99999999\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Host: localhost:99\r\nContent-Length: 26", b"200"),
+        (b"Host: evil.example\r\nContent-Length: 26", b"400"),
+        (b"Host: [::1]\r\nContent-Length: 26\r\nOrigin: http://evil.example", b"403"),
+        (b"Host: [::1]\r\nContent-Length: 26\r\nTransfer-Encoding: chunked", b"400"),
+    ],
+)
+def test_what_is_not_for_us(server: RunningServer, headers: bytes, status: bytes) -> None:
+    start = b"POST /v1/models/small:predict HTTP/1.1\r\n"
+    with open_socket(server) as client:
+        client.sendall(start + headers + b"\r\n\r\n" + BODY)
+        answer = client.recv(10_000)
+    assert answer[9:12] == status, answer
+    assert b"x-content-type-options: nosniff" in answer
+    assert b"cross-origin-resource-policy: same-origin" in answer
+    for path in ("/monitoring/prometheus/metrics", "/"):
+        with urllib.request.urlopen(f"http://{server.rest}{path}", timeout=30) as response:
+            assert response.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+            assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_a_thousand_connections(server: RunningServer) -> None:
+    """All of them open at once, half of them idle, the others all ask."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_socket(server)) for _ in range(1000)]
+        head = f"{POST}Content-Length: {len(BODY)}"
+        asking = clients[::2]
+        for client in asking:
+            client.sendall(head.encode() + b"\r\n\r\n" + BODY)
+        assert all(client.recv(1000).startswith(b"HTTP/1.1 200") for client in asking)
+    assert factor(server.rest) == 2.0
+
+
+def test_many_clients_get_their_own_answers(server: RunningServer) -> None:
+    """Batching: every client gets what belongs to its own row."""
+
+    def ask(number: int) -> bool:
+        with connect(f"grpc://{server.grpc}", "small") as client:
+            values = np.full((1 + number % 3, 3), number, np.float32)
+            return all(
+                np.array_equal(client.predict({"latent": values})["scaled"], 2 * values)
+                for _ in range(10)
+            )
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(ask, range(32)))
+
+
+def test_versions_while_it_runs(server: RunningServer, model: Path) -> None:
+    """New, corrupt, removed: it goes on answering all the time."""
+    stop = False
+    failures = []
+
+    def keep_asking() -> int:
+        count = 0
+        while not stop:
+            count += 1
+            if (found := factor(server.rest)) not in (2.0, 5.0):
+                failures.append(found)
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(keep_asking)
+        try:
+            broken = copy_version(model, 1, 9)
+            (broken / "saved_model.pb").write_bytes(b"garbage")
+            line = server.wait_for_line(f"{broken}: cannot be loaded")
+            shutil.rmtree(broken)
+            save_model(model, 2, factor=5.0)
+            server.wait_for_line("small 1: unloaded")
+            assert factor(server.rest) == 5.0
+            shutil.rmtree(model / "2")
+            server.wait_for_line("small 2: unloaded")
+            assert factor(server.rest) == 2.0
+        finally:
+            stop = True
+        assert asking.result() > 0 and not failures
+    log = server.log.read_text("utf-8")
+    assert log.count(line) == 1 or log.count("cannot be loaded") <= 2
+
+
+def test_the_explorer_is_there(server: RunningServer) -> None:
+    with urllib.request.urlopen(f"http://{server.rest}/", timeout=30) as response:
+        assert response.status == 200 and b"<html" in response.read().lower()
+
+
+def test_a_port_in_use(server: RunningServer, model: Path, commands: Commands) -> None:
+    for flag, address in (("port", server.rest), ("grpc_port", server.grpc)):
+        port = address.rpartition(":")[2]
+        result = commands.run("serve", f"--model={model}", "--port=0", "--grpc_port=0",
+                              f"--{flag}={port}")  # fmt: skip
+        assert result.code == 2
+        assert result.error == (
+            f"error: {address}: is in use by another program; choose another with --{flag}"
+        )
+
+
+def test_wrong_flags(model: Path, tmp_path: Path, commands: Commands) -> None:
+    for flags, code, words in (
+        ((f"--model={tmp_path}/none",), 2, "no such model folder"),
+        ((f"--model={tmp_path}",), 2, "holds no SavedModel"),
+        ((f"--model={model}", "--versions=old"), 1, "choose newest, all, or numbers"),
+        ((f"--model={model}", "--version_labels=stable"), 1, "write LABEL:NUMBER"),
+        ((f"--model={model}", f"--model={model}"), 1, "two models are called small"),
+        ((f"--model={model}", "--host=999.1.1.1", "--port=0"), 2, "cannot be listened at"),
+    ):
+        result = commands.run("serve", *flags)
+        assert result.code == code and words in result.error
+
+
+def test_docs_name_flags_that_are_there(commands: Commands) -> None:
+    """And the table of limits names their defaults."""
+    text = commands.run("serve", "--help").out
+    defaults = dict(re.findall(r"--(\w+)\n(?:      .*\n)*?.*\(default: (\S+)\)", text))
+    docs = (ROOT / "docs" / "server.md").read_text("utf-8")
+    for flag in re.findall(r"`--(\w+)", docs):
+        assert f"--{flag}\n" in text, flag
+    for flag, default in re.findall(r"\| `--(\w+)`, [^|]+\| ([\d,]+) \|", docs):
+        assert float(defaults[flag]) == float(default.replace(",", "")), flag
+
+
+def test_nothing_that_can_be_served(model: Path, tmp_path: Path, commands: Commands) -> None:
+    shutil.copytree(model / "1", tmp_path / "broken" / "1")
+    (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"garbage")
+    result = commands.run("serve", f"--model={tmp_path}/broken", "--port=0", "--grpc_port=0")
+    assert result.code == 2 and "no version can be served; export again" in result.error
+
+
+def test_versions_that_are_not_there_are_named(
+    model: Path, tmp_path: Path, commands: Commands
+) -> None:
+    flags = (f"--model={model}", "--port=0", "--grpc_port=0")
+    result = commands.run("serve", *flags, "--versions=77")
+    assert result.code == 2
+    assert f"{model}: no version can be served; choose others with --versions" in result.error
+    odd = "--name=a/b c"
+    with running_server(model, tmp_path, "--version_labels=old:78", odd) as server:
+        server.wait_for_line("has no version 78")
+        assert server.models == [f"http://{server.rest}/v1/models/a%2Fb%20c"]
+        with urllib.request.urlopen(server.models[0], timeout=30) as response:
+            assert response.status == 200
+
+
+def test_without_the_extra_it_says_how_to_install_it(model: Path) -> None:
+    program = (
+        "import sys; sys.modules['starlette'] = None; sys.argv = ['serve', '--model=x'];"
+        "import importlib.util as u; find = u.find_spec;"
+        "u.find_spec = lambda name, *a: None if name == 'starlette' else find(name, *a);"
+        "from bladerunner_ae.serve import cli; cli()"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment(),
+                            capture_output=True, text=True, check=False)  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr == (
+        "error: serving needs packages that are not installed (starlette); install them with: "
+        'pip install "bladerunner_ae[serve]"\n'
+    )
+
+
+def start_work(
+    server: RunningServer, pool: concurrent.futures.Executor, turns: int
+) -> list[object]:
+    """Requests that take a while, over both APIs, and that have arrived."""
+    body = json.dumps({"signature_name": "work", "instances": [turns]}).encode()
+    rpc = connect(f"grpc://{server.grpc}", "small", timeout=60)
+    rpc.signatures()
+    futures = [
+        pool.submit(post, server.rest, body),
+        pool.submit(rpc.predict, {"turns": [turns]}, "work"),
+    ]
+    end = time.monotonic() + 30
+    page = ""
+    while "bladerunner_waiting_requests 2.0" not in page and time.monotonic() < end:
+        url = f"http://{server.rest}/monitoring/prometheus/metrics"
+        with urllib.request.urlopen(url, timeout=30) as response:
+            page = response.read().decode()
+    assert "bladerunner_waiting_requests 2.0" in page
+    return futures
+
+
+def test_sigterm_answers_what_is_in_flight(model: Path, tmp_path: Path) -> None:
+    with (
+        running_server(model, tmp_path) as server,
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+    ):
+        rest, rpc = start_work(server, pool, 60_000)
+        assert server.stop(signal.SIGTERM) == 0
+        assert json.loads(rest.result()) == {"predictions": [1]}  # type: ignore[attr-defined]
+        assert rpc.result()["done"].tolist() == [1]  # type: ignore[attr-defined]
+        log = server.log.read_text("utf-8")
+        assert log.endswith("stopping; 2 requests are still to be answered\n"), log
+    with pytest.raises(OSError):
+        post(server.rest)
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_it_at_once(model: Path, tmp_path: Path) -> None:
+    with (
+        running_server(model, tmp_path) as server,
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+    ):
+        futures = start_work(server, pool, 10_000_000)
+        server.process.send_signal(signal.SIGINT)
+        server.wait_for_line("stopping; 2 requests are still to be answered")
+        time.sleep(1.1)  # two at once count as one
+        assert server.stop(signal.SIGINT) == 130
+        assert server.log.read_text("utf-8").endswith("stopped at once\n")
+        for future in futures:
+            with pytest.raises(Exception):  # noqa: B017  the connection is gone
+                future.result()  # type: ignore[attr-defined]

@@ -1,0 +1,278 @@
+"""The REST API: URLs, statuses and words of TensorFlow Serving, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bladerunner_ae.server.folders import find_models
+from bladerunner_ae.server.process import Options, Server
+from bladerunner_ae.server.running import Limits
+from tests.helpers.saved_models import save_model
+
+ROWS = {"instances": [[1.0, 2.0, 3.0], [0.0, 0.0, 0.5]]}
+DOUBLED = {"predictions": [[2.0, 4.0, 6.0], [0.0, 0.0, 1.0]]}
+
+
+class Rest:
+    """Requests to a server in this process."""
+
+    def __init__(self, model: Path, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        limits = Limits(batch_rows=8, body_bytes=20_000, held_bytes=30_000)
+        self.server = Server(Options(find_models(model), **{"limits": limits, **options}))
+        self._runner.run(self.server.load())
+        transport = httpx.ASGITransport(self.server.application())
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._runner.run(self._client.request(method, path, **options))
+
+    def get(self, path: str) -> httpx.Response:
+        return self.ask("GET", path)
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.ask("POST", path, content=content)
+
+    def close(self) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    folder.mkdir()
+    save_model(folder, 3)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[None, 0.0], ids=["one by one", "batching"])
+def rest(request: pytest.FixtureRequest, model: Path) -> Iterator[Rest]:
+    rest = Rest(model, batch_timeout=request.param, labels={"stable": 3})
+    yield rest
+    rest.close()
+
+
+def refused(response: httpx.Response, status: int = 400) -> str:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    found = response.json()
+    assert list(found) == ["error"]
+    return found["error"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/models/small:predict", "/v1/models/small/versions/3:predict",
+     "/v1/models/small/labels/stable:predict", "/V1/MODELS/small:PREDICT",
+     "/v1/models/sm%61ll:predict"],
+)  # fmt: skip
+def test_predict_by_every_name(rest: Rest, path: str) -> None:
+    response = rest.post(path, ROWS)
+    assert (response.status_code, response.json()) == (200, DOUBLED)
+    assert response.headers["content-type"] == "application/json"
+
+
+def test_columns_and_signatures(rest: Rest) -> None:
+    body = {"signature_name": "mix", "inputs": {"a": [1, 2], "b": [[0.5, 1], [1, 1]]}}
+    assert rest.post("/v1/models/small:predict", body).json() == {
+        "outputs": {"sum": [1.5, 3.0], "b": [[0.5, 1.0], [1.0, 1.0]]}
+    }
+    body = {"signature_name": "mix", "instances": [{"a": 1, "b": [0.5, 1]}]}
+    assert rest.post("/v1/models/small:predict", body).json() == {
+        "predictions": [{"sum": 1.5, "b": [0.5, 1.0]}]
+    }
+
+
+def test_strings_and_bytes(rest: Rest) -> None:
+    body = {"signature_name": "strings", "instances": [{"b64": "/w=="}]}
+    response = rest.post("/v1/models/small:predict", body)
+    assert response.content.count(b'"shout": "\xff!"') == 1
+    body["instances"] = ["hé"]
+    assert rest.post("/v1/models/small:predict", body).json() == {
+        "predictions": [{"back_bytes": {"b64": "aMOp"}, "length": 3, "shout": "hé!"}]
+    }
+
+
+def test_numbers_that_are_none(rest: Rest) -> None:
+    response = rest.post("/v1/models/small:predict", b'{"instances": [[NaN, 1, Infinity]]}')
+    assert response.status_code == 200 and b"NaN" in response.content
+
+
+def test_gzip_is_unpacked(rest: Rest) -> None:
+    content = gzip.compress(json.dumps(ROWS).encode())
+    response = rest.ask("POST", "/v1/models/small:predict", content=content,
+                        headers={"Content-Encoding": "gzip"})  # fmt: skip
+    assert response.json() == DOUBLED
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        ("PUT", "/v1/models/small", 400, "Malformed request: PUT /v1/models/small"),
+        ("DELETE", "/v1/models/small:predict", 400, "Malformed request: DELETE /v1/models/small:"
+         "predict"),
+        ("GET", "/v1/models/small:predict", 400, "Malformed request: GET /v1/models/small:predict"),
+        ("POST", "/v1/models/small", 400, "Malformed request: POST /v1/models/small"),
+        ("POST", "/v1/models/small:dream", 400, "Malformed request: POST /v1/models/small:dream"),
+        ("POST", "/v1/models/small:predict?a=1", 400, "Malformed request: POST /v1/models/small:"
+         "predict?a=1"),
+        ("POST", "/v1/models/small/versions/x:predict", 400, "Malformed request: POST"),
+        ("POST", f"/v1/models/small/versions/{2**64}:predict", 400, "Failed to convert version: "
+         f"{2**64} to numeric."),
+        ("GET", "/v1/foo", 400, "Malformed request: GET /v1/foo"),
+        ("GET", "/v1/models", 400, "Missing model name in request."),
+        ("GET", "/v1/models/other", 404, "Could not find any versions of model other"),
+        ("GET", "/v1/models/small/versions/9", 404, "Could not find version 9 of model small"),
+        ("GET", "/v1/models/other/metadata", 404, "Servable not found for request: Latest(other)"),
+    ],
+)  # fmt: skip
+def test_paths_that_are_wrong(
+    rest: Rest, method: str, path: str, status: int, message: str
+) -> None:
+    assert refused(rest.ask(method, path), status).startswith(message)
+
+
+def test_paths_elsewhere(rest: Rest) -> None:
+    assert rest.get("/nothing").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("other:predict", ROWS, 404, "Servable not found for request: Latest(other)"),
+        ("small/versions/9:predict", ROWS, 404, "Servable not found for request: Specific(small, "
+         "9)"),
+        ("small/labels/x:predict", ROWS, 400, "Unrecognized servable version label: x"),
+        ("small:predict", {**ROWS, "signature_name": "nope"}, 400,
+         'Serving signature name: "nope" not found in signature def'),
+        ("small:predict", b"", 400, "JSON Parse error: The document is empty"),
+        ("small:predict", b"\xff\xfe\x00garbage", 400, "JSON Parse error: Invalid value."),
+        ("small:predict", {"instances": []}, 400, "JSON Value: {"),
+        ("small:predict", {"instances": [["a", 1, 2]]}, 400, "Failed to process element: 0 of"),
+        ("small:predict", {"instances": [[1, 2]]}, 400, "Matrix size-incompatible: In[0]: [1,2], "
+         "In[1]: [3,3]\n\t [[{{node "),
+        ("small:predict", {"instances": [[0, 0, 0]] * 9}, 400, "Task size 9 is larger than maximum "
+         "input batch size 8"),
+        ("small:predict", {"inputs": []}, 400, "In[0] "),
+        ("small:classify", {"examples": [{"x": 1}]}, 400, "Expected classification signature "
+         "method_name to be tensorflow/serving/classify. Was: tensorflow/serving/predict"),
+        ("small:regress", {"examples": [{"x": 1}]}, 400, "Expected regression signature "
+         "method_name to be tensorflow/serving/regress. Was: tensorflow/serving/predict"),
+        ("small:classify", {"a": 1}, 400, "JSON Value: {"),
+        ("small:classify", {"examples": [1], "signature_name": "x"}, 400,
+         "No signature was found with the name: x"),
+        ("other:classify", {"examples": [1]}, 404, "Servable not found for request: Latest(other)"),
+    ],
+)  # fmt: skip
+def test_requests_that_are_wrong(
+    rest: Rest, path: str, body: Any, status: int, message: str
+) -> None:
+    found = refused(rest.post(f"/v1/models/{path}", body), status)
+    assert found.startswith(message), found
+    assert rest.post("/v1/models/small:predict", ROWS).json() == DOUBLED  # it goes on
+
+
+def test_bodies_that_are_too_large(rest: Rest) -> None:
+    large = b" " * 20_001
+    response = rest.post("/v1/models/small:predict", large)
+    assert refused(response, 413).startswith("The request is larger than 20000 bytes")
+    assert response.headers["connection"] == "close"
+    bomb = gzip.compress(b" " * 10_000_000)
+    response = rest.ask("POST", "/v1/models/small:predict", content=bomb,
+                        headers={"Content-Encoding": "gzip"})  # fmt: skip
+    assert "larger than" in refused(response, 413)
+    response = rest.ask("POST", "/v1/models/small:predict", content=b"not gzip",
+                        headers={"Content-Encoding": "gzip"})  # fmt: skip
+    assert "Failed to uncompress" in refused(response)
+
+
+def test_status(rest: Rest) -> None:
+    wanted = {
+        "model_version_status": [
+            {"version": "3", "state": "AVAILABLE",
+             "status": {"error_code": "OK", "error_message": ""}}
+        ]
+    }  # fmt: skip
+    for path in ("small", "small/versions/3", "small/labels/stable"):
+        assert rest.get(f"/v1/models/{path}").json() == wanted
+
+
+def test_metadata(rest: Rest) -> None:
+    found = rest.get("/v1/models/small/versions/3/metadata").json()
+    assert found["model_spec"] == {"name": "small", "signature_name": "", "version": "3"}
+    signatures = found["metadata"]["signature_def"]["signature_def"]
+    assert set(signatures) == {"serving_default", "mix", "strings", "kinds", "work", "scalar",
+                               "__saved_model_init_op"}  # fmt: skip
+    signature = signatures["serving_default"]
+    assert signature["method_name"] == "tensorflow/serving/predict"
+    assert signature["inputs"]["latent"] == {
+        "name": "serving_default_latent:0",
+        "dtype": "DT_FLOAT",
+        "tensor_shape": {
+            "dim": [{"size": "-1", "name": ""}, {"size": "3", "name": ""}], "unknown_rank": False
+        },
+    }  # fmt: skip
+    assert rest.get("/v1/models/small/labels/stable/metadata").json() == found
+
+
+def test_metrics(rest: Rest) -> None:
+    def count(line: str) -> float:
+        page = rest.get("/monitoring/prometheus/metrics").text
+        return next((float(x.split()[-1]) for x in page.splitlines() if x.startswith(line)), 0.0)
+
+    good = ':tensorflow:serving:request_count{model_name="small",status="OK"}'
+    bad = ':tensorflow:serving:request_count{model_name="small",status="INVALID_ARGUMENT"}'
+    latency = (':tensorflow:serving:request_latency_count{API="predict",entrypoint="REST",'
+               'model_name="small"}')  # fmt: skip
+    before = count(good), count(bad), count(latency)
+    rest.post("/v1/models/small:predict", ROWS)
+    rest.post("/v1/models/small:predict", b"")
+    assert (count(good), count(bad), count(latency)) == (
+        before[0] + 1,
+        before[1] + 1,
+        before[2] + 1,
+    )
+    page = rest.get("/monitoring/prometheus/metrics").text
+    assert "# TYPE :tensorflow:serving:request_count counter\n" in page
+    assert "# TYPE :tensorflow:serving:request_latency histogram\n" in page
+    assert "_created" not in page
+
+
+def test_scalars_run_alone_only(model: Path, rest: Rest) -> None:
+    """Without batching anything goes; with it every input needs rows."""
+    response = rest.post("/v1/models/small:predict", {"signature_name": "scalar", "inputs": 2})
+    if response.status_code == 200:
+        assert response.json() == {"outputs": 4.0}
+    else:
+        assert refused(response) == "Batching Run() input tensors must have at least one dimension"
+
+
+def test_a_request_that_takes_too_long(model: Path) -> None:
+    rest = Rest(model, limits=Limits(run_seconds=0.2))
+    body = {"signature_name": "work", "instances": [10**5]}
+    assert refused(rest.post("/v1/models/small:predict", body), 504) == (
+        "Timed out waiting for notification"
+    )
+    assert rest.post("/v1/models/small:predict", ROWS).json() == DOUBLED
+    rest.close()
+
+
+def test_too_many_requests_that_wait(model: Path) -> None:
+    rest = Rest(model, limits=Limits(waiting=0))
+    assert "queue" in refused(rest.post("/v1/models/small:predict", ROWS), 503)
+    rest.close()
+
+
+def test_the_explorer_knows_no_decoder_here(rest: Rest, model: Path) -> None:
+    assert rest.server.current() == ("small", 3, model / "3")  # it takes a latent
+    assert rest.get("/").status_code == 200

@@ -1,0 +1,194 @@
+"""What a model draws from latent space: densities, distances between sets, and the pictures."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bladerunner_ae.evaluation import features
+from bladerunner_ae.evaluation import prior_samples as prior
+from bladerunner_ae.evaluation import sheets as pictures
+from bladerunner_ae.model.autoencoder import LatentModel, latent_model
+from bladerunner_ae.model.latent_density import SHRINKAGE, fit_density
+from bladerunner_ae.pictures.thumbnails import small
+from tests.helpers.synthetic_film import film_pictures
+from tests.helpers.tiny_training import film_images, tiny_networks
+
+Pictures = NDArray[np.uint8]
+KERNEL_NUMBERS = [-0.0356294438, -0.1096761152, -0.0611995123, 0.8997528553]
+
+
+def flat_model() -> LatentModel:
+    """Remembers a frame by the mean of each channel, in units of 100 grey levels: (1, 3)."""
+
+    def encode(images: Pictures) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        mean = images.astype(np.float32).mean(axis=(1, 2))[:, None] / 100.0
+        return mean, np.zeros_like(mean)
+
+    def decode(latents: NDArray[np.float32]) -> Pictures:
+        levels = np.clip(np.rint(latents * 100.0), 0, 255).astype(np.uint8)
+        return np.broadcast_to(levels[:, None], (len(latents), 8, 12, 3))
+
+    return LatentModel((1, 3), (8, 12), encode, decode)
+
+
+def even(levels: NDArray[np.integer]) -> Pictures:
+    return np.broadcast_to(levels[:, None, None, None], (len(levels), 8, 12, 3)).astype(np.uint8)
+
+
+def test_frechet_distance_in_closed_form() -> None:
+    # Sets with exactly these moments, and diagonal covariances: |m|^2 + sum (s1 - s2)^2.
+    corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * math.sqrt(3 / 4)
+    first, second = corners * [1.0, 2.0], corners * [4.0, 3.0] + [5.0, -1.0]
+    assert features.frechet_distance(first, second) == pytest.approx(25 + 1 + 9 + 1)
+    assert features.frechet_distance(second, first) == pytest.approx(36)
+    assert features.frechet_distance(first, first) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_frechet_distance_does_not_depend_on_the_axes() -> None:
+    random = np.random.default_rng(1)
+    first, second = random.normal(0, 1, (50, 4)), random.normal(1, 2, (60, 4))
+    turned, _ = np.linalg.qr(random.normal(0, 1, (4, 4)))
+    expected = features.frechet_distance(first, second)
+    assert features.frechet_distance(first @ turned, second @ turned) == pytest.approx(expected)
+    # Two one-dimensional Gaussians in one, as a check of the sample covariance's divisor.
+    a, b = random.normal(0, 1, (30, 1)), random.normal(0, 3, (30, 1))
+    by_hand = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
+    assert features.frechet_distance(np.hstack([a, a * 0]), np.hstack([b, b * 0])) == (
+        pytest.approx(by_hand)
+    )
+
+
+def test_frechet_distance_of_a_single_picture() -> None:
+    assert features.frechet_distance(np.zeros((1, 3)), np.zeros((9, 3))) is None
+
+
+def test_nearest_distances() -> None:
+    others = small(even(np.array([0, 100, 200])))
+    found = features.nearest_distances(small(even(np.array([10, 149, 255]))), others)
+    np.testing.assert_allclose(found, [10.0, 49.0, 55.0], atol=1e-3)
+
+
+def test_random_features_never_change() -> None:
+    images = film_images(4)
+    found = features.random_features(images)
+    assert found.shape == (4, sum(features.WIDTHS))
+    np.testing.assert_array_equal(found, features.random_features(images))
+    # The weights are part of the score's definition.
+    (kernel, bias), *_ = features._kernels()
+    assert (kernel.shape, bias.shape) == ((3, 3, 3, 32), (32,))
+    np.testing.assert_allclose(
+        [kernel[0, 0, 0, 0], kernel[2, 2, 2, 31], bias[0], kernel.sum()],
+        KERNEL_NUMBERS, rtol=1e-5,
+    )  # fmt: skip
+    assert float((found > 0.05).mean()) > 0.1 and float(found.std(axis=0).max()) > 0.01
+
+
+def test_features_tell_films_apart() -> None:
+    film = np.stack(list(film_pictures(80, 24, 32)))
+    even_frames, odd_frames = features.random_features(film[::2]), features.random_features(
+        film[1::2])  # fmt: skip
+    noise = np.random.default_rng(0).integers(0, 256, film[::2].shape).astype(np.uint8)
+    near = features.frechet_distance(even_frames, odd_frames)
+    far = features.frechet_distance(even_frames, features.random_features(noise))
+    assert near is not None and far is not None and far > 20 * near
+
+
+def test_a_density_has_the_moments_of_its_shots() -> None:
+    random = np.random.default_rng(0)
+    long, short = random.normal([5, 0], [1, 2], (400, 2)), random.normal([-50, 9], 1, (100, 2))
+    latents = np.concatenate([long, short]).astype(np.float32)
+    order = random.permutation(500)
+    shots = np.repeat([7, 3], [400, 100])
+    density = fit_density(latents[order], shots[order])
+    drawn = density.sample(6000, seed=1)
+    assert drawn.shape == (6000, 2) and drawn.dtype == np.float32
+    of_long = drawn[:, 0] > -20
+    assert of_long.mean() == pytest.approx(0.8, abs=0.02)  # its share of the frames
+    share = SHRINKAGE / (SHRINKAGE + 400)
+    pooled = (400 * long.var(axis=0) + 100 * short.var(axis=0)) / 500
+    expected = (1 - share) * long.var(axis=0) + share * pooled
+    np.testing.assert_allclose(drawn[of_long].mean(axis=0), long.mean(axis=0), atol=0.1)
+    np.testing.assert_allclose(drawn[of_long].var(axis=0), expected, rtol=0.08)
+    np.testing.assert_array_equal(density.sample(5, seed=1), density.sample(5, seed=1))
+    assert not np.array_equal(density.sample(5, seed=1), density.sample(5, seed=2))
+
+
+def test_a_density_of_one_frame_is_that_frame() -> None:
+    density = fit_density(np.array([[1.0, 2.0]], np.float32), np.array([0]))
+    np.testing.assert_array_equal(density.sample(3, 0), [[1.0, 2.0]] * 3)
+    with pytest.raises(ValueError, match="at least one frame"):
+        fit_density(np.zeros((0, 2), np.float32), np.zeros(0, int))
+
+
+def test_scores_know_what_looks_like_the_film() -> None:
+    levels = np.array([100, 101, 102, 200, 201, 202])
+    film = prior.FilmFrames(even(levels), np.repeat([1, 2], 3), even(np.array([150, 152])))
+    model = flat_model()
+    drawn = prior.draw(model, film, count=64)
+    assert drawn.fitted is not None and drawn.normal.shape == drawn.fitted.shape == (64, 8, 12, 3)
+    scores = prior.prior_scores(model, film, drawn)
+    assert list(scores) == [
+        "frames held out", "dreams of training frames", prior.NORMAL, prior.FITTED
+    ]  # fmt: skip
+    assert [row["pictures"] for row in scores.values()] == [2, 6, 64, 64]
+    assert scores["frames held out"]["nearest_film"] == pytest.approx((48 + 48) / 2, abs=0.01)
+    assert scores["frames held out"]["nearest_sample"] == pytest.approx(49.0, abs=0.01)
+    assert scores["dreams of training frames"]["nearest_film"] == pytest.approx(0, abs=0.01)
+    assert scores["dreams of training frames"]["frechet"] == pytest.approx(0, abs=1e-6)
+    # The fitted density stays at its two shots; N(0, 1) is 0 to 300 grey levels.
+    assert scores[prior.FITTED]["nearest_film"] < 2 < 20 < scores[prior.NORMAL]["nearest_film"]
+    assert scores[prior.FITTED]["frechet"] < 0.1 * scores[prior.NORMAL]["frechet"]
+
+
+def test_samples_of_real_networks_repeat() -> None:
+    model = latent_model(tiny_networks())
+    assert (model.size, model.raster) == (200, (24, 32))
+    images = film_images()
+    film = prior.FilmFrames(images, np.arange(8) // 4, images[:0])
+    first, second = prior.draw(model, film, 5), prior.draw(model, film, 5)
+    np.testing.assert_array_equal(first.normal, second.normal)
+    assert first.fitted is not None and second.fitted is not None
+    np.testing.assert_array_equal(first.fitted, second.fitted)
+    assert "frames held out" not in prior.prior_scores(model, film, first)
+    whole, part = model.reconstruct(images)[:3].astype(int), model.reconstruct(images[:3])
+    assert np.abs(whole - part).max() <= 1  # sums in another order
+
+
+def test_a_straight_line_with_both_ends() -> None:
+    points = pictures.line(np.array([0.0, 4.0], np.float32), np.array([2.0, 0.0], np.float32), 5)
+    np.testing.assert_allclose(points, [[0, 4], [0.5, 3], [1, 2], [1.5, 1], [2, 0]])
+
+
+def test_interpolation_goes_from_the_first_half_to_the_second() -> None:
+    frames = even(np.array([0, 60, 120, 240]))
+    sheet = np.asarray(pictures.interpolation_sheet(flat_model(), frames, ["a", "b", "c", "d"]))
+    # Two rows: 0 to 120 in steps of 20, and 60 to 240 in steps of 30; film at both ends.
+    cell_height, cell_width = 128 + 4, 192 + 4
+    columns = [24 + 96 + number * cell_width for number in range(9)]
+    rows = [24 + 28 + 64 + number * (cell_height + 28) for number in range(2)]
+    assert sheet[rows[0], columns, 0].tolist() == [0, 0, 20, 40, 60, 80, 100, 120, 120]
+    assert sheet[rows[1], columns, 1].tolist() == [60, 60, 90, 120, 150, 180, 210, 240, 240]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_interpolation_of_few_frames(count: int) -> None:
+    frames = even(np.array([10, 20, 30])[:count])
+    sheet = pictures.interpolation_sheet(flat_model(), frames, ["x"] * count)
+    assert sheet.height < 250 and sheet.width > 9 * 192
+
+
+def test_the_prior_sheet_has_both_kinds() -> None:
+    normal, fitted = even(np.full(40, 50)), even(np.full(40, 250))
+    sheet = np.asarray(pictures.prior_sheet(prior.Drawn(normal, fitted)))
+    alone = np.asarray(pictures.prior_sheet(prior.Drawn(normal)))
+    cell = 128 * 192
+
+    def cells(picture: Pictures, level: int) -> float:
+        return round(float((picture == level).all(axis=-1).sum() / cell), 1)
+
+    assert (cells(sheet, 50), cells(sheet, 250)) == (pictures.SHOWN, pictures.SHOWN)
+    assert (cells(alone, 50), cells(alone, 250)) == (pictures.SHOWN, 0)

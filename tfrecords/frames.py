@@ -1,0 +1,82 @@
+"""Single frames of a film's records: pictures, numbers and times, without reading the rest."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfrecords import storage
+from tfrecords.card import FilmCard
+from tfrecords.reader import decode_image, film_frames
+from tfrecords.streams import chosen_records
+
+FrameBatch = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
+
+
+def read_images(
+    directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
+) -> NDArray[np.uint8]:
+    """Returns the pictures that `read_frames` does, without their times."""
+    return read_frames(directory, card, indices)[0]
+
+
+def read_frames(
+    directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Reads single frames, and little else of the shards that hold them.
+
+    Args:
+        directory: of the records.
+        card: of the film.
+        indices: frame numbers, in any order.
+
+    Returns:
+        (uint8 [len(indices), height, width, 3], int64 [len(indices)]): pictures and presentation
+        times in units of the card's time base, in the order of `indices`.
+
+    Raises:
+        RecordsError: one of the records is damaged, or another frame than the card says.
+    """
+    wanted = np.asarray(indices, np.int64)
+    images = np.empty((len(wanted), card.height, card.width, 3), np.uint8)
+    pts = np.empty(len(wanted), np.int64)
+    for frame in chosen_records(directory, card, np.unique(wanted)):
+        places = wanted == frame.index
+        images[places] = decode_image(frame.encoded, card.height, card.width).numpy()
+        pts[places] = frame.pts
+    return images, pts
+
+
+def chosen_batches(
+    directory: storage.AnyPath, card: FilmCard, chosen: NDArray[np.bool_], batch_size: int
+) -> Iterator[FrameBatch]:
+    """Yields some frames of a film in its order; memory is that of some batches.
+
+    What lies between them is neither decoded nor, where it is more than a few records, read.
+
+    Args:
+        directory: of the records.
+        card: of the film.
+        chosen: bool [frames], which.
+        batch_size: frames in a batch; the last may have fewer.
+
+    Yields:
+        (pictures uint8 [n, height, width, 3], frame numbers int64 [n], times int64 [n] in units of
+        the card's time base).
+
+    Raises:
+        RecordsError: as `read_frames`.
+        tf.errors.DataLossError, tf.errors.InvalidArgumentError: as `reader.film_frames`.
+    """
+    if chosen.all():
+        for batch in film_frames(directory, batch_size=batch_size):
+            yield batch["image"].numpy(), batch["index"].numpy(), batch["pts"].numpy()
+        return
+    frames = chosen_records(directory, card, np.flatnonzero(chosen))
+    while batch := list(islice(frames, batch_size)):
+        yield (
+            np.stack([decode_image(f.encoded, card.height, card.width).numpy() for f in batch]),
+            np.array([frame.index for frame in batch], np.int64),
+            np.array([frame.pts for frame in batch], np.int64),
+        )
