@@ -39,17 +39,17 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
         OutputError: the disk is full, or another program is writing the run.
         RecordsError: records are missing or damaged.
     """
-    from bladerunner_ae.exports import from_run as exporting
+    from bladerunner_ae.exports import from_run
     from bladerunner_ae.runs.folder import load_config, writing
-    from bladerunner_ae.training import fit as training
+    from bladerunner_ae.training import fit
     from bladerunner_ae.training.checkpoints import restore
 
     config = load_config(run)
     with writing(run):
-        trainer = training.build_trainer(config)
+        trainer = fit.build_trainer(config)
         if restore(trainer, run) == 0:
             raise InputError(f"{run}: has no checkpoint yet; train first")
-        return exporting.export(trainer.dreaming, trainer.steps_done, config, run, records)
+        return from_run.export(trainer.dreaming, trainer.steps_done, config, run, records)
 
 
 def main() -> None:

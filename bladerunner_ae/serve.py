@@ -49,11 +49,11 @@ def main() -> None:
 def _serve(
     values: Any, models: list[Any], labels: Any, versions: Any, hosts: tuple[str, ...]
 ) -> None:
-    from bladerunner_ae.server import connections as ports
+    from bladerunner_ae.server import connections
 
-    ports.check(values.host, values.grpc_port, "grpc_port")
-    listening = ports.listen(values.host, values.port)
-    ports.allow_many_connections()
+    connections.check(values.host, values.grpc_port, "grpc_port")
+    listening = connections.listen(values.host, values.port)
+    connections.allow_many_connections()
     from bladerunner_ae.server.process import Options, Server  # imports TensorFlow
     from bladerunner_ae.server.running import Limits
 
@@ -120,7 +120,7 @@ def version_labels(texts: list[str]) -> dict[str, int]:
 
 
 def allowed_hosts(names: list[str]) -> tuple[str, ...]:
-    """Reads --allowed_hosts: names and addresses without ports, *.DOMAIN, or * for any.
+    """Reads --allowed_hosts: names and addresses without connections, *.DOMAIN, or * for any.
 
     Raises:
         UsageError: one is none of these.

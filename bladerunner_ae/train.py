@@ -60,7 +60,7 @@ def run_config(values: Any) -> Any:
     """Turns flag values into a `RunConfig`; the only place where training flags are read."""
     from bladerunner_ae.objectives import make_objective
     from bladerunner_ae.runs.folder import RunConfig
-    from bladerunner_ae.training.distributed import devices as strategies
+    from bladerunner_ae.training.distributed import devices
     from tfrecords.card import load_card
     from tfrecords.reader import fits
 
@@ -104,7 +104,7 @@ def run_config(values: Any) -> Any:
         weights=dataclasses.asdict(objective),  # type: ignore[call-overload]
         model=networks,
         train=configuration.TrainConfig(
-            **train, precision=strategies.choose_precision(values.precision)
+            **train, precision=devices.choose_precision(values.precision)
         ),
         films=films,
         reading={"order": "memory" if in_memory else "streamed", "balance": values.balance},
@@ -154,21 +154,21 @@ def main() -> None:
     """Reads the flags, then trains, or goes on, and exports."""
     from bladerunner_ae.runs.files import settling
     from bladerunner_ae.runs.folder import CONFIG_NAME, load_config, open_run, writing
-    from bladerunner_ae.training import fit as training
-    from bladerunner_ae.training.distributed import devices as strategies
+    from bladerunner_ae.training import fit
+    from bladerunner_ae.training.distributed import devices
 
     values = flags.FLAGS
     if values.data_service:
         check_service(values.data_service)
     records = [storage.location(directory) for directory in values.data]
     run = storage.location(values.model_dir)
-    strategies.choose_device(values.device)
-    if values.device == "auto" and (reason := strategies.why_no_gpu()):
+    devices.choose_device(values.device)
+    if values.device == "auto" and (reason := devices.why_no_gpu()):
         print(f"note: training on the CPU: {reason}", file=sys.stderr)
     config = _fine_tuned(run_config(values), values, run)
-    workers = strategies.join(values.strategy, os.environ)
+    workers = devices.join(values.strategy, os.environ)
     replicas = workers.strategy.num_replicas_in_sync
-    training.check_replicas(config.train, replicas)
+    fit.check_replicas(config.train, replicas)
     if workers.several and values.data_service:
         raise UsageError("--data_service serves one worker only; leave it out")
     print(_plan(config, replicas), file=sys.stderr)
@@ -228,16 +228,15 @@ def _train(
 
     Then it reports, in RUN/report.html.
     """
-    from bladerunner_ae.exports import from_run as exporting
+    from bladerunner_ae.exports import from_run
     from bladerunner_ae.runs.folder import CONFIG_NAME, write_json
-    from bladerunner_ae.training import fit as training
-    from bladerunner_ae.training import resume as going_on
+    from bladerunner_ae.training import fit, resume
     from bladerunner_ae.training.checkpoints import restore
     from bladerunner_ae.training.fine_tuning import load_source
 
     service = values.data_service
     with workers.strategy.scope():
-        trainer = training.build_trainer(config)
+        trainer = fit.build_trainer(config)
         start = restore(trainer, run)
         workers.check_same_start(start, run)
         if start == 0 and config.fine_tune:
@@ -247,10 +246,10 @@ def _train(
     print(f"tensorboard --logdir {shlex.quote(str(run))}", file=sys.stderr)
     # All show it together, as they train: what the chief looks at may lie with the others.
     if start == config.train.steps and any(
-        workers.gather(int(not going_on.has_finished(run, start)))
+        workers.gather(int(not resume.has_finished(run, start)))
     ):
         print(f"trained to step {start}; showing what it came to", file=sys.stderr)
-        training.fit(trainer, config, records, run, start, workers=workers)
+        fit.fit(trainer, config, records, run, start, workers=workers)
     elif start >= config.train.steps:
         print(f"already trained to step {start}; nothing to do", file=sys.stderr)
     else:
@@ -261,16 +260,16 @@ def _train(
             )
         if start:
             print(f"going on from step {start}", file=sys.stderr)
-            if earlier is not None and (change := going_on.rate_change(earlier, config, start)):
+            if earlier is not None and (change := resume.rate_change(earlier, config, start)):
                 print(change, file=sys.stderr)
-            if earlier is not None and (change := going_on.order_change(earlier, config, start)):
+            if earlier is not None and (change := resume.order_change(earlier, config, start)):
                 print(change, file=sys.stderr)
         if service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]
-        training.fit(trainer, config, records, run, start, service, workers)
+        fit.fit(trainer, config, records, run, start, service, workers)
     if not workers.chief:
         return []
-    exported = exporting.export_trained(trainer.dreaming, trainer.steps_done, config, run, records)
+    exported = from_run.export_trained(trainer.dreaming, trainer.steps_done, config, run, records)
     new = start < config.train.steps or not is_reported(run, trainer.steps_done)
     if values.report and new:
         report_training(trainer.dreaming, config.to_json(), trainer.steps_done, records, run)

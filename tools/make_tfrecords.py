@@ -32,7 +32,7 @@ from bladerunner_ae.command_line.app import explain
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate, parse_time
 from bladerunner_ae.conversion import convert as conversion
-from bladerunner_ae.conversion import upload as publishing
+from bladerunner_ae.conversion import upload
 from bladerunner_ae.conversion.existing import finished_card
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
@@ -73,13 +73,13 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
         print(f"{summary(directory, card)}; up to date")
         return
     if isinstance(output_dir, RemotePath):
-        output_dir = publishing.spool_directory(output_dir, values.spool_dir)
+        output_dir = upload.spool_directory(output_dir, values.spool_dir)
     plan = conversion.plan_conversion(film, output_dir, options)
     print(visible(plan.describe()), file=sys.stderr)
     if values.dry_run:
         return
     if isinstance(directory, RemotePath):
-        publishing.prepare(directory)
+        upload.prepare(directory)
         # Whole already if only the sending was stopped.
         card = finished_card(film, plan.directory, options, values.overwrite)
     card = card or conversion.convert_film(
@@ -87,7 +87,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
         keep_damaged=values.keep_damaged,
     )  # fmt: skip
     if isinstance(directory, RemotePath):
-        publishing.publish(plan.directory, directory, values.overwrite)
+        upload.publish(plan.directory, directory, values.overwrite)
     conversion.warn(card)
     print(summary(directory, card))
 

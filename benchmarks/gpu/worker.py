@@ -22,7 +22,7 @@ if __package__ in (None, ""):
 import tensorflow as tf
 
 from benchmarks.training.ours import Json, Ours
-from bladerunner_ae.training.distributed import devices as strategies
+from bladerunner_ae.training.distributed import devices
 
 _KINDS = {
     "convolutions and matrix products": (
@@ -40,7 +40,7 @@ class OnCard(Ours):
     """A trainer and the first frames of a film, as many as asked for."""
 
     def __init__(self, asked: Json) -> None:
-        strategies.choose_device(asked["device"])
+        devices.choose_device(asked["device"])
         super().__init__(asked)
         self._images = next(iter(self.batch))["image"]
         self.trainer.make_train_function()

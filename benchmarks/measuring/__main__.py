@@ -30,8 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.helpers.small_records import PTS_STEP, card_maker, encode
-from tfrecords import messages as wording
-from tfrecords import storage
+from tfrecords import messages, storage
 from tfrecords.card import FilmCard, Shard, load_card
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
@@ -65,10 +64,10 @@ class Reads:
 @contextlib.contextmanager
 def counting_reads() -> Iterator[Reads]:
     """Counts what this process takes from records frame by frame; a pass over a film is refused."""
-    from bladerunner_ae.training import batches as data
+    from bladerunner_ae.training import batches
 
     reads = Reads()
-    decode, opening = data.decode_image, storage.open_for_reading
+    decode, opening = batches.decode_image, storage.open_for_reading
 
     class Counted:
         def __init__(self, file: Any) -> None:
@@ -97,8 +96,8 @@ def counting_reads() -> Iterator[Reads]:
         raise AssertionError("all frames of the film are read")
 
     with (
-        mock.patch.object(data, "decode_image", decode_counted),
-        mock.patch.object(data, "film_frames", refuse),
+        mock.patch.object(batches, "decode_image", decode_counted),
+        mock.patch.object(batches, "film_frames", refuse),
         mock.patch.object(storage, "open_for_reading", open_counted),
     ):
         yield reads
@@ -230,7 +229,7 @@ def table(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> list[str]:
         "",
         "Written by `benchmarks/measuring`: two films of synthetic records that differ in their "
         f"length alone, {HEIGHT}x{WIDTH}, a network of one step on each. Ratios are of medians "
-        f"over {wording.counted(repeats, 'run')} of each command, the two films in turns; the "
+        f"over {messages.counted(repeats, 'run')} of each command, the two films in turns; the "
         f"longer film has {long / short:.0f} times as many frames.",
         "",
         "| command | frames of the film | time, ratio | CPU time, ratio | peak memory, ratio "

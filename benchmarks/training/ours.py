@@ -44,7 +44,7 @@ from bladerunner_ae.runs.config import ModelConfig, TrainConfig, to_json
 from bladerunner_ae.runs.folder import RunConfig
 from bladerunner_ae.runs.presets import PRESETS
 from bladerunner_ae.training import fit as training
-from bladerunner_ae.training.distributed import devices as strategies
+from bladerunner_ae.training.distributed import devices
 from tfrecords.card import load_card
 from tfrecords.reader import mixed_frames
 from tfrecords.storage import location
@@ -79,7 +79,7 @@ class Ours:
         train = {**preset.train, "steps": _EVER, "batch_size": asked["batch"]}
         train["augment"] = asked.get("augment", train.get("augment", 0.0))
         film = {"name": "film", "film_id": card.film_id, "frames": card.frames, "weight": 1.0}
-        precision = strategies.choose_precision(asked["precision"])
+        precision = devices.choose_precision(asked["precision"])
         self.config = RunConfig(
             preset=asked["preset"],
             objective=asked["objective"],

@@ -19,8 +19,7 @@ from bladerunner_ae.client.base import (
     signatures_of,
 )
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.protocol import messages as protos
-from bladerunner_ae.protocol import tensors
+from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.protocol.raw_messages import RawPredictRequest, RawPredictResponse
 
 # What gRPC itself says, and no server: not connected, hung up, or no such name.
@@ -62,9 +61,13 @@ class GrpcClient(Client):
                 response_deserializer=answer.FromString,
             )
             for service, name, answer in (
-                (protos.PREDICTION_SERVICE, "Predict", RawPredictResponse),
-                (protos.PREDICTION_SERVICE, "GetModelMetadata", protos.GetModelMetadataResponse),
-                (protos.MODEL_SERVICE, "GetModelStatus", protos.GetModelStatusResponse),
+                (messages.PREDICTION_SERVICE, "Predict", RawPredictResponse),
+                (
+                    messages.PREDICTION_SERVICE,
+                    "GetModelMetadata",
+                    messages.GetModelMetadataResponse,
+                ),
+                (messages.MODEL_SERVICE, "GetModelStatus", messages.GetModelStatusResponse),
             )
         }
 
@@ -87,14 +90,14 @@ class GrpcClient(Client):
 
     def states(self) -> dict[int, str]:
         """See `Client`."""
-        answer = self._call("GetModelStatus", self._request(protos.GetModelStatusRequest))
-        names = protos.ModelVersionStatus.State
+        answer = self._call("GetModelStatus", self._request(messages.GetModelStatusRequest))
+        names = messages.ModelVersionStatus.State
         return {entry.version: names.Name(entry.state) for entry in answer.model_version_status}
 
     def _fetch_signatures(self) -> dict[str, Signature]:
-        request = self._request(protos.GetModelMetadataRequest)
+        request = self._request(messages.GetModelMetadataRequest)
         request.metadata_field.append("signature_def")
-        found = protos.SignatureDefMap()
+        found = messages.SignatureDefMap()
         self._call("GetModelMetadata", request).metadata["signature_def"].Unpack(found)
         definitions = MessageToDict(found, preserving_proto_field_name=True)
         return signatures_of(definitions["signature_def"])

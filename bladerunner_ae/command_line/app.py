@@ -20,8 +20,7 @@ from typing import Any, TextIO, cast
 from absl import app, flags, logging
 
 import bladerunner_ae
-from bladerunner_ae.command_line import signals as interruption
-from bladerunner_ae.command_line import temporary_files
+from bladerunner_ae.command_line import signals, temporary_files
 from bladerunner_ae.command_line.installed import missing_package
 from bladerunner_ae.command_line.quiet_import import QuietImport
 from bladerunner_ae.errors import BladerunnerError
@@ -139,16 +138,16 @@ def _call_main(main: Callable[[], int | None]) -> int:
     if logging.WARNING < logging.get_verbosity() < logging.DEBUG:
         logging.set_verbosity(logging.WARNING)  # TensorFlow's notes are not for the person
     try:
-        with interruption.working():
+        with signals.working():
             return main() or 0
     except KeyboardInterrupt:
         return _say_stopped(signal.SIGINT)
-    except interruption.Terminated:
+    except signals.Terminated:
         return _say_stopped(signal.SIGTERM)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _no_reader():
             return _NO_READER
-        if stopped := interruption.signal_that_came():  # native code made another error of it
+        if stopped := signals.signal_that_came():  # native code made another error of it
             return _say_stopped(stopped)
         code = _report(*explain(error))
         hint = os.environ.get(OVERWRITE_HINT)
@@ -178,7 +177,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def _say_stopped(number: signal.Signals) -> int:
-    print(interruption.LINES[number], file=sys.stderr)
+    print(signals.LINES[number], file=sys.stderr)
     return 128 + number
 
 

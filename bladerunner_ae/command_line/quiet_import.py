@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from bladerunner_ae.command_line import signals as interruption
+from bladerunner_ae.command_line import signals
 
 # The first announces the others. The errors are of CUDA's libraries, which are loaded twice and
 # work all the same.
@@ -73,14 +73,14 @@ def without_chatter() -> Iterator[None]:
             return
         _flush()
         os.dup2(held.fileno(), 2)
-        interruption.stderr = stderr  # what a signal has to say may not wait, nor get lost
+        signals.stderr = stderr  # what a signal has to say may not wait, nor get lost
         try:
             yield
         finally:
             _flush()
             os.dup2(stderr, 2)
             os.close(stderr)
-            interruption.stderr = 2
+            signals.stderr = 2
             held.seek(0)
             kept = (line for line in held if not _CHATTER.match(line))
             with contextlib.suppress(OSError):

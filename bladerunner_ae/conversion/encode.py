@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.conversion.options import ConversionOptions
-from bladerunner_ae.film.picture.frame_format import Look, LookReader
+from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
 from bladerunner_ae.film.picture.scaling import RecordScaler
 from bladerunner_ae.film.picture.shots import thumbnail
 from bladerunner_ae.film.reading.packet_table import (
@@ -51,7 +51,7 @@ class RecordPicture:
     """
 
     encoded: bytes
-    look: Look
+    look: FrameFormat
     interlaced: bool
     thumbnail: NDArray[np.uint8] = field(compare=False)
 
@@ -160,7 +160,7 @@ class FrameEncoder:
 
     def _maker(self) -> Callable[[VideoFrame], RecordPicture]:
         scaler = RecordScaler(self._info, self._geometry)
-        looks = LookReader(self._info.look)
+        looks = FrameFormatReader(self._info.look)
 
         def make(frame: VideoFrame) -> RecordPicture:
             look = looks.read(frame)
@@ -168,7 +168,9 @@ class FrameEncoder:
 
         return make
 
-    def _picture(self, image: NDArray[np.uint8], look: Look, interlaced: bool) -> RecordPicture:
+    def _picture(
+        self, image: NDArray[np.uint8], look: FrameFormat, interlaced: bool
+    ) -> RecordPicture:
         return RecordPicture(compress(image, self._options), look, interlaced, thumbnail(image))
 
     def _single_pass(self, first: int, end: int | None) -> Iterator[tuple[int, int, RecordPicture]]:

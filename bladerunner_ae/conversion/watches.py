@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bladerunner_ae.film.picture.frame_format import Look
+from bladerunner_ae.film.picture.frame_format import FrameFormat
 from bladerunner_ae.film.reading.probe import FilmInfo
 
 # Values 0..255: pixels above the first are picture, and a picture without any above the second is
@@ -138,11 +138,11 @@ class ChangesWatch:
 
     def __init__(self) -> None:
         # Where a look begins, by timestamp.
-        self._looks: list[tuple[int, Look]] = []
+        self._looks: list[tuple[int, FrameFormat]] = []
         self._interlaced = 0
         self._first_interlaced: int | None = None
 
-    def feed(self, pts: int, look: Look, interlaced: bool) -> None:
+    def feed(self, pts: int, look: FrameFormat, interlaced: bool) -> None:
         """Takes the next frame: its timestamp, its look and whether it consists of two fields."""
         if not self._looks or self._looks[-1][1] != look:
             self._looks.append((pts, look))
@@ -170,7 +170,7 @@ class ChangesWatch:
     def from_state(cls, state: dict[str, Any]) -> "ChangesWatch":
         """Reads what `state` gave."""
         watch = cls()
-        watch._looks = [(int(pts), Look.from_json(look)) for pts, look in state["looks"]]
+        watch._looks = [(int(pts), FrameFormat.from_json(look)) for pts, look in state["looks"]]
         watch._interlaced, watch._first_interlaced = state["interlaced"]
         return watch
 
@@ -203,7 +203,9 @@ class ChangesWatch:
             self._change(info, "light changes", _light, "all is shown as the first"),
         ]
 
-    def _change(self, info: FilmInfo, what: str, describe: Callable[[Look], str], made: str) -> str:
+    def _change(
+        self, info: FilmInfo, what: str, describe: Callable[[FrameFormat], str], made: str
+    ) -> str:
         """Says where something differs from the frame before, or "" if it nowhere does."""
         before = describe(info.look)
         found: list[tuple[int, str, str]] = []
@@ -226,21 +228,21 @@ class ChangesWatch:
         return float((pts - self._looks[0][0]) * Fraction(info.time_base))
 
 
-def _size(look: Look) -> str:
+def _size(look: FrameFormat) -> str:
     return f"{look.height}x{look.width}"
 
 
-def _aspect(look: Look) -> str:
+def _aspect(look: FrameFormat) -> str:
     return f"{look.aspect.numerator}:{look.aspect.denominator}"
 
 
-def _rotation(look: Look) -> str:
+def _rotation(look: FrameFormat) -> str:
     return f"{look.rotation} degrees{', mirrored' if look.mirrored else ''}"
 
 
-def _coding(look: Look) -> str:
+def _coding(look: FrameFormat) -> str:
     return f"{look.tags.matrix}, {'full' if look.tags.full_range else 'limited'} range"
 
 
-def _light(look: Look) -> str:
+def _light(look: FrameFormat) -> str:
     return f"{look.tags.primaries} {look.tags.transfer}"

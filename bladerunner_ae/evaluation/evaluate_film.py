@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.evaluation import prior_samples as prior
+from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.baselines import fit_baselines, training_frames
 from bladerunner_ae.evaluation.choice import (
     MAX_FRAMES,
@@ -57,7 +57,7 @@ class EvaluationOptions:
         max_frames: measure at most so many frames, some of every shot; 0: all.
         vmaf: whether to measure VMAF where ffmpeg can.
         baselines: whether to measure the mean frame and principal components too.
-        pictures: folder for prior.png and interpolation.png, which are replaced; None: no pictures.
+        pictures: folder for prior.png and interpolation.png, which are replaced; None: none.
     """
 
     batch_size: int = 64
@@ -188,20 +188,22 @@ class _Evaluation:
         if images is None:
             if self._options.pictures is not None:
                 self._write_pictures(
-                    self._latents, prior.draw_normal(self._latents), self._options.pictures
+                    self._latents, prior_samples.draw_normal(self._latents), self._options.pictures
                 )
             return None
         card = self._card
         held = np.flatnonzero(self._labels == HELD_OUT)
-        held_out = self._read(held[prior.spread(len(held), prior.SAMPLES)].tolist())
+        held_out = self._read(held[prior_samples.spread(len(held), prior_samples.SAMPLES)].tolist())
         shot_of = np.searchsorted(card.shot_starts, fitted, side="right")
-        film = prior.FilmFrames(images, shot_of, held_out)
-        drawn = prior.draw(self._latents, film)
+        film = prior_samples.FilmFrames(images, shot_of, held_out)
+        drawn = prior_samples.draw(self._latents, film)
         if self._options.pictures is not None:
             self._write_pictures(self._latents, drawn, self._options.pictures)
-        return {"scores": prior.prior_scores(self._latents, film, drawn)}
+        return {"scores": prior_samples.prior_scores(self._latents, film, drawn)}
 
-    def _write_pictures(self, latents: LatentModel, drawn: prior.Drawn, folder: Location) -> None:
+    def _write_pictures(
+        self, latents: LatentModel, drawn: prior_samples.Drawn, folder: Location
+    ) -> None:
         card = self._card
         storage.make_directories(folder)
         storage.write_bytes(folder / PRIOR_NAME, to_png(prior_sheet(drawn)))

@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae.command_line.progress import Progress
-from bladerunner_ae.evaluation import image_quality as metrics
+from bladerunner_ae.evaluation import image_quality
 from bladerunner_ae.evaluation.bit_rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.vmaf import VmafMeter
@@ -175,7 +175,7 @@ class _Pass:
         }
 
     def add(self, images: Pictures, index: NDArray[np.int64]) -> None:
-        film = (metrics.gradient(images).numpy(), self._change("", images))
+        film = (image_quality.gradient(images).numpy(), self._change("", images))
         latents, mean = self._plan.latents, None
         if latents is not None:
             mean, log_var = latents.encode(images)
@@ -186,13 +186,13 @@ class _Pass:
             else:
                 dreams = system.reconstruct(images)
             numbers = self._numbers[name]
-            numbers.put("psnr", index, metrics.psnr(images, dreams))
+            numbers.put("psnr", index, image_quality.psnr(images, dreams))
             for metric, values in zip(
-                ("ssim", "ms_ssim"), metrics.both_ssim(images, dreams), strict=True
+                ("ssim", "ms_ssim"), image_quality.both_ssim(images, dreams), strict=True
             ):
                 numbers.put(metric, index, values)
-            numbers.put("sharpness", index, metrics.gradient(dreams), film[0])
-            numbers.put("black_level", index, *metrics.black_level(images, dreams))
+            numbers.put("sharpness", index, image_quality.gradient(dreams), film[0])
+            numbers.put("black_level", index, *image_quality.black_level(images, dreams))
             within = self._plan.choice.follows[index]
             numbers.put("flicker", index, self._change(name, dreams) * within, film[1] * within)
             in_runs = self._in_runs[index]
@@ -202,7 +202,7 @@ class _Pass:
     def _change(self, name: str, images: Pictures) -> NDArray[np.float32]:
         before = np.concatenate([self._last.get(name, images[:1]), images[:-1]])
         self._last[name] = images[-1:].copy()
-        return metrics.change(before, images).numpy()
+        return image_quality.change(before, images).numpy()
 
     def _add_posterior(self, mean: Latents, log_var: Latents, index: NDArray[np.int64]) -> None:
         bits = kl_bits(mean, log_var)

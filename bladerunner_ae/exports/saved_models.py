@@ -20,8 +20,7 @@ from typing import Any
 
 import keras
 
-from bladerunner_ae.exports import film_latents, model_card
-from bladerunner_ae.exports import warm_up as warmup
+from bladerunner_ae.exports import film_latents, model_card, warm_up
 from bladerunner_ae.exports.film_latents import FilmLatents
 from bladerunner_ae.exports.signatures import MODELS, Signature, make_signatures
 from bladerunner_ae.model.networks import Networks
@@ -60,7 +59,7 @@ def export_models(
             _write_extras(partial, card, name, signatures[name])
             if film is not None and name == "decoder":
                 (partial / film_latents.FILE_NAME).write_bytes(film_latents.to_bytes(film))
-            warmup.replay(partial)
+            warm_up.replay(partial)
     return [destination / name / version for name in MODELS]
 
 
@@ -154,4 +153,4 @@ def _write_extras(
     (folder / model_card.FILE_NAME).parent.mkdir()
     write_json(folder / model_card.FILE_NAME, described)
     (folder / model_card.README_NAME).write_text(model_card.describe(described, name), "utf-8")
-    warmup.write_warmup(folder, name, signatures)
+    warm_up.write_warmup(folder, name, signatures)

@@ -23,9 +23,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from bladerunner_ae.exports import image_files as picture_files
-from bladerunner_ae.model import latent_density as latent_sampler
-from bladerunner_ae.model import pixels
+from bladerunner_ae.exports import image_files
+from bladerunner_ae.model import latent_density, pixels
 from bladerunner_ae.model.latent_density import LatentDensity
 from bladerunner_ae.model.networks import Networks
 
@@ -70,7 +69,7 @@ def make_signatures(
         networks: the trained encoder and decoder.
         density: of the film's latents, which `sample` draws from; None: from N(0, 1).
     """
-    doors = _Doors(networks, density)
+    doors = _Signatures(networks, density)
     height, width = networks.encoder.input_shape[1:3]
     latent_size = networks.decoder.input_shape[-1]
     image = tf.TensorSpec((None, height, width, 3), tf.uint8)
@@ -136,7 +135,7 @@ def _not_empty(batch: tf.Tensor) -> tf.Tensor:
     return tf.pad(batch, [[0, missing]] + [[0, 0]] * (batch.shape.rank - 1))
 
 
-class _Doors:
+class _Signatures:
     """What the signatures do. Each network becomes one graph, which all of them call."""
 
     def __init__(self, networks: Networks, density: LatentDensity | None) -> None:
@@ -157,9 +156,9 @@ class _Doors:
         self._encode = tf.function(encode, input_signature=[image], autograph=False)
         self._decode = tf.function(decode, input_signature=[latent], autograph=False)
         self._draw = (
-            latent_sampler.normal_sampler(size)
+            latent_density.normal_sampler(size)
             if density is None
-            else latent_sampler.density_sampler(density)
+            else latent_density.density_sampler(density)
         )
 
     def encode(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -167,14 +166,14 @@ class _Doors:
         return {"latent": mean, "log_var": log_var}
 
     def encode_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.encode(picture_files.decode_files(image_bytes, *self._raster))
+        return self.encode(image_files.decode_files(image_bytes, *self._raster))
 
     def reconstruct(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"reconstruction": pixels.to_pixels(self._decode(self._encode(image)[0]))}
 
     def reconstruct_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        image = picture_files.decode_files(image_bytes, *self._raster)
-        return {"image_bytes": picture_files.encode_jpeg(self.reconstruct(image)["reconstruction"])}
+        image = image_files.decode_files(image_bytes, *self._raster)
+        return {"image_bytes": image_files.encode_jpeg(self.reconstruct(image)["reconstruction"])}
 
     def decode(self, latent: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"image": pixels.to_pixels(self._decode(latent))}
@@ -183,10 +182,10 @@ class _Doors:
         return {"image": pixels.to_unit(self._decode(latent))}
 
     def decode_jpeg(self, latent: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"image_bytes": picture_files.encode_jpeg(self.decode(latent)["image"])}
+        return {"image_bytes": image_files.encode_jpeg(self.decode(latent)["image"])}
 
     def decode_png(self, latent: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"image_bytes": picture_files.encode_png(self.decode(latent)["image"])}
+        return {"image_bytes": image_files.encode_png(self.decode(latent)["image"])}
 
     def sample(self, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.decode(self._draw(seed))

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.exports.signatures import Signature
-from bladerunner_ae.protocol import messages as protos
+from bladerunner_ae.protocol import messages
 from tfrecords.framing import read_records, write_record
 
 FILE_NAME = "assets.extra/tf_serving_warmup_requests"
@@ -44,13 +44,13 @@ def write_warmup(folder: Path, name: str, signatures: Sequence[Signature]) -> No
             for alias in signature.names:
                 for size in BATCH_SIZES:
                     request = _request(name, alias, signature, size)
-                    log = protos.PredictionLog(predict_log=protos.PredictLog(request=request))
+                    log = messages.PredictionLog(predict_log=messages.PredictLog(request=request))
                     write_record(file, log.SerializeToString())
 
 
 def _request(name: str, alias: str, signature: Signature, size: int) -> Any:
-    spec = protos.ModelSpec(name=name, signature_name=alias)
-    request = protos.PredictRequest(model_spec=spec)
+    spec = messages.ModelSpec(name=name, signature_name=alias)
+    request = messages.PredictRequest(model_spec=spec)
     for key, wanted in signature.inputs.items():
         shape = [size, *wanted.shape[1:]]
         request.inputs[key].CopyFrom(_filled(wanted.dtype, shape))
@@ -59,10 +59,10 @@ def _request(name: str, alias: str, signature: Signature, size: int) -> Any:
 
 def _filled(dtype: tf.DType, shape: Sequence[int]) -> Any:
     """Returns a tensor of one value: that is written once and stands for all, a few bytes."""
-    tensor = protos.TensorProto()
+    tensor = messages.TensorProto()
     if dtype == tf.string:
         grey = np.full((16, 16, 3), _GREY, np.uint8)
-        tensor.CopyFrom(protos.to_tensor(np.array([tf.io.encode_jpeg(grey).numpy()], object)))
+        tensor.CopyFrom(messages.to_tensor(np.array([tf.io.encode_jpeg(grey).numpy()], object)))
     elif dtype == tf.float32:
         tensor.float_val.append(0.0)
     elif dtype == tf.int64:
@@ -84,7 +84,7 @@ def load_requests(folder: Path) -> list[Any]:
     """
     if not (folder / FILE_NAME).is_file():
         return []
-    logs = map(protos.PredictionLog.FromString, read_records(folder / FILE_NAME))
+    logs = map(messages.PredictionLog.FromString, read_records(folder / FILE_NAME))
     return [log.predict_log.request for log in logs]
 
 
@@ -111,7 +111,7 @@ def replay(folder: Path) -> int:
         for request in load_requests(folder):
             name = request.model_spec.signature_name
             signature = model.signature_def[name]
-            inputs = {key: protos.to_array(tensor) for key, tensor in request.inputs.items()}
+            inputs = {key: messages.to_array(tensor) for key, tensor in request.inputs.items()}
             batch = {len(values) for values in inputs.values()}
             if set(inputs) != set(signature.inputs) or len(batch) != 1:
                 raise OutputError(f"{folder}: warm-up request does not fit signature {name!r}")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.command_line.progress import Progress
-from bladerunner_ae.evaluation import image_quality as metrics
+from bladerunner_ae.evaluation import image_quality
 from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.measurement import explained_damage
 from bladerunner_ae.exports.dreamer import Dreamer
@@ -118,10 +118,10 @@ class _Pass:
         self._done = where.stop
         self._frames[where] = index
         self._seconds[where] = (pts - self._card.first_pts) * float(self._card.time_base)
-        self._numbers["psnr"][where] = metrics.psnr(images, dreams)
-        self._numbers["ssim"][where] = metrics.ssim(images, dreams)
+        self._numbers["psnr"][where] = image_quality.psnr(images, dreams)
+        self._numbers["ssim"][where] = image_quality.ssim(images, dreams)
         before = np.concatenate([images[:1] if self._last is None else self._last, images[:-1]])
-        change = metrics.change(before, images).numpy()
+        change = image_quality.change(before, images).numpy()
         self._numbers["motion"][where] = np.where(self._choice.follows[index], change, np.nan)
         self._last = images[-1:].copy()
         columns = len(self._counts)

@@ -18,8 +18,7 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.model.networks import Networks
-from bladerunner_ae.objectives import base as schedules
-from bladerunner_ae.objectives import losses
+from bladerunner_ae.objectives import base, losses
 from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
 
 _OF_THE_ADVERSARY = ("adversarial_start", "adversarial_ramp", "r1_weight")
@@ -91,14 +90,14 @@ class Dream:
         bands = losses.band_distance(batch.images, reconstruction)
         kl = losses.kl_divergence(mean, log_var, free=self.free_bits)
         progress = tf.convert_to_tensor(batch.progress)
-        kl_share = self.kl_weight * schedules.ramp(progress, 0.0, self.kl_warmup)
+        kl_share = self.kl_weight * base.ramp(progress, 0.0, self.kl_warmup)
         loss = pixel + self.band_weight * bands + kl_share * kl / mean.shape[-1]
         terms = {"pixel": pixel, "bands": bands, "kl": kl}
         players = {}
         if "discriminator" in self.players:
             verdict = self._verdict(networks, batch, reconstruction)
             start = self.adversarial_start
-            reached = schedules.ramp(progress, start, start + self.adversarial_ramp)
+            reached = base.ramp(progress, start, start + self.adversarial_ramp)
             scale = reached * batch.adversarial_scale * self.adversarial_weight
             loss += scale * verdict["adversarial"]
             loss += reached * self.feature_weight * verdict["features"]

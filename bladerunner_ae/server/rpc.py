@@ -16,8 +16,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from bladerunner_ae.protocol import messages as serving_protos
-from bladerunner_ae.protocol import tensors
+from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.protocol.raw_messages import (
     RawPredictRequest,
     RawPredictResponse,
@@ -69,7 +68,7 @@ class GrpcApi:
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """The services, for a server."""
-        protos = serving_protos
+        protos = messages
         status = protos.GetModelStatusRequest  # reads the model's name out of the others, too
         predictions = {
             "Predict": self._handler(RawPredictRequest, self._predict, "Predict"),

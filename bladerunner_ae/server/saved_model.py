@@ -19,7 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.client import pywrap_tf_session
 
-from bladerunner_ae.protocol import messages as serving_protos
+from bladerunner_ae.protocol import messages
 from bladerunner_ae.server.errors import Code, ServingError, invalid
 from tfrecords import storage
 from tfrecords.errors import RecordsError
@@ -228,7 +228,7 @@ def warm_up(model: SavedModel, most_values: int) -> int:
             count += 1
             if count > _MOST:
                 raise invalid(f"Number of warmup records exceeds the maximum ({_MOST}) at {path}")
-            _replay(model, serving_protos.PredictionLog.FromString(record), most_values)
+            _replay(model, messages.PredictionLog.FromString(record), most_values)
     except RecordsError as error:
         what = str(error).partition(";")[0]  # its cure is that of a film's records
         raise ServingError(Code.DATA_LOSS, f"{what}; export again") from error
@@ -244,7 +244,6 @@ def _replay(model: SavedModel, log: Any, most_values: int) -> None:
     if set(request.inputs) != set(signature.inputs):
         raise invalid(f"a warm-up request for {name} has other inputs than it takes")
     inputs = {
-        alias: serving_protos.to_array(tensor, most_values)
-        for alias, tensor in request.inputs.items()
+        alias: messages.to_array(tensor, most_values) for alias, tensor in request.inputs.items()
     }
     model.run(signature, inputs)

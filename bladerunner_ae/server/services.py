@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bladerunner_ae.protocol import messages as serving_protos
+from bladerunner_ae.protocol import messages
 from bladerunner_ae.server.errors import Code, ServingError, invalid
 from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
 from bladerunner_ae.server.running import Runner
@@ -81,7 +81,7 @@ class Services:
 
     def status(self, name: str, number: int | None) -> Any:
         """`GetModelStatusResponse` of a model's versions, or of one."""
-        response = serving_protos.GetModelStatusResponse()
+        response = messages.GetModelStatusResponse()
         for version, state in self.catalogue.states(name, number).items():
             entry = response.model_version_status.add(version=version, state=state.name)
             entry.status.error_code = state.code
@@ -96,7 +96,7 @@ class Services:
         for entry in fields:
             if entry != SIGNATURE_DEF:
                 raise invalid(f"Metadata field {entry} is not supported")
-        response = serving_protos.GetModelMetadataResponse()
+        response = messages.GetModelMetadataResponse()
         response.model_spec.name = version.model
         response.model_spec.version.value = version.number
         response.metadata[SIGNATURE_DEF].Pack(signatures(version))
@@ -105,7 +105,7 @@ class Services:
 
 def signatures(version: Version) -> Any:
     """`SignatureDefMap` of a version."""
-    found = serving_protos.SignatureDefMap()
+    found = messages.SignatureDefMap()
     for name, signature in version.saved_model.signatures.items():
         found.signature_def[name].MergeFromString(signature.definition.SerializeToString())
     return found

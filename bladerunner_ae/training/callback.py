@@ -20,7 +20,7 @@ from bladerunner_ae.runs.files import settle
 from bladerunner_ae.runs.folder import RunConfig
 from bladerunner_ae.training import watchdog
 from bladerunner_ae.training.logs import LogFile, fetched, status_line
-from bladerunner_ae.training.monitoring import run_pages as about
+from bladerunner_ae.training.monitoring import run_pages
 from bladerunner_ae.training.monitoring.evaluation import (
     RunEvaluation,
     describe_values,
@@ -90,7 +90,7 @@ class TrainingLog(keras.callbacks.Callback):
         train, networks = self._config.train, self.model.networks
         self._summaries = opened(contextlib.closing(Summaries(self._run, self._start)))
         self._gallery = opened(contextlib.closing(Gallery(self._summaries)))
-        about.introduce(self._summaries, self._config, networks, self._start)
+        run_pages.introduce(self._summaries, self._config, networks, self._start)
         self._profile = opened(contextlib.closing(Profile(self._run, train.profiled())))
         self._progress = opened(Progress("train", train.steps, "steps", done=self._start))
         monotony = self._probes.monotony()
@@ -153,7 +153,7 @@ class TrainingLog(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._step == self._config.train.steps:
             write_projector(self._run, self.model.dreaming.encoder, self._parts)
-            about.finish(self._summaries, self._step)
+            run_pages.finish(self._summaries, self._step)
         self._gallery.wait()
         self._say(f"{FINISHED}{self._step}")  # last: `has_finished` looks for it
         self.close()

@@ -6,8 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from bladerunner_ae.errors import InputError, ReplaceableError
-from bladerunner_ae.runs.files import CHECKPOINTS as FOLDER
-from bladerunner_ae.runs.files import checkpoint_steps, is_whole
+from bladerunner_ae.runs.files import CHECKPOINTS, checkpoint_steps, is_whole
 from bladerunner_ae.training.trainer import STATE_OF_LATER_VERSIONS, Trainer
 from tfrecords import storage
 from tfrecords.storage import Location
@@ -17,7 +16,7 @@ _KEPT = 3
 
 def checkpoint_path(run: Location, step: int) -> str:
     """Returns the path of a checkpoint as TensorFlow wants it, without the files' endings."""
-    return storage.join(run / FOLDER, f"step-{step}")
+    return storage.join(run / CHECKPOINTS, f"step-{step}")
 
 
 def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointManager:
@@ -26,7 +25,7 @@ def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointMa
     Mends the list of checkpoints where it does not agree with the files, so that none of them is
     forgotten and kept for ever, and removes what a process that was killed has left half written.
     """
-    folder = run / FOLDER
+    folder = run / CHECKPOINTS
     paths = [checkpoint_path(run, step) for step in checkpoint_steps(run)]
     listed = _listed(folder)
     if paths and listed != paths:

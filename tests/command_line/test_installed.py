@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.command_line.installed import missing_package
-from bladerunner_ae.training.distributed import devices as strategies
+from bladerunner_ae.training.distributed import devices
 from tests.helpers.commands import ROOT, environment
 
 NO_TENSORFLOW = 'error: TensorFlow is not installed: pip install "bladerunner_ae[cpu]" (or [gpu])\n'
@@ -103,12 +103,12 @@ def test_each_package_is_named_with_its_extra(module: str, line: str) -> None:
 
 def test_training_says_why_it_uses_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(strategies, "_NVIDIA_DRIVER", tmp_path / "driver")
+    monkeypatch.setattr(devices, "_NVIDIA_DRIVER", tmp_path / "driver")
     monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: False)
-    assert strategies.why_no_gpu() == "", "nobody expects one"
+    assert devices.why_no_gpu() == "", "nobody expects one"
     (tmp_path / "driver").touch()
-    assert 'pip install "bladerunner_ae[gpu]"' in strategies.why_no_gpu()
+    assert 'pip install "bladerunner_ae[gpu]"' in devices.why_no_gpu()
     monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)
-    assert "finds no GPU" in strategies.why_no_gpu()
+    assert "finds no GPU" in devices.why_no_gpu()
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert strategies.why_no_gpu() == ""
+    assert devices.why_no_gpu() == ""

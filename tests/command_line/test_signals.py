@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bladerunner_ae.command_line import signals as interruption
+from bladerunner_ae.command_line import signals
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAID = {
@@ -93,9 +93,9 @@ def test_ignored_signals_stay_ignored() -> None:
     before = {number: signal.getsignal(number) for number in SAID}
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with interruption.working():
+        with signals.working():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-            with pytest.raises(interruption.Terminated):
+            with pytest.raises(signals.Terminated):
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(1)
     finally:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bladerunner_ae.conversion.encode import FrameEncoder, RecordPicture, compress
 from bladerunner_ae.conversion.options import ConversionOptions
-from bladerunner_ae.film.reading import packet_table as packets
+from bladerunner_ae.film.reading import packet_table
 from bladerunner_ae.film.reading.packet_table import (
     NotDivisibleError,
     PacketTable,
@@ -155,7 +155,7 @@ def test_what_is_read_in_a_single_pass(
 def test_a_film_with_one_key_frame_is_not_held_in_memory(
     film_factory: FilmFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packets, "_MOST_FRAMES", 100)
+    monkeypatch.setattr(packet_table, "_MOST_FRAMES", 100)
     film = film_factory(**SMALL, extra_ffmpeg_args=("-g", "600", "-sc_threshold", "0"))
     info = probe_film(film)
     with pytest.raises(NotDivisibleError, match=r"too far apart \(120 frames\)"):
@@ -184,7 +184,7 @@ def test_damage_inside_pictures_is_noticed_on_the_way(
     data[middle : middle + 300] = bytes(300)
     film = tmp_path / whole.name
     film.write_bytes(data)
-    reader, single = encoder(film), encoder(film, single_pass=packets.DAMAGED)
+    reader, single = encoder(film), encoder(film, single_pass=packet_table.DAMAGED)
     frames = list(reader.frames())
     assert frames == list(single.frames())
     assert reader.single_pass == "it is damaged"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bladerunner_ae.conversion import shard_items as conversion_items
+from bladerunner_ae.conversion import shard_items
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.encode import FrameEncoder, RecordPicture
 from bladerunner_ae.conversion.facts import Facts, PartFacts
@@ -185,13 +185,13 @@ def test_a_later_call_goes_on(
         make_item(item, first)
     flip_byte(items[0].folder / "part-00002", 1000)
     made: list[int] = []
-    write = conversion_items._write_part
+    write = shard_items._write_part
 
     def counted(item: Item, frames: range) -> None:
         made.append(item.shard)
         write(item, frames)
 
-    monkeypatch.setattr(conversion_items, "_write_part", counted)
+    monkeypatch.setattr(shard_items, "_write_part", counted)
     second = dataclasses.replace(first, name="two")
     finished(film, second, plan_film(film, second))
     assert made == [2, 5, 6]

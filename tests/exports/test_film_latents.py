@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.exports import film_latents
-from bladerunner_ae.exports import from_run as exporting
+from bladerunner_ae.exports import film_latents, from_run
 from bladerunner_ae.exports.film_latents import FILE_NAME, FilmLatents, load_film_latents
 from bladerunner_ae.model import pixels
 from tests.helpers.commands import Commands, Result
@@ -191,9 +190,9 @@ def test_a_training_is_exported_even_if_its_records_are_gone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     written: list[Any] = []
-    monkeypatch.setattr(exporting, "_write", lambda *arguments: written.append(arguments) or [])
+    monkeypatch.setattr(from_run, "_write", lambda *arguments: written.append(arguments) or [])
     networks, config = object(), SimpleConfig()
-    exporting.export_trained(networks, 4, config, tmp_path, [tmp_path / "gone"])  # type: ignore[arg-type]
+    from_run.export_trained(networks, 4, config, tmp_path, [tmp_path / "gone"])  # type: ignore[arg-type]
     assert written == [(networks, 4, config, tmp_path, [], None)]
     said = capsys.readouterr().err
     assert said.startswith(f"exported without the film's latents: {tmp_path / 'gone'}: there is no")

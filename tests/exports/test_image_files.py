@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae.exports import image_files as picture_files
+from bladerunner_ae.exports import image_files
 from tests.exports.test_signatures import call
 
 
@@ -23,7 +23,7 @@ def file_of(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def read(*files: bytes, size: tuple[int, int] = (3, 4)) -> NDArray[np.uint8]:
-    return picture_files.decode_files(tf.constant(list(files)), *size).numpy()
+    return image_files.decode_files(tf.constant(list(files)), *size).numpy()
 
 
 def test_large_pictures_are_scaled_by_area() -> None:

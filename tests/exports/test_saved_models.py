@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from bladerunner_ae.errors import InputError, OutputError
-from bladerunner_ae.exports import model_card, saved_models
-from bladerunner_ae.exports import warm_up as warmup
+from bladerunner_ae.exports import model_card, saved_models, warm_up
 from bladerunner_ae.exports.model_card import load_model_card, make_model_card
 from bladerunner_ae.exports.signatures import make_signatures
 from bladerunner_ae.model.networks import Networks
@@ -54,7 +53,7 @@ def pretend(
     monkeypatch.setattr(saved_models, "_write_saved_model", staged("_write_saved_model", write))
     for name in ("_write_extras", "_sync"):
         monkeypatch.setattr(saved_models, name, staged(name, getattr(saved_models, name)))
-    monkeypatch.setattr(warmup, "replay", staged("replay", lambda folder: None))
+    monkeypatch.setattr(warm_up, "replay", staged("replay", lambda folder: None))
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -107,7 +106,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bladerunner_ae import saved_models, warmup
+from bladerunner_ae.exports import saved_models, warm_up
 stage, count = sys.argv[2], int(sys.argv[3])
 
 def write(folder, *arguments):
@@ -125,7 +124,7 @@ def killed_after(name, work):
 
 saved_models.make_signatures = lambda *arguments: dict.fromkeys(saved_models.MODELS, [])
 saved_models._write_saved_model = killed_after("write", write)
-warmup.replay = killed_after("replay", lambda folder: None)
+warm_up.replay = killed_after("replay", lambda folder: None)
 saved_models._sync_folder = killed_after("publish", lambda folder: None)
 card = {"step": 5, "averaged_weights": False, "film_cards": [], "metrics": {}}
 saved_models.export_models(None, card, Path(sys.argv[1]))
@@ -246,7 +245,7 @@ def test_keras_says_nothing(
 ) -> None:
     signatures = make_signatures(networks)["encoder"][:1]
     saved_models._write_saved_model(tmp_path / "encoder", signatures)
-    assert warmup.replay(tmp_path / "encoder") == 0
+    assert warm_up.replay(tmp_path / "encoder") == 0
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
 

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.exports.signatures import MODELS
-from bladerunner_ae.protocol import messages as protos
+from bladerunner_ae.protocol import messages
 from tests.exports.test_signatures import DOORS, call, inputs_for
 from tests.helpers.commands import ROOT, environment
 from tests.helpers.serving_configs import read_config
@@ -35,7 +35,7 @@ def test_a_session_loads_and_runs_every_signature(tiny_export: Path, model: str)
         signatures = {
             name: definition
             for name, definition in loaded.signature_def.items()
-            if definition.method_name == protos.PREDICT_METHOD
+            if definition.method_name == messages.PREDICT_METHOD
         }
         assert set(signatures) == {name for owner, name in DOORS if owner == model}
         answers = {}

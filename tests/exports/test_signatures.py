@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.exports.signatures import MODELS, make_signatures
-from bladerunner_ae.model import latent_density as latent_sampler
-from bladerunner_ae.model import pixels
+from bladerunner_ae.model import latent_density, pixels
 from bladerunner_ae.model.latent_density import LatentDensity, fit_density
 from bladerunner_ae.model.networks import Networks, build_networks
 from tests.helpers.small_records import encode
@@ -184,7 +183,7 @@ def some_density() -> LatentDensity:
     return fit_density(np.concatenate(shots).astype("f4"), np.repeat([0, 1, 2], [100, 60, 30]))
 
 
-def draw(sampler: latent_sampler.Sampler, count: int) -> NDArray[np.float32]:
+def draw(sampler: latent_density.Sampler, count: int) -> NDArray[np.float32]:
     """Draws from the seeds 0, 1, ..., in a graph, as servers do."""
     return tf.function(sampler)(tf.range(count, dtype=tf.int64)).numpy()
 
@@ -192,7 +191,7 @@ def draw(sampler: latent_sampler.Sampler, count: int) -> NDArray[np.float32]:
 def test_samples_follow_the_density() -> None:
     """Of each shot: how often it is drawn, mean and spread, as NumPy's sampler draws them."""
     density = some_density()
-    ours = draw(latent_sampler.density_sampler(density), 8000)
+    ours = draw(latent_density.density_sampler(density), 8000)
     theirs = density.sample(8000, seed=1)
     assert ours.shape == theirs.shape and ours.dtype == np.float32
 
@@ -207,14 +206,14 @@ def test_samples_follow_the_density() -> None:
 
 
 def test_samples_without_a_density_are_normal() -> None:
-    found = draw(latent_sampler.normal_sampler(5), 8000)
+    found = draw(latent_density.normal_sampler(5), 8000)
     assert np.abs(found.mean(axis=0)).max() < 0.05
     np.testing.assert_allclose(np.cov(found.T), np.eye(5), atol=0.06)
 
 
 def test_a_seed_always_gives_the_same_latent() -> None:
     for sampler in (
-        latent_sampler.density_sampler(some_density()), latent_sampler.normal_sampler(5)
+        latent_density.density_sampler(some_density()), latent_density.normal_sampler(5)
     ):  # fmt: skip
         seeds = tf.constant([7, -(2**63), 2**63 - 1, 7], tf.int64)
         found = sampler(seeds).numpy()

@@ -11,10 +11,9 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.errors import OutputError
-from bladerunner_ae.exports import saved_models
-from bladerunner_ae.exports import warm_up as warmup
+from bladerunner_ae.exports import saved_models, warm_up
 from bladerunner_ae.exports.signatures import MODELS, Signature, make_signatures
-from bladerunner_ae.protocol import messages as protos
+from bladerunner_ae.protocol import messages
 from tests.exports.test_saved_models import CARD
 from tests.exports.test_signatures import DOORS
 from tests.helpers.serving_configs import read_config
@@ -24,10 +23,10 @@ from tfrecords.errors import RecordsError
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_signature_is_asked_in_every_allowed_batch(tiny_export: Path, model: str) -> None:
-    requests = warmup.load_requests(tiny_export / model / "1")
+    requests = warm_up.load_requests(tiny_export / model / "1")
     assert {request.model_spec.name for request in requests} == {model}
     asked = sorted(
-        (request.model_spec.signature_name, len(protos.to_array(tensor)))
+        (request.model_spec.signature_name, len(messages.to_array(tensor)))
         for request in requests
         for tensor in request.inputs.values()
     )
@@ -36,31 +35,31 @@ def test_every_signature_is_asked_in_every_allowed_batch(tiny_export: Path, mode
     for request in requests:
         wanted = DOORS[model, request.model_spec.signature_name][0]
         for name, (dtype, shape) in wanted.items():
-            values = protos.to_array(request.inputs[name])
+            values = messages.to_array(request.inputs[name])
             assert tf.as_dtype(values.dtype) == dtype and values.shape[1:] == shape[1:]
             assert dtype == tf.string or (values == values.flat[0]).all()
 
 
 def test_tensorflow_reads_the_file_and_the_server_takes_it(tiny_export: Path) -> None:
     """At most 1000 records, each a `PredictionLog`; they are small as one value stands for all."""
-    path = tiny_export / "autoencoder" / "1" / warmup.FILE_NAME
+    path = tiny_export / "autoencoder" / "1" / warm_up.FILE_NAME
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
     assert len(records) == 9 and path.stat().st_size < 10_000
     for record in records:
-        log = protos.PredictionLog.FromString(record)
+        log = messages.PredictionLog.FromString(record)
         assert log.WhichOneof("choice") == "predict_log"
         assert log.predict_log.request.model_spec.signature_name
 
 
 def test_the_batching_file_says_the_same() -> None:
     config = read_config("batching.config", "BatchingParameters")
-    assert tuple(config.allowed_batch_sizes) == warmup.BATCH_SIZES
-    assert config.max_batch_size.value == warmup.BATCH_SIZES[-1], "or the server does not start"
-    assert list(warmup.BATCH_SIZES) == sorted(set(warmup.BATCH_SIZES))
+    assert tuple(config.allowed_batch_sizes) == warm_up.BATCH_SIZES
+    assert config.max_batch_size.value == warm_up.BATCH_SIZES[-1], "or the server does not start"
+    assert list(warm_up.BATCH_SIZES) == sorted(set(warm_up.BATCH_SIZES))
 
 
 def test_an_export_answers_its_own_requests(tiny_export: Path) -> None:
-    assert warmup.replay(tiny_export / "decoder" / "1") == 5 * 3
+    assert warm_up.replay(tiny_export / "decoder" / "1") == 5 * 3
 
 
 def write_model(folder: Path, function: Any, spec: tf.TensorSpec) -> Signature:
@@ -69,7 +68,7 @@ def write_model(folder: Path, function: Any, spec: tf.TensorSpec) -> Signature:
     module.f = tf.function(function, input_signature=[spec])
     tf.saved_model.save(module, str(folder), signatures={"f": module.f})
     signature = Signature(("f",), {"x": spec}, {}, function, "")
-    warmup.write_warmup(folder, "model", [signature])
+    warm_up.write_warmup(folder, "model", [signature])
     return signature
 
 
@@ -86,26 +85,26 @@ def test_what_no_server_could_batch_or_write_is_refused(
 ) -> None:
     write_model(tmp_path / "1", function, tf.TensorSpec((None,), tf.float32, name="x"))
     with pytest.raises(OutputError, match=rf"signature 'f' {message}"):
-        warmup.replay(tmp_path / "1")
+        warm_up.replay(tmp_path / "1")
 
 
 def test_requests_of_another_model_are_refused(tmp_path: Path) -> None:
     spec = tf.TensorSpec((None,), tf.float32, name="x")
     write_model(tmp_path / "1", lambda x: {"y": x}, spec)
     other = Signature(("f",), {"z": spec}, {}, lambda z: {}, "")
-    warmup.write_warmup(tmp_path / "1", "model", [other])
+    warm_up.write_warmup(tmp_path / "1", "model", [other])
     with pytest.raises(OutputError, match="does not fit signature 'f'"):
-        warmup.replay(tmp_path / "1")
+        warm_up.replay(tmp_path / "1")
 
 
 def test_a_damaged_file_is_found(tiny_export: Path, tmp_path: Path) -> None:
     folder = tmp_path / "1"
     shutil.copytree(tiny_export / "encoder" / "1", folder)
-    data = np.fromfile(folder / warmup.FILE_NAME, np.uint8)
+    data = np.fromfile(folder / warm_up.FILE_NAME, np.uint8)
     data[40] ^= 1
-    data.tofile(folder / warmup.FILE_NAME)
-    with pytest.raises(RecordsError, match=f"{folder / warmup.FILE_NAME}: record 0 .* is damaged"):
-        warmup.replay(folder)
+    data.tofile(folder / warm_up.FILE_NAME)
+    with pytest.raises(RecordsError, match=f"{folder / warm_up.FILE_NAME}: record 0 .* is damaged"):
+        warm_up.replay(folder)
 
 
 def test_an_export_that_fails_its_requests_is_not_published(

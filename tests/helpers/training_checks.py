@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bladerunner_ae.evaluation import image_quality as metrics
+from bladerunner_ae.evaluation import image_quality
 from bladerunner_ae.model import pixels
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import Batch
@@ -185,7 +185,7 @@ def check_path_equality(
 
 def mean_psnr(images: NDArray[np.uint8], dreams: NDArray[np.uint8]) -> float:
     """Returns the mean over frames of their PSNR, dB."""
-    return float(tf.reduce_mean(metrics.psnr(images, dreams)))
+    return float(tf.reduce_mean(image_quality.psnr(images, dreams)))
 
 
 def check_same_checkpoint(ours: Path | str, theirs: Path | str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bladerunner_ae.evaluation import image_quality as metrics
+from bladerunner_ae.evaluation import image_quality
 from bladerunner_ae.exports.dreamer import Dreamer, load_dreamer
 from bladerunner_ae.memory_report.gather import Memory, gather
 from bladerunner_ae.memory_report.page import make_page
@@ -100,8 +100,11 @@ def test_figures_are_those_of_the_metrics(
     card = load_card(small_records)
     images = read_images(small_records, card, range(48))
     dreams = load_autoencoder(trained_run[0]).reconstruct(images)
-    psnr, ssim = metrics.psnr(images, dreams).numpy(), metrics.ssim(images, dreams).numpy()
-    change = metrics.change(images[:-1], images[1:]).numpy()
+    psnr, ssim = (
+        image_quality.psnr(images, dreams).numpy(),
+        image_quality.ssim(images, dreams).numpy(),
+    )
+    change = image_quality.change(images[:-1], images[1:]).numpy()
     memory, page = measured
     rows = page.rows[1:]
     assert len(rows) == len(memory.shots)
@@ -168,7 +171,7 @@ def test_one_frame_two_films_and_grey(tmp_path: Path) -> None:
     write_pictures(tmp_path / "one", [grey])
     write_pictures(tmp_path / "still", [grey] * 30, film_id="f" * 16)
     alone = _page(gather(_dreamer(), [location(tmp_path / "one")], 0))
-    expected = float(metrics.psnr(grey[None], _still(grey[None]))[0])
+    expected = float(image_quality.psnr(grey[None], _still(grey[None]))[0])
     assert alone.rows[1][4] == f"{expected:.2f}" and alone.rows[1][6] == "none"
     assert "too few frames differ" in alone.text and "Too few shots" in alone.text
     assert "Of this film all" in alone.text

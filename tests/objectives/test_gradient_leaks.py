@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bladerunner_ae.evaluation import evaluate_film as film_evaluation
+from bladerunner_ae.evaluation import evaluate_film
 from bladerunner_ae.runs import training_set
-from bladerunner_ae.training import batches as data
-from bladerunner_ae.training import fit as training
+from bladerunner_ae.training import batches, fit
 from tests.helpers.marked_films import check_learnt_from, marked_run, watch_training
 from tests.objectives.test_mutations import Patch, Planted
-from tests.runs import test_training_set as test_hold_out
+from tests.runs import test_training_set
 from tfrecords import reader
 from tfrecords.frames import read_images
 from tfrecords.mixture import FilmPart
@@ -34,7 +33,7 @@ def keep_every_frame(patch: Patch) -> None:
     def film_parts(*arguments: Any) -> Any:
         return [dataclasses.replace(part, keep=None) for part in right(*arguments)]
 
-    for module in (training, training_set):
+    for module in (fit, training_set):
         patch.setattr(module, "film_parts", film_parts)
 
 
@@ -61,13 +60,13 @@ def draw_held_out_frames_too(patch: Patch) -> None:
 
 def fit_components_to_the_whole_film(patch: Patch) -> None:
     """Principal components come from all frames, though training is kept from some."""
-    right = training._initialise
+    right = fit._initialise
 
     def initialise(made: Any, config: Any, parts: Any, *others: Any) -> None:
-        patch.setattr(data, "collect_images", lambda *_: _whole_films(parts))
+        patch.setattr(batches, "collect_images", lambda *_: _whole_films(parts))
         right(made, config, parts, *others)
 
-    patch.setattr(training, "_initialise", initialise)
+    patch.setattr(fit, "_initialise", initialise)
 
 
 def _whole_films(parts: Any) -> Any:
@@ -77,7 +76,7 @@ def _whole_films(parts: Any) -> Any:
 
 def call_every_frame_seen(patch: Patch) -> None:
     """Evaluation takes all frames of the film for training frames."""
-    patch.setattr(film_evaluation, "frame_labels", lambda card, _: np.full(card.frames, "seen"))
+    patch.setattr(evaluate_film, "frame_labels", lambda card, _: np.full(card.frames, "seen"))
 
 
 def hold_out(folder: Path, **flags: Any) -> None:
@@ -96,12 +95,12 @@ def streamed_hold_out(folder: Path) -> None:
 def workers_hold_out(folder: Path) -> None:
     """So it is of several workers."""
     config, records = marked_run(folder, cache_limit=0)
-    check_learnt_from(test_hold_out.learnt_by_workers(config, records), config)
+    check_learnt_from(test_training_set.learnt_by_workers(config, records), config)
 
 
 def baseline_hold_out(folder: Path) -> None:
     """Nor are the baselines of an evaluation fitted to it."""
-    test_hold_out.test_baselines_and_prior_know_no_held_out_frames(folder)
+    test_training_set.test_baselines_and_prior_know_no_held_out_frames(folder)
 
 
 LEAKS = [

@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.objectives import base as schedules
-from bladerunner_ae.objectives import make_objective
+from bladerunner_ae.objectives import base, make_objective
 from bladerunner_ae.runs.folder import RunConfig
 from bladerunner_ae.training.resume import rate_change
 from tests.helpers.tiny_training import tiny_model, tiny_train
@@ -18,7 +17,7 @@ from tests.helpers.tiny_training import tiny_model, tiny_train
      (1.0, 0.2, 0.6, 1.0), (0.49, 0.5, 0.5, 0.0), (0.5, 0.5, 0.5, 1.0), (0.0, 0.0, 0.0, 1.0)],
 )  # fmt: skip
 def test_ramp(progress: float, start: float, end: float, expected: float) -> None:
-    assert float(schedules.ramp(tf.constant(progress), start, end)) == pytest.approx(expected)
+    assert float(base.ramp(tf.constant(progress), start, end)) == pytest.approx(expected)
 
 
 def run_of(steps: int, objective: str) -> RunConfig:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bladerunner_ae.protocol import messages as protos
+from bladerunner_ae.protocol import messages
 from tests.helpers.commands import ROOT, environment
 
 
@@ -36,27 +36,27 @@ RESPONSE = field(1, field(1, b"image") + field(2, TENSOR)) + field(2, SPEC)
 
 
 def spec() -> Any:
-    made = protos.ModelSpec(name="decoder", signature_name="decode")
+    made = messages.ModelSpec(name="decoder", signature_name="decode")
     made.version.value = 3
     return made
 
 
 def request() -> Any:
-    made = protos.PredictRequest(model_spec=spec(), output_filter=["image"])
-    made.inputs["latent"].CopyFrom(protos.to_tensor(FLOATS))
+    made = messages.PredictRequest(model_spec=spec(), output_filter=["image"])
+    made.inputs["latent"].CopyFrom(messages.to_tensor(FLOATS))
     return made
 
 
 def test_a_request_has_the_official_bytes() -> None:
     assert request().SerializeToString() == REQUEST
-    back = protos.PredictRequest.FromString(REQUEST)
+    back = messages.PredictRequest.FromString(REQUEST)
     assert back == request()
     assert (back.model_spec.version.value, back.model_spec.WhichOneof("choice")) == (3, "version")
 
 
 def test_a_response_has_the_official_bytes() -> None:
-    made = protos.PredictResponse(model_spec=spec())
-    made.outputs["image"].CopyFrom(protos.to_tensor(FLOATS))
+    made = messages.PredictResponse(model_spec=spec())
+    made.outputs["image"].CopyFrom(messages.to_tensor(FLOATS))
     assert made.SerializeToString() == RESPONSE
 
 
@@ -69,14 +69,14 @@ def test_a_label_takes_the_place_of_a_version() -> None:
 
 
 def test_a_warmup_record_has_the_official_bytes() -> None:
-    made = protos.PredictionLog(predict_log=protos.PredictLog(request=request()))
+    made = messages.PredictionLog(predict_log=messages.PredictLog(request=request()))
     assert made.SerializeToString() == field(6, field(1, REQUEST))
 
 
 def test_metadata_and_status_have_the_official_bytes() -> None:
-    asked = protos.GetModelMetadataRequest(model_spec=spec(), metadata_field=["signature_def"])
+    asked = messages.GetModelMetadataRequest(model_spec=spec(), metadata_field=["signature_def"])
     assert asked.SerializeToString() == field(1, SPEC) + field(2, b"signature_def")
-    signature = protos.SignatureDef(method_name=protos.PREDICT_METHOD)
+    signature = messages.SignatureDef(method_name=messages.PREDICT_METHOD)
     signature.inputs["z"].name = "z:0"
     signature.inputs["z"].dtype = 1
     signature.inputs["z"].tensor_shape.dim.add(size=2)
@@ -85,29 +85,29 @@ def test_metadata_and_status_have_the_official_bytes() -> None:
     )
     golden = field(1, inputs) + field(3, b"tensorflow/serving/predict")
     assert signature.SerializeToString() == golden
-    named = protos.SignatureDefMap()
+    named = messages.SignatureDefMap()
     named.signature_def["d"].CopyFrom(signature)
     assert named.SerializeToString() == field(1, field(1, b"d") + field(2, golden))
-    state = protos.ModelVersionStatus(version=3, state="AVAILABLE")
+    state = messages.ModelVersionStatus(version=3, state="AVAILABLE")
     state.status.error_message = "x"
-    answer = protos.GetModelStatusResponse(model_version_status=[state])
+    answer = messages.GetModelStatusResponse(model_version_status=[state])
     status = field(1, 3) + field(2, 30) + field(3, field(2, b"x"))
     assert answer.SerializeToString() == field(1, status)
-    assert protos.GetModelStatusRequest(model_spec=spec()).SerializeToString() == field(1, SPEC)
+    assert messages.GetModelStatusRequest(model_spec=spec()).SerializeToString() == field(1, SPEC)
 
 
 def test_metadata_is_packed_under_its_official_name() -> None:
-    answer = protos.GetModelMetadataResponse(model_spec=spec())
-    answer.metadata["signature_def"].Pack(protos.SignatureDefMap())
+    answer = messages.GetModelMetadataResponse(model_spec=spec())
+    answer.metadata["signature_def"].Pack(messages.SignatureDefMap())
     url = answer.metadata["signature_def"].type_url
     assert url == "type.googleapis.com/tensorflow.serving.SignatureDefMap"
-    unpacked = protos.SignatureDefMap()
+    unpacked = messages.SignatureDefMap()
     assert answer.metadata["signature_def"].Unpack(unpacked)
 
 
 def test_what_is_not_declared_is_carried_along() -> None:
     newer = REQUEST + field(6, b"who asks")
-    assert protos.PredictRequest.FromString(newer).SerializeToString() == newer
+    assert messages.PredictRequest.FromString(newer).SerializeToString() == newer
 
 
 ARRAYS = [
@@ -124,8 +124,8 @@ ARRAYS = [
 
 @pytest.mark.parametrize("values", ARRAYS, ids=lambda v: f"{v.dtype}{v.shape}")
 def test_arrays_come_back(values: NDArray[Any]) -> None:
-    tensor = protos.TensorProto.FromString(protos.to_tensor(values).SerializeToString())
-    back = protos.to_array(tensor)
+    tensor = messages.TensorProto.FromString(messages.to_tensor(values).SerializeToString())
+    back = messages.to_array(tensor)
     assert back.dtype == values.dtype.newbyteorder("=") and back.shape == values.shape
     np.testing.assert_array_equal(back, values)
     back[...] = back  # may be written to
@@ -137,20 +137,22 @@ def test_tensorflow_reads_them_alike_and_writes_what_we_read(values: NDArray[Any
     from tensorflow.core.framework import tensor_pb2
 
     values = values.astype(values.dtype.newbyteorder("="))
-    official = tensor_pb2.TensorProto.FromString(protos.to_tensor(values).SerializeToString())
+    official = tensor_pb2.TensorProto.FromString(messages.to_tensor(values).SerializeToString())
     found = tf.make_ndarray(official)
     np.testing.assert_array_equal(found, values)
     assert found.shape == values.shape
     theirs = tf.make_tensor_proto(values).SerializeToString()
-    np.testing.assert_array_equal(protos.to_array(protos.TensorProto.FromString(theirs)), values)
+    np.testing.assert_array_equal(
+        messages.to_array(messages.TensorProto.FromString(theirs)), values
+    )
 
 
 def test_few_values_stand_for_many() -> None:
-    tensor = protos.TensorProto(dtype="DT_FLOAT", float_val=[1.0, 2.0])
+    tensor = messages.TensorProto(dtype="DT_FLOAT", float_val=[1.0, 2.0])
     tensor.tensor_shape.dim.add(size=4)
-    assert protos.to_array(tensor).tolist() == [1, 2, 2, 2]
+    assert messages.to_array(tensor).tolist() == [1, 2, 2, 2]
     del tensor.float_val[:]
-    assert protos.to_array(tensor).tolist() == [0, 0, 0, 0]
+    assert messages.to_array(tensor).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -171,22 +173,22 @@ def test_few_values_stand_for_many() -> None:
 def test_senseless_tensors_are_refused(
     dtype: str, sizes: list[int], values: dict[str, Any], message: str
 ) -> None:
-    tensor = protos.TensorProto(dtype=dtype, **values)
+    tensor = messages.TensorProto(dtype=dtype, **values)
     for size in sizes:
         tensor.tensor_shape.dim.add(size=size)
     with pytest.raises(ValueError, match=message):
-        protos.to_array(tensor)
+        messages.to_array(tensor)
 
 
 def test_halves_cannot_be_sent() -> None:
     with pytest.raises(ValueError, match="float16 cannot be sent"):
-        protos.to_tensor(np.zeros(2, np.float16))
+        messages.to_tensor(np.zeros(2, np.float16))
 
 
 def test_tensorflow_is_not_needed() -> None:
     code = """
 import sys
-from bladerunner_ae import serving_protos
+from bladerunner_ae.protocol import messages
 assert not [name for name in sys.modules if name.startswith(("tensorflow", "keras"))]
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -201,7 +203,7 @@ from tensorflow_serving.apis import (get_model_metadata_pb2, get_model_status_pb
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import error_codes_pb2
-from bladerunner_ae import serving_protos as ours
+from bladerunner_ae.protocol import messages
 
 official = {}
 def collect(descriptor):
@@ -228,10 +230,11 @@ def check(descriptor):
     for nested in descriptor.nested_types:
         check(nested)
 
-checked = [name for name in ours._MESSAGES if not check(ours.POOL.FindMessageTypeByName(name))]
+find = messages.POOL.FindMessageTypeByName
+checked = [name for name in messages._MESSAGES if not check(find(name))]
 for name, enum in (("tensorflow.DataType", types_pb2.DataType),
                    ("tensorflow.error.Code", error_codes_pb2.Code)):
-    for key, number in ours._ENUMS[name].items():
+    for key, number in messages._ENUMS[name].items():
         assert enum.Value(key) == number, key
 golden = {predict_pb2.PredictRequest: sys.argv[1], predict_pb2.PredictResponse: sys.argv[2]}
 for kind, text in golden.items():
@@ -255,4 +258,4 @@ def test_the_official_package_says_the_same(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == len(protos._MESSAGES) == 17
+    assert int(done.stdout) == len(messages._MESSAGES) == 17

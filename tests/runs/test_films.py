@@ -18,7 +18,7 @@ from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
 from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
-from bladerunner_ae.exports import from_run as exporting
+from bladerunner_ae.exports import from_run
 from bladerunner_ae.exports.dreamer import load_dreamer
 from bladerunner_ae.memory_report.gather import gather
 from bladerunner_ae.runs.films import (
@@ -28,7 +28,7 @@ from bladerunner_ae.runs.films import (
     same_moments,
 )
 from bladerunner_ae.runs.folder import RunConfig, load_config, open_run
-from bladerunner_ae.training import resume as going_on
+from bladerunner_ae.training import resume
 from bladerunner_ae.training.distributed.cluster import Cluster
 from bladerunner_ae.training.distributed.workers import Workers
 from tests.helpers.commands import Commands, Result
@@ -154,13 +154,13 @@ def test_streamed_frames_of_other_shards_come_in_another_order(
     run = tmp_path / "run"
     write_numbered_film(tmp_path / "film", 48, 24, 32, num_shards=7, image_format="png")
     earlier, config = streamed(small_records, run), streamed(tmp_path / "film", run)
-    assert going_on.order_change(earlier, config, 3) == (
+    assert resume.order_change(earlier, config, 3) == (
         "shards of film.mp4: 4 -> 7: streamed frames come in another order from step 3 on, and "
         "weights differ from those of an unbroken run"
     )
-    assert going_on.order_change(earlier, earlier, 3) == ""
+    assert resume.order_change(earlier, earlier, 3) == ""
     in_memory = [tiny_run(tiny_flags(r, run)) for r in (small_records, tmp_path / "film")]
-    assert going_on.order_change(in_memory[0], in_memory[1], 3) == ""
+    assert resume.order_change(in_memory[0], in_memory[1], 3) == ""
     open_run(run, earlier, overwrite=False)
     worker = Workers(tf.distribute.get_strategy(), Cluster(("a:1", "b:1"), index=1))
     assert worker._difference(earlier, run) is None
@@ -244,10 +244,10 @@ def test_evaluation_and_report_notice_other_pictures(
 
 def test_other_records_are_not_exported_with_a_run(small_records: Path, tmp_path: Path) -> None:
     config = tiny_run(tiny_flags(small_records, tmp_path / "run"))
-    assert exporting._find_films(config, [small_records])[0] == [0]
+    assert from_run._find_films(config, [small_records])[0] == [0]
     other = other_records(tmp_path / "jpeg")
     said = (
         r"jpeg: film\.mp4 was converted otherwise than for the run \(bytes: .*\); give the records"
     )
     with pytest.raises(InputError, match=said):
-        exporting._find_films(config, [other])
+        from_run._find_films(config, [other])

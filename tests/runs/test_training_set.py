@@ -20,7 +20,7 @@ from bladerunner_ae.evaluation.prior_samples import FilmFrames
 from bladerunner_ae.exports.film_latents import collect_film_latents
 from bladerunner_ae.runs import training_set
 from bladerunner_ae.runs.folder import RunConfig
-from bladerunner_ae.training import fit as training
+from bladerunner_ae.training import fit
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
 from tests.helpers.marked_films import (
@@ -85,7 +85,7 @@ class _Two(Workers):
 def learnt_by_workers(config: RunConfig, records: list[Path]) -> list[Mark]:
     """Returns the frames that two workers learn from in all steps."""
     parts = training_set.film_parts(config, records)
-    batches = training._batches(config, parts, 0, "", _Two(tf.distribute.get_strategy()))
+    batches = fit._batches(config, parts, 0, "", _Two(tf.distribute.get_strategy()))
     halves = itertools.islice(batches, 2 * config.train.steps)
     return [mark for batch in halves for mark in marks(batch["image"].numpy())]
 
@@ -127,7 +127,7 @@ def test_the_density_of_latents_is_fitted_to_frames_that_were_seen(tmp_path: Pat
     config, records = marked_run(tmp_path)
     kept, held = divided(config)
     parts = training_set.film_parts(config, records)
-    film = collect_film_latents(training.build_trainer(config).networks.encoder, parts)
+    film = collect_film_latents(fit.build_trainer(config).networks.encoder, parts)
     assert {(0, int(frame)) for frame in film.frames[film.held_out]} == held
     assert len(film.density().latents) == len(kept)
 

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.protocol import messages as serving_protos
+from bladerunner_ae.protocol import messages
 from bladerunner_ae.server.errors import ServingError
 from bladerunner_ae.server.folders import ModelFolder, find_models
 from bladerunner_ae.server.metrics import Metrics
@@ -198,10 +198,10 @@ def test_all_versions_labels_and_numbers(saved: Path, tmp_path: Path) -> None:
 
 
 def warm_up_request(value: Any, signature: str = "serving_default") -> bytes:
-    log = serving_protos.PredictionLog()
+    log = messages.PredictionLog()
     request = log.predict_log.request
     request.model_spec.signature_name = signature
-    request.inputs["latent"].CopyFrom(serving_protos.to_tensor(value))
+    request.inputs["latent"].CopyFrom(messages.to_tensor(value))
     return log.SerializeToString()
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.small_records import FILM_ID, card_maker, flip_byte
-from tfrecords import record_offsets as seeking
-from tfrecords import storage
+from tfrecords import record_offsets, storage
 from tfrecords.card import FilmCard, Shard
 from tfrecords.errors import RecordsError
 from tfrecords.framing import OVERHEAD, read_records
@@ -69,13 +68,13 @@ def test_little_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     card = write_film(tmp_path / "film", generator.integers(4_000, 30_000, 600).tolist())
     (shard,) = card.shards
     read = []
-    look = seeking._next_record
+    look = record_offsets._next_record
 
     def counted(file, path, shard, start, end):  # type: ignore[no-untyped-def]
         read.append(start)
         return look(file, path, shard, start, end)
 
-    monkeypatch.setattr(seeking, "_next_record", counted)
+    monkeypatch.setattr(record_offsets, "_next_record", counted)
     path = tmp_path / "film" / shard.name
     offsets = true_offsets(path)
     for number in (100, 300, 550):

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.runs.folder import RunConfig, load_config, open_run, write_json
-from bladerunner_ae.training import fit as training
+from bladerunner_ae.training import fit
 from bladerunner_ae.training.checkpoints import checkpoint_steps, restore
 from bladerunner_ae.training.fine_tuning import check_source, fine_tuned, load_source
 from bladerunner_ae.training.trainer import Trainer
@@ -52,7 +52,7 @@ def begin(
     config = config if linear_path else without_linear_path(config)
     config = config if source is None else fine_tuned(config, source, refit)
     open_run(run, config, overwrite=False)
-    trainer = training.build_trainer(config)
+    trainer = fit.build_trainer(config)
     if source is not None:
         check_source(config)
         config = load_source(trainer, config)
@@ -96,13 +96,13 @@ def test_it_starts_better_than_from_scratch_and_stays_so_for_a_while(
 ) -> None:
     """Without a linear path, as `base` and `large` are."""
     source_config, source = begin(small_records, tmp_path / "a", linear_path=False, steps=60)
-    training.fit(source, source_config, [small_records], tmp_path / "a", 0)
+    fit.fit(source, source_config, [small_records], tmp_path / "a", 0)
     images = film_images(3)
     found: dict[str, list[float]] = {}
     for name, whence in (("tuned", tmp_path / "a"), ("scratch", None)):
         config, trainer = begin(other_film, tmp_path / name, whence, linear_path=False, steps=10)
         found[name] = [mean_psnr(images, reconstruct(trainer, images))]
-        training.fit(trainer, config, [other_film], tmp_path / name, 0)
+        fit.fit(trainer, config, [other_film], tmp_path / name, 0)
         found[name].append(mean_psnr(images, reconstruct(trainer, images)))
     for tuned, scratch in zip(found["tuned"], found["scratch"], strict=True):
         assert tuned > scratch + 2.0, found
@@ -117,9 +117,9 @@ def test_the_linear_path_is_the_other_films_unless_it_is_fitted_anew(
     config, trainer = begin(
         other_film, tmp_path / "b", tmp_path / "a", refit, steps=1, learning_rate=1e-9
     )
-    training.fit(trainer, config, [other_film], tmp_path / "b", 0)
+    fit.fit(trainer, config, [other_film], tmp_path / "b", 0)
     scratch_config, scratch = begin(other_film, tmp_path / "c", steps=1, learning_rate=1e-9)
-    training.fit(scratch, scratch_config, [other_film], tmp_path / "c", 0)
+    fit.fit(scratch, scratch_config, [other_film], tmp_path / "c", 0)
     ours, theirs, new = (
         {**weights_of(t.networks.encoder), **weights_of(t.networks.decoder)}
         for t in (trainer, source, scratch)
@@ -274,13 +274,13 @@ def test_runs_of_the_first_version_can_be_a_source(
     del values["fine_tune"]
     (old / "config.json").write_text(json.dumps(values))
     config = load_config(old)
-    trainer = training.build_trainer(config)
+    trainer = fit.build_trainer(config)
     shutil.rmtree(old / "checkpoints")
     first = tf.train.Checkpoint(trainer=trainer)
     tf.train.CheckpointManager(
         first, str(old / "checkpoints"), max_to_keep=1, checkpoint_name="step"
     ).save(checkpoint_number=4)
-    assert restore(training.build_trainer(config), old) == 0
+    assert restore(fit.build_trainer(config), old) == 0
     _, tuned = begin(small_records, tmp_path / "run", old)
     for ours, theirs in zip(
         tuned.networks.decoder.variables, trainer.networks.decoder.variables, strict=True
@@ -304,7 +304,7 @@ def test_a_discriminator_of_pictures_is_none_of_patches(
     flags = {"objective": ours, **weights}
     _, trainer = begin(other_film, tmp_path / "b", tmp_path / "a", **flags)
     assert "with a new discriminator" in capsys.readouterr().err
-    fresh = training.build_trainer(tiny_run(tiny_flags(other_film, tmp_path / "c", **flags)))
+    fresh = fit.build_trainer(tiny_run(tiny_flags(other_film, tmp_path / "c", **flags)))
     ours_now, afresh = (t.networks.players()["discriminator"] for t in (trainer, fresh))
     for now, before in zip(ours_now.variables, afresh.variables, strict=True):
         np.testing.assert_array_equal(now, before)
@@ -320,6 +320,6 @@ def test_a_run_with_a_weight_of_earlier_versions_is_a_source_but_does_not_go_on(
     values["weights"]["detail_weight"] = 0.05
     file.write_text(json.dumps(values), "utf-8")
     begin(other_film, tmp_path / "b", tmp_path / "a", objective="dream")
-    training.build_trainer(load_config(tmp_path / "a"))  # as export does
+    fit.build_trainer(load_config(tmp_path / "a"))  # as export does
     with pytest.raises(InputError, match=r"another run \(detail_weight: 0\.05 -> gone\)"):
         open_run(tmp_path / "a", tiny_run({**flags, "steps": 2}), overwrite=False)

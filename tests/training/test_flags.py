@@ -17,7 +17,7 @@ from tests.helpers.commands import ROOT
 _COMMAND = """
 import json, sys
 from absl import flags
-from bladerunner_ae import train_flags
+from bladerunner_ae.training import flags as train_flags
 from bladerunner_ae.training.flags import flagfiles, given_flags
 train_flags.define_flags()
 flags.FLAGS(["train", *sys.argv[1:]])

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.exports import from_run as exporting
+from bladerunner_ae.exports import from_run
 from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.model.networks import build_networks
 from bladerunner_ae.runs.config import ModelConfig
 from bladerunner_ae.runs.presets import PRESETS
-from bladerunner_ae.training import fit as training
+from bladerunner_ae.training import fit
 from bladerunner_ae.training.checkpoints import restore
 from bladerunner_ae.training.trainer import make_schedule
 from bladerunner_ae.training.weight_averages import WeightAverages
@@ -88,10 +88,10 @@ def test_averages_are_resumed_shown_and_exported(small_records: Path, tmp_path: 
     raw = training_checks.reconstruct(trainer, images)
     assert np.abs(averaged.astype(int) - raw).max() > 2
     config = tiny_run(flags)
-    exporting.export(trainer.dreaming, trainer.steps_done, config, tmp_path / "run")
+    from_run.export(trainer.dreaming, trainer.steps_done, config, tmp_path / "run")
     exported = load_autoencoder(tmp_path / "run").reconstruct(images)
     assert np.abs(exported.astype(int) - averaged).max() <= 1
-    again = training.build_trainer(config)
+    again = fit.build_trainer(config)
     assert restore(again, tmp_path / "run") == 4
     np.testing.assert_array_equal(
         training_checks.reconstruct(again, images, again.dreaming), averaged
@@ -186,9 +186,9 @@ def test_what_several_devices_cannot_do_is_refused() -> None:
         ({"jit": "on"}, "--jit=on works on one device only, not on 2"),
     ):
         config = dataclasses.replace(tiny_train(), **changes)
-        training.check_replicas(config, 1)
+        fit.check_replicas(config, 1)
         with pytest.raises(UsageError, match=named):
-            training.check_replicas(config, 2)
+            fit.check_replicas(config, 2)
 
 
 @pytest.mark.parametrize("objective", ["dream", "vae"])

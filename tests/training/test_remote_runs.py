@@ -14,12 +14,12 @@ from bladerunner_ae.conversion.upload import publish
 from bladerunner_ae.errors import InputError, OutputError
 from bladerunner_ae.evaluate import write_contact_sheet
 from bladerunner_ae.evaluation.evaluate_film import evaluate_film
-from bladerunner_ae.exports import from_run as exporting
+from bladerunner_ae.exports import from_run
 from bladerunner_ae.exports.loading import find_saved_model, load_autoencoder
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.exports.saved_models import MODELS, newest_versions
 from bladerunner_ae.runs.folder import load_config, open_run, writing
-from bladerunner_ae.training import logs as log_file
+from bladerunner_ae.training import logs
 from bladerunner_ae.training.logs import LogFile
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.tiny_training import (
@@ -57,7 +57,7 @@ def trained(records: tuple[Path, RemotePath]) -> tuple[dict[str, Any], RemotePat
     run = RemotePath("ram://runs/a")
     flags = tiny_flags(records[1], run, sample_every=4, holdout=0.17)  # type: ignore[arg-type]
     trainer = train_here(flags)
-    exporting.export_trained(
+    from_run.export_trained(
         trainer.dreaming, trainer.steps_done, tiny_run(flags), run, [flags["data"]]
     )
     return flags, run
@@ -195,7 +195,7 @@ def test_a_remote_log_is_written_when_asked_and_now_and_then(
     assert not storage.exists(folder / "log")
     log.synchronise()
     assert storage.read_text(folder / "log") == "1\n"
-    monkeypatch.setattr(log_file, "_REMOTE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(logs, "_REMOTE_EVERY_SECONDS", 0.0)
     log.write("2")
     assert storage.read_text(folder / "log") == "1\n2\n"
     log.close()

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.runs.folder import open_run
-from bladerunner_ae.training import fit as training
+from bladerunner_ae.training import fit
 from bladerunner_ae.training.checkpoints import checkpoint_manager, restore
 from bladerunner_ae.training.trainer import Trainer
 from tests.helpers.tiny_training import (
@@ -92,9 +92,9 @@ def train_on(devices: int, flags: Mapping[str, Any]) -> Trainer:
     config, run = tiny_run(flags), flags["model_dir"]
     open_run(run, config, overwrite=False)
     with strategy_of(devices).scope():
-        trainer = training.build_trainer(config)
+        trainer = fit.build_trainer(config)
         start = restore(trainer, run)
-    training.fit(trainer, config, [flags["data"]], run, start)
+    fit.fit(trainer, config, [flags["data"]], run, start)
     return trainer
 
 
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_some_devices_goes_on_with_others(
     train_on(devices, flags)
     config = tiny_run(flags)
     with strategy_of(others).scope():
-        trainer = training.build_trainer(config)
+        trainer = fit.build_trainer(config)
         assert restore(trainer, run) == 4
     checkpoint_manager(trainer, tmp_path / "copy").save(checkpoint_number=4)
     check_same_checkpoint(tmp_path / "copy/checkpoints/step-4", run / "checkpoints/step-4")
@@ -150,7 +150,7 @@ def test_every_number_of_every_objective_arrives_on_other_devices(
     trained.state.watchdog.assign(memory)
     checkpoint_manager(trained, run).save(checkpoint_number=2)
     with strategy_of(others).scope():
-        trainer = training.build_trainer(tiny_run(flags))
+        trainer = fit.build_trainer(tiny_run(flags))
         assert restore(trainer, run) == 2
     assert float(trainer.state.adversarial_scale.numpy()) == 0.25
     np.testing.assert_array_equal(trainer.state.watchdog.numpy(), memory)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bladerunner_ae.training import callback as training_log
+from bladerunner_ae.training import callback
 from bladerunner_ae.training.checkpoints import checkpoint_steps
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
 from bladerunner_ae.training.monitoring.probes import Probes
@@ -74,7 +74,7 @@ def test_signals_that_are_ignored_stay_ignored() -> None:
 
 STUCK = """
 import hashlib
-from bladerunner_ae import preemption as module
+from bladerunner_ae.training import stopping as module
 steps = []
 with module.Preemption(lambda: len(steps)) as preemption:
     {begin}
@@ -211,7 +211,7 @@ def test_a_signal_after_the_last_step_is_answered_before_the_export(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """Export and report may take minutes, and nobody waits for them."""
-    monkeypatch.setattr(training_log, "write_projector", lambda *_: send(signal.SIGTERM))
+    monkeypatch.setattr(callback, "write_projector", lambda *_: send(signal.SIGTERM))
     with pytest.raises(Preempted):
         train_here(tiny_flags(small_records, tmp_path / "run"))
     assert f"stopped at step 4, checkpoint written; {GOES_ON}" in capsys.readouterr().err
@@ -246,7 +246,7 @@ AT_THE_END = ("prior.png", "interpolation.png", "tensorboard/projector_config.pb
     [
         pytest.param(Probes, "scores", 3, marks=pytest.mark.slow),
         pytest.param(RunEvaluation, "measure", 2, marks=pytest.mark.slow),
-        (training_log, "write_projector", 1),
+        (callback, "write_projector", 1),
     ],
 )
 def test_what_a_signal_cuts_short_in_the_last_step_is_shown_by_the_same_command(

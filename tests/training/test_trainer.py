@@ -23,7 +23,7 @@ from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.objectives import Batch, make_objective
 from bladerunner_ae.runs.presets import PRESETS
-from bladerunner_ae.training.distributed import devices as strategies
+from bladerunner_ae.training.distributed import devices
 from bladerunner_ae.training.trainer import Trainer, make_optimizer
 from tests.helpers import training_checks
 from tests.helpers.commands import Commands, Result
@@ -189,7 +189,7 @@ def test_a_run_on_two_devices_starts_logs_checkpoints_and_resumes(
 
 @pytest.mark.parametrize(("name", "replicas"), [("auto", 1), ("none", 1), ("mirrored", 2)])
 def test_strategies_on_a_machine_without_gpus(name: str, replicas: int) -> None:
-    assert strategies.choose_strategy(name).num_replicas_in_sync == replicas
+    assert devices.choose_strategy(name).num_replicas_in_sync == replicas
 
 
 def test_the_noise_follows_from_seed_and_step() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from av.container import InputContainer
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.headers import matroska as matroska_headers
+from bladerunner_ae.film.headers import matroska
 from bladerunner_ae.film.headers import mp4 as mp4_headers
 from bladerunner_ae.film.headers.transport_tables import TransportTables, read_tables
 from bladerunner_ae.film.picture.cropping import NO_MARGINS, Margins
@@ -135,7 +135,7 @@ def _mp4(container: InputContainer, path: Path) -> Headers:
 
 
 def _matroska(path: Path) -> Headers:
-    tracks = matroska_headers.read_tracks(path)
+    tracks = matroska.read_tracks(path)
     return Headers({
         index: StreamHeader(track.codec, Margins(*track.crop), track.dolby_vision, track.encrypted)
         for index, track in enumerate(tracks)

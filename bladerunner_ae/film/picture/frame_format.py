@@ -26,7 +26,7 @@ _ASPECT_PARTS = 4000
 _ASPECT_WIDTH = 64
 
 
-class Look(NamedTuple):
+class FrameFormat(NamedTuple):
     """What a frame looks like, as decoded.
 
     Attributes:
@@ -51,12 +51,12 @@ class Look(NamedTuple):
         return [*facts, True] if self.mirrored else facts
 
     @classmethod
-    def from_json(cls, data: list[Any]) -> "Look":
+    def from_json(cls, data: list[Any]) -> "FrameFormat":
         """Reads what `to_json` wrote."""
         height, width, aspect, rotation, tags, *mirrored = data
         return cls(height, width, Fraction(aspect), rotation, Tags(*tags), bool(mirrored))
 
-    def fitted_into(self, first: "Look") -> Size:
+    def fitted_into(self, first: "FrameFormat") -> Size:
         """(height, width) in which this frame's picture keeps its shape inside the first one's.
 
         Even numbers; the whole of it where both have the same shape, or very nearly.
@@ -71,14 +71,14 @@ class Look(NamedTuple):
         return height, max(2 * round(width * ratio / 2), 2)
 
 
-def first_look(frame: VideoFrame, tags: Tags) -> Look:
+def first_look(frame: VideoFrame, tags: Tags) -> FrameFormat:
     """The look of a film's first frame, whose colours are known."""
     aspect = _PixelShape().read(frame) or Fraction(1)
     rotation, mirrored = read_direction(frame)
-    return Look(frame.height, frame.width, aspect, rotation, tags, mirrored)
+    return FrameFormat(frame.height, frame.width, aspect, rotation, tags, mirrored)
 
 
-class LookReader:
+class FrameFormatReader:
     """Tells what frames look like, in the order they are shown.
 
     All but the size can change only where a frame can be decoded by itself, and is read only there.
@@ -87,17 +87,17 @@ class LookReader:
         first: look of the film's first frame; what others do not say is taken from it.
     """
 
-    def __init__(self, first: Look) -> None:
+    def __init__(self, first: FrameFormat) -> None:
         self._first = self._last = first
         self._shape = _PixelShape()
 
-    def read(self, frame: VideoFrame) -> Look:
+    def read(self, frame: VideoFrame) -> FrameFormat:
         """The look of the next frame."""
         last = self._last
         same_size = (frame.height, frame.width) == last[:2]
         if not same_size or frame.pict_type == PictureType.I or frame.key_frame:
             rotation, mirrored = read_direction(frame)
-            self._last = Look(
+            self._last = FrameFormat(
                 frame.height,
                 frame.width,
                 self._shape.read(frame) or self._first.aspect,

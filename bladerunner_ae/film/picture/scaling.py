@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.film.picture.colour import Tags
 from bladerunner_ae.film.picture.cropping import Cropper
 from bladerunner_ae.film.picture.filters import build_graph
-from bladerunner_ae.film.picture.frame_format import Look
+from bladerunner_ae.film.picture.frame_format import FrameFormat
 from bladerunner_ae.film.picture.tone_map import tone_map_for
 from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.geometry import Geometry, Rectangle, Size
@@ -45,9 +45,9 @@ class FrameScaler:
         self._first = info.look._replace(height=info.coded[0], width=info.coded[1])
         self._tone_map = tone_map_for(info)
         self._graph: Graph | None = None
-        self._built_for: tuple[int, int, str, Look] | None = None
+        self._built_for: tuple[int, int, str, FrameFormat] | None = None
 
-    def scale(self, frame: VideoFrame, look: Look | None = None) -> NDArray[np.uint8]:
+    def scale(self, frame: VideoFrame, look: FrameFormat | None = None) -> NDArray[np.uint8]:
         """The picture as uint8 [height, width, 3], RGB 0..255.
 
         Args:
@@ -68,14 +68,14 @@ class FrameScaler:
         # Turning comes last, when the picture is small.
         return self._info.direction.upright(picture)
 
-    def _graph_for(self, frame: VideoFrame, look: Look) -> Graph:
+    def _graph_for(self, frame: VideoFrame, look: FrameFormat) -> Graph:
         kind = (frame.height, frame.width, frame.format.name, look)
         if self._graph is None or self._built_for != kind:
             self._graph = build_graph(frame, self._filters(frame, look))
             self._built_for = kind
         return self._graph
 
-    def _filters(self, frame: VideoFrame, look: Look) -> list[tuple[str, str]]:
+    def _filters(self, frame: VideoFrame, look: FrameFormat) -> list[tuple[str, str]]:
         coded, crop = self._info.coded, self._crop
         filters = [("setparams", _colour_arguments(look.tags))]
         # A broadcast can change its shape on the way: every frame is brought to that of the first,
@@ -113,7 +113,7 @@ class RecordScaler:
         self._picture, self._raster = geometry.picture, geometry.raster
         self._scaler = FrameScaler(info, geometry.picture.size, geometry.crop)
 
-    def scale(self, frame: VideoFrame, look: Look | None = None) -> NDArray[np.uint8]:
+    def scale(self, frame: VideoFrame, look: FrameFormat | None = None) -> NDArray[np.uint8]:
         """The record's picture as uint8 [height, width, 3], RGB 0..255.
 
         Args:

@@ -22,7 +22,7 @@ from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film, picture_stream, prepare_decoder
 from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.streams import Reason, leave_out
-from bladerunner_ae.film.reading.timestamps import SteadyPackets
+from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
 # These carry no times, or only numbers of packets: read from the start, times made up.
 UNTIMED = ("h264", "hevc", "m4v", "mpegvideo", "obu", "avi")
@@ -153,7 +153,7 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
     with open_film(info.path) as container:
         stream = film_stream(container, info)
         complete = Completeness(container, stream, whole=True)
-        steady = SteadyPackets(container, stream, info.frame_rate)
+        steady = RepairedPackets(container, stream, info.frame_rate)
         for packet in _packets(steady, complete):
             if packet.stream is not stream or not packet.size:
                 continue
@@ -196,7 +196,7 @@ def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
     return picture_stream(container, info.path)  # the file was replaced since it was probed
 
 
-def _packets(steady: SteadyPackets, complete: Completeness) -> Iterator[Packet]:
+def _packets(steady: RepairedPackets, complete: Completeness) -> Iterator[Packet]:
     """All packets; of every stream, because each tells whether the film goes on to its end."""
     try:
         for packet in steady:

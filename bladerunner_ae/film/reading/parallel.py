@@ -33,7 +33,7 @@ from bladerunner_ae.film.reading.packet_table import (
     film_stream,
 )
 from bladerunner_ae.film.reading.probe import FilmInfo
-from bladerunner_ae.film.reading.timestamps import SteadyPackets
+from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
 Made = TypeVar("Made")
 
@@ -139,7 +139,7 @@ class SegmentReader(Generic[Made]):
         kept_from = 0
         with open_film(self._info.path) as container:
             stream = film_stream(container, self._info)
-            steady = SteadyPackets(container, stream, self._info.frame_rate)
+            steady = RepairedPackets(container, stream, self._info.frame_rate)
             packets = enumerate(one for one in steady if one.stream is stream and one.size)
             for run in self._runs:
                 end = min(run.end_packet + _overlap(run), len(table.pts))

@@ -29,7 +29,7 @@ from bladerunner_ae.film.picture.colour import Tags, describe_conversion, read_c
 from bladerunner_ae.film.picture.cropping import NO_MARGINS, Cropper, Margins
 from bladerunner_ae.film.picture.deinterlace import are_interlaced, may_have_fields
 from bladerunner_ae.film.picture.direction import Direction, is_slanted, read_direction
-from bladerunner_ae.film.picture.frame_format import Look, first_look
+from bladerunner_ae.film.picture.frame_format import FrameFormat, first_look
 from bladerunner_ae.film.picture_limits import refuse_tiny
 from bladerunner_ae.film.reading.container import (
     first_frame,
@@ -117,7 +117,7 @@ class FilmInfo:
     peak_nits: float | None
     interlaced: bool
     deinterlace: bool
-    look: Look
+    look: FrameFormat
     pixel_format: str
     codec: str
     container: str
@@ -323,7 +323,7 @@ def _probe_images(folder: Path, frame_rate: Fraction) -> FilmInfo:
         peak_nits=None,
         interlaced=False,
         deinterlace=False,
-        look=Look(*facts.size, Fraction(1), 0, Tags("rgb", True, "srgb", "bt709")),
+        look=FrameFormat(*facts.size, Fraction(1), 0, Tags("rgb", True, "srgb", "bt709")),
         pixel_format="rgb24",
         codec=facts.codec,
         container="images",

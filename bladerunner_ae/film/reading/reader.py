@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.film.headers.lengths import counts_from_zero, reordered_frames
 from bladerunner_ae.film.images import folder as images
 from bladerunner_ae.film.picture.deinterlace import deinterlaced
-from bladerunner_ae.film.picture.frame_format import Look, LookReader
+from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
 from bladerunner_ae.film.picture.scaling import FrameScaler, RecordScaler
 from bladerunner_ae.film.reading.clock import Clock
 from bladerunner_ae.film.reading.completeness import Completeness
@@ -32,7 +32,7 @@ from bladerunner_ae.film.reading.packet_table import IN_DECODING_ORDER, UNTIMED,
 from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.tail import Tail
 from bladerunner_ae.film.reading.threads import Prefetch
-from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, SteadyPackets, from_key_frame
+from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets, from_key_frame
 from bladerunner_ae.geometry import Geometry, Size
 from tfrecords.system_failures import is_no_fault_of_the_file
 
@@ -66,7 +66,7 @@ class DecodedFrame:
     index: int
     pts: int
     image: NDArray[np.uint8]
-    look: Look
+    look: FrameFormat
     interlaced: bool
     display: NDArray[np.uint8] | None = None
 
@@ -146,9 +146,9 @@ class FrameReader:
             image = self._scaler.scale(frame, look)
             yield DecodedFrame(index, pts, image, look, interlaced, display)
 
-    def _looked_at(self) -> Iterator[tuple[tuple[int, Look, bool], VideoFrame]]:
+    def _looked_at(self) -> Iterator[tuple[tuple[int, FrameFormat, bool], VideoFrame]]:
         """Every frame, with what must be known of it before it is deinterlaced."""
-        looks = LookReader(self._info.look)
+        looks = FrameFormatReader(self._info.look)
         for pts, frame in self._frames:
             yield (pts, looks.read(frame), frame.interlaced_frame), frame
 
@@ -201,7 +201,7 @@ class FrameReader:
             stream = film_stream(container, self._info)
             stream.thread_type = "AUTO" if self._threads else "NONE"
             self._sought = seek and self._seek(container, stream)
-            steady = SteadyPackets(container, stream, self._info.frame_rate)
+            steady = RepairedPackets(container, stream, self._info.frame_rate)
             packets = iter(steady)
             if self._sought and container.format.name in JUMPING_FORMATS:
                 packets = from_key_frame(packets, stream, self._seek_target)

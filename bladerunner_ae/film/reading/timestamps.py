@@ -68,7 +68,7 @@ class _Part:
     sure: bool = False
 
 
-class SteadyPackets:
+class RepairedPackets:
     """Iterates once over all packets of a film, in the order of the file.
 
     Args:

@@ -25,7 +25,7 @@ from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
 from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.streams import LeftOut
-from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, SteadyPackets
+from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets
 from bladerunner_ae.film.writing.sound_encoding import SoundEncoder, SoundEncoding, choose_encoding
 from bladerunner_ae.film.writing.verify import RawStream, same_sound
 
@@ -252,7 +252,7 @@ def film_packets(
         yield from container.demux(*streams)
         return
     earliest = dict.fromkeys((stream.index for stream in streams), -math.inf)
-    steady = SteadyPackets(container, film_stream(container, info), info.frame_rate)
+    steady = RepairedPackets(container, film_stream(container, info), info.frame_rate)
     for packet in steady:
         index, time = packet.stream_index, packet.pts
         if index not in earliest or (steady.jumps and time is not None and time < earliest[index]):

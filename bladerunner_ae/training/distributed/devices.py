@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from bladerunner_ae.command_line import signals as interruption
+from bladerunner_ae.command_line import signals
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.training.distributed.cluster import check_port, cluster_of, needed_cluster
 from bladerunner_ae.training.distributed.workers import Workers
@@ -102,8 +102,8 @@ def _own_signals() -> Iterator[None]:
     Python's handlers, and its other threads, wait until native code returns, and that waits, maybe
     for ever. For SIGTERM it has a handler of its own, which would swallow it later too.
     """
-    earlier = {number: signal.getsignal(number) for number in interruption.LINES}
-    ours = interruption.is_working()
+    earlier = {number: signal.getsignal(number) for number in signals.LINES}
+    ours = signals.is_working()
     if ours and earlier[signal.SIGINT] != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae.evaluation import prior_samples as prior
+from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.choice import choose_all, spread_pairs
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN
 from bladerunner_ae.evaluation.measurement import METRICS, Plan, measure_pictures
@@ -86,19 +86,19 @@ class RunEvaluation:
             for label, figures in groups.items()
             for metric in METRICS
         }
-        scores = prior.compare(self.draw(model).sets(), self._film())
-        for name, title in (("normal", prior.NORMAL), ("fitted", prior.FITTED)):
+        scores = prior_samples.compare(self.draw(model).sets(), self._film())
+        for name, title in (("normal", prior_samples.NORMAL), ("fitted", prior_samples.FITTED)):
             values[f"evaluate/frechet_{name}"] = scores[title]["frechet"]
             values[f"evaluate/nearest_{name}"] = scores[title]["nearest_film"]
         return {name: float(value) for name, value in values.items() if value is not None}
 
-    def draw(self, model: LatentModel, count: int = _SAMPLES) -> prior.Drawn:
+    def draw(self, model: LatentModel, count: int = _SAMPLES) -> prior_samples.Drawn:
         """Draws pictures from N(0, 1) and from the density fitted to the seen frames' latents."""
-        return prior.draw(model, self._film(), count)
+        return prior_samples.draw(model, self._film(), count)
 
-    def _film(self) -> prior.FilmFrames:
+    def _film(self) -> prior_samples.FilmFrames:
         seen = self.labels == SEEN
-        return prior.FilmFrames(self.images[seen], self._shot_of[seen], self.images[~seen])
+        return prior_samples.FilmFrames(self.images[seen], self._shot_of[seen], self.images[~seen])
 
 
 def _choose(part: FilmPart, mask: NDArray[np.bool_], films: int) -> NDArray[Any]:
@@ -137,7 +137,11 @@ def latent_sheets(
         Name of the file in the run folder -> draws the picture; networks are not needed any more.
     """
     model = latent_model(networks)
-    drawn = prior.draw_normal(model, SHOWN) if evaluation is None else evaluation.draw(model, SHOWN)
+    drawn = (
+        prior_samples.draw_normal(model, SHOWN)
+        if evaluation is None
+        else evaluation.draw(model, SHOWN)
+    )
     on_ways = model.decode(ways(model.encode(probes.originals)[0]))
     return {
         PRIOR_NAME: lambda: prior_sheet(drawn),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bladerunner_ae.evaluation import prior_samples as prior
+from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.sheets import SHOWN, prior_sheet, ways, ways_sheet
 from bladerunner_ae.model import pixels
 from bladerunner_ae.model.autoencoder import latent_model
@@ -28,10 +28,10 @@ def show_latents(
     summaries.histogram("latent/mean", dream.latents, step)
     summaries.histogram("latent/log_var", dream.log_var, step)
     model = latent_model(networks)
-    drawn = prior.normal_latents(model, SHOWN).reshape(SHOWN, -1)
+    drawn = prior_samples.normal_latents(model, SHOWN).reshape(SHOWN, -1)
     # One pass for all: a small one leaves a device idle.
     pictures = model.decode(np.concatenate([drawn, ways(dream.latents)]))
-    samples, on_ways = prior.Drawn(pictures[:SHOWN]), pictures[SHOWN:]
+    samples, on_ways = prior_samples.Drawn(pictures[:SHOWN]), pictures[SHOWN:]
     gallery.add("samples_of_prior", lambda: prior_sheet(samples), step)
     gallery.add(
         "ways_between_frames", lambda: ways_sheet(probes.originals, probes.names, on_ways), step
@@ -52,7 +52,7 @@ def judged(networks: Networks, probes: Probes, dream: Dream) -> dict[str, float]
     """
     if networks.discriminator is None:
         return {}
-    drawn = prior.draw_normal(latent_model(networks), len(probes.originals)).normal
+    drawn = prior_samples.draw_normal(latent_model(networks), len(probes.originals)).normal
     kinds = {"real": probes.originals, "reconstruction": dream.pictures, "prior": drawn}
     logits, _ = networks.discriminator(
         pixels.to_float(np.concatenate(list(kinds.values()))), training=False

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bladerunner_ae.objectives import base as schedules
+from bladerunner_ae.objectives import base
 
 _ADVERSARIAL = ("adversarial_weight", "gan_scale")
 _LATE = ("adversarial_weight", "feature_weight")
@@ -33,8 +33,8 @@ def weights_now(
             share = adversarial_scale
         if name in _LATE and "adversarial_start" in weights:
             start = weights["adversarial_start"]
-            share *= float(schedules.ramp(progress, start, start + weights["adversarial_ramp"]))
+            share *= float(base.ramp(progress, start, start + weights["adversarial_ramp"]))
         if name == "kl_weight" and "kl_warmup" in weights:
-            share *= float(schedules.ramp(progress, 0.0, weights["kl_warmup"]))
+            share *= float(base.ramp(progress, 0.0, weights["kl_warmup"]))
         found[f"weight/{name.removesuffix('_weight')}"] = float(value) * share
     return found

@@ -9,11 +9,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae.evaluation import image_quality as metrics
+from bladerunner_ae.evaluation import image_quality
 from bladerunner_ae.model.autoencoder import latent_model
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.pictures.contact_sheet import make_contact_sheet, spread_frames
-from bladerunner_ae.training import batches as data
+from bladerunner_ae.training import batches
 from bladerunner_ae.training.watchdog import Sample
 from tfrecords.card import FilmCard
 from tfrecords.frames import read_images
@@ -71,8 +71,8 @@ class Probes:
 
     def scores(self, dream: Dream) -> dict[str, float]:
         """PSNR (dB) and SSIM of the frames seen and of those held out, by name for the logs."""
-        psnr = metrics.psnr(self.originals, dream.pictures).numpy()
-        ssim = metrics.ssim(self.originals, dream.pictures).numpy()
+        psnr = image_quality.psnr(self.originals, dream.pictures).numpy()
+        ssim = image_quality.ssim(self.originals, dream.pictures).numpy()
         values: dict[str, float] = {}
         for label, chosen in (("seen", ~self.held), ("held_out", self.held)):
             if chosen.any():
@@ -101,7 +101,7 @@ class Probes:
 
     def monotony(self) -> str:
         """Says in words if there is next to nothing to learn; empty for an ordinary film."""
-        if data.is_black(self.originals):
+        if batches.is_black(self.originals):
             return "the film is black: all that can be learnt of it is black"
         if len(self.originals) == 1:
             return "the film has a single frame: its dream will be that frame whatever is put in"

@@ -12,7 +12,7 @@ from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.existing import finished_card
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film import picture_limits as limits
+from bladerunner_ae.film import picture_limits
 from bladerunner_ae.film.images import folder as images
 from bladerunner_ae.film.reading import probe
 from bladerunner_ae.film.reading.bars import find_bars
@@ -113,7 +113,7 @@ def test_a_huge_film_is_refused_before_it_is_decoded(
     synthetic_film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     height, width = probe_film(synthetic_film).stored
-    monkeypatch.setattr(limits, "MOST_PIXELS", height * width - 1)
+    monkeypatch.setattr(picture_limits, "MOST_PIXELS", height * width - 1)
     monkeypatch.setattr(probe, "first_frame", None)
     with pytest.raises(InputError, match=f"has pictures of {height}x{width}"):
         probe_film(synthetic_film)

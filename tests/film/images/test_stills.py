@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film import picture_limits as limits
+from bladerunner_ae.film import picture_limits
 from bladerunner_ae.film.images.matrix_profiles import SRGB, coded_profile, gamma_profile
 from bladerunner_ae.film.images.stills import read_facts, read_still
 from bladerunner_ae.film.reading.probe import probe_film
@@ -243,7 +243,7 @@ def test_huge_pictures_are_refused_by_their_headers(tmp_path: Path) -> None:
     path = _png(tmp_path / "1.png", 8, 0, (0,))
     data = path.read_bytes()
     for side in (12000, 40000):  # the second is more than Pillow opens at all
-        assert side**2 > limits.MOST_PIXELS
+        assert side**2 > picture_limits.MOST_PIXELS
         head = _chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
         path.write_bytes(data[:8] + head + data[33:])
         with pytest.raises(InputError, match=r"1\.png: has .*134217728"):

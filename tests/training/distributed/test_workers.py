@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import OutputError, UsageError
 from bladerunner_ae.training.checkpoints import checkpoint_steps
-from bladerunner_ae.training.distributed import devices as strategies
+from bladerunner_ae.training.distributed import devices
 from bladerunner_ae.training.distributed.cluster import Cluster, check_port, cluster_of
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.stopping import Preempted, SharedPreemption
@@ -111,7 +111,7 @@ def test_a_port_that_another_process_has_is_named(shared: bool) -> None:
         with pytest.raises(
             UsageError, match=rf"^TF_CONFIG: worker 0 cannot listen at {own} \(Addr"
         ):
-            strategies.join("multi_worker", config)
+            devices.join("multi_worker", config)
     check_port(cluster_of(config) or Cluster())  # now that it is free
 
 
@@ -128,14 +128,14 @@ def test_multi_worker_needs_a_cluster(
 def test_a_cluster_of_one_trains_alone() -> None:
     alone = tf_config({"worker": [FIRST]}, {"type": "worker", "index": 0})
     for name in ("auto", "multi_worker"):
-        workers = strategies.join(name, alone)
+        workers = devices.join(name, alone)
         assert workers.chief and not workers.several
         assert workers.strategy is tf.distribute.get_strategy()
         assert workers.gather(7) == [7]
     broken = {"TF_CONFIG": "broken"}
-    assert not strategies.join("none", broken).several, "what is not used need not be right"
+    assert not devices.join("none", broken).several, "what is not used need not be right"
     with pytest.raises(UsageError, match="no JSON"):
-        strategies.join("auto", broken)
+        devices.join("auto", broken)
 
 
 def test_all_stop_at_the_step_after_all_have_heard() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.evaluation import image_quality as metrics
+from bladerunner_ae.evaluation import image_quality
 from bladerunner_ae.model.autoencoder import latent_model
 from bladerunner_ae.runs.config import TrainConfig
 from bladerunner_ae.training.monitoring import evaluation as during
@@ -64,10 +64,12 @@ def test_figures_are_those_of_the_metrics(part: FilmPart) -> None:
     model = latent_model(networks)
     images = evaluation.images[36:]
     dreams = model.reconstruct(images)
-    for name, metric in (("psnr", metrics.psnr), ("ssim", metrics.ssim)):
+    for name, metric in (("psnr", image_quality.psnr), ("ssim", image_quality.ssim)):
         expected = float(metric(images, dreams).numpy().mean())
         assert values[f"evaluate/{name}_held_out"] == pytest.approx(expected, abs=2e-3)
-    sharpness = metrics.gradient(dreams).numpy().sum() / metrics.gradient(images).numpy().sum()
+    sharpness = (
+        image_quality.gradient(dreams).numpy().sum() / image_quality.gradient(images).numpy().sum()
+    )
     assert values["evaluate/sharpness_held_out"] == pytest.approx(sharpness, abs=2e-3)
     assert {"evaluate/frechet_normal", "evaluate/nearest_fitted", "evaluate/flicker_seen",
             "evaluate/rate_bits_seen", "evaluate/ms_ssim_held_out"} <= set(values)  # fmt: skip

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bladerunner_ae.evaluation import features
-from bladerunner_ae.evaluation import prior_samples as prior
-from bladerunner_ae.evaluation import sheets as pictures
+from bladerunner_ae.evaluation import features, prior_samples, sheets
 from bladerunner_ae.model.autoencoder import LatentModel, latent_model
 from bladerunner_ae.model.latent_density import SHRINKAGE, fit_density
 from bladerunner_ae.pictures.thumbnails import small
@@ -126,13 +124,13 @@ def test_a_density_of_one_frame_is_that_frame() -> None:
 
 def test_scores_know_what_looks_like_the_film() -> None:
     levels = np.array([100, 101, 102, 200, 201, 202])
-    film = prior.FilmFrames(even(levels), np.repeat([1, 2], 3), even(np.array([150, 152])))
+    film = prior_samples.FilmFrames(even(levels), np.repeat([1, 2], 3), even(np.array([150, 152])))
     model = flat_model()
-    drawn = prior.draw(model, film, count=64)
+    drawn = prior_samples.draw(model, film, count=64)
     assert drawn.fitted is not None and drawn.normal.shape == drawn.fitted.shape == (64, 8, 12, 3)
-    scores = prior.prior_scores(model, film, drawn)
+    scores = prior_samples.prior_scores(model, film, drawn)
     assert list(scores) == [
-        "frames held out", "dreams of training frames", prior.NORMAL, prior.FITTED
+        "frames held out", "dreams of training frames", prior_samples.NORMAL, prior_samples.FITTED
     ]  # fmt: skip
     assert [row["pictures"] for row in scores.values()] == [2, 6, 64, 64]
     assert scores["frames held out"]["nearest_film"] == pytest.approx((48 + 48) / 2, abs=0.01)
@@ -140,32 +138,37 @@ def test_scores_know_what_looks_like_the_film() -> None:
     assert scores["dreams of training frames"]["nearest_film"] == pytest.approx(0, abs=0.01)
     assert scores["dreams of training frames"]["frechet"] == pytest.approx(0, abs=1e-6)
     # The fitted density stays at its two shots; N(0, 1) is 0 to 300 grey levels.
-    assert scores[prior.FITTED]["nearest_film"] < 2 < 20 < scores[prior.NORMAL]["nearest_film"]
-    assert scores[prior.FITTED]["frechet"] < 0.1 * scores[prior.NORMAL]["frechet"]
+    assert (
+        scores[prior_samples.FITTED]["nearest_film"]
+        < 2
+        < 20
+        < scores[prior_samples.NORMAL]["nearest_film"]
+    )
+    assert scores[prior_samples.FITTED]["frechet"] < 0.1 * scores[prior_samples.NORMAL]["frechet"]
 
 
 def test_samples_of_real_networks_repeat() -> None:
     model = latent_model(tiny_networks())
     assert (model.size, model.raster) == (200, (24, 32))
     images = film_images()
-    film = prior.FilmFrames(images, np.arange(8) // 4, images[:0])
-    first, second = prior.draw(model, film, 5), prior.draw(model, film, 5)
+    film = prior_samples.FilmFrames(images, np.arange(8) // 4, images[:0])
+    first, second = prior_samples.draw(model, film, 5), prior_samples.draw(model, film, 5)
     np.testing.assert_array_equal(first.normal, second.normal)
     assert first.fitted is not None and second.fitted is not None
     np.testing.assert_array_equal(first.fitted, second.fitted)
-    assert "frames held out" not in prior.prior_scores(model, film, first)
+    assert "frames held out" not in prior_samples.prior_scores(model, film, first)
     whole, part = model.reconstruct(images)[:3].astype(int), model.reconstruct(images[:3])
     assert np.abs(whole - part).max() <= 1  # sums in another order
 
 
 def test_a_straight_line_with_both_ends() -> None:
-    points = pictures.line(np.array([0.0, 4.0], np.float32), np.array([2.0, 0.0], np.float32), 5)
+    points = sheets.line(np.array([0.0, 4.0], np.float32), np.array([2.0, 0.0], np.float32), 5)
     np.testing.assert_allclose(points, [[0, 4], [0.5, 3], [1, 2], [1.5, 1], [2, 0]])
 
 
 def test_interpolation_goes_from_the_first_half_to_the_second() -> None:
     frames = even(np.array([0, 60, 120, 240]))
-    sheet = np.asarray(pictures.interpolation_sheet(flat_model(), frames, ["a", "b", "c", "d"]))
+    sheet = np.asarray(sheets.interpolation_sheet(flat_model(), frames, ["a", "b", "c", "d"]))
     # Two rows: 0 to 120 in steps of 20, and 60 to 240 in steps of 30; film at both ends.
     cell_height, cell_width = 128 + 4, 192 + 4
     columns = [24 + 96 + number * cell_width for number in range(9)]
@@ -177,18 +180,18 @@ def test_interpolation_goes_from_the_first_half_to_the_second() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_interpolation_of_few_frames(count: int) -> None:
     frames = even(np.array([10, 20, 30])[:count])
-    sheet = pictures.interpolation_sheet(flat_model(), frames, ["x"] * count)
+    sheet = sheets.interpolation_sheet(flat_model(), frames, ["x"] * count)
     assert sheet.height < 250 and sheet.width > 9 * 192
 
 
 def test_the_prior_sheet_has_both_kinds() -> None:
     normal, fitted = even(np.full(40, 50)), even(np.full(40, 250))
-    sheet = np.asarray(pictures.prior_sheet(prior.Drawn(normal, fitted)))
-    alone = np.asarray(pictures.prior_sheet(prior.Drawn(normal)))
+    sheet = np.asarray(sheets.prior_sheet(prior_samples.Drawn(normal, fitted)))
+    alone = np.asarray(sheets.prior_sheet(prior_samples.Drawn(normal)))
     cell = 128 * 192
 
     def cells(picture: Pictures, level: int) -> float:
         return round(float((picture == level).all(axis=-1).sum() / cell), 1)
 
-    assert (cells(sheet, 50), cells(sheet, 250)) == (pictures.SHOWN, pictures.SHOWN)
-    assert (cells(alone, 50), cells(alone, 250)) == (pictures.SHOWN, 0)
+    assert (cells(sheet, 50), cells(sheet, 250)) == (sheets.SHOWN, sheets.SHOWN)
+    assert (cells(alone, 50), cells(alone, 250)) == (sheets.SHOWN, 0)
