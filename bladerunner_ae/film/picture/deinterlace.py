@@ -18,8 +18,6 @@ from bladerunner_ae.film.headers.lengths import claimed_length, claimed_start
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.reading.container import key_frames
 
-NEEDS_NEIGHBOURS = "deinterlacing needs the frames before and behind each"
-
 # These know whole frames only, or give every field as a frame of its own.
 _WHOLE_FRAME_CODECS = ("vp8", "vp9", "av1", "libdav1d", "hevc", "theora", "vvc", "gif", "apng")
 

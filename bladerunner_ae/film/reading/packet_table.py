@@ -17,10 +17,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from bladerunner_ae.film.picture.deinterlace import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film, picture_stream, prepare_decoder
 from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle
 from bladerunner_ae.film.reading.streams import Reason, leave_out
 from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
@@ -39,12 +39,6 @@ _MOST_BYTES = 48 * 2**20
 # all decoders are busy until shortly before the end.
 _PART_OF_REST = 6
 _FEWEST_FRAMES = 24
-
-DAMAGED = "it is damaged"
-
-
-class NotDivisibleError(Exception):
-    """The film must be read in one pass; the message says why, for the end of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ class PacketTable:
                       int(self.pts[first]), border)  # fmt: skip
             count, size = end - first, int(self.size[first:end].sum())
             if count > _MOST_FRAMES or size > _MOST_BYTES:
-                raise NotDivisibleError(f"its key frames are too far apart ({count} frames)")
+                raise NotDivisibleError(Obstacle.FAR_KEY_FRAMES, count)
             runs.append(run)
         return [run for run in runs if run.end_frame > run.first_frame]
 
@@ -144,11 +138,11 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
         InputError: the file is gone.
     """
     if info.kind == "images":
-        raise NotDivisibleError("it is a folder of images")
+        raise NotDivisibleError(Obstacle.IMAGES)
     if info.interlaced and info.deinterlace:
-        raise NotDivisibleError(NEEDS_NEIGHBOURS)
+        raise NotDivisibleError(Obstacle.INTERLACED)
     if info.container in (*UNTIMED, *IN_DECODING_ORDER):
-        raise NotDivisibleError("its container gives frames no times")
+        raise NotDivisibleError(Obstacle.UNTIMED_CONTAINER)
     pts, key, size, shown = array("q"), array("b"), array("q"), array("b")
     with open_film(info.path) as container:
         stream = film_stream(container, info)
@@ -158,20 +152,20 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
             if packet.stream is not stream or not packet.size:
                 continue
             if packet.pts is None:
-                raise NotDivisibleError("some of its frames have no time")
+                raise NotDivisibleError(Obstacle.UNTIMED_FRAMES)
             pts.append(packet.pts)
             key.append(packet.is_keyframe)
             size.append(packet.size)
             shown.append(not packet.is_discard)
         if steady.jumps:
-            raise NotDivisibleError("its times jump")
+            raise NotDivisibleError(Obstacle.JUMPS)
         if complete.notes():
-            raise NotDivisibleError(DAMAGED)
+            raise NotDivisibleError(Obstacle.DAMAGED)
     if not len(pts) or not key[0]:
-        raise NotDivisibleError("it does not begin with a key frame")
+        raise NotDivisibleError(Obstacle.NO_KEY_FRAME)
     times = np.sort(np.array(pts)[np.array(shown, bool)])
     if len(np.unique(times)) != len(times):
-        raise NotDivisibleError("several of its frames have the same time")
+        raise NotDivisibleError(Obstacle.EQUAL_TIMES)
     end_pts = int(times[-1]) + complete.last_duration if complete.last_duration else None
     if begin is not None:
         times = times[times >= begin]
@@ -201,7 +195,7 @@ def _packets(steady: RepairedPackets, complete: Completeness) -> Iterator[Packet
     try:
         for packet in steady:
             if not complete.see(packet):
-                raise NotDivisibleError(DAMAGED)
+                raise NotDivisibleError(Obstacle.DAMAGED)
             yield packet
     except av.FFmpegError as error:
-        raise NotDivisibleError(DAMAGED) from error
+        raise NotDivisibleError(Obstacle.DAMAGED) from error
