@@ -50,7 +50,6 @@ class Run:
         first_packet: the key frame, counted in the order of decoding.
         end_packet: behind the last packet that the run's own frames need.
         first_frame: the first of its frames, counted in the order of showing.
-        end_frame: behind its last frame.
         begin: lowest timestamp that belongs to the run.
         end: lowest timestamp that does not, or None in the last run.
     """
@@ -83,11 +82,7 @@ class PacketTable:
     end_pts: int | None = None
 
     def runs(self) -> list[Run]:
-        """Cuts the film into runs that hold each frame once.
-
-        Raises:
-            NotDivisibleError: key frames are too far apart.
-        """
+        """Cut the film into runs that hold each frame once."""
         cuts = self._cuts()
         ends = [*cuts[1:], len(self.pts)]
         # Leading pictures: the last packet of a run may lie behind the next run's key frame.
@@ -126,10 +121,9 @@ class PacketTable:
 
 
 def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> PacketTable:
-    """Lists the packets of a film's picture.
+    """List the packets of a film's picture.
 
     Args:
-        info: the film.
         begin: timestamp of the first frame to be read, or None.
         end: timestamp of the first frame not to be read any more, or None.
 

@@ -65,11 +65,8 @@ class SegmentReader(Generic[Made]):
     """Iterates over a film's frames, made into something by several threads.
 
     Args:
-        info: the film.
-        table: its packets.
         make_maker: called once for each decoder; returns what makes a result of a frame. Results
             of the same frame must be equal whichever maker made them.
-        threads: how many decoders.
         first: the first frame wanted, of those in `table.times`.
         end: behind the last frame wanted, or None for all.
     """
@@ -91,7 +88,7 @@ class SegmentReader(Generic[Made]):
         ]
 
     def __iter__(self) -> Iterator[tuple[int, int, Made]]:
-        """Yields (index, pts, what was made of the frame), in the order of showing.
+        """Yield (index, pts, what was made of the frame), in the order of showing.
 
         Raises:
             NotDivisibleError: the film cannot be read this way after all. The frames that came
@@ -113,7 +110,7 @@ class SegmentReader(Generic[Made]):
     def _frames(
         self, run: Run, future: "Future[_Done[Made]]", beyond: dict[int, Made]
     ) -> Generator[tuple[int, int, Made], None, dict[int, Made]]:
-        """Yields a run's frames, checked against what the decoder before made of them."""
+        """Yield a run's frames, checked against what the decoder before made of them."""
         done = future.result()
         begin = max(run.first_frame, self._first)
         for place, (pts, made) in enumerate(done.frames):
