@@ -23,7 +23,6 @@ from bladerunner_ae.runs.config import ModelConfig, TrainConfig
 from bladerunner_ae.runs.files import CONFIG_NAME, set_aside, settle
 from bladerunner_ae.runs.films import CONVERSION_KEYS, conversion_differences
 from tfrecords import storage
-from tfrecords.errors import RecordsError
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.storage import Location
@@ -200,7 +199,7 @@ def writing(run: Location) -> Iterator[None]:
     lock = _lock(run)
     try:
         yield
-    except (BladerunnerError, RecordsError):
+    except BladerunnerError:
         raise
     except Exception as error:
         if is_out_of_memory(error):

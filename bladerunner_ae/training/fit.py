@@ -137,7 +137,7 @@ def fit(
                 log.on_train_end()
             preemption.check()  # one that came after the last step: what follows takes its time
         except BaseException as error:
-            if preemption.came and not isinstance(error, BladerunnerError | RecordsError):
+            if preemption.came and not isinstance(error, BladerunnerError):
                 _stop(log)
                 preemption.check()  # native code may have made another error of the answer
             explained = _explained(error, trainer, config, parts, log, workers, start)
