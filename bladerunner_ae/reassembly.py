@@ -19,7 +19,7 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder
 from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
-from bladerunner_ae.film.reading.source import refuse_changed, source_stamp
+from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.reading.threads import Background, Prefetch
 from bladerunner_ae.film.writing.encoder import (
     Encoding,
@@ -195,7 +195,7 @@ def reassemble_film(
             f"{autoencoder.path}: takes pictures of {_words(autoencoder.raster)}, the records are "
             f"{_words(geometry.raster)}; leave --data out, or use the model trained on them"
         )
-    stamp = source_stamp(info.path)
+    source = Source(info.path).stamped()
     sounds = plan_sounds(info, output, options)
     with ExitStack() as stack:
         layouts = film_layouts(geometry, options)
@@ -207,7 +207,7 @@ def reassemble_film(
         end = pts[-1] + _usual_length(pts, info) if reader.end_pts is None else reader.end_pts
         timeline = make_timeline(pts, end, info)
         films, left_out = _finish(info, plans, pts, end, timeline, bool(reader.jumps))
-        refuse_changed(info.path, stamp)
+        source.check_unchanged()
         for plan in plans:
             plan.unfinished.publish()
     return Reassembly(films, len(pts), timeline, reader.problem, reader.jumps, left_out)

@@ -49,7 +49,7 @@ from bladerunner_ae.command_line.installed import need_tensorflow
 from bladerunner_ae.disk_space import check_space, estimate_bytes
 from bladerunner_ae.errors import InputError, ReplaceableError
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.source import film_exists, film_name
+from bladerunner_ae.film.reading.source import Source, film_name
 from bladerunner_ae.film.writing.ffmpeg import ffmpeg_program
 from bladerunner_ae.output_files import UnfinishedFilm
 from bladerunner_ae.reassembly import ReassemblyOptions, check_outputs, plan_sounds
@@ -434,7 +434,7 @@ def main() -> None:
     ffmpeg_program()
     values = flags.FLAGS
     film = parse_local("film", values.film)
-    if not values.film or not film_exists(film):
+    if not values.film or not Source(film).exists:
         raise InputError(f"{values.film!r}: no such file or folder; give FILM=path/to/film")
     job = Job(
         film=film,

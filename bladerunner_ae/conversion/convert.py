@@ -20,13 +20,7 @@ from bladerunner_ae.film.reading.bars import find_bars
 from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
 from bladerunner_ae.film.reading.gaps import describe_gaps, describe_late_start, promised_end
 from bladerunner_ae.film.reading.probe import FilmInfo, probe_film, without_deinterlacing
-from bladerunner_ae.film.reading.source import (
-    film_exists,
-    film_name,
-    refuse_changed,
-    source_facts,
-    source_stamp,
-)
+from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.output_files import refuse_unwritable
 from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
@@ -70,14 +64,14 @@ class Plan:
         options: as asked for.
         geometry: how the film becomes records.
         directory: DATA/<film>.
-        stamp: of the film, from before it was looked at.
+        source: the film's file, with its stamp from before it was inspected.
     """
 
     info: FilmInfo
     options: ConversionOptions
     geometry: Geometry
     directory: Path
-    stamp: dict[str, int]
+    source: Source
 
     def frames_estimate(self) -> int | None:
         """How many frames will be converted, about, or None if nobody knows."""
@@ -109,7 +103,8 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         InputError: the film cannot be read, or is none, or its records cannot be written there.
         UsageError: impossible sizes.
     """
-    directory = output_dir / film_name(film)
+    source = Source(film).stamped()
+    directory = output_dir / source.name
     refuse_unwritable(directory)
     for folder in work_folders(directory.resolve()):
         if folder in film.resolve().parents:
@@ -117,7 +112,6 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
                 f"{film}: lies in {folder.name}, where records are made and which is then removed; "
                 "move the film elsewhere"
             )
-    stamp = source_stamp(film) if film_exists(film) else {}
     info = probe_film(film, options.frame_rate)
     if options.deinterlace == "off":
         info = without_deinterlacing(info)
@@ -128,7 +122,7 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         options.pixels, options.multiple,
     )  # fmt: skip
     refuse_too_large(geometry.raster)
-    return Plan(info, options, geometry, directory, stamp)
+    return Plan(info, options, geometry, directory, source)
 
 
 def convert_film(
@@ -158,9 +152,7 @@ def convert_film(
             unfinished conversion of another film or with other options is there.
     """
     info, options, raster = plan.info, plan.options, plan.geometry.raster
-    source = source_facts(info.path)
-    refuse_changed(info.path, plan.stamp)
-    film_id = source["sha256"][:16]
+    film_id = plan.source.sha256[:16]
     facts = Facts()
     encoder = FrameEncoder(info, plan.geometry, options, threads)
     expected = encoder.expected() or plan.frames_estimate()
@@ -168,7 +160,7 @@ def convert_film(
         plan.directory,
         expected or 0,
         options.num_shards,
-        identity=identity(source, plan),
+        identity=identity(plan),
         make_state=lambda: facts.to_state(encoder.single_pass),
         start_over=overwrite,
     ) as writer:
@@ -197,9 +189,7 @@ def convert_film(
                 f"{info.path}: {encoder.mostly_damaged}; it may be encrypted, or damaged on its "
                 "way; copy or download it again (--keep_damaged converts what there is)"
             )
-        return writer.commit(
-            lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
-        )
+        return writer.commit(lambda shards: make_card(plan, facts, encoder, shards), overwrite)
 
 
 def _refuse_published(plan: Plan, writer: FilmWriter, overwrite: bool) -> None:
@@ -215,17 +205,17 @@ def _refuse_published(plan: Plan, writer: FilmWriter, overwrite: bool) -> None:
 def _refuse_changed(plan: Plan, writer: FilmWriter) -> None:
     """Records of which nobody knows what film they are of must not stay."""
     try:
-        refuse_changed(plan.info.path, plan.stamp)
+        plan.source.check_unchanged()
     except InputError:
         writer.discard()
         raise
 
 
-def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def identity(plan: Plan) -> dict[str, Any]:
     """What decides the bytes of the records, for telling whether a run can be gone on with."""
     return {
-        "film": source["sha256"],
-        **plan.options.to_json(source["kind"]),
+        "film": plan.source.sha256,
+        **plan.options.to_json(plan.source.kind),
         "geometry": plan.geometry.to_json(),
         "tool_version": bladerunner_ae.__version__,
     }
@@ -252,7 +242,6 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
 
 def make_card(
     plan: Plan,
-    source: dict[str, Any],
     facts: Facts,
     reading: Reading,
     shards: list[Shard],
@@ -261,7 +250,6 @@ def make_card(
 
     Args:
         plan: from `plan_conversion`.
-        source: from `source_facts`.
         facts: of all its frames.
         reading: how they were read.
         shards: in film order.
@@ -272,8 +260,8 @@ def make_card(
     return FilmCard(
         schema_version=SCHEMA_VERSION,
         tool_version=bladerunner_ae.__version__,
-        source=source,
-        film_id=source["sha256"][:16],
+        source=plan.source.facts(),
+        film_id=plan.source.sha256[:16],
         frames=len(times),
         frame_rate=rate or mean_rate(times, info.time_base) or info.frame_rate,
         time_base=info.time_base,
@@ -289,7 +277,7 @@ def make_card(
             "format": options.image_format,
             **(jpeg if options.image_format == "jpeg" else {}),
         },
-        options=options.to_json(source["kind"]),
+        options=options.to_json(plan.source.kind),
         shot_starts=facts.shots.starts,
         shards=shards,
         notes=_notes(plan, facts, reading),

@@ -12,7 +12,7 @@ from bladerunner_ae.film.images.folder import list_images
 from bladerunner_ae.film.images.name_numbers import UnclearOrderError
 from bladerunner_ae.film.images.numbering import order_names
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.source import film_exists, film_name, source_facts
+from bladerunner_ae.film.reading.source import Source, film_name
 
 _SEEDS = [random.Random(3).randrange(10**9, 2**32) for _ in range(1)] + [
     random.Random(number).randrange(10**9, 2**32) for number in range(11)
@@ -155,8 +155,8 @@ def test_patterns_as_ffmpeg_knows_them(tmp_path: Path) -> None:
     assert probe_film(folder / "a_%d_x4.png").notes == ["1 number is missing among the images"]
     info = probe_film(film)
     assert (info.kind, info.stored, info.frames_estimate) == ("images", (16, 24), 2)
-    assert film_exists(film) and not film_exists(tmp_path / "nowhere" / "%d.png")
-    facts = source_facts(film)
+    assert Source(film).exists and not Source(tmp_path / "nowhere" / "%d.png").exists
+    facts = Source(film).facts()
     assert facts["kind"] == "images"
     assert facts["bytes"] == sum((folder / name).stat().st_size for name in names[:2])
     assert film_name(film) == "a_x4"
