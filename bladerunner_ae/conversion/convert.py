@@ -16,9 +16,10 @@ from bladerunner_ae.conversion.encode import FrameEncoder
 from bladerunner_ae.conversion.facts import Facts
 from bladerunner_ae.conversion.options import ConversionOptions, nothing_read, refuse_too_large
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.bars import find_bars
 from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
-from bladerunner_ae.film.reading.gaps import describe_gaps, describe_late_start, promised_end
+from bladerunner_ae.film.reading.gaps import find_gaps, late_start, promised_end
 from bladerunner_ae.film.reading.probe import FilmInfo, probe_film, without_deinterlacing
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.geometry import Geometry, decide_geometry
@@ -35,8 +36,8 @@ class Reading(Protocol):
     """How a film was read, as `FrameEncoder` says it."""
 
     @property
-    def problem(self) -> str:
-        """What could not be read, for the end of a sentence, or ""."""
+    def problem(self) -> Note | None:
+        """What could not be read, or None."""
 
     @property
     def repaired_timestamps(self) -> int:
@@ -47,8 +48,8 @@ class Reading(Protocol):
         """When the last frame ends, in units of the film's time base, or None if nobody knows."""
 
     @property
-    def jumps(self) -> str:
-        """Where the film's times jump, for the end of a sentence, or ""."""
+    def jumps(self) -> Note | None:
+        """Where the film's times jump, or None."""
 
     @property
     def single_pass(self) -> str:
@@ -226,18 +227,17 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     info = plan.info
     whole = plan.options.duration is None
     end = promised_end(info.streams, info.video_stream) if whole else None
-    gaps = describe_gaps(facts.times, info.time_base, end)
-    late = ""
+    gaps = find_gaps(facts.times, info.time_base, end)
+    late = None
     if not plan.options.start and info.kind == "film":
-        late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
+        late = late_start(facts.times[0] * info.time_base, info.film_start)
     notes = [*info.notes, *facts.notes(info)]
     notes += filter(None, (late, reading.jumps, gaps, reading.problem))
     if reading.repaired_timestamps:
-        count = counted(reading.repaired_timestamps, "frame")
-        notes.append(f"{count} had no usable time of their own")
+        notes.append(NoteKind.UNTIMED.note(frames=reading.repaired_timestamps))
     if reading.single_pass and info.kind == "film":
-        notes.append(f"read in a single pass: {reading.single_pass}")
-    return notes
+        notes.append(NoteKind.SINGLE_PASS.note(reason=reading.single_pass))
+    return list(map(str, notes))
 
 
 def make_card(

@@ -102,7 +102,7 @@ class Item:
 class _SeveralDecoders:
     """How a film was read whose shards were made apart; see `conversion.Reading`."""
 
-    problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
+    problem, jumps, repaired_timestamps, single_pass = None, None, 0, ""
 
     def __init__(self, end_pts: int | None) -> None:
         self.end_pts = end_pts
