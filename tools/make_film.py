@@ -56,7 +56,7 @@ from bladerunner_ae.reassembly import ReassemblyOptions, check_outputs, plan_sou
 from bladerunner_ae.runs import presets
 from bladerunner_ae.runs.config import TrainConfig, check_hold_out
 from bladerunner_ae.runs.files import refuse_to_delete
-from bladerunner_ae.runs.films import film_identity
+from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import write_json
 from tfrecords.card import CARD_NAME, load_card
 from tfrecords.messages import visible
@@ -362,7 +362,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 def _key(job: Job, data: Path) -> dict[str, Any]:
     """What the films were made from: they are made again when any of it changes."""
     return {
-        **film_identity(load_card(data)),
+        **FilmUse.of(load_card(data)).identity(),
         **{name: getattr(job, name) for name in _DECIDING},
     }
 
