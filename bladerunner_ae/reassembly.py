@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note, NoteKind, joined
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.reading.threads import Background, Prefetch
@@ -133,11 +133,13 @@ def choose_geometry(
             other is shown whole with margins.
     """
     if fit == "auto":
-        whole = decide_geometry(info.stored, info.sample_aspect, bars, raster, "stretch")
-        shape = Fraction(whole.crop.width, whole.crop.height) * info.sample_aspect
+        whole = decide_geometry(
+            info.picture.stored, info.picture.sample_aspect, bars, raster, "stretch"
+        )
+        shape = Fraction(whole.crop.width, whole.crop.height) * info.picture.sample_aspect
         ratio = shape / Fraction(raster[1], raster[0])
         fit = "stretch" if abs(ratio - 1) < _FILL_DISTORTION else "contain"
-    return decide_geometry(info.stored, info.sample_aspect, bars, raster, fit)
+    return decide_geometry(info.picture.stored, info.picture.sample_aspect, bars, raster, fit)
 
 
 def film_layouts(geometry: Geometry, options: ReassemblyOptions) -> tuple[Layout, Layout]:
@@ -227,7 +229,7 @@ def plan_sounds(info: FilmInfo, output: Path, options: ReassemblyOptions) -> dic
 
 def _usual_length(pts: Sequence[int], info: FilmInfo) -> int:
     """How long a frame is shown, in units of the time base, where a film does not say."""
-    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.frame_rate / info.time_base
+    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.timing.frame_rate / info.timing.time_base
     return max(round(step), 1)
 
 
@@ -281,14 +283,14 @@ def _dream(
     """Encodes the pictures of all films; returns the frames' timestamps and their reader."""
     display = next((plan.layout.output for plan in plans if plan.panels), None)
     size = _batch_size(options.batch_size, display)
-    rate, pts = nominal_rate(info.frame_rate), array("q")
+    rate, pts = nominal_rate(info.timing.frame_rate), array("q")
     with ExitStack() as stack:
         encoders = [
             stack.enter_context(_start(stack, plan, rate, options.encoding)) for plan in plans
         ]
         reader = stack.enter_context(FrameReader(info, geometry=geometry, display_size=display))
         batches = stack.enter_context(closing(Prefetch(_batches(reader, size), ahead=1)))
-        progress = stack.enter_context(Progress("dream", info.frames_estimate))
+        progress = stack.enter_context(Progress("dream", info.timing.frames_estimate))
         for frames in batches:
             dreams = autoencoder.reconstruct(np.stack([frame.image for frame in frames]))
             for encoder in encoders:
@@ -367,7 +369,7 @@ def _join(
     jumps: bool,
 ) -> Verification:
     """Joins pictures and sound of one film; sound that cannot be copied after all is encoded."""
-    unfinished, rate = plan.unfinished, nominal_rate(info.frame_rate)
+    unfinished, rate = plan.unfinished, nominal_rate(info.timing.frame_rate)
     while True:
         join_with_sound(
             unfinished.pictures, unfinished.partial, timeline, info, sound, rate, unfinished.path
@@ -405,7 +407,7 @@ def expected_film(
     return Expected(
         pts=pts,
         end=end,
-        time_base=info.time_base,
+        time_base=info.timing.time_base,
         exact=not timeline.variable,
         jumps=jumps,
         tracks=[

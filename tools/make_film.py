@@ -242,9 +242,9 @@ def check_reassembly(job: Job) -> None:
             print(visible(f"note: {job.film}: sound in {anew}"), file=sys.stderr)
     for words in sound.left_out:
         print(visible(f"note: {job.film}: left out: {words}"), file=sys.stderr)
-    frames = info.frames_estimate or 0
-    most = job.height_of(frames / info.frame_rate)
-    height, width = info.stored
+    frames = info.timing.frames_estimate or 0
+    most = job.height_of(frames / info.timing.frame_rate)
+    height, width = info.picture.stored
     written = min(height, most or height)
     preset = presets.preset(job.preset)
     needed = estimate_bytes(

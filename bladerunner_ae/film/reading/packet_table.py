@@ -17,9 +17,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film, picture_stream, prepare_decoder
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle
 from bladerunner_ae.film.reading.streams import Reason, leave_out
 from bladerunner_ae.film.reading.timestamps import RepairedPackets
@@ -141,7 +141,7 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
     with open_film(info.path) as container:
         stream = film_stream(container, info)
         complete = Completeness(container, stream, whole=True)
-        steady = RepairedPackets(container, stream, info.frame_rate)
+        steady = RepairedPackets(container, stream, info.timing.frame_rate)
         for packet in _packets(steady, complete):
             if packet.stream is not stream or not packet.size:
                 continue
@@ -174,10 +174,11 @@ def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
     Of other programmes in the same file no packet is read from then on.
     """
     leave_out(
-        container, (one.index for one in info.left_out if one.reason is Reason.OTHER_PROGRAMME)
+        container,
+        (one.index for one in info.streams.left_out if one.reason is Reason.OTHER_PROGRAMME),
     )
-    if info.video_stream < len(container.streams):
-        stream = container.streams[info.video_stream]
+    if info.streams.picture < len(container.streams):
+        stream = container.streams[info.streams.picture]
         if isinstance(stream, VideoStream) and stream.codec_context is not None:
             prepare_decoder(stream)
             return stream

@@ -23,9 +23,9 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.container import open_film, prepare_decoder
 from bladerunner_ae.film.reading.packet_table import PacketTable, Run, film_stream
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle
 from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
@@ -57,7 +57,9 @@ def default_threads(info: FilmInfo) -> int:
 
     More than cores only push each other's pictures out of the processor's cache.
     """
-    fitting = _DECODER_BYTES // (_PICTURES_HELD * 3 * info.stored[0] * info.stored[1])
+    fitting = _DECODER_BYTES // (
+        _PICTURES_HELD * 3 * info.picture.stored[0] * info.picture.stored[1]
+    )
     return max(min(os.cpu_count() or 1, fitting), 2)
 
 
@@ -115,7 +117,7 @@ class SegmentReader(Generic[Made]):
         begin = max(run.first_frame, self._first)
         for place, (pts, made) in enumerate(done.frames):
             if beyond.get(pts, made) != made:
-                second = float(run.begin * self._info.time_base)
+                second = float(run.begin * self._info.timing.time_base)
                 raise NotDivisibleError(Obstacle.OTHER_PICTURES, second)
             yield begin + place, pts, made
         return done.beyond
@@ -126,7 +128,7 @@ class SegmentReader(Generic[Made]):
         kept_from = 0
         with open_film(self._info.path) as container:
             stream = film_stream(container, self._info)
-            steady = RepairedPackets(container, stream, self._info.frame_rate)
+            steady = RepairedPackets(container, stream, self._info.timing.frame_rate)
             packets = enumerate(one for one in steady if one.stream is stream and one.size)
             for run in self._runs:
                 end = min(run.end_packet + _overlap(run), len(table.pts))

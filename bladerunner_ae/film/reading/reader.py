@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film.headers.lengths import counts_from_zero, reordered_frames
 from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note, joined
 from bladerunner_ae.film.picture.deinterlace import deinterlaced
 from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
@@ -30,7 +31,6 @@ from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.gaps import jumps_note, promised_end
 from bladerunner_ae.film.reading.packet_table import IN_DECODING_ORDER, UNTIMED, film_stream
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.tail import Tail
 from bladerunner_ae.film.reading.threads import Prefetch
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets, from_key_frame
@@ -126,11 +126,11 @@ class FrameReader:
         self._sought = False
         self._scaler: FrameScaler | RecordScaler
         if geometry is not None:
-            self._scaler = RecordScaler(info, geometry)
+            self._scaler = RecordScaler(info.picture, geometry)
         else:
-            self._scaler = FrameScaler(info, size or info.stored)
-        self._display = None if display_size is None else FrameScaler(info, display_size)
-        frame_bytes = 3 * info.stored[0] * info.stored[1]
+            self._scaler = FrameScaler(info.picture, size or info.picture.stored)
+        self._display = None if display_size is None else FrameScaler(info.picture, display_size)
+        frame_bytes = 3 * info.picture.stored[0] * info.picture.stored[1]
         ahead = min(max(_WAITING_BYTES // frame_bytes, 2), _MOST_WAITING)
         source = self._image_frames() if info.kind == "images" else self._film_frames()
         self._frames = Prefetch(source, ahead)
@@ -148,7 +148,7 @@ class FrameReader:
 
     def _looked_at(self) -> Iterator[tuple[tuple[int, FrameFormat, bool], VideoFrame]]:
         """Every frame, with what must be known of it before it is deinterlaced."""
-        looks = FrameFormatReader(self._info.look)
+        looks = FrameFormatReader(self._info.picture.first)
         for pts, frame in self._frames:
             yield (pts, looks.read(frame), frame.interlaced_frame), frame
 
@@ -175,10 +175,10 @@ class FrameReader:
             for number, time in enumerate(times[:-1])
             if time >= (self._begin or 0) and (end is None or time < end)
         ]
-        pictures = sequence.pictures(numbers, self._info.stored)
+        pictures = sequence.pictures(numbers, self._info.picture.stored)
         for number, picture in zip(numbers, pictures, strict=True):
             frame = VideoFrame.from_ndarray(picture, "rgb24")
-            frame.time_base = self._info.time_base
+            frame.time_base = self._info.timing.time_base
             frame.duration = times[number + 1] - times[number]
             self.end_pts = times[number + 1]
             yield times[number], frame
@@ -201,7 +201,7 @@ class FrameReader:
             stream = film_stream(container, self._info)
             stream.thread_type = "AUTO" if self._threads else "NONE"
             self._sought = seek and self._seek(container, stream)
-            steady = RepairedPackets(container, stream, self._info.frame_rate)
+            steady = RepairedPackets(container, stream, self._info.timing.frame_rate)
             packets = iter(steady)
             if self._sought and container.format.name in JUMPING_FORMATS:
                 packets = from_key_frame(packets, stream, self._seek_target)
@@ -229,7 +229,9 @@ class FrameReader:
             # Of packets before an excerpt nobody knows which frames they would have made.
             self.mostly_damaged = complete.mostly_damaged() if self._begin is None else None
             self.repaired_timestamps = clock.repaired
-            self.jumps = jumps_note(steady.jumps, self._info.time_base, self._info.start_pts)
+            self.jumps = jumps_note(
+                steady.jumps, self._info.timing.time_base, self._info.timing.start_pts
+            )
 
     def _picture_end(
         self, container: InputContainer, stream: VideoStream, last: int, duration: int
@@ -239,10 +241,10 @@ class FrameReader:
         Args:
             duration: of that frame, as its packet says; 0 if it does not.
         """
-        base = self._info.time_base
+        base = self._info.timing.time_base
         end = last + duration if duration else None
         declared = None
-        frame = 1 / self._info.frame_rate / base
+        frame = 1 / self._info.timing.frame_rate / base
         known = last + frame if end is None else end
         if self._info.container.startswith("mov") and stream.duration:
             # Of some files, and with some versions of libav, it counts from 0, not from the start.
@@ -250,7 +252,7 @@ class FrameReader:
             start = 0 if from_zero else stream.start_time or 0
             declared = Fraction(start + stream.duration)
         elif self._info.container.startswith("matroska"):
-            seconds = promised_end(self._info.streams, stream.index)
+            seconds = promised_end(self._info.streams.described, stream.index)
             declared = None if seconds is None else seconds / base
         # Of a last picture that is held its packet may say nothing: mp4 adds up the times of
         # decoding, Matroska has one for all. A film that was cut off ends before it was to.
@@ -259,20 +261,20 @@ class FrameReader:
         return end
 
     def _clock(self, container: InputContainer, stream: VideoStream) -> Clock:
-        step = 1 / (self._info.frame_rate * self._info.time_base)
-        reset = ceil(_RESET_SECONDS / self._info.time_base)
+        step = 1 / (self._info.timing.frame_rate * self._info.timing.time_base)
+        reset = ceil(_RESET_SECONDS / self._info.timing.time_base)
         name = container.format.name
         delay = round(reordered_frames(container, stream) * step)
-        return Clock(step, self._info.start_pts, reset, name in IN_DECODING_ORDER, delay)
+        return Clock(step, self._info.timing.start_pts, reset, name in IN_DECODING_ORDER, delay)
 
     @property
     def _seek_target(self) -> int:
-        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
+        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.timing.time_base)
         return 0 if self._begin is None else self._begin - margin
 
     def _seek(self, container: InputContainer, stream: VideoStream) -> bool:
         """Go near the place where to begin; False if reading starts at the film's start."""
-        if self._seek_target <= self._info.start_pts or container.format.name in UNTIMED:
+        if self._seek_target <= self._info.timing.start_pts or container.format.name in UNTIMED:
             return False
         if container.format.name in JUMPING_FORMATS:
             return True  # a place is known only after all jumps before it
@@ -293,9 +295,9 @@ def time_range(
         duration: seconds to read, or None for the rest.
     """
     # To the nearest unit: Matroska rounds times to milliseconds, up as well as down.
-    first = info.film_start + (start or 0)
-    begin = None if start is None else round(first / info.time_base)
-    return begin, None if duration is None else round((first + duration) / info.time_base)
+    first = info.timing.film_start + (start or 0)
+    begin = None if start is None else round(first / info.timing.time_base)
+    return begin, None if duration is None else round((first + duration) / info.timing.time_base)
 
 
 def _frames(

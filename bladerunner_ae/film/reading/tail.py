@@ -14,10 +14,10 @@ from av.codec.context import ThreadType
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
-from bladerunner_ae.film.reading.probe import FilmInfo
 
 # More packets than decoders hold; from the key frame before them on, if that is not too much.
 _PACKETS = 64

@@ -21,10 +21,10 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.streams import LeftOut
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets
 from bladerunner_ae.film.writing.sound_encoding import SoundEncoder, SoundEncoding, choose_encoding
@@ -106,9 +106,12 @@ class SoundPlan:
 
 def film_origin(info: FilmInfo) -> Fraction:
     """Seconds on the film's clock that are the time 0 of what is written."""
-    if info.container.startswith(_CLOCK_FROM_ZERO) and info.film_start <= _LONGEST_LEAD_SECONDS:
+    if (
+        info.container.startswith(_CLOCK_FROM_ZERO)
+        and info.timing.film_start <= _LONGEST_LEAD_SECONDS
+    ):
         return Fraction(0)
-    return info.film_start
+    return info.timing.film_start
 
 
 def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
@@ -117,11 +120,11 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
     Raises:
         InputError: the film cannot be opened any more, or a track fits into no such file.
     """
-    plan = SoundPlan(suffix, left_out=[_describe(one) for one in info.left_out])
+    plan = SoundPlan(suffix, left_out=[_describe(one) for one in info.streams.left_out])
     if info.kind == "images":
         return plan
     with open_film(info.path) as container:
-        streams = [cast(AudioStream, container.streams[index]) for index in info.sound_streams]
+        streams = [cast(AudioStream, container.streams[index]) for index in info.streams.sound]
         tracks = [
             SoundTrack(one.index, one.codec_context.codec.canonical_name, one.channels)
             for one in streams
@@ -249,7 +252,7 @@ def film_packets(
         yield from container.demux(*streams)
         return
     earliest = dict.fromkeys((stream.index for stream in streams), -math.inf)
-    steady = RepairedPackets(container, film_stream(container, info), info.frame_rate)
+    steady = RepairedPackets(container, film_stream(container, info), info.timing.frame_rate)
     for packet in steady:
         index, time = packet.stream_index, packet.pts
         if index not in earliest or (steady.jumps and time is not None and time < earliest[index]):
