@@ -35,8 +35,8 @@ from bladerunner_ae.film.writing.layout import Layout, film_layout, raster_layou
 from bladerunner_ae.film.writing.mux import Timeline, join_with_sound, make_timeline
 from bladerunner_ae.film.writing.sound import (
     SoundPlan,
-    encoded_anew,
     plan_sound,
+    reencoded,
     refuse_unknown_suffix,
 )
 from bladerunner_ae.film.writing.verify import (
@@ -350,7 +350,7 @@ def _finish(
         for track in sound.tracks:
             if track.copied and original.sound[track.index].changes:
                 reason = NoteKind.SOUND_CHANGES.note()
-                sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
+                sound = sound.replaced(track, reencoded(info, track, sound.suffix, reason))
         verification = _join(info, plan, sound, original, pts, end, timeline, jumps)
         plan.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
         films.append((plan.unfinished.path, verification))
@@ -382,7 +382,7 @@ def _join(
             if not track.copied:
                 raise
             reason = NoteKind.COPY_FAILED.note(problem=error.what)
-            sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
+            sound = sound.replaced(track, reencoded(info, track, sound.suffix, reason))
 
 
 def expected_film(

@@ -188,7 +188,9 @@ class FrameEncoder:
                 for frame in reader:
                     if end is not None and frame.index >= end:
                         break
-                    made = pool.submit(self._picture, frame.image, frame.look, frame.interlaced)
+                    made = pool.submit(
+                        self._picture, frame.image, frame.frame_format, frame.interlaced
+                    )
                     waiting.append((frame, made))
                     most = min(most, max(_WAITING_BYTES // frame.image.nbytes, 2))
                     if len(waiting) >= most:

@@ -16,7 +16,7 @@ from bladerunner_ae.geometry import Size
 
 @dataclass(frozen=True)
 class PictureFormat:
-    """How pictures are stored, and how they become upright ones in the right colours.
+    """Storage of pictures, and what makes them upright and right in colour.
 
     Attributes:
         stored: (height, width) of the upright picture in the file's own pixels, without `crop`.
@@ -43,7 +43,7 @@ class PictureFormat:
 
     @property
     def direction(self) -> Direction:
-        """How a decoded picture is turned."""
+        """Rotation and mirroring that make a decoded picture upright."""
         return Direction(self.first.rotation, self.first.mirrored)
 
     @property
@@ -63,7 +63,7 @@ class PictureFormat:
 
 @dataclass(frozen=True)
 class Timing:
-    """When frames are shown, as far as the file says.
+    """Times of frames, as far as the file says.
 
     Attributes:
         rate_candidates: every rate the file claims, in frames per second, the most credible first.
@@ -107,7 +107,7 @@ class StreamChoice:
 
 @dataclass(frozen=True)
 class FilmInfo:
-    """What is known of a film before it is read.
+    """Facts about a film before it is read.
 
     Attributes:
         path: the file, or the folder or pattern of images.

@@ -98,7 +98,7 @@ def is_converted(tags: Tags) -> bool:
 
 
 def conversion_note(tags: Tags, peak_nits: float | None) -> Note | None:
-    """What is done to the colours besides matrix and range; None for nothing."""
+    """Note on the conversion of colours besides matrix and range; None if there is none."""
     if not is_converted(tags):
         return None
     wide = _WIDE_PRIMARIES.get(tags.primaries, tags.primaries)

@@ -48,7 +48,7 @@ def find_bars(info: FilmInfo) -> Bars:
 
 
 class _Extent:
-    """Which rows and columns, as decoded, hold picture in any of the frames added."""
+    """Rows and columns, as decoded, that hold picture in any of the frames added."""
 
     def __init__(self, picture: PictureFormat) -> None:
         self._format = picture
@@ -117,7 +117,7 @@ _MOST_BITS = 16
 
 
 class Brightness:
-    """Which pixels of a frame are lit.
+    """Lit pixels of a frame.
 
     Args:
         info: its film; (height, width) of all results is `picture.coded`, not yet turned upright.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from math import ceil
-from types import TracebackType
 
 import av
 import numpy as np
@@ -59,7 +58,7 @@ class DecodedFrame:
         index: place among the frames that are read, from 0.
         pts: time at which it is shown, in units of the film's time base; rises from frame to frame.
         image: uint8 [height, width, 3], RGB: the record's picture.
-        look: what it looked like in the film.
+        frame_format: shape and colours in the film.
         interlaced: whether it consisted of two fields.
         display: uint8 [height, width, 3], RGB: the upright film frame, or None if not asked for.
     """
@@ -67,7 +66,7 @@ class DecodedFrame:
     index: int
     pts: int
     image: NDArray[np.uint8]
-    look: FrameFormat
+    frame_format: FrameFormat
     interlaced: bool
     display: NDArray[np.uint8] | None = None
 
@@ -136,35 +135,30 @@ class FrameReader:
         self._frames = Prefetch(source, ahead)
 
     def __iter__(self) -> Iterator[DecodedFrame]:
-        frames = self._looked_at()
+        frames = self._with_formats()
         if self._info.deinterlace:
             frames = deinterlaced(frames)
-        for index, ((pts, look, interlaced), frame) in enumerate(frames):
+        for index, ((pts, frame_format, interlaced), frame) in enumerate(frames):
             if index < self._first:
                 continue
-            display = None if self._display is None else self._display.scale(frame, look)
-            image = self._scaler.scale(frame, look)
-            yield DecodedFrame(index, pts, image, look, interlaced, display)
+            display = None if self._display is None else self._display.scale(frame, frame_format)
+            image = self._scaler.scale(frame, frame_format)
+            yield DecodedFrame(index, pts, image, frame_format, interlaced, display)
 
-    def _looked_at(self) -> Iterator[tuple[tuple[int, FrameFormat, bool], VideoFrame]]:
-        """Every frame, with what must be known of it before it is deinterlaced."""
-        looks = FrameFormatReader(self._info.picture.first)
+    def _with_formats(self) -> Iterator[tuple[tuple[int, FrameFormat, bool], VideoFrame]]:
+        """Every frame, with the facts that deinterlacing would lose."""
+        formats = FrameFormatReader(self._info.picture.first)
         for pts, frame in self._frames:
-            yield (pts, looks.read(frame), frame.interlaced_frame), frame
+            yield (pts, formats.read(frame), frame.interlaced_frame), frame
 
     def close(self) -> None:
-        """Stop the decoding threads; frames not yet taken are lost. Harmless twice."""
+        """Stop the decoding threads; frames not yet taken are lost. Idempotent."""
         self._frames.close()
 
     def __enter__(self) -> "FrameReader":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _image_frames(self) -> Iterator[TimedFrame]:
@@ -201,42 +195,42 @@ class FrameReader:
             stream = film_stream(container, self._info)
             stream.thread_type = "AUTO" if self._threads else "NONE"
             self._sought = seek and self._seek(container, stream)
-            steady = RepairedPackets(container, stream, self._info.timing.frame_rate)
-            packets = iter(steady)
+            repaired = RepairedPackets(container, stream, self._info.timing.frame_rate)
+            packets = iter(repaired)
             if self._sought and container.format.name in JUMPING_FORMATS:
                 packets = from_key_frame(packets, stream, self._seek_target)
-            complete = Completeness(container, stream, whole=not self._sought)
+            completeness = Completeness(container, stream, whole=not self._sought)
             clock = self._clock(container, stream)
             tail = Tail(self._info)
             last = None
-            for pts, frame in _frames(packets, stream, clock, complete, tail):
+            for pts, frame in _frames(packets, stream, clock, completeness, tail):
                 if self._end is not None and pts >= self._end:
                     # Of an excerpt only damage counts: what comes after it was not looked at.
-                    self.problem = joined(complete.damage())
+                    self.problem = joined(completeness.damage())
                     self.end_pts = pts
                     break
                 # After a seek frames come that lean on others from before; they are not shown.
                 if self._begin is None or pts >= self._begin:
-                    complete.given += 1
-                    complete.patched += frame.is_corrupt
+                    completeness.given += 1
+                    completeness.patched += frame.is_corrupt
                 yield pts, frame
                 last = pts
             else:
-                self.problem = joined(complete.notes())
+                self.problem = joined(completeness.notes())
                 if last is not None:
-                    duration = complete.last_duration
+                    duration = completeness.last_duration
                     self.end_pts = self._picture_end(container, stream, last, duration)
-            # Of packets before an excerpt nobody knows which frames they would have made.
-            self.mostly_damaged = complete.mostly_damaged() if self._begin is None else None
+            # It is unknown which frames the packets before an excerpt would have made.
+            self.mostly_damaged = completeness.mostly_damaged() if self._begin is None else None
             self.repaired_timestamps = clock.repaired
             self.jumps = jumps_note(
-                steady.jumps, self._info.timing.time_base, self._info.timing.start_pts
+                repaired.jumps, self._info.timing.time_base, self._info.timing.start_pts
             )
 
     def _picture_end(
         self, container: InputContainer, stream: VideoStream, last: int, duration: int
     ) -> int | None:
-        """The time at which the last picture ends, or None if nobody knows.
+        """The time at which the last picture ends, or None if it is not known.
 
         Args:
             duration: of that frame, as its packet says; 0 if it does not.
@@ -304,11 +298,11 @@ def _frames(
     packets: Iterator[Packet],
     stream: VideoStream,
     clock: Clock,
-    complete: Completeness,
+    completeness: Completeness,
     tail: Tail,
 ) -> Iterator[TimedFrame]:
     """Every frame of the picture, in the order it is shown."""
-    # All streams are read: they show whether the file goes on to its promised end.
+    # All streams are read: they show whether the file reaches its promised end.
     while True:
         try:
             # After the file's last packet comes an empty one: the decoder then gives all it holds.
@@ -318,20 +312,20 @@ def _frames(
         except av.FFmpegError as error:
             if is_no_fault_of_the_file(error):
                 raise
-            complete.broke_off = error.strerror or str(error)
+            completeness.broke_off = error.strerror or str(error)
             break
-        if complete.see(packet) and packet.stream is stream:
-            for frame in _decode(stream, packet, clock, complete, tail):
+        if completeness.see(packet) and packet.stream is stream:
+            for frame in _decode(stream, packet, clock, completeness, tail):
                 yield clock.frame(frame.pts), frame
-    if complete.broke_off:
-        for frame in _decode(stream, None, clock, complete, tail):
+    if completeness.broke_off:
+        for frame in _decode(stream, None, clock, completeness, tail):
             yield clock.frame(frame.pts), frame
-    for frame in tail.rest(complete):
+    for frame in tail.rest(completeness):
         yield clock.frame(frame.pts), frame
 
 
 def _decode(
-    stream: VideoStream, packet: Packet | None, clock: Clock, complete: Completeness, tail: Tail
+    stream: VideoStream, packet: Packet | None, clock: Clock, completeness: Completeness, tail: Tail
 ) -> list[VideoFrame]:
     """The frames that the decoder gives for a packet; None makes it give all it holds."""
     # The clock counts packets: their place in the file, not what libav guesses from it.
@@ -347,6 +341,6 @@ def _decode(
         frames = []
         clock.drop(time)
         damaged = packet is not None and packet.size > 0
-        complete.damaged += damaged
+        completeness.damaged += damaged
     tail.sent(packet, frames, damaged)
     return frames

@@ -40,7 +40,7 @@ _FINEST_MOVIE_TIMESCALE, _COARSEST_MOVIE_TIMESCALE = 100_000_000, 1_000_000
 
 @dataclass(frozen=True)
 class Timeline:
-    """When each frame is shown.
+    """Times at which frames are shown.
 
     Attributes:
         time_base: seconds per unit.
@@ -187,7 +187,7 @@ def _order_of_decoding(pictures: Path, timeline: Timeline, rate: Fraction) -> li
 
 
 def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> list[int]:
-    """When each packet is decoded, in the order of decoding.
+    """Decoding times of the packets, in the order of decoding.
 
     A frame must be decoded before it is shown, and the k-th packet is decoded `delay` frames
     before the k-th time; so the times themselves, put off by the delay, serve as decoding times.
@@ -206,7 +206,7 @@ def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> lis
     if not order:
         return decoded
     place = order.index(count - 1)
-    # What is decoded behind the last frame, or is the last, is decoded as late as can be.
+    # The last frame and those decoded after it are decoded as late as possible.
     latest = timeline.end
     for k in range(count - 1, min(place, count - 2), -1):
         latest = decoded[k] = min(times[order[k]], latest - 1)

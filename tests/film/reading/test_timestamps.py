@@ -205,7 +205,7 @@ def in_sync(film: Path, frames: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize("offset", ["1000", NEAR_WRAP])
-def test_sound_that_is_encoded_anew_jumps_along(
+def test_sound_that_is_reencoded_jumps_along(
     film_factory: FilmFactory, tmp_path: Path, offset: str
 ) -> None:
     # mp4 does not hold DTS.

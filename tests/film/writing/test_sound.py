@@ -125,7 +125,7 @@ def test_sound_is_copied_packet_by_packet_in_sync(
         ("opus.mkv", ".mov", {"audio_codec": "libopus"}, False),
     ],
 )
-def test_sound_that_the_file_cannot_hold_is_encoded_anew_and_said(
+def test_sound_that_the_file_cannot_hold_is_reencoded_and_said(
     film_factory: FilmFactory,
     tmp_path: Path,
     name: str,
