@@ -27,8 +27,8 @@ from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
 from bladerunner_ae.film.reading.streams import LeftOut
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets
+from bladerunner_ae.film.writing.raw_packets import RawStream, readable_packets, same_sound
 from bladerunner_ae.film.writing.sound_encoding import SoundEncoder, SoundEncoding, choose_encoding
-from bladerunner_ae.film.writing.verify import RawStream, same_sound
 
 # The kinds of file that films are written into, and libav's name of each.
 CONTAINERS = {".mp4": "mp4", ".m4v": "ipod", ".mov": "mov", ".mkv": "matroska"}
@@ -307,12 +307,7 @@ def sound_packets(
         else:
             exact = info.container in JUMPING_FORMATS
             ways[track.index] = SoundEncoder(stream, target, track.encoding, origin, exact)
-    packets = film_packets(source, info, streams)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, IndexError, av.FFmpegError):
-            break
+    for packet in readable_packets(film_packets(source, info, streams)):
         if _is_heard(packet):
             yield from ways[packet.stream_index].packets(packet)
     for way in ways.values():

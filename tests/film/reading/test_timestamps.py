@@ -22,8 +22,9 @@ from bladerunner_ae.film.reading.reading_mode import NotDivisibleError
 from bladerunner_ae.film.reading.samples import sample_key_frames
 from bladerunner_ae.film.writing.encoder import Encoding, PictureWriter
 from bladerunner_ae.film.writing.mux import join_with_sound, make_timeline
+from bladerunner_ae.film.writing.raw_packets import read_original
 from bladerunner_ae.film.writing.sound import plan_sound
-from bladerunner_ae.film.writing.verify import Verification, read_original, verify_film
+from bladerunner_ae.film.writing.verify import Verification, verify_film
 from bladerunner_ae.reassembly import expected_film
 from tests.helpers.awkward_films import ffmpeg
 from tests.helpers.synthetic_film import beep_times, flash_times, read_number

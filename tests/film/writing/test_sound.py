@@ -18,8 +18,9 @@ from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.writing.encoder import Encoding, PictureWriter
 from bladerunner_ae.film.writing.mux import join_with_sound, make_timeline
+from bladerunner_ae.film.writing.raw_packets import read_original
 from bladerunner_ae.film.writing.sound import SoundPlan, plan_sound
-from bladerunner_ae.film.writing.verify import Verification, read_original, verify_film
+from bladerunner_ae.film.writing.verify import Verification, verify_film
 from bladerunner_ae.reassembly import expected_film
 
 FilmFactory = Callable[..., Path]
