@@ -113,8 +113,6 @@ BLACK_LEVEL = 16
 # A frame without a row in which some channel gets this bright does not show the picture's edge.
 BRIGHT_LEVEL = 48
 
-_MOST_BITS = 16
-
 
 class Brightness:
     """Lit pixels of a frame.

@@ -108,7 +108,7 @@ def test_fields_behind_whole_frames_are_noticed(synthetic_film: Path, tmp_path: 
     assert info.deinterlace and not off.deinterlace and "left as they are" in str(off.notes[0])
 
 
-def test_the_search_for_bars_ends_where_picture_reaches_all_edges(
+def test_search_for_bars_ends_at_a_full_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)

@@ -269,7 +269,7 @@ def test_a_part_with_other_stream_numbers_is_missed(
     assert read(one)[2].problem is read(two)[2].problem is None
 
 
-def test_sound_that_goes_on_behind_the_picture_is_no_other_recording(
+def test_sound_after_the_picture_is_no_other_recording(
     film_factory: FilmFactory, tmp_path: Path
 ) -> None:
     film = film_factory("film.ts", frames=24, rate=RATE, height=96, width=160)

@@ -1,7 +1,6 @@
-"""Sound of all kinds through a whole reassembly: kept, or encoded anew, and always beside its
-pictures.
+"""Sound of all kinds through a whole reassembly: copied or re-encoded, and in sync.
 
-The network is a stand-in that changes nothing, so that frames can be told apart in what comes out.
+The network is a stand-in that changes nothing, so that frames can be told apart in the output.
 """
 
 from __future__ import annotations
@@ -188,7 +187,7 @@ def test_sound_goes_into_every_file_in_sync(
         ("film.mov", "pcm_s24le", ("-g", "60"), ".mkv", 0.9),
     ],
 )
-def test_pcm_that_cannot_be_copied_stays_what_it_was_to_the_sample(
+def test_reencoded_pcm_is_identical_to_the_sample(
     film_factory: FilmFactory, tmp_path: Path, name: str, audio: str, arguments: tuple[str, ...],
     suffix: str, cut: float,
 ) -> None:  # fmt: skip
@@ -215,7 +214,7 @@ def _samples(path: Path) -> Any:
         return np.concatenate(flat, 1).reshape(-1, stream.codec_context.channels)
 
 
-def test_sound_that_fits_nowhere_is_refused_before_anything_is_written(
+def test_sound_that_fits_nowhere_is_refused_at_once(
     film_factory: FilmFactory, tmp_path: Path
 ) -> None:
     source = _film(film_factory, "film.mkv", audio_codec="pcm_s16le",
@@ -354,9 +353,9 @@ def test_verification_finds_sound_that_was_moved(
         return written
 
     monkeypatch.setattr(sound._TargetClock, "moved", late)
-    monkeypatch.setattr(reassembly, "reencoded", lambda *_: pytest.fail("encoded anew"))
+    monkeypatch.setattr(reassembly, "reencoded", lambda *_: pytest.fail("reencoded"))
     source = _film(film_factory, "film.mp4")
-    with pytest.raises(pytest.fail.Exception, match="encoded anew"):
+    with pytest.raises(pytest.fail.Exception, match="reencoded"):
         _dream(source, tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
 
