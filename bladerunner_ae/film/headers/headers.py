@@ -31,12 +31,10 @@ class Headers:
     Attributes:
         streams: by the index of the stream, as far as known.
         programmes: of a transport stream, the indices of each programme's streams.
-        fragmented: whether it is an mp4 in fragments.
     """
 
     streams: dict[int, StreamHeader]
     programmes: tuple[frozenset[int], ...] = ()
-    fragmented: bool = False
 
     def of(self, index: int) -> StreamHeader:
         """Header of a stream; a blank one if the file has none."""
@@ -80,9 +78,9 @@ def refuse_unshowable(path: Path, picture: StreamHeader) -> None:
 
 
 def _mp4(container: InputContainer, path: Path) -> Headers:
-    tracks, fragmented = mp4_headers.read_tracks(path)
+    tracks, _ = mp4_headers.read_tracks(path)
     found = {one.index: tracks[one.id] for one in container.streams if one.id in tracks}
-    return Headers(found, fragmented=fragmented)
+    return Headers(found)
 
 
 def _transport(container: InputContainer, tables: TransportTables) -> Headers:

@@ -100,7 +100,7 @@ def _payload(packet: bytes) -> bytes:
 
 
 class _Sections:
-    """Puts sections together that come in several packets."""
+    """Assembly of sections that come in several packets."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}

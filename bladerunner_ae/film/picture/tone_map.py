@@ -44,7 +44,7 @@ _BRADFORD = np.array(
 
 
 class ToneMap:
-    """Maps coded RGB of 16 bits to RGB of 8 bits for an ordinary display.
+    """Mapping of coded RGB of 16 bits to RGB of 8 bits for an ordinary display.
 
     Args:
         transfer: "pq" or "hlg"; any other is taken for the gamma of an ordinary display.

@@ -1,4 +1,4 @@
-"""Finds the black bars of a film: rows and columns that are black in every one of its frames."""
+"""Black bars of a film: rows and columns that are black in every one of its frames."""
 
 from typing import Any
 

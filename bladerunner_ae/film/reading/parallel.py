@@ -1,4 +1,4 @@
-"""Reads a film in several decoders at once, run by run, with the frames of a single pass.
+"""Reading of a film in several decoders at once, with the frames of a single pass.
 
 One demuxer reads the file from its beginning and hands each run's packets to a decoder; nothing is
 ever sought, so no index has to be trusted. That a decoder can begin at a key frame is checked: it
@@ -63,7 +63,7 @@ def default_threads(info: FilmInfo) -> int:
 
 
 class SegmentReader(Generic[Made]):
-    """Iterates over a film's frames, made into something by several threads.
+    """Iterator over a film's frames, made into something by several threads.
 
     Args:
         make_maker: called once for each decoder; returns what makes a result of a frame. Results

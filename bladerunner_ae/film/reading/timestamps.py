@@ -69,7 +69,7 @@ class _Part:
 
 
 class RepairedPackets:
-    """Iterates once over all packets of a film, in the order of the file.
+    """One-time iterator over all packets of a film, in the order of the file.
 
     Attributes:
         jumps: the time of the first frame after each jump, in units of the picture's time base.

@@ -324,7 +324,7 @@ def _is_strict(suffix: str) -> bool:
 
 
 class _TargetClock:
-    """Turns the times of a film's packets into those of a file that is written.
+    """Conversion of a film's packet times to those of a file that is written.
 
     In the units of the file, not of the film: packets can be shorter than the film's unit (TrueHD
     in Matroska), and would be pushed apart there.
@@ -356,7 +356,7 @@ class _TargetClock:
 
 
 class _Copier:
-    """Copies packets, but for those that a film hides before its start in a file that cannot.
+    """Copier of packets, except those that the film hides before its start and the new file cannot.
 
     mp4 has an edit list for what is before 0. Matroska would move the whole film so that it
     begins with what was hidden; so only what the decoder needs to begin is kept.

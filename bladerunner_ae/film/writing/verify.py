@@ -172,7 +172,7 @@ def _largest_error(
 
 
 class _Judge:
-    """Compares sound with picture, in the original and in the written film.
+    """Comparison of sound with picture, in the original and in the written film.
 
     Args:
         times: of the pictures that were written, ascending, in units of `base` seconds.
@@ -335,7 +335,7 @@ def _shown_ends(picture: RawStream, expected: Expected) -> list[Fraction]:
 
 
 class _FramesByPacket:
-    """Finds the pictures of a broadcast that are near a packet of its sound, in time and in file.
+    """Pictures of a broadcast near packets of its sound, in time and in the file.
 
     Attributes:
         known: whether it is known which packet is which frame.
