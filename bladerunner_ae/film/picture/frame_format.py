@@ -133,7 +133,7 @@ def _aspect_graph(frame: VideoFrame) -> Graph:
 
 
 def _simplest(parts: int) -> Fraction:
-    """The simplest fraction that is so many parts, rounded."""
+    """The simplest fraction that rounds to a number of `_ASPECT_PARTS`."""
     value = Fraction(parts, _ASPECT_PARTS)
     most = Fraction(1, 2 * _ASPECT_PARTS)
     return next(

@@ -30,16 +30,15 @@ from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
 Made = TypeVar("Made")
 
-# Packets of the next run that a decoder gets as a check, and every so many runs a longer check.
+# Packets of the next run that a decoder gets as a check, and every `_LONG_EVERY` runs a longer check.
 _OVERLAP = 2
 _LONG_OVERLAP = 24
 _LONG_EVERY = 24
-# Decoders keep about so many pictures each; together they may take this much memory.
+# Decoders keep about this many pictures each; together they may take this much memory.
 _PICTURES_HELD = 8
 _DECODER_BYTES = 160 * 2**20
 
-# Asked to be strict, this decoder fails where it else makes pictures of damaged data without a word
-# to its caller.
+# Asked to be strict, this decoder fails where it otherwise conceals damage silently.
 _STRICT = {"hevc": {"err_detect": "explode"}}
 
 

@@ -48,7 +48,7 @@ _LONGEST_LEAD_SECONDS = 10
 # Packets of a track that are written into a file in memory to see whether it can hold them.
 _TRIED_PACKETS = 48
 
-# Sound that is not shown, before a film's start, that a decoder needs to begin: at most so much.
+# Sound that is not shown, before a film's start, that a decoder needs to begin: at most this much.
 _PREROLL_SECONDS = {"opus": Fraction(80, 1000), "mp3": Fraction(50, 1000)}
 _ONE_PACKET = ("aac", "vorbis", "ac3", "eac3", "mp2", "wmav1", "wmav2", "wmapro")
 

@@ -42,7 +42,7 @@ _WHOLE_FILM_UNIT = Fraction(1, 1_000_000)
 # Longer steps of a clock of 33 bits, forwards and back, begin a new part.
 _LONGEST_STEP, _LONGEST_SLIP = 10 * UNITS, UNITS // 10
 
-# Sound is compared with the picture nearest to it, among so many around it in the file.
+# Sound is compared with the nearest picture in time, among this many around it in the file.
 _PICTURES_AROUND = 64
 _NEAR = UNITS // 2
 
