@@ -35,7 +35,7 @@ from bladerunner_ae.reassembly import ReassemblyOptions, WrittenFilm, check_outp
 from bladerunner_ae.runs import presets
 from bladerunner_ae.runs.config import TrainConfig, check_hold_out
 from bladerunner_ae.runs.files import refuse_to_delete
-from bladerunner_ae.runs.films import film_identity
+from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import write_json
 from tfrecords.card import CARD_NAME, load_card
 from tfrecords.messages import visible
@@ -344,7 +344,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 def _key(job: Job) -> dict[str, Any]:
     """Return what the films are made from: any change of it makes them again."""
     return {
-        **film_identity(load_card(job.data)),
+        **FilmUse.of(load_card(job.data)).identity(),
         **{name: getattr(job, name) for name in _DECIDING},
     }
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.bars import find_bars
 from bladerunner_ae.film.reading.probe import FilmInfo, probe_film
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
-from bladerunner_ae.film.reading.source import refuse_changed, source_stamp
+from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.reading.threads import Background, Prefetch
 from bladerunner_ae.film.writing.encoder import (
     Encoding,
@@ -145,13 +146,13 @@ class Reassembly:
 
     Attributes:
         films: those written, the dream first.
-        problem: what could not be read of the original, or "".
-        jumps: where its times jump, or "".
+        problem: what could not be read of the original.
+        jumps: where its times jump.
     """
 
     films: list[WrittenFilm]
-    problem: str
-    jumps: str
+    problem: Note | None
+    jumps: Note | None
 
 
 def choose_geometry(
@@ -224,7 +225,7 @@ def reassemble_film(
             f"{autoencoder.path}: takes pictures of {size_text(autoencoder.raster)}, the records "
             f"are {size_text(geometry.raster)}; leave --data out, or use the model trained on them"
         )
-    stamp = source_stamp(info.path)
+    source = Source(info.path).stamped()
     sounds = plan_sounds(info, output, options)
     with ExitStack() as stack:
         layouts = film_layouts(geometry, options)
@@ -235,7 +236,7 @@ def reassemble_film(
         pts, reader = _dream(info, autoencoder, geometry, outputs, options)
         end = pts[-1] + _usual_length(pts, info) if reader.end_pts is None else reader.end_pts
         films = _finish(info, outputs, pts, end, bool(reader.jumps))
-        refuse_changed(info.path, stamp)
+        source.check_unchanged()
         for one in outputs:
             one.unfinished.publish()
     return Reassembly(films, reader.problem, reader.jumps)
@@ -348,13 +349,13 @@ def _finish(
 ) -> list[WrittenFilm]:
     """Join pictures and sound of every film and verify the results."""
     original, timeline = read_original(info), make_timeline(pts, end, info)
-    films, left_out = [], dict[str, None]()
+    films, left_out = [], dict[Note, None]()
     for output in outputs:
         # A film that was cut off can announce sound of which nothing is there.
         sound = output.sound.without_empty(original.sound)
         for track in sound.tracks:
             if track.copied and original.sound[track.index].changes:
-                reason = "its channels or rate change midway"
+                reason = NoteKind.SOUND_CHANGES.note()
                 sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
         found = _join(info, output, sound, original, pts, end, timeline, jumps)
         output.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
@@ -363,7 +364,7 @@ def _finish(
     return [
         WrittenFilm(
             path, len(pts), found.frames, timeline.rate, timeline.variable, found.largest_error,
-            found.sound, list(left_out),
+            found.sound, list(map(str, left_out)),
         )
         for path, found in films
     ]  # fmt: skip
@@ -392,7 +393,7 @@ def _join(
             track = sound.tracks[error.track]
             if not track.copied:
                 raise
-            reason = f"copied, it {error.what}"
+            reason = NoteKind.COPY_FAILED.note(problem=error.what)
             sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
 
 

@@ -25,8 +25,10 @@ from tests.helpers.synthetic_film import read_film, read_number
 
 Made = tuple[Path, Path, subprocess.CompletedProcess[str]]
 FRAMES = 50
-FILES = ("autoencoded.mp4", "side_by_side.mp4", "contact_sheet.png", "result.json",
-         "run/evaluation.json", "run/config.json", "run/metrics.jsonl", "run/flags.txt")  # fmt: skip
+FILES = (
+    *("autoencoded.mp4", "side_by_side.mp4", "contact_sheet.png", "result.json"),
+    *(f"run/{name}" for name in ("evaluation.json", "config.json", "metrics.jsonl", "flags.txt")),
+)
 FLAGS = ("--steps=3", "--holdout=0.1", "--holdout_seconds=0.2")
 
 

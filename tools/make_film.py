@@ -29,7 +29,7 @@ from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.arguments import parse_local
 from bladerunner_ae.command_line.tensorflow_import import need_tensorflow
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.reading.source import film_exists
+from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.writing.ffmpeg import ffmpeg_program
 from bladerunner_ae.pipeline import Job, check_job, job_folder, make_film
 from bladerunner_ae.runs import presets
@@ -41,7 +41,7 @@ def main() -> None:
     ffmpeg_program()
     values = flags.FLAGS
     film = parse_local("film", values.film)
-    if not values.film or not film_exists(film):
+    if not values.film or not Source(film).exists:
         raise InputError(f"{values.film!r}: no such file or folder; give FILM=path/to/film")
     job = Job(
         film=film,

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from bladerunner_ae.model.networks import Networks, build_networks
 from bladerunner_ae.objectives import REGISTRY, make_objective
 from bladerunner_ae.runs.config import ModelConfig, TrainConfig
-from bladerunner_ae.runs.folder import RunConfig, open_run
+from bladerunner_ae.runs.folder import open_run
 from bladerunner_ae.runs.presets import PRESETS
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.train import run_config
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training import flags as train_flags
