@@ -9,9 +9,6 @@ Examples:
   curl http://127.0.0.1:8501/v1/models/decoder
 """
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
 import asyncio
 import importlib.util
 import os
@@ -22,6 +19,7 @@ from urllib.parse import quote
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
 from bladerunner_ae.errors import UsageError
 
 _NEEDED = ("starlette", "uvicorn", "grpc", "prometheus_client")
@@ -54,8 +52,9 @@ def _serve(
     connections.check(values.host, values.grpc_port, "grpc_port")
     listening = connections.listen(values.host, values.port)
     connections.allow_many_connections()
-    from bladerunner_ae.server.process import Options, Server  # imports TensorFlow
-    from bladerunner_ae.server.running import Limits
+    with slow_imports():
+        from bladerunner_ae.server.process import Options, Server
+        from bladerunner_ae.server.running import Limits
 
     options = Options(
         models=models,
