@@ -21,6 +21,7 @@ from bladerunner_ae.film.reading.bars import find_bars
 from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
 from bladerunner_ae.film.reading.gaps import find_gaps, late_start, promised_end
 from bladerunner_ae.film.reading.probe import FilmInfo, probe_film, without_deinterlacing
+from bladerunner_ae.film.reading.reading_mode import ReadingMode
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.output_files import refuse_unwritable
@@ -52,8 +53,8 @@ class Reading(Protocol):
         """Where the film's times jump, or None."""
 
     @property
-    def single_pass(self) -> str:
-        """Why it was read in a single pass, or ""."""
+    def mode(self) -> ReadingMode:
+        """Whether it was read in a single pass, and why."""
 
 
 @dataclass(frozen=True)
@@ -162,14 +163,14 @@ def convert_film(
         expected or 0,
         options.num_shards,
         identity=identity(plan),
-        make_state=lambda: facts.to_state(encoder.single_pass),
+        make_state=lambda: facts.to_state(encoder.mode),
         start_over=overwrite,
     ) as writer:
         _refuse_published(plan, writer, overwrite)
         if writer.state is not None:
             facts = Facts.from_state(writer.state)
-            if facts.single_pass:
-                encoder = FrameEncoder(info, plan.geometry, options, threads, facts.single_pass)
+            if facts.mode.single_pass:
+                encoder = FrameEncoder(info, plan.geometry, options, threads, facts.mode)
             print(f"{plan.directory}: going on from frame {writer.frames}", file=sys.stderr)
         with Progress("convert", expected, done=writer.frames) as progress:
             for index, pts, picture in encoder.frames(writer.frames):
@@ -235,8 +236,8 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     notes += filter(None, (late, reading.jumps, gaps, reading.problem))
     if reading.repaired_timestamps:
         notes.append(NoteKind.UNTIMED.note(frames=reading.repaired_timestamps))
-    if reading.single_pass and info.kind == "film":
-        notes.append(NoteKind.SINGLE_PASS.note(reason=reading.single_pass))
+    if reading.mode.single_pass and info.kind == "film":
+        notes.append(NoteKind.SINGLE_PASS.note(reason=reading.mode))
     return list(map(str, notes))
 
 

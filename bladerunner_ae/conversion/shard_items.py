@@ -31,7 +31,8 @@ from bladerunner_ae.conversion.existing import finished_card
 from bladerunner_ae.conversion.facts import Facts, PartFacts
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.reading.packet_table import NotDivisibleError, PacketTable
+from bladerunner_ae.film.reading.packet_table import PacketTable
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, ReadingMode
 from bladerunner_ae.film.reading.source import Source
 from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
@@ -102,7 +103,7 @@ class Item:
 class _SeveralDecoders:
     """How a film was read whose shards were made apart; see `conversion.Reading`."""
 
-    problem, jumps, repaired_timestamps, single_pass = None, None, 0, ""
+    problem, jumps, repaired_timestamps, mode = None, None, 0, ReadingMode()
 
     def __init__(self, end_pts: int | None) -> None:
         self.end_pts = end_pts

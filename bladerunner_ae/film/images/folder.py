@@ -69,9 +69,6 @@ class ImageSequence:
         Args:
             numbers: of the frames, from 0, rising.
             size: (height, width) they must have, or None for any.
-
-        Raises:
-            InputError: one cannot be read, or has another size.
         """
         if self.time_base is None:
             for number in numbers:
@@ -125,10 +122,7 @@ def pattern_words(pattern: Path) -> str:
 
 
 def list_images(film: Path) -> ImageSequence:
-    """Finds the images of a film, and their order; none is decoded.
-
-    Args:
-        film: of which `are_images` is true.
+    """Find the images of a film, and their order; none is decoded.
 
     Raises:
         InputError: there are none, or it is not clear in which order they come, or the animated
@@ -143,11 +137,7 @@ def list_images(film: Path) -> ImageSequence:
 
 
 def read_sequence_facts(sequence: ImageSequence) -> SequenceFacts:
-    """Looks at every image of a sequence, so that what is wrong shows before any work.
-
-    Raises:
-        InputError: one cannot be read, or has too many pixels or another size.
-    """
+    """Inspect at every image of a sequence, so that what is wrong shows before any work."""
     first = next(sequence.pictures([0]))
     size: Size = (first.shape[0], first.shape[1])
     remarks, codecs = Counter[Note](), Counter[str]()

@@ -67,9 +67,7 @@ class StillFacts:
 
     Attributes:
         size: (height, width) of the upright picture.
-        codec: its format, e.g. "png".
         several: whether it holds more pictures than the one that it shows.
-        remarks: what is done to it.
     """
 
     size: Size
@@ -79,11 +77,7 @@ class StillFacts:
 
 
 def read_facts(path: Path) -> StillFacts:
-    """What the header of a picture file says; its pixels are not decoded.
-
-    Raises:
-        InputError: it is no such file, or has too many pixels.
-    """
+    """What the header of a picture file says; its pixels are not decoded."""
     with open_still(path) as image:
         height, width = image.height, image.width
         # A TIFF's size is upright; a PNG may say it behind its pixels, which shows when it is read.
@@ -103,7 +97,6 @@ def read_still(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
     to sRGB from the colour profile that it may have.
 
     Args:
-        path: the file.
         size: (height, width) it must have, or None for any.
 
     Raises:
@@ -126,11 +119,7 @@ def other_size(path: Path, size: tuple[int, ...], wanted: Size) -> InputError:
 
 @contextmanager
 def open_still(path: Path) -> Iterator[Image.Image]:
-    """Opens a picture file; its errors become one line, while it is open too.
-
-    Raises:
-        InputError: it cannot be read, or has too many pixels.
-    """
+    """Open a picture file; its errors become one line, while it is open too."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             refuse_huge(path, image.height, image.width)
@@ -149,15 +138,7 @@ def open_still(path: Path) -> Iterator[Image.Image]:
 
 
 def to_srgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """An open picture, of any mode, as uint8 [height, width, 3], upright, sRGB, on black.
-
-    Args:
-        image: of Pillow.
-        path: its file, for messages.
-
-    Raises:
-        InputError: nobody knows which of its values is white.
-    """
+    """An open picture, of any mode, as uint8 [height, width, 3], upright, sRGB, on black."""
     white = _WHITE_OF_RAW.get(_raw_modes(image), 255)
     image.load()
     if image.mode in _UNBOUNDED:
@@ -181,7 +162,6 @@ def _without_alpha(image: Image.Image, white: int) -> tuple[Image.Image, NDArray
     """A picture of 8 bits without transparency, and how opaque each pixel is, or None.
 
     Args:
-        image: as loaded.
         white: the largest value in its file, where it may have one grey that is transparent.
     """
     clear = image.info.get("transparency")

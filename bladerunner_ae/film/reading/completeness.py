@@ -37,8 +37,6 @@ class Completeness:
     """Follows the packets of a film and says in the end what is missing.
 
     Args:
-        container: the open film.
-        stream: its picture.
         whole: whether the film is read from its very beginning (packets can be counted).
 
     Attributes:
@@ -68,7 +66,7 @@ class Completeness:
         self.broke_off = ""
 
     def see(self, packet: Packet) -> bool:
-        """Notes a packet of any stream; False if it is only the first part of one.
+        """Record a packet of any stream; False if it is only the first part of one.
 
         A part of a packet must be kept from a decoder that works in several threads: its error
         would take the whole frames before it along.

@@ -78,12 +78,7 @@ def jumps_note(jumps: Sequence[int], time_base: Fraction, first: int) -> Note | 
 
 
 def promised_end(streams: Sequence[dict[str, Any]], index: int) -> Fraction | None:
-    """Seconds at which Matroska's tag DURATION says that a stream ends, or None if it does not.
-
-    Args:
-        streams: as on the card.
-        index: of the stream.
-    """
+    """Seconds at which Matroska's tag DURATION says that a stream ends, or None if it does not."""
     tag = next(
         (one["metadata"].get("DURATION", "") for one in streams if one["index"] == index), ""
     )

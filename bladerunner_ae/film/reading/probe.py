@@ -82,7 +82,6 @@ class FilmInfo:
         deinterlace: whether frames that consist of two fields, wherever they are, are made whole.
         look: shape and colours of its first frame, as decoded; what all others are compared with.
         pixel_format: libav's name for the layout of the stored pixels.
-        codec: name of the picture's codec.
         container: libav's name of the file format.
         streams: one JSON object for each stream of the file.
         sound_streams: indices of the film's own sound tracks, in the order of the file: those of
@@ -151,7 +150,7 @@ class FilmInfo:
 
 
 def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInfo:
-    """Finds out what a film is.
+    """Find out what a film is.
 
     Args:
         path: a film, or a folder of numbered images, or a pattern such as "frames/%06d.png".

@@ -78,7 +78,6 @@ class FrameReader:
     A film that is damaged gives the frames that can be read; `problem` then says what is missing.
 
     Args:
-        info: what `probe_film` found.
         geometry: makes `image` the record's picture: cropped, scaled by area, placed in the raster
             with black margins. None: `image` is the whole upright picture.
         size: (height, width) of `image` where there is no geometry; None: as stored.
@@ -154,7 +153,7 @@ class FrameReader:
             yield (pts, looks.read(frame), frame.interlaced_frame), frame
 
     def close(self) -> None:
-        """Stops the decoding threads; frames not yet taken are lost. Harmless twice."""
+        """Stop the decoding threads; frames not yet taken are lost. Harmless twice."""
         self._frames.close()
 
     def __enter__(self) -> "FrameReader":
@@ -238,9 +237,6 @@ class FrameReader:
         """The time at which the last picture ends, or None if nobody knows.
 
         Args:
-            container: the film.
-            stream: its picture.
-            last: time of its last frame.
             duration: of that frame, as its packet says; 0 if it does not.
         """
         base = self._info.time_base
@@ -275,7 +271,7 @@ class FrameReader:
         return 0 if self._begin is None else self._begin - margin
 
     def _seek(self, container: InputContainer, stream: VideoStream) -> bool:
-        """Goes near the place where to begin; False if reading starts at the film's start."""
+        """Go near the place where to begin; False if reading starts at the film's start."""
         if self._seek_target <= self._info.start_pts or container.format.name in UNTIMED:
             return False
         if container.format.name in JUMPING_FORMATS:
@@ -293,7 +289,6 @@ def time_range(
     """First timestamp to read, and the first one not to read any more, in the time base.
 
     Args:
-        info: the film.
         start: seconds after the film's start, or None for the beginning.
         duration: seconds to read, or None for the rest.
     """

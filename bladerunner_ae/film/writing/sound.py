@@ -60,7 +60,6 @@ class SoundTrack:
     Attributes:
         index: of the stream in its file.
         codec: its codec, e.g. "mp3".
-        channels: how many.
         encoding: how it is encoded anew, or None: its packets are copied.
         reason: why it is encoded anew, or None.
         hides: whether in the new file players leave out what lies before time 0.
@@ -113,11 +112,7 @@ def film_origin(info: FilmInfo) -> Fraction:
 
 
 def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
-    """Decides what becomes of every sound track of a film in a file with this suffix.
-
-    Args:
-        info: the film.
-        suffix: one of `CONTAINERS`.
+    """Decide what becomes of every sound track of a film in a file with this suffix.
 
     Raises:
         InputError: the film cannot be opened any more, or a track fits into no such file.
@@ -265,13 +260,10 @@ def film_packets(
 
 
 def add_tracks(film: Any, info: FilmInfo, source: InputContainer, plan: SoundPlan) -> list[Any]:
-    """Adds a stream for every track to a film that is written; returns them, in order.
+    """Add a stream for every track to a film that is written; returns them, in order.
 
     Args:
-        film: the file that is written (`av.container.OutputContainer`).
         info: the film that the sound is taken from.
-        source: that film, open.
-        plan: what becomes of its tracks.
     """
     targets = []
     for track in plan.tracks:
@@ -295,9 +287,6 @@ def sound_packets(
     Reading ends where the file cannot be read any further: the pictures' decoder has said so.
 
     Args:
-        source: the film, open and at its beginning.
-        info: the film.
-        plan: what becomes of its tracks.
         targets: the stream of each (`add_tracks`), of a file whose header is written.
     """
     if not plan.tracks:
@@ -343,7 +332,6 @@ class _TargetClock:
     Args:
         target: the stream that is written; its header is.
         origin: seconds of the film that become 0.
-        strict: whether times must rise.
     """
 
     def __init__(self, target: Any, origin: Fraction, strict: bool) -> None:
@@ -374,8 +362,6 @@ class _Copier:
     begins with what was hidden; so only what the decoder needs to begin is kept.
 
     Args:
-        clock: of the stream that is written.
-        target: that stream.
         preroll: seconds of hidden sound to be kept, or None: all of it.
     """
 
@@ -428,7 +414,7 @@ def describe_stream(stream: Any) -> dict[str, Any]:
 
 
 def refuse_unknown_suffix(path: Path) -> None:
-    """Raises InputError unless films can be written into files with this suffix."""
+    """Raise InputError unless films can be written into files with this suffix."""
     if path.suffix.lower() not in CONTAINERS:
         raise InputError(
             f"{path}: films are written as {', '.join(CONTAINERS)}; give the output such a name"
