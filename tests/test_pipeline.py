@@ -74,7 +74,7 @@ def test_the_command_leaves_everything_and_sums_it_up(made: Made) -> None:
     assert not [path for path in folder.rglob("*partial*")]
     last = done.stdout.splitlines()[-1]
     groups = json.loads((folder / "run/evaluation.json").read_text())["groups"]
-    assert last.startswith(f"{folder / 'autoencoded.mp4'}: seen PSNR ")
+    assert last.startswith(f"{folder / 'autoencoded.mp4'}: ")
     for label in ("seen", "held out"):
         assert f"{label} PSNR {groups[label]['psnr']:.1f} dB" in last
     assert groups["seen"]["frames"] + groups["held out"]["frames"] == FRAMES
