@@ -361,13 +361,11 @@ def _finish(
         output.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
         films.append((output.unfinished.path, found))
         left_out.update(dict.fromkeys(sound.left_out))
+    missing, clock = list(map(str, left_out)), (timeline.rate, timeline.variable)
     return [
-        WrittenFilm(
-            path, len(pts), found.frames, timeline.rate, timeline.variable, found.largest_error,
-            found.sound, list(map(str, left_out)),
-        )
+        WrittenFilm(path, len(pts), found.frames, *clock, found.largest_error, found.sound, missing)
         for path, found in films
-    ]  # fmt: skip
+    ]
 
 
 def _join(

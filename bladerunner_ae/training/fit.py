@@ -177,7 +177,7 @@ def _stop(log: TrainingLog) -> None:
     step = log.save()
     log.close()
     done = f"step {step}, checkpoint written" if step else "step 0, nothing to keep"
-    print(f"stopped at {done}; the same command goes on from there", file=sys.stderr)
+    print(f"stopped at {done}; the same command resumes from there", file=sys.stderr)
 
 
 def _explained(
