@@ -14,9 +14,6 @@ Examples:
   python -m bladerunner_ae.evaluate --model=RUN --data=DATA/my_film --max_frames=0 --output=all.json
 """  # noqa: E501
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
 import io
 import json
 
@@ -24,6 +21,7 @@ from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.arguments import parse_folder, parse_output, parse_png
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.choice import MAX_FRAMES
 from bladerunner_ae.evaluation.labels import frame_labels
@@ -79,8 +77,9 @@ def refuse_other_json(output: Location) -> None:
 
 def main() -> None:
     """Reads the flags, evaluates, prints, writes JSON."""
-    from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
-    from bladerunner_ae.runs.folder import write_json
+    with slow_imports():
+        from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
+        from bladerunner_ae.runs.folder import write_json
 
     values = flags.FLAGS
     contact_sheet = parse_png("contact_sheet", values.contact_sheet)

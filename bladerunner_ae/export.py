@@ -13,14 +13,12 @@ Examples:
   saved_model_cli show --dir out/my_film/run/export/decoder/1 --all
 """
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
 from collections.abc import Sequence
 
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
 from bladerunner_ae.errors import InputError
 from tfrecords import storage
 from tfrecords.storage import Location
@@ -39,10 +37,11 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
         OutputError: the disk is full, or another program is writing the run.
         RecordsError: records are missing or damaged.
     """
-    from bladerunner_ae.exports import from_run
-    from bladerunner_ae.runs.folder import load_config, writing
-    from bladerunner_ae.training import fit
-    from bladerunner_ae.training.checkpoints import restore
+    with slow_imports():
+        from bladerunner_ae.exports import from_run
+        from bladerunner_ae.runs.folder import load_config, writing
+        from bladerunner_ae.training import fit
+        from bladerunner_ae.training.checkpoints import restore
 
     config = load_config(run)
     with writing(run):

@@ -17,6 +17,12 @@ from bladerunner_ae.errors import InputError, UsageError
 Size = tuple[int, int]
 """(height, width)."""
 
+
+def size_text(size: Size) -> str:
+    """Word a size."""
+    return f"{size[0]}x{size[1]} (height x width)"
+
+
 # How many times worse a wrong shape is than a wrong number of pixels when a raster is chosen:
 # 1 % of distortion weighs as much as 4 % too many or too few pixels.
 _SHAPE_WEIGHT = 4

@@ -9,14 +9,11 @@ Examples:
   python -m bladerunner_ae.report --model=RUN --data=DATA/another_film --max_frames=2000 --output=report.html
 """  # noqa: E501
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
-
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.arguments import parse_output
+from bladerunner_ae.command_line.tensorflow_import import import_tensorflow
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.evaluation.choice import MAX_FRAMES
 from bladerunner_ae.memory_report.write import FILE_NAME, write_report
@@ -31,6 +28,7 @@ def main() -> None:
     records = [location(folder) for folder in values.data]
     if len(set(map(str, records))) < len(records):
         raise UsageError("--data: names a folder twice")
+    import_tensorflow()
     write_report(location(values.model), records, output, values.max_frames)
     print(output)
 

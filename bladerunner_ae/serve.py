@@ -11,9 +11,6 @@ Examples:
 
 from __future__ import annotations
 
-import bladerunner_ae.command_line.signals  # noqa: F401  before the slow imports
-
-# isort: split
 import asyncio
 import importlib.util
 import os
@@ -24,6 +21,7 @@ from urllib.parse import quote
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
 from bladerunner_ae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,8 +61,9 @@ def _serve(
     connections.check(values.host, values.grpc_port, "grpc_port")
     listening = connections.listen(values.host, values.port)
     connections.allow_many_connections()
-    from bladerunner_ae.server.limits import Limits
-    from bladerunner_ae.server.process import Options, Server  # imports TensorFlow
+    with slow_imports():
+        from bladerunner_ae.server.limits import Limits
+        from bladerunner_ae.server.process import Options, Server
 
     options = Options(
         models=models,

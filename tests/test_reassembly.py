@@ -52,7 +52,7 @@ def _reassemble(
     info = probe_film(film)
     options.setdefault("batch_size", 8)
     geometry = choose_geometry(info, model.raster, bars)
-    return reassemble_film(info, model, geometry, output, ReassemblyOptions(**options))
+    return reassemble_film(info, model, output, ReassemblyOptions(**options), geometry)
 
 
 def _pictures(film: Path) -> list[Picture]:
@@ -100,9 +100,9 @@ def test_n_frames_in_n_frames_out_at_the_exact_rate(
     result = _reassemble(film, identity, output)
     assert [number for number, _ in read_film(output)] == list(range(frames))
     assert _times(output) == [n / rate for n in range(frames)]
-    assert result.timeline.rate == rate and not result.timeline.variable
-    assert result.films[0][1].largest_error == 0
-    line = result.report()[0]
+    assert result.films[0].rate == rate and not result.films[0].variable
+    assert result.films[0].largest_error == 0
+    line = result.films[0].report()
     assert f"{frames} frames in, {frames} out, {rate} fps" in line
     assert "largest timestamp error 0 s; sound copied (aac, " in line
     assert line.endswith(" packets identical); sync verified")
@@ -124,7 +124,7 @@ def test_a_variable_film_keeps_the_time_of_every_frame(
     result = _reassemble(film, identity, tmp_path / "out.mp4")
     assert [number for number, _ in read_film(tmp_path / "out.mp4")] == list(range(41))
     assert _times(tmp_path / "out.mp4") == _times(film)
-    assert result.timeline.variable and "variable rate" in result.report()[0]
+    assert result.films[0].variable and "variable rate" in result.films[0].report()
     _assert_in_sync(tmp_path / "out.mp4", Fraction(24), 4)
 
 
@@ -167,12 +167,12 @@ def test_a_film_cut_off_before_its_sound_is_made_without(
     film = tmp_path / "cut.mkv"
     film.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     result = _reassemble(film, identity, tmp_path / "out.mp4")
-    assert 10 < result.frames < 80
+    assert 10 < result.films[0].frames < 80
     numbers = [number for number, _ in read_film(tmp_path / "out.mp4")]
     # The last frame that can be read can be one that was to be shown a little later.
-    assert len(numbers) == result.frames and numbers[:-1] == list(range(result.frames - 1))
-    assert "the film is cut off" in result.problem
-    assert "sound none" in result.report()[0]
+    assert len(numbers) == result.films[0].frames and numbers[:-1] == list(range(len(numbers) - 1))
+    assert "the film is cut off" in str(result.problem)
+    assert "sound none" in result.films[0].report()
 
 
 # --- Place ---
@@ -255,7 +255,7 @@ def test_odd_images_become_an_even_film(identity: Autoencoder, tmp_path: Path) -
     pictures = _pictures(tmp_path / "out.mp4")
     assert pictures[0].shape == (98, 162, 3)
     assert [read_number(picture) for picture in pictures] == list(range(11))
-    assert "sound none, as in the original" in result.report()[0]
+    assert "sound none, as in the original" in result.films[0].report()
 
 
 # --- Colour ---
@@ -287,7 +287,7 @@ def test_original_left_dream_right_same_frame_same_time(
     film = film_factory(rate=Fraction(25), frames=43, height=96, width=160, flash_every=10)
     both = tmp_path / "both.mp4"
     result = _reassemble(film, dim, tmp_path / "out.mp4", side_by_side=both)
-    assert [path for path, _ in result.films] == [tmp_path / "out.mp4", both]
+    assert [one.path for one in result.films] == [tmp_path / "out.mp4", both]
     assert _times(both) == _times(film)
     originals, dreams = _pictures(film), _pictures(tmp_path / "out.mp4")
     for number, picture in enumerate(_pictures(both)):

@@ -18,6 +18,7 @@ from bladerunner_ae.film.picture.shots import (
     measures_to_json,
 )
 from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.reading_mode import ReadingMode
 
 
 class Facts:
@@ -28,7 +29,7 @@ class Facts:
         shots: where shots begin.
         bars: how wide the black bars are.
         changes: where they begin to look unlike before.
-        single_pass: why an earlier run read the film in a single pass, or "".
+        mode: how an earlier run read the film.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class Facts:
         self.shots = ShotFinder()
         self.bars = BarsWatch()
         self.changes = ChangesWatch()
-        self.single_pass = ""
+        self.mode = ReadingMode()
 
     def feed(self, pts: int, picture: RecordPicture) -> None:
         """Takes the next frame: its timestamp and what was made of it."""
@@ -58,14 +59,14 @@ class Facts:
         """What a person should know of what was seen."""
         return [*self.changes.notes(info), *filter(None, [self.bars.note()])]
 
-    def to_state(self, single_pass: str) -> dict[str, Any]:
+    def to_state(self, mode: ReadingMode) -> dict[str, Any]:
         """JSON values from which `from_state` makes facts that go on in just the same way."""
         return {
             "times": _times_to_text(self.times),
             "shots": self.shots.state(),
             "bars": self.bars.state(),
             "changes": self.changes.state(),
-            "single_pass": single_pass,
+            "single_pass": mode.to_json(),
         }
 
     @classmethod
@@ -76,7 +77,7 @@ class Facts:
         facts.shots = ShotFinder.from_state(state["shots"])
         facts.bars = BarsWatch.from_state(state["bars"])
         facts.changes = ChangesWatch.from_state(state["changes"])
-        facts.single_pass = str(state["single_pass"])
+        facts.mode = ReadingMode.from_json(state["single_pass"])
         return facts
 
 

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from typing import Any
 
 import uvicorn
 
-from bladerunner_ae.command_line.signals import TOGETHER_SECONDS
+from bladerunner_ae.command_line.signals import StopRequest
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.server import browsers, connections, explorer, rest, rpc
 from bladerunner_ae.server.folders import ModelFolder
@@ -92,7 +91,7 @@ class Server:
         self._holdings = Holdings(options.limits.held_bytes)
         self._parser = JsonProcess()
         self._stop = asyncio.Event()
-        self._asked_at: float | None = None
+        self._request = StopRequest()
 
     async def load(self) -> None:
         """Load the versions that are there.
@@ -172,12 +171,11 @@ class Server:
 
     def ask_to_stop(self, number: int) -> None:
         """Stop once all requests are answered; asked again, at once."""
-        now = time.monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
+        repeated = self._request.repeats(number)
+        if not self._stop.is_set():
             say(f"stopping; {self._runner.waiting} requests are still to be answered")
             self._stop.set()
-        elif now - self._asked_at > TOGETHER_SECONDS:
+        elif repeated:
             say("stopped at once")
             os._exit(128 + number)
 

@@ -19,6 +19,7 @@ import pytest
 import bladerunner_ae
 from bladerunner_ae.command_line import progress as progress_module
 from bladerunner_ae.command_line.progress import Progress
+from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -229,29 +230,27 @@ def test_signals_leave_time_to_tidy_up(folder: Path, number: str, word: str) -> 
     stdout, stderr = process.communicate(timeout=10)
     assert process.returncode == 128 + signal.Signals[number]
     assert stdout == "tidied up\n"
-    assert stderr.strip() == f"{word}; the same command goes on or starts over cleanly"
+    assert stderr.strip() == f"{word}; the same command resumes or starts over cleanly"
 
 
 def test_native_chatter_of_tensorflow_is_off_before_its_import(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from bladerunner_ae.command_line.app import quiet_tensorflow
-
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
-    quiet_tensorflow()
+    set_up_tensorflow()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
-    quiet_tensorflow()
+    set_up_tensorflow()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0", "what the user set stays"
 
 
 IMPORTS = """
 import os, sys
-from bladerunner_ae.command_line.app import quiet_tensorflow
-quiet_tensorflow()
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
 sys.path.insert(0, {folder!r})
 os.write(2, b"before\\n")
-import tensorflow
+with slow_imports():
+    import tensorflow
 print("after", tensorflow.what, file=sys.stderr)
 """
 CHATTER = """

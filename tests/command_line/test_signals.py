@@ -15,8 +15,8 @@ from bladerunner_ae.command_line import signals
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAID = {
-    signal.SIGINT: "interrupted; the same command goes on or starts over cleanly",
-    signal.SIGTERM: "stopped; the same command goes on or starts over cleanly",
+    signal.SIGINT: "interrupted; the same command resumes or starts over cleanly",
+    signal.SIGTERM: "stopped; the same command resumes or starts over cleanly",
 }
 COMMANDS = {
     "make_tfrecords": ["tools/make_tfrecords.py", "--film=nowhere.mp4", "--output_dir=nowhere"],

@@ -18,9 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 _SERVER = """
 import json, os, runpy, sys
-from bladerunner_ae.command_line.app import quiet_tensorflow
-quiet_tensorflow()
-import keras, tensorflow, tensorboard
+from bladerunner_ae.command_line.tensorflow_import import import_tensorflow
+import_tensorflow()
+import tensorboard
 
 def command(module, arguments, out, err):
     for number, path in ((1, out), (2, err)):

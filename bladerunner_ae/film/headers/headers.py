@@ -36,7 +36,6 @@ class StreamHeader:
         codec: the file's own name of its codec, or "".
         crop: what is not to be shown.
         dolby_vision: its Dolby Vision configuration record (ETSI TS 103 572), or b"".
-        encrypted: whether its packets are encrypted.
     """
 
     codec: str = ""
@@ -80,12 +79,7 @@ NO_HEADERS = Headers({})
 
 
 def read_headers(container: InputContainer, path: Path) -> Headers:
-    """Reads a film's headers; what cannot be read is left out.
-
-    Args:
-        container: the open film.
-        path: of its file.
-    """
+    """Read a film's headers; what cannot be read is left out."""
     name = container.format.name
     try:
         if name.startswith("mov"):
@@ -102,12 +96,7 @@ def read_headers(container: InputContainer, path: Path) -> Headers:
 
 
 def refuse_unshowable(path: Path, picture: StreamHeader) -> None:
-    """Raises InputError for pictures that cannot be shown as they are meant, and says why.
-
-    Args:
-        path: of the film, for the message.
-        picture: header of its picture.
-    """
+    """Raise InputError for pictures that cannot be shown as they are meant, and says why."""
     if picture.encrypted:
         raise InputError(
             f"{path}: its picture is encrypted (DRM), and no frame of it can be seen; give a copy "

@@ -32,8 +32,6 @@ class Track:
     Attributes:
         codec: the identity of its codec, e.g. "A_DTS".
         crop: (top, bottom, left, right), what is not to be shown.
-        dolby_vision: its configuration record, or b"".
-        encrypted: whether its frames are.
     """
 
     codec: str
@@ -43,11 +41,7 @@ class Track:
 
 
 def read_tracks(path: Path) -> list[Track]:
-    """The tracks of a film that libav makes streams of, in their order.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """The tracks of a film that libav makes streams of, in their order."""
     with path.open("rb") as file:
         entries = _elements(_tracks(file))
         tracks = [list(_elements(data)) for identity, data in entries if identity == _TRACK]

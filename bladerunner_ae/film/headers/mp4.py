@@ -25,8 +25,6 @@ class Track:
     Attributes:
         codec: the type of its samples' first description.
         crop: (top, bottom, left, right), what is not to be shown.
-        dolby_vision: its configuration record, or b"".
-        encrypted: whether its samples are.
     """
 
     codec: str = ""
@@ -36,13 +34,10 @@ class Track:
 
 
 def read_tracks(path: Path) -> tuple[dict[int, Track], bool]:
-    """Reads the header of a film.
+    """Read the header of a film.
 
     Returns:
         (tracks by their number, whether the film goes on in fragments).
-
-    Raises:
-        OSError: the file cannot be read.
     """
     tracks: dict[int, Track] = {}
     header = _header(path)

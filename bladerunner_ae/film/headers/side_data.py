@@ -15,10 +15,6 @@ _TYPES = range(128)
 def read_side_data(frame: VideoFrame, *names: str) -> dict[str, bytes]:
     """The contents of some side data of a frame.
 
-    Args:
-        frame: as decoded.
-        names: such as "DISPLAYMATRIX", see `av.sidedata.sidedata.Type`.
-
     Returns:
         By name, what is there.
     """

@@ -47,11 +47,7 @@ class TransportTables:
 
 
 def read_tables(path: Path) -> TransportTables:
-    """Reads the tables at the beginning of a transport stream; empty ones if it is none.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Read the tables at the beginning of a transport stream; empty ones if it is none."""
     with path.open("rb") as file:
         data = file.read(_BYTES)
     tables = TransportTables()
@@ -110,7 +106,7 @@ class _Sections:
         self._parts: dict[int, bytes] = {}
 
     def add(self, stream: int, payload: bytes, starts: bool) -> Iterator[bytes]:
-        """Takes a packet's payload, and yields the sections that end in it."""
+        """Take a packet's payload, and yields the sections that end in it."""
         if starts:
             begin = 1 + payload[0]
             yield from self._whole(stream, self._parts.pop(stream, b"") + payload[1:begin])

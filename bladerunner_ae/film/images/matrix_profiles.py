@@ -31,7 +31,6 @@ def gamma_profile(gamma: float, chromaticities: Chromaticities) -> bytes | None:
 
     Args:
         gamma: the exponent with which light became values, e.g. 0.45455.
-        chromaticities: of white, red, green and blue.
     """
     if not 0.01 <= gamma <= 10:
         return None

@@ -35,7 +35,6 @@ class Column:
     """A number that all names have.
 
     Attributes:
-        values: for each name.
         starts: where its digits begin in each name.
         stable: whether the text around it is the same in all names.
         word: the letters before it in the first name, in lower case.
@@ -63,7 +62,8 @@ class _Number(NamedTuple):
 
 def read_columns(names: Sequence[str]) -> Iterator[Column]:
     """Every number that all names have: by its place from the left, from the right, and so in the
-    parts between separators."""
+    parts between separators.
+    """
     names = _years_first(names)
     moments = [_MOMENT.search(name) for name in names]
     times = all(moments)

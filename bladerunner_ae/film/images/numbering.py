@@ -79,7 +79,7 @@ class _Reading:
 
 @lru_cache(maxsize=4)
 def order_names(names: tuple[str, ...]) -> Order:
-    """Finds the order of images.
+    """Find the order of images.
 
     Args:
         names: of the files, without their suffixes; all different.
@@ -148,7 +148,7 @@ def _only(names: Sequence[str], readings: list[_Reading]) -> _Reading:
 
 
 def _undoubted(names: Sequence[str], reading: _Reading) -> _Reading:
-    """Turns away pairs of numbers that look like frames of which there are several variants."""
+    """Turn away pairs of numbers that look like frames of which there are several variants."""
     for outer, inner in pairwise(reading.columns):
         groups = dict[int, set[int]]()
         for high, low in zip(outer.values, inner.values, strict=True):

@@ -18,8 +18,6 @@ from bladerunner_ae.film.headers.lengths import claimed_length, claimed_start
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.reading.container import key_frames
 
-NEEDS_NEIGHBOURS = "deinterlacing needs the frames before and behind each"
-
 # These know whole frames only, or give every field as a frame of its own.
 _WHOLE_FRAME_CODECS = ("vp8", "vp9", "av1", "libdav1d", "hevc", "theora", "vvc", "gif", "apng")
 
@@ -40,8 +38,6 @@ def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoF
 
     Args:
         container: the open film; it is left at another place.
-        stream: its picture.
-        first: its first frame.
     """
     if first.interlaced_frame:
         return True
@@ -59,7 +55,7 @@ def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoF
 
 
 def deinterlaced(frames: Iterable[tuple[Key, VideoFrame]]) -> Iterator[tuple[Key, VideoFrame]]:
-    """Makes one whole frame of each pair of fields (bwdif); as many frames come out as go in.
+    """Make one whole frame of each pair of fields (bwdif); as many frames come out as go in.
 
     Frames that do not say they consist of fields stay as they are, to the byte. Nothing is
     filtered before the first that does.
@@ -104,7 +100,7 @@ class _Filtering(Generic[Key]):
     def push(
         self, key: Key, frame: VideoFrame, known: bool = False
     ) -> list[tuple[Key, VideoFrame]]:
-        """Takes the next frame, and gives what is ready; never one that is `known` already."""
+        """Take the next frame, and gives what is ready; never one that is `known` already."""
         self._inside.append((key, frame, known))
         self._graph.vpush(frame)
         return self._pull()

@@ -42,7 +42,6 @@ class Direction(NamedTuple):
         """Where the pixels of a rectangle of the upright picture lie in the decoded one.
 
         Args:
-            place: in the upright picture.
             upright: (height, width) of the upright picture.
         """
         before = place.turned_back(self.rotation, upright)

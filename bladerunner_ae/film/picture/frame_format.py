@@ -30,11 +30,8 @@ class FrameFormat(NamedTuple):
     """What a frame looks like, as decoded.
 
     Attributes:
-        height: in pixels.
-        width: in pixels.
         aspect: width of a pixel divided by its height, as the codec says; 1 if it does not.
         rotation: degrees clockwise (0, 90, 180, 270) that make it upright.
-        tags: of its colours.
         mirrored: whether it must be turned upside down, as in a mirror, before that.
     """
 
@@ -52,7 +49,7 @@ class FrameFormat(NamedTuple):
 
     @classmethod
     def from_json(cls, data: list[Any]) -> "FrameFormat":
-        """Reads what `to_json` wrote."""
+        """Read what `to_json` wrote."""
         height, width, aspect, rotation, tags, *mirrored = data
         return cls(height, width, Fraction(aspect), rotation, Tags(*tags), bool(mirrored))
 

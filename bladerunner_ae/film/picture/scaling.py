@@ -51,7 +51,6 @@ class FrameScaler:
         """The picture as uint8 [height, width, 3], RGB 0..255.
 
         Args:
-            frame: as decoded.
             look: of the frame; None: that of the film's first.
         """
         frame = self._cropper.apply(frame)
@@ -102,12 +101,7 @@ class FrameScaler:
 
 
 class RecordScaler:
-    """Makes the picture of a record: crop, scale, and black margins around it.
-
-    Args:
-        info: the film.
-        geometry: how its pictures become records.
-    """
+    """Makes the picture of a record: crop, scale, and black margins around it."""
 
     def __init__(self, info: FilmInfo, geometry: Geometry) -> None:
         self._picture, self._raster = geometry.picture, geometry.raster
@@ -117,7 +111,6 @@ class RecordScaler:
         """The record's picture as uint8 [height, width, 3], RGB 0..255.
 
         Args:
-            frame: as decoded.
             look: of the frame; None: that of the film's first.
         """
         scaled = self._scaler.scale(frame, look)

@@ -46,8 +46,6 @@ class ShotMeasure:
     """What a frame contributes to finding shots; follows from it and the two frames before.
 
     Attributes:
-        cut: whether the picture changed suddenly.
-        black: whether the picture is black.
         coarse: uint8 [rows, columns, 3], of a cut and the few frames behind one; else None.
         before: the same of the frame before a cut; else None.
     """
@@ -73,7 +71,7 @@ class ShotMeter:
         self._last_cut: int | None = None
 
     def measure(self, image: NDArray[np.uint8]) -> ShotMeasure:
-        """Takes the next picture or its thumbnail, uint8 [height, width, 3], RGB."""
+        """Take the next picture or its thumbnail, uint8 [height, width, 3], RGB."""
         image = thumbnail(image)
         self._take_score(image)
         cut = self.score >= _THRESHOLD
@@ -106,7 +104,7 @@ class ShotMeter:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "ShotMeter":
-        """Reads what `state` gave."""
+        """Read what `state` gave."""
         meter = cls()
         meter._count = int(state["count"]) - len(state["fed"])
         for text in state["fed"]:
@@ -129,11 +127,11 @@ class ShotFinder:
         self._jump = 0.0
 
     def feed(self, image: NDArray[np.uint8]) -> None:
-        """Takes the next picture or its thumbnail, uint8 [height, width, 3], RGB."""
+        """Take the next picture or its thumbnail, uint8 [height, width, 3], RGB."""
         self.take(self._meter.measure(image))
 
     def take(self, measure: ShotMeasure) -> None:
-        """Takes what a meter made of the next picture."""
+        """Take what a meter made of the next picture."""
         cut, black = measure.cut, measure.black
         # A fade has no cut; the first picture after black begins a shot as well.
         if (cut or (self._was_black and not black)) and self._age() >= _SHORTEST_SHOT:
@@ -159,7 +157,7 @@ class ShotFinder:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "ShotFinder":
-        """Reads what `state` gave."""
+        """Read what `state` gave."""
         finder = cls()
         finder._meter = ShotMeter.from_state(state["meter"])
         finder._count, finder._starts = int(state["count"]), list(state["starts"])
@@ -199,7 +197,7 @@ def measures_to_json(measures: list[ShotMeasure]) -> dict[str, Any]:
 
 
 def measures_from_json(values: dict[str, Any]) -> list[ShotMeasure]:
-    """Reads what `measures_to_json` gave."""
+    """Read what `measures_to_json` gave."""
     shape, nothing = tuple(values["shape"]), (None, None)
     measures = []
     for place, flags in enumerate(map(int, values["flags"])):

@@ -61,7 +61,7 @@ class ToneMap:
         self._to_display = np.round(255 * root ** (2 / _DISPLAY_GAMMA)).astype(np.uint8)
 
     def apply(self, red: NDArray, green: NDArray, blue: NDArray) -> NDArray[np.uint8]:
-        """Maps one picture.
+        """Map one picture.
 
         Args:
             red, green, blue: uint16 [height, width], the film's coded values in full range.

@@ -27,13 +27,10 @@ _SMALLEST_PICTURE = 0.25
 
 
 def find_bars(info: FilmInfo) -> Bars:
-    """Finds black bars in frames from all over a film.
+    """Find black bars in frames from all over a film.
 
     What is picture in any frame is picture: where the bars change, the largest picture counts. The
     search ends as soon as picture was seen at all four edges.
-
-    Args:
-        info: the film.
 
     Returns:
         (top, bottom, left, right), stored pixels of the upright picture to cut off, even numbers;
@@ -61,7 +58,7 @@ class _Extent:
         self.frames = 0
 
     def add(self, frame: VideoFrame) -> None:
-        """Takes a frame into account, unless it is dark."""
+        """Take a frame into account, unless it is dark."""
         brightness = Brightness(self._cropper.apply(frame), self._info)
         if brightness.is_dark(_STRAY_PIXELS):
             return
@@ -123,7 +120,6 @@ class Brightness:
     """Which pixels of a frame are lit.
 
     Args:
-        frame: as decoded.
         info: its film; (height, width) of all results is `info.coded`, not yet turned upright.
     """
 

@@ -17,10 +17,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from bladerunner_ae.film.picture.deinterlace import NEEDS_NEIGHBOURS
 from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film, picture_stream, prepare_decoder
 from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle
 from bladerunner_ae.film.reading.streams import Reason, leave_out
 from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
@@ -40,12 +40,6 @@ _MOST_BYTES = 48 * 2**20
 _PART_OF_REST = 6
 _FEWEST_FRAMES = 24
 
-DAMAGED = "it is damaged"
-
-
-class NotDivisibleError(Exception):
-    """The film must be read in one pass; the message says why, for the end of a sentence."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -56,7 +50,6 @@ class Run:
         first_packet: the key frame, counted in the order of decoding.
         end_packet: behind the last packet that the run's own frames need.
         first_frame: the first of its frames, counted in the order of showing.
-        end_frame: behind its last frame.
         begin: lowest timestamp that belongs to the run.
         end: lowest timestamp that does not, or None in the last run.
     """
@@ -89,11 +82,7 @@ class PacketTable:
     end_pts: int | None = None
 
     def runs(self) -> list[Run]:
-        """Cuts the film into runs that hold each frame once.
-
-        Raises:
-            NotDivisibleError: key frames are too far apart.
-        """
+        """Cut the film into runs that hold each frame once."""
         cuts = self._cuts()
         ends = [*cuts[1:], len(self.pts)]
         # Leading pictures: the last packet of a run may lie behind the next run's key frame.
@@ -109,7 +98,7 @@ class PacketTable:
                       int(self.pts[first]), border)  # fmt: skip
             count, size = end - first, int(self.size[first:end].sum())
             if count > _MOST_FRAMES or size > _MOST_BYTES:
-                raise NotDivisibleError(f"its key frames are too far apart ({count} frames)")
+                raise NotDivisibleError(Obstacle.FAR_KEY_FRAMES, count)
             runs.append(run)
         return [run for run in runs if run.end_frame > run.first_frame]
 
@@ -132,10 +121,9 @@ class PacketTable:
 
 
 def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> PacketTable:
-    """Lists the packets of a film's picture.
+    """List the packets of a film's picture.
 
     Args:
-        info: the film.
         begin: timestamp of the first frame to be read, or None.
         end: timestamp of the first frame not to be read any more, or None.
 
@@ -144,11 +132,11 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
         InputError: the file is gone.
     """
     if info.kind == "images":
-        raise NotDivisibleError("it is a folder of images")
+        raise NotDivisibleError(Obstacle.IMAGES)
     if info.interlaced and info.deinterlace:
-        raise NotDivisibleError(NEEDS_NEIGHBOURS)
+        raise NotDivisibleError(Obstacle.INTERLACED)
     if info.container in (*UNTIMED, *IN_DECODING_ORDER):
-        raise NotDivisibleError("its container gives frames no times")
+        raise NotDivisibleError(Obstacle.UNTIMED_CONTAINER)
     pts, key, size, shown = array("q"), array("b"), array("q"), array("b")
     with open_film(info.path) as container:
         stream = film_stream(container, info)
@@ -158,20 +146,20 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
             if packet.stream is not stream or not packet.size:
                 continue
             if packet.pts is None:
-                raise NotDivisibleError("some of its frames have no time")
+                raise NotDivisibleError(Obstacle.UNTIMED_FRAMES)
             pts.append(packet.pts)
             key.append(packet.is_keyframe)
             size.append(packet.size)
             shown.append(not packet.is_discard)
         if steady.jumps:
-            raise NotDivisibleError("its times jump")
-        if complete.problem():
-            raise NotDivisibleError(DAMAGED)
+            raise NotDivisibleError(Obstacle.JUMPS)
+        if complete.notes():
+            raise NotDivisibleError(Obstacle.DAMAGED)
     if not len(pts) or not key[0]:
-        raise NotDivisibleError("it does not begin with a key frame")
+        raise NotDivisibleError(Obstacle.NO_KEY_FRAME)
     times = np.sort(np.array(pts)[np.array(shown, bool)])
     if len(np.unique(times)) != len(times):
-        raise NotDivisibleError("several of its frames have the same time")
+        raise NotDivisibleError(Obstacle.EQUAL_TIMES)
     end_pts = int(times[-1]) + complete.last_duration if complete.last_duration else None
     if begin is not None:
         times = times[times >= begin]
@@ -201,7 +189,7 @@ def _packets(steady: RepairedPackets, complete: Completeness) -> Iterator[Packet
     try:
         for packet in steady:
             if not complete.see(packet):
-                raise NotDivisibleError(DAMAGED)
+                raise NotDivisibleError(Obstacle.DAMAGED)
             yield packet
     except av.FFmpegError as error:
-        raise NotDivisibleError(DAMAGED) from error
+        raise NotDivisibleError(Obstacle.DAMAGED) from error

@@ -21,7 +21,6 @@ def sample_key_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
     """Key frames from places spread evenly over a film; each costs one seek and one frame.
 
     Args:
-        info: the film.
         count: places to look at. Fewer frames come where key frames are rarer, perhaps none.
 
     Yields:

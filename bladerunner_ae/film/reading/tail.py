@@ -25,11 +25,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 class Tail:
-    """Follows a film's picture through the decoder, to say in the end what it has kept back.
-
-    Args:
-        info: the film.
-    """
+    """Follows a film's picture through the decoder, to say in the end what it has kept back."""
 
     def __init__(self, info: FilmInfo) -> None:
         self._info = info
@@ -38,11 +34,10 @@ class Tail:
         self._last: int | None = None
 
     def sent(self, packet: Packet | None, frames: Sequence[VideoFrame], damaged: int = 0) -> None:
-        """Notes what was asked of the decoder.
+        """Record what was asked of the decoder.
 
         Args:
             packet: what it was given; None or an empty one at the end.
-            frames: what it gave.
             damaged: 1 if it could not decode a frame, and this has been counted.
         """
         self._missing -= len(frames) + damaged

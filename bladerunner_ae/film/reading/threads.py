@@ -54,7 +54,7 @@ class Prefetch(Generic[Item]):
         return item
 
     def close(self) -> None:
-        """Stops the thread and drops what it has fetched. Harmless twice."""
+        """Stop the thread and drops what it has fetched. Harmless twice."""
         self._stopped.set()
         self._ended = True
         self._thread.join()
@@ -74,7 +74,7 @@ class Prefetch(Generic[Item]):
         self._put(_End(error))
 
     def _put(self, item: Item | _End) -> bool:
-        """Queues an item; False if nobody wants it any more."""
+        """Queue an item; False if nobody wants it any more."""
         while not self._stopped.is_set():
             try:
                 self._queue.put(item, timeout=_PATIENCE_SECONDS)
@@ -97,13 +97,9 @@ class Background(Generic[Done]):
     wait.
 
     Args:
-        work: called with each item, in order.
         waiting: at most this many items wait; `put` blocks until there is room.
         interrupt: called on leaving with an exception; makes a `work` that waits for something
             return or raise soon.
-
-    Raises:
-        Exception: from `put` or at the end: whatever `work` raised.
     """
 
     def __init__(
@@ -117,7 +113,7 @@ class Background(Generic[Done]):
         self._thread.start()
 
     def put(self, item: Done) -> None:
-        """Queues an item."""
+        """Queue an item."""
         self._put(item)
 
     def __enter__(self) -> "Background[Done]":

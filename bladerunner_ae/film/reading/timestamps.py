@@ -71,11 +71,6 @@ class _Part:
 class RepairedPackets:
     """Iterates once over all packets of a film, in the order of the file.
 
-    Args:
-        container: the film, open and at its beginning.
-        picture: its picture.
-        frame_rate: nominal frames per second.
-
     Attributes:
         jumps: the time of the first frame behind each jump, in units of the picture's time base.
     """
@@ -97,7 +92,7 @@ class RepairedPackets:
         self.jumps: list[int] = []
 
     def __iter__(self) -> Iterator[Packet]:
-        """Yields packets; ends and fails as `InputContainer.demux` does, but for its IndexError."""
+        """Yield packets; ends and fails as `InputContainer.demux` does, but for its IndexError."""
         packets = self._container.demux()
         steady = self._container.format.name not in JUMPING_FORMATS
         problem = None
@@ -119,7 +114,7 @@ class RepairedPackets:
             raise problem
 
     def _take(self, packet: Packet) -> None:
-        """Finds the part that a packet belongs to, and undoes wraps of its times."""
+        """Find the part that a packet belongs to, and undoes wraps of its times."""
         time = packet.dts if packet.dts is not None else packet.pts
         part = None
         if time is not None:
@@ -212,7 +207,7 @@ class RepairedPackets:
             yield packet
 
     def _join(self, part: _Part, packet: Packet) -> None:
-        """Decides the shift of a part, so that its first frame follows the last of the others."""
+        """Decide the shift of a part, so that its first frame follows the last of the others."""
         following = self._last_shown + self._step
         if self._first_shown is not None:
             # Parts of one rate stay in one even row: no rounding adds up.
@@ -255,11 +250,9 @@ class RepairedPackets:
 def from_key_frame(
     packets: Iterable[Packet], picture: VideoStream, target: int
 ) -> Iterator[Packet]:
-    """Leaves out packets before the last key frame that is shown at a time or before it.
+    """Leave out packets before the last key frame that is shown at a time or before it.
 
     Args:
-        packets: of a film, from its beginning.
-        picture: its picture.
         target: the time, in units of the picture's time base.
     """
     packets = iter(packets)

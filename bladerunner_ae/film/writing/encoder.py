@@ -53,7 +53,7 @@ class Encoding:
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Starts a child that Ctrl-C does not reach: it inherits the blocked signal.
+    """Start a child that Ctrl-C does not reach: it inherits the blocked signal.
 
     A terminal interrupts the whole group. If ffmpeg ended before we noticed, its end would be
     taken for a failure of the encoder; so only we are interrupted, and stop ffmpeg ourselves.
@@ -76,7 +76,6 @@ class PictureWriter:
         size: (height, width) of the pictures that `write` gets.
         filters: ffmpeg's filters from such a picture to that of the film, e.g. `dream_filters`.
         rate: frames per second; frame n gets the time n / rate.
-        encoding: quality and effort.
         name: the film that is made, for messages; default: `path`.
 
     Raises:
@@ -117,7 +116,7 @@ class PictureWriter:
         self._process = self._ffmpeg.proc
 
     def write(self, picture: NDArray[np.uint8]) -> None:
-        """Encodes one picture, uint8 [height, width, 3], RGB 0..255."""
+        """Encode one picture, uint8 [height, width, 3], RGB 0..255."""
         if picture.shape != (*self._size, 3) or picture.dtype != np.uint8:
             raise ValueError(f"picture is {picture.dtype} {picture.shape}, not {self._size}")
         try:
@@ -126,11 +125,7 @@ class PictureWriter:
             raise self._failure(self._process.wait()) from error
 
     def finish(self) -> None:
-        """Waits until the file is whole.
-
-        Raises:
-            OutputError: ffmpeg failed.
-        """
+        """Wait until the file is whole."""
         # A pipe that breaks only now shows in the exit status.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -141,7 +136,7 @@ class PictureWriter:
             raise failure
 
     def abort(self) -> None:
-        """Stops ffmpeg and frees everything; the file is of no use. Harmless twice."""
+        """Stop ffmpeg and frees everything; the file is of no use. Harmless twice."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -201,7 +196,7 @@ def side_by_side_size(layout: Layout) -> Size:
 def side_by_side_picture(
     layout: Layout, original: NDArray[np.uint8], dream: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Packs two pictures into one for ffmpeg, the network's picture, small, below the other.
+    """Pack two pictures into one for ffmpeg, the network's picture, small, below the other.
 
     ffmpeg's standard input takes only one picture at a time; enlarging the dream here would double
     what goes through the pipe.
@@ -233,7 +228,6 @@ def explain_ffmpeg(status: int, words: str) -> str:
 
     Args:
         status: its exit status; negative: the signal that ended it.
-        words: what it wrote to stderr.
     """
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     failure = system_failure_in(" ".join(lines))

@@ -32,10 +32,9 @@ class Layout:
 
 
 def film_layout(geometry: Geometry, max_height: int = 0) -> Layout:
-    """Puts pictures back to where the film had them: in shape, with its black bars, upright.
+    """Put pictures back to where the film had them: in shape, with its black bars, upright.
 
     Args:
-        geometry: how the film's pictures became records.
         max_height: the film is made no higher than this; 0: as high as the original.
     """
     height, width = geometry.display
@@ -53,7 +52,7 @@ def film_layout(geometry: Geometry, max_height: int = 0) -> Layout:
 
 
 def raster_layout(geometry: Geometry) -> Layout:
-    """Keeps the network's own pixels, margins and all.
+    """Keep the network's own pixels, margins and all.
 
     The sample aspect makes players show the film in its true shape all the same.
     """

@@ -47,7 +47,6 @@ class Timeline:
         times: of each frame, ascending, in units of `time_base`, counted from the film's origin.
         end: the time at which the last frame ends.
         rate: frames per second; on average if `variable`.
-        variable: whether frames last differently long.
     """
 
     time_base: Fraction
@@ -70,7 +69,6 @@ def make_timeline(pts: Sequence[int], end: int, info: FilmInfo) -> Timeline:
     Args:
         pts: timestamps of the frames as decoded, ascending, in the film's time base.
         end: the time at which the last of them ends, in the same.
-        info: the film.
     """
     base, origin = info.time_base, film_origin(info)
     rate = constant_rate(pts, base, info.rate_candidates)
@@ -104,12 +102,10 @@ def join_with_sound(
     pictures_rate: Fraction,
     name: Path | None = None,
 ) -> None:
-    """Writes the finished film: pictures at the film's times, its sound, title and chapters.
+    """Write the finished film: pictures at the film's times, its sound, title and chapters.
 
     Args:
-        pictures: file of `film.writing.encoder.PictureWriter`.
         output: the file to write; replaced if it exists.
-        timeline: when each frame is shown.
         info: the film that the sound is taken from.
         plan: what becomes of its sound (`film.writing.sound.plan_sound`); it decides the kind of
             file.
@@ -197,7 +193,6 @@ def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> lis
     before the k-th time; so the times themselves, put off by the delay, serve as decoding times.
 
     Args:
-        timeline: when each frame is shown.
         delay: frames that are decoded before the first is shown.
         order: the frames, if not all last equally long. mp4 tells how long a packet lasts by when
             the next one is decoded, and how long all last by their sum.

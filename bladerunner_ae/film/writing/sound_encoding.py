@@ -51,10 +51,7 @@ class SoundEncoding:
 
     Attributes:
         codec: libav's name of the encoder.
-        rate: samples per second.
         layout: its channels, e.g. "5.1".
-        channels: how many they are.
-        options: of the encoder.
     """
 
     codec: str
@@ -69,7 +66,7 @@ class SoundEncoding:
         return str(av.Codec(self.codec, "w").canonical_name)
 
     def add_to(self, film: Any) -> Any:
-        """Adds such a stream to a film that is written."""
+        """Add such a stream to a film that is written."""
         stream = film.add_stream(
             self.codec, rate=self.rate, layout=self.layout, options=dict(self.options)
         )
@@ -82,7 +79,6 @@ def choose_encoding(context: Any, container: str) -> SoundEncoding | None:
     """How a track is best encoded for a kind of file, or None if nothing fits.
 
     Args:
-        context: codec context of the track.
         container: libav's name of the kind of file, one of those of
             `film.writing.sound.CONTAINERS`.
     """
@@ -108,7 +104,6 @@ def _nearest_rate(rate: int, rates: Any) -> int:
     """The lowest rate that loses nothing, else the highest there is.
 
     Args:
-        rate: of the sound, in samples per second.
         rates: those that the encoder knows, or None: all.
     """
     if not rates:
@@ -138,9 +133,6 @@ class SoundEncoder:
     What cannot be decoded becomes silence of the same length.
 
     Args:
-        stream: the track.
-        target: the stream that is written.
-        encoding: how.
         origin: seconds of the film that become 0; what lies before is cut off.
         exact: whether the film's times are to be trusted to the millisecond.
     """
@@ -202,7 +194,7 @@ class SoundEncoder:
         return packed.reshape(-1, self._encoding.channels).T
 
     def _placed(self, samples: NDArray[np.float32], start: int) -> Iterator[Packet]:
-        """Encodes samples that begin at a time, counted in samples from the origin."""
+        """Encode samples that begin at a time, counted in samples from the origin."""
         if self._next is None:
             self._next = max(start, 0)
         elif abs(start - self._next) <= self._loose:
