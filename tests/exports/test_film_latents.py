@@ -131,7 +131,7 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
     def blown_up(images: Any, training: bool) -> Any:
         return images[:, 0, 0] * np.nan, None
 
-    with pytest.raises(InputError, match="training has blown up"):
+    with pytest.raises(InputError, match="training has diverged"):
         film_latents.collect_film_latents(blown_up, [part_of(tmp_path / "film", 4)])
 
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.exports import saved_models, warm_up
-from bladerunner_ae.exports.signatures import MODELS, Signature, make_signatures
+from bladerunner_ae.exports.folders import MODELS
+from bladerunner_ae.exports.signatures import Signature, make_signatures
 from bladerunner_ae.protocol import messages
 from tests.exports.test_saved_models import CARD
 from tests.exports.test_signatures import DOORS
@@ -75,9 +76,9 @@ def write_model(folder: Path, function: Any, spec: tf.TensorSpec) -> Signature:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: {"y": tf.reduce_sum(x, keepdims=True)}, r"gives y float32 of shape \(1,\)"),
-        (lambda x: {"y": tf.cast(x, tf.bfloat16)}, "gives y bfloat16"),
-        (lambda x: {"y": tf.cast(x, tf.float16)}, "gives y float16"),
+        (lambda x: {"y": tf.reduce_sum(x, keepdims=True)}, r"returns y float32 of shape \(1,\)"),
+        (lambda x: {"y": tf.cast(x, tf.bfloat16)}, "returns y bfloat16"),
+        (lambda x: {"y": tf.cast(x, tf.float16)}, "returns y float16"),
     ],
 )
 def test_what_no_server_could_batch_or_write_is_refused(
@@ -123,6 +124,6 @@ def test_an_export_that_fails_its_requests_is_not_published(
                 signatures.items()}  # fmt: skip
 
     monkeypatch.setattr(saved_models, "make_signatures", broken)
-    with pytest.raises(OutputError, match="signature 'decode' gives image uint8 of shape"):
+    with pytest.raises(OutputError, match="signature 'decode' returns image uint8 of shape"):
         saved_models.export_models(small_networks(), CARD, tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

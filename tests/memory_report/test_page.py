@@ -7,19 +7,21 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation import image_quality
-from bladerunner_ae.exports.dreamer import Dreamer, load_dreamer
+from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.memory_report.gather import Memory, gather
 from bladerunner_ae.memory_report.page import make_page
 from bladerunner_ae.memory_report.write import FILE_NAME, is_reported, report_training
+from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from tests.helpers.commands import Commands, Result
 from tests.helpers.small_records import write_numbered_film, write_pictures
 from tfrecords.card import load_card
+from tfrecords.frames import read_images
 from tfrecords.storage import location
 
 _VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -70,14 +72,19 @@ def _still(images: np.ndarray) -> np.ndarray:
     return (images * 0.9).astype(np.uint8)
 
 
-def _dreamer(height: int = 24, width: int = 32, **changes: Any) -> Dreamer:
+def _darker(encoder: bool = True) -> Autoencoder:
+    """A model whose dreams are a little darker than the film."""
+
     def encode(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         small = images[:, ::8, ::8].reshape(len(images), -1).astype(np.float32)
         return small, small
 
-    values = {"raster": (height, width), "reconstruct": _still, "encode": encode, "card": {},
-              "run": None, "version": ""}  # fmt: skip
-    return Dreamer(**{**values, **changes})
+    def halves() -> Halves:
+        if not encoder:
+            raise InputError("encoder: is missing")
+        return Halves((36,), encode, lambda latents: latents)
+
+    return Autoencoder((24, 32), halves, _still)
 
 
 def _page(memory: Memory) -> _Page:
@@ -87,16 +94,13 @@ def _page(memory: Memory) -> _Page:
 @pytest.fixture(scope="module")
 def measured(trained_run: tuple[Path, Result], small_records: Path) -> tuple[Memory, _Page]:
     """Returns what a tiny trained run keeps of its film, and the page."""
-    memory = gather(load_dreamer(location(trained_run[0])), [location(small_records)], 0)
+    memory = gather(load_autoencoder(trained_run[0]), [location(small_records)], 0)
     return memory, _page(memory)
 
 
 def test_figures_are_those_of_the_metrics(
     measured: tuple[Memory, _Page], trained_run: tuple[Path, Result], small_records: Path
 ) -> None:
-    from bladerunner_ae.exports.loading import load_autoencoder
-    from tfrecords.frames import read_images
-
     card = load_card(small_records)
     images = read_images(small_records, card, range(48))
     dreams = load_autoencoder(trained_run[0]).reconstruct(images)
@@ -160,7 +164,7 @@ def test_names_of_films_are_not_taken_for_html(tmp_path: Path) -> None:
     card = json.loads(path.read_text())
     card["source"]["name"] = name
     path.write_text(json.dumps(card))
-    html = make_page(gather(_dreamer(), [location(tmp_path / "film")], 0))
+    html = make_page(gather(_darker(), [location(tmp_path / "film")], 0))
     page = _Page(html)
     assert name in page.text and "<script>alert" not in html and "<b>&" not in html
     assert len(page.all("script")) == 2
@@ -170,12 +174,12 @@ def test_one_frame_two_films_and_grey(tmp_path: Path) -> None:
     grey = np.full((24, 32, 3), 90, np.uint8)
     write_pictures(tmp_path / "one", [grey])
     write_pictures(tmp_path / "still", [grey] * 30, film_id="f" * 16)
-    alone = _page(gather(_dreamer(), [location(tmp_path / "one")], 0))
+    alone = _page(gather(_darker(), [location(tmp_path / "one")], 0))
     expected = float(image_quality.psnr(grey[None], _still(grey[None]))[0])
     assert alone.rows[1][4] == f"{expected:.2f}" and alone.rows[1][6] == "none"
     assert "too few frames differ" in alone.text and "Too few shots" in alone.text
     assert "Of this film all" in alone.text
-    both = gather(_dreamer(), [location(tmp_path / "one"), location(tmp_path / "still")], 0)
+    both = gather(_darker(), [location(tmp_path / "one"), location(tmp_path / "still")], 0)
     page = _page(both)
     assert len(page.all("section")) >= 6 and page.rows[0][0] == "film"
     assert "Of these films all 31 frames were measured" in page.text
@@ -186,14 +190,14 @@ def test_one_frame_two_films_and_grey(tmp_path: Path) -> None:
 
 
 def test_a_model_without_encoder_or_card_has_no_map(small_records: Path) -> None:
-    page = _page(gather(_dreamer(encode=None), [location(small_records)], 0))
-    assert "the model has no encoder beside it" in page.text
+    page = _page(gather(_darker(encoder=False), [location(small_records)], 0))
+    assert "the model was exported without an encoder" in page.text
     assert "an exported autoencoder without a model card" in page.text
 
 
 def test_frames_are_sampled_and_the_page_says_so(tmp_path: Path) -> None:
     write_numbered_film(tmp_path / "film", 200, 24, 32)
-    whole, some = (gather(_dreamer(), [location(tmp_path / "film")], n) for n in (0, 60))
+    whole, some = (gather(_darker(), [location(tmp_path / "film")], n) for n in (0, 60))
     measured = len(some.films[0].frames)
     assert 40 <= measured <= 60
     assert f"{measured} of 200 frames were measured" in _page(some).text
@@ -209,7 +213,7 @@ def test_pictures_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     write_numbered_film(tmp_path / "film", 120, 24, 32)
     monkeypatch.setattr(module, "STRIP_CHARACTERS", 60_000)
-    found = gather(_dreamer(), [location(tmp_path / "film")], 0)
+    found = gather(_darker(), [location(tmp_path / "film")], 0)
     (strip,) = found.strips
     assert 5 < len(strip.pairs) < 100 and strip.pairs.keys() == strip.latents.keys()
     assert sum(pair.size for pair in strip.pairs.values()) < 90_000
