@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder
+from bladerunner_ae.film.notes import Note, NoteKind, joined
 from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
-from bladerunner_ae.film.reading.source import refuse_changed, source_stamp
+from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.reading.threads import Background, Prefetch
 from bladerunner_ae.film.writing.encoder import (
     Encoding,
@@ -91,17 +92,17 @@ class Reassembly:
         films: each film that was written, and what verification found it to be.
         frames: how many frames were read.
         timeline: when they are shown.
-        problem: what could not be read of the original, or "".
-        jumps: where its times jump, or "".
+        problem: what could not be read of the original, or None.
+        jumps: where its times jump, or None.
         left_out: what the films do not have of the original, each with the reason.
     """
 
     films: list[tuple[Path, Verification]]
     frames: int
     timeline: Timeline
-    problem: str
-    jumps: str
-    left_out: list[str]
+    problem: Note | None
+    jumps: Note | None
+    left_out: list[Note]
 
     def report(self) -> list[str]:
         """One line for each film."""
@@ -110,7 +111,7 @@ class Reassembly:
         if self.timeline.variable:
             speed = f"variable rate (about {float(rate):.3f} fps)"
         none = "none" if self.left_out else "none, as in the original"
-        left_out = f"; left out: {'; '.join(self.left_out)}" if self.left_out else ""
+        left_out = f"; left out: {joined(self.left_out)}" if self.left_out else ""
         return [
             f"{path}: {self.frames} frames in, {found.frames} out, {speed}, "
             f"largest timestamp error {float(found.largest_error):.3g} s; "
@@ -195,7 +196,7 @@ def reassemble_film(
             f"{autoencoder.path}: takes pictures of {_words(autoencoder.raster)}, the records are "
             f"{_words(geometry.raster)}; leave --data out, or use the model trained on them"
         )
-    stamp = source_stamp(info.path)
+    source = Source(info.path).stamped()
     sounds = plan_sounds(info, output, options)
     with ExitStack() as stack:
         layouts = film_layouts(geometry, options)
@@ -207,7 +208,7 @@ def reassemble_film(
         end = pts[-1] + _usual_length(pts, info) if reader.end_pts is None else reader.end_pts
         timeline = make_timeline(pts, end, info)
         films, left_out = _finish(info, plans, pts, end, timeline, bool(reader.jumps))
-        refuse_changed(info.path, stamp)
+        source.check_unchanged()
         for plan in plans:
             plan.unfinished.publish()
     return Reassembly(films, len(pts), timeline, reader.problem, reader.jumps, left_out)
@@ -333,20 +334,20 @@ def _finish(
     end: int,
     timeline: Timeline,
     jumps: bool,
-) -> tuple[list[tuple[Path, Verification]], list[str]]:
+) -> tuple[list[tuple[Path, Verification]], list[Note]]:
     """Joins pictures and sound of every film and verifies the results.
 
     Returns:
         Each film and what it was found to be; what was left out of them.
     """
     original, films = read_original(info), []
-    left_out = dict[str, None]()
+    left_out = dict[Note, None]()
     for plan in plans:
         # A film that was cut off can announce sound of which nothing is there.
         sound = plan.sound.without_empty(original.sound)
         for track in sound.tracks:
             if track.copied and original.sound[track.index].changes:
-                reason = "its channels or rate change midway"
+                reason = NoteKind.SOUND_CHANGES.note()
                 sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
         verification = _join(info, plan, sound, original, pts, end, timeline, jumps)
         plan.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
@@ -378,7 +379,7 @@ def _join(
             track = sound.tracks[error.track]
             if not track.copied:
                 raise
-            reason = f"copied, it {error.what}"
+            reason = NoteKind.COPY_FAILED.note(problem=error.what)
             sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
 
 

@@ -1,4 +1,9 @@
-"""The errors of a records folder that cannot be used or written."""
+"""Errors a person can do something about, each with the exit code of its kind.
+
+Every message is one line that names the file, the problem and the fix.
+"""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Iterator
@@ -7,22 +12,26 @@ from contextlib import contextmanager
 from tfrecords.system_failures import system_failure
 
 
-class RecordsError(Exception):
-    """A records folder is missing, incomplete or damaged; the message names file and record."""
+class BladerunnerError(Exception):
+    """Base of the errors whose message is meant for the person at the terminal."""
 
     exit_code = 2
     cured_by_overwrite = False
     """Whether --overwrite would do what was refused, or replace what is damaged."""
 
 
+class RecordsError(BladerunnerError):
+    """A records folder is missing, incomplete or damaged."""
+
+
 class ReplaceableError(RecordsError):
-    """Records are in the way, or damaged, and --overwrite would make them anew."""
+    """Records are in the way, or damaged, and --overwrite would replace them."""
 
     cured_by_overwrite = True
 
 
 class DiskError(RecordsError):
-    """The disk failed or is full while records were written: no fault of the input."""
+    """The disk failed or is full while records were written."""
 
     exit_code = 3
 
@@ -32,14 +41,14 @@ class StorageError(RecordsError):
 
 
 class ConnectionLostError(StorageError):
-    """A remote store failed in the middle of the work: no fault of the input."""
+    """A remote store failed in the middle of the work."""
 
     exit_code = 3
 
 
 @contextmanager
 def naming_the_disk(directory: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns the errors of a disk into one line that names the folder of records."""
+    """Turn an OSError into one line that names the folder of records."""
     try:
         yield
     except OSError as error:

@@ -49,6 +49,14 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    text = str(getattr(error, "message", None) or error)
+    text = text.removeprefix("Graph execution error:")  # TensorFlow's headline; the cause follows
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return lines[0][:longest].rstrip(".: ")
+
+
 def changed_option(name: str, before: Any, now: Any) -> str:
     """Returns such as "--height: 72 -> 144".
 

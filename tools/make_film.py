@@ -49,14 +49,14 @@ from bladerunner_ae.command_line.installed import need_tensorflow
 from bladerunner_ae.disk_space import check_space, estimate_bytes
 from bladerunner_ae.errors import InputError, ReplaceableError
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.source import film_exists, film_name
+from bladerunner_ae.film.reading.source import Source, film_name
 from bladerunner_ae.film.writing.ffmpeg import ffmpeg_program
 from bladerunner_ae.output_files import UnfinishedFilm
 from bladerunner_ae.reassembly import ReassemblyOptions, check_outputs, plan_sounds
 from bladerunner_ae.runs import presets
 from bladerunner_ae.runs.config import TrainConfig, check_hold_out
 from bladerunner_ae.runs.files import refuse_to_delete
-from bladerunner_ae.runs.films import film_identity
+from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import write_json
 from tfrecords.card import CARD_NAME, load_card
 from tfrecords.messages import visible
@@ -362,7 +362,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 def _key(job: Job, data: Path) -> dict[str, Any]:
     """What the films were made from: they are made again when any of it changes."""
     return {
-        **film_identity(load_card(data)),
+        **FilmUse.of(load_card(data)).identity(),
         **{name: getattr(job, name) for name in _DECIDING},
     }
 
@@ -434,7 +434,7 @@ def main() -> None:
     ffmpeg_program()
     values = flags.FLAGS
     film = parse_local("film", values.film)
-    if not values.film or not film_exists(film):
+    if not values.film or not Source(film).exists:
         raise InputError(f"{values.film!r}: no such file or folder; give FILM=path/to/film")
     job = Job(
         film=film,

@@ -36,7 +36,7 @@ from bladerunner_ae.conversion import upload
 from bladerunner_ae.conversion.existing import finished_card
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.film.reading.source import film_exists, film_name
+from bladerunner_ae.film.reading.source import Source, film_name
 from bladerunner_ae.geometry import FITS
 from tfrecords.card import FilmCard
 from tfrecords.messages import counted, visible
@@ -66,7 +66,7 @@ def convert(film: Path, values: Any, options: ConversionOptions) -> None:
     """Converts one film, or finds it converted, and says so on stdout."""
     output_dir = location(values.output_dir)
     directory = output_dir / film_name(film)
-    if not film_exists(film):
+    if not Source(film).exists:
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
     card = finished_card(film, directory, options, values.overwrite)
     if card is not None:

@@ -44,7 +44,6 @@ from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
 from bladerunner_ae.film.reading.source import film_name
 from bladerunner_ae.geometry import FITS
 from tfrecords.card import load_card
-from tfrecords.errors import RecordsError
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _HEIGHT, _WIDTH = 72, 128
@@ -85,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 128 + signal.SIGINT
-    except (BladerunnerError, RecordsError) as error:
+    except BladerunnerError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, BladerunnerError) else InputError.exit_code
+        return error.exit_code
     return 0
 
 

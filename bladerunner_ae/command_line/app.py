@@ -25,7 +25,6 @@ from bladerunner_ae.command_line.installed import missing_package
 from bladerunner_ae.command_line.quiet_import import QuietImport
 from bladerunner_ae.errors import BladerunnerError
 from tfrecords import storage
-from tfrecords.errors import RecordsError
 from tfrecords.messages import visible
 from tfrecords.system_failures import is_out_of_memory, system_failure
 
@@ -151,14 +150,14 @@ def _call_main(main: Callable[[], int | None]) -> int:
             return _say_stopped(stopped)
         code = _report(*explain(error))
         hint = os.environ.get(OVERWRITE_HINT)
-        if hint and getattr(error, "cured_by_overwrite", False):
+        if hint and isinstance(error, BladerunnerError) and error.cured_by_overwrite:
             print(hint, file=sys.stderr)
         return code
 
 
 def explain(error: Exception) -> tuple[str, int]:
     """Returns an error in one line, and the exit code that it deserves."""
-    if isinstance(error, BladerunnerError | RecordsError):
+    if isinstance(error, BladerunnerError):
         return str(error), error.exit_code
     if isinstance(error, ModuleNotFoundError) and (missing := missing_package(error)):
         return missing, 2

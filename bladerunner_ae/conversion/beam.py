@@ -224,7 +224,7 @@ def _guarded(work: Callable[[], _Result]) -> tuple[_Result | None, str]:
     for left in reversed(range(_TRIES)):
         try:
             return work(), ""
-        except (BladerunnerError, RecordsError) as error:
+        except BladerunnerError as error:
             return None, str(error)
         except Exception as error:
             if not left:

@@ -16,17 +16,12 @@ from bladerunner_ae.conversion.encode import FrameEncoder
 from bladerunner_ae.conversion.facts import Facts
 from bladerunner_ae.conversion.options import ConversionOptions, nothing_read, refuse_too_large
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.bars import find_bars
 from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
-from bladerunner_ae.film.reading.gaps import describe_gaps, describe_late_start, promised_end
+from bladerunner_ae.film.reading.gaps import find_gaps, late_start, promised_end
 from bladerunner_ae.film.reading.probe import FilmInfo, probe_film, without_deinterlacing
-from bladerunner_ae.film.reading.source import (
-    film_exists,
-    film_name,
-    refuse_changed,
-    source_facts,
-    source_stamp,
-)
+from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.output_files import refuse_unwritable
 from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
@@ -41,8 +36,8 @@ class Reading(Protocol):
     """How a film was read, as `FrameEncoder` says it."""
 
     @property
-    def problem(self) -> str:
-        """What could not be read, for the end of a sentence, or ""."""
+    def problem(self) -> Note | None:
+        """What could not be read, or None."""
 
     @property
     def repaired_timestamps(self) -> int:
@@ -53,8 +48,8 @@ class Reading(Protocol):
         """When the last frame ends, in units of the film's time base, or None if nobody knows."""
 
     @property
-    def jumps(self) -> str:
-        """Where the film's times jump, for the end of a sentence, or ""."""
+    def jumps(self) -> Note | None:
+        """Where the film's times jump, or None."""
 
     @property
     def single_pass(self) -> str:
@@ -70,14 +65,14 @@ class Plan:
         options: as asked for.
         geometry: how the film becomes records.
         directory: DATA/<film>.
-        stamp: of the film, from before it was looked at.
+        source: the film's file, with its stamp from before it was inspected.
     """
 
     info: FilmInfo
     options: ConversionOptions
     geometry: Geometry
     directory: Path
-    stamp: dict[str, int]
+    source: Source
 
     def frames_estimate(self) -> int | None:
         """How many frames will be converted, about, or None if nobody knows."""
@@ -109,7 +104,8 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         InputError: the film cannot be read, or is none, or its records cannot be written there.
         UsageError: impossible sizes.
     """
-    directory = output_dir / film_name(film)
+    source = Source(film).stamped()
+    directory = output_dir / source.name
     refuse_unwritable(directory)
     for folder in work_folders(directory.resolve()):
         if folder in film.resolve().parents:
@@ -117,7 +113,6 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
                 f"{film}: lies in {folder.name}, where records are made and which is then removed; "
                 "move the film elsewhere"
             )
-    stamp = source_stamp(film) if film_exists(film) else {}
     info = probe_film(film, options.frame_rate)
     if options.deinterlace == "off":
         info = without_deinterlacing(info)
@@ -128,7 +123,7 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         options.pixels, options.multiple,
     )  # fmt: skip
     refuse_too_large(geometry.raster)
-    return Plan(info, options, geometry, directory, stamp)
+    return Plan(info, options, geometry, directory, source)
 
 
 def convert_film(
@@ -158,9 +153,7 @@ def convert_film(
             unfinished conversion of another film or with other options is there.
     """
     info, options, raster = plan.info, plan.options, plan.geometry.raster
-    source = source_facts(info.path)
-    refuse_changed(info.path, plan.stamp)
-    film_id = source["sha256"][:16]
+    film_id = plan.source.sha256[:16]
     facts = Facts()
     encoder = FrameEncoder(info, plan.geometry, options, threads)
     expected = encoder.expected() or plan.frames_estimate()
@@ -168,7 +161,7 @@ def convert_film(
         plan.directory,
         expected or 0,
         options.num_shards,
-        identity=identity(source, plan),
+        identity=identity(plan),
         make_state=lambda: facts.to_state(encoder.single_pass),
         start_over=overwrite,
     ) as writer:
@@ -197,9 +190,7 @@ def convert_film(
                 f"{info.path}: {encoder.mostly_damaged}; it may be encrypted, or damaged on its "
                 "way; copy or download it again (--keep_damaged converts what there is)"
             )
-        return writer.commit(
-            lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
-        )
+        return writer.commit(lambda shards: make_card(plan, facts, encoder, shards), overwrite)
 
 
 def _refuse_published(plan: Plan, writer: FilmWriter, overwrite: bool) -> None:
@@ -215,17 +206,17 @@ def _refuse_published(plan: Plan, writer: FilmWriter, overwrite: bool) -> None:
 def _refuse_changed(plan: Plan, writer: FilmWriter) -> None:
     """Records of which nobody knows what film they are of must not stay."""
     try:
-        refuse_changed(plan.info.path, plan.stamp)
+        plan.source.check_unchanged()
     except InputError:
         writer.discard()
         raise
 
 
-def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def identity(plan: Plan) -> dict[str, Any]:
     """What decides the bytes of the records, for telling whether a run can be gone on with."""
     return {
-        "film": source["sha256"],
-        **plan.options.to_json(source["kind"]),
+        "film": plan.source.sha256,
+        **plan.options.to_json(plan.source.kind),
         "geometry": plan.geometry.to_json(),
         "tool_version": bladerunner_ae.__version__,
     }
@@ -236,23 +227,21 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     info = plan.info
     whole = plan.options.duration is None
     end = promised_end(info.streams, info.video_stream) if whole else None
-    gaps = describe_gaps(facts.times, info.time_base, end)
-    late = ""
+    gaps = find_gaps(facts.times, info.time_base, end)
+    late = None
     if not plan.options.start and info.kind == "film":
-        late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
+        late = late_start(facts.times[0] * info.time_base, info.film_start)
     notes = [*info.notes, *facts.notes(info)]
     notes += filter(None, (late, reading.jumps, gaps, reading.problem))
     if reading.repaired_timestamps:
-        count = counted(reading.repaired_timestamps, "frame")
-        notes.append(f"{count} had no usable time of their own")
+        notes.append(NoteKind.UNTIMED.note(frames=reading.repaired_timestamps))
     if reading.single_pass and info.kind == "film":
-        notes.append(f"read in a single pass: {reading.single_pass}")
-    return notes
+        notes.append(NoteKind.SINGLE_PASS.note(reason=reading.single_pass))
+    return list(map(str, notes))
 
 
 def make_card(
     plan: Plan,
-    source: dict[str, Any],
     facts: Facts,
     reading: Reading,
     shards: list[Shard],
@@ -261,7 +250,6 @@ def make_card(
 
     Args:
         plan: from `plan_conversion`.
-        source: from `source_facts`.
         facts: of all its frames.
         reading: how they were read.
         shards: in film order.
@@ -272,8 +260,8 @@ def make_card(
     return FilmCard(
         schema_version=SCHEMA_VERSION,
         tool_version=bladerunner_ae.__version__,
-        source=source,
-        film_id=source["sha256"][:16],
+        source=plan.source.facts(),
+        film_id=plan.source.sha256[:16],
         frames=len(times),
         frame_rate=rate or mean_rate(times, info.time_base) or info.frame_rate,
         time_base=info.time_base,
@@ -289,7 +277,7 @@ def make_card(
             "format": options.image_format,
             **(jpeg if options.image_format == "jpeg" else {}),
         },
-        options=options.to_json(source["kind"]),
+        options=options.to_json(plan.source.kind),
         shot_starts=facts.shots.starts,
         shards=shards,
         notes=_notes(plan, facts, reading),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
 from bladerunner_ae.film.picture.scaling import RecordScaler
 from bladerunner_ae.film.picture.shots import thumbnail
@@ -35,8 +36,6 @@ from bladerunner_ae.geometry import Geometry
 # Pictures of a single pass wait for compression in at most this much memory.
 _WAITING_BYTES = 64 * 2**20
 _MOST_WAITING = 64
-
-_HIDDEN_DAMAGE = "the data of its picture is damaged, but its decoder does not say where"
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,9 @@ class FrameEncoder:
     Attributes:
         table: the film's packets, or None where it is read in a single pass.
         single_pass: why it is, or "". May change while the frames are read.
-        mostly_damaged: after the last frame: how few are whole, for the end of a sentence, or "".
-        problem: after the last frame: what could not be read, for the end of a sentence, or "".
-        jumps: after the last frame: where the file's times jump, or "".
+        mostly_damaged: after the last frame: how few are whole, or None.
+        problem: after the last frame: what could not be read, or None.
+        jumps: after the last frame: where the file's times jump, or None.
         repaired_timestamps: how many frames had no sound time of their own.
         end_pts: after the last frame: when it ends, in units of the film's time base, or None if
             that is not known.
@@ -105,8 +104,10 @@ class FrameEncoder:
         self._info, self._geometry, self._options = info, geometry, options
         self._threads = threads or default_threads(info)
         self.single_pass = single_pass
-        self.problem, self.jumps, self.repaired_timestamps = "", "", 0
-        self.mostly_damaged = ""
+        self.problem: Note | None = None
+        self.jumps: Note | None = None
+        self.mostly_damaged: Note | None = None
+        self.repaired_timestamps = 0
         self.table = table
         if table is None and not single_pass:
             self.table = self._read_table()
@@ -200,7 +201,7 @@ class FrameEncoder:
             finally:
                 pool.shutdown(cancel_futures=True)
             # Other decoders may have been told to fail where this one only makes up for it.
-            hidden = _HIDDEN_DAMAGE if self.single_pass == UNDECODABLE else ""
+            hidden = NoteKind.HIDDEN_DAMAGE.note() if self.single_pass == UNDECODABLE else None
             self.problem, self.jumps = reader.problem or hidden, reader.jumps
             self.repaired_timestamps = reader.repaired_timestamps
             self.end_pts, self.mostly_damaged = reader.end_pts, reader.mostly_damaged

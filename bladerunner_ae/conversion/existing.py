@@ -8,7 +8,7 @@ from pathlib import Path
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.upload import UPLOAD_NAME
 from bladerunner_ae.errors import InputError, ReplaceableError
-from bladerunner_ae.film.reading.source import source_facts, source_kind, source_stamp
+from bladerunner_ae.film.reading.source import Source
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
 from tfrecords.messages import changed_option
@@ -70,18 +70,17 @@ def finished_card(
 
 def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list[str]:
     """In which points earlier records differ from what is asked for now."""
-    kind = source_kind(film)
-    now = options.to_json(kind)
+    source = Source(film)
+    now = options.to_json(source.kind)
     # Records of before an option existed were made as its default makes them.
-    before = ConversionOptions().to_json(kind) | card.options
+    before = ConversionOptions().to_json(source.kind) | card.options
     found = [
         changed_option(name, before.get(name), value)
         for name, value in now.items()
         if before.get(name) != value
     ]
     # Reading a whole film again only to compare it takes long; it is done when in doubt.
-    stamp = source_stamp(film)
-    same = all(card.source.get(name) == value for name, value in stamp.items())
-    if not same and source_facts(film)["sha256"] != card.source.get("sha256"):
+    same = all(card.source.get(name) == value for name, value in source.stamp.items())
+    if not same and source.sha256 != card.source.get("sha256"):
         found.append(f"film: {card.source.get('name')} had another content than {film} has now")
     return found

@@ -32,7 +32,7 @@ from bladerunner_ae.conversion.facts import Facts, PartFacts
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.reading.packet_table import NotDivisibleError, PacketTable
-from bladerunner_ae.film.reading.source import film_exists, film_name, refuse_changed, source_facts
+from bladerunner_ae.film.reading.source import Source
 from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
@@ -79,14 +79,12 @@ class Item:
 
     Attributes:
         plan: of the film.
-        source: from `source_facts`.
         frames: how many the film has; 0 for a film that is converted as a whole.
         shard: number of the shard, from 0.
         threads: decoders at once, 0 for as many as suit the machine.
     """
 
     plan: Plan
-    source: dict[str, Any]
     frames: int
     shard: int = 0
     threads: int = 0
@@ -104,7 +102,7 @@ class Item:
 class _SeveralDecoders:
     """How a film was read whose shards were made apart; see `conversion.Reading`."""
 
-    problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
+    problem, jumps, repaired_timestamps, single_pass = None, None, 0, ""
 
     def __init__(self, end_pts: int | None) -> None:
         self.end_pts = end_pts
@@ -125,27 +123,24 @@ def plan_film(film: Path, job: Job) -> list[Item]:
         InputError: the film cannot be read, or something else is in its place.
         RecordsError: records that are there are damaged, or unfinished ones are of other options.
     """
-    if not film_exists(film):
+    if not Source(film).exists:
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
-    directory = job.output_dir / film_name(film)
+    directory = job.output_dir / Source(film).name
     if finished_card(film, directory, job.options, job.overwrite) is not None:
         return []
     plan = plan_conversion(film, job.output_dir, job.options)
-    source = source_facts(film)
     table = FrameEncoder(plan.info, plan.geometry, plan.options, job.threads).table
     if table is None or not len(table.times):
-        return [Item(plan, source, 0, threads=job.threads)]
-    first = Item(plan, source, len(table.times), threads=job.threads)
+        return [Item(plan, 0, threads=job.threads)]
+    first = Item(plan, len(table.times), threads=job.threads)
     _prepare_folder(first, job)
     _save_table(first.folder, table)
-    return [
-        Item(plan, source, first.frames, shard, job.threads) for shard in range(len(first.ranges()))
-    ]
+    return [Item(plan, first.frames, shard, job.threads) for shard in range(len(first.ranges()))]
 
 
 def _prepare_folder(item: Item, job: Job) -> None:
     """Makes the hidden folder, unless one of the same identity is there to go on from."""
-    path, values = item.folder / _IDENTITY, identity(item.source, item.plan)
+    path, values = item.folder / _IDENTITY, identity(item.plan)
     found = _read_identity(path)
     if found is None or (job.overwrite and found["job"] != job.name):
         shutil.rmtree(item.folder, ignore_errors=True)
@@ -209,13 +204,12 @@ def make_item(item: Item, job: Job) -> str:
     frames = item.ranges()[item.shard]
     if restore_part(item.folder, item.folder, item.shard, frames.start) is not None:
         return ""
-    film = item.plan.info.path
-    refuse_changed(film, item.source)
+    item.plan.source.check_unchanged()
     try:
         _write_part(item, frames)
     except NotDivisibleError as reason:
         return str(reason)
-    refuse_changed(film, item.source)
+    item.plan.source.check_unchanged()
     return ""
 
 
@@ -242,7 +236,7 @@ def _write_part(item: Item, frames: range) -> None:
             facts.feed(pts, picture)
             frame = Frame(
                 picture.encoded, plan.options.image_format, *plan.geometry.raster, index, pts,
-                item.source["sha256"][:16],
+                plan.source.sha256[:16],
             )  # fmt: skip
             sizes.append(part.write(frame_record(serialize(frame))))
         part.close()
@@ -305,6 +299,6 @@ def _join_parts(item: Item, job: Job) -> FilmCard:
         for part, record_bytes in parts:
             writer.adopt(part, record_bytes)
         return writer.commit(
-            lambda shards: make_card(item.plan, item.source, facts, reading, shards),
+            lambda shards: make_card(item.plan, facts, reading, shards),
             job.overwrite,
         )

@@ -107,7 +107,7 @@ class _Barcodes:
     def add(
         self, images: Pictures, dreams: Pictures, _: NDArray[np.int64], pts: NDArray[np.int64]
     ) -> None:
-        seconds: NDArray[np.float64] = (pts - self._card.first_pts) * float(self._card.time_base)
+        seconds = np.asarray((pts - self._card.first_pts) * float(self._card.time_base), np.float64)
         self.seconds.append(seconds)
         columns = len(self._counts)
         place = (seconds / _duration(self._card) * columns).astype(np.int64)

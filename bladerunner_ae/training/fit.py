@@ -11,7 +11,7 @@ from bladerunner_ae.evaluation.measurement import explain_reading
 from bladerunner_ae.model.networks import build_networks
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.config import TrainConfig
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
 from bladerunner_ae.training import batches as data
 from bladerunner_ae.training.callback import TrainingLog
@@ -23,7 +23,6 @@ from bladerunner_ae.training.monitoring.input_wait import WaitingClock
 from bladerunner_ae.training.out_of_memory import explain_out_of_memory
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords import storage
-from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import mixed_frames, through_service
 from tfrecords.storage import Location
@@ -138,7 +137,7 @@ def fit(
                 log.on_train_end()
             preemption.check()  # one that came after the last step: what follows takes its time
         except BaseException as error:
-            if preemption.came and not isinstance(error, BladerunnerError | RecordsError):
+            if preemption.came and not isinstance(error, BladerunnerError):
                 _stop(log)
                 preemption.check()  # native code may have made another error of the answer
             explained = _explained(error, trainer, config, parts, log, workers, start)
@@ -159,9 +158,9 @@ def _batches(
             parts,
             batch_size=config.train.batch_size // shard[1],
             seed=config.train.seed,
-            in_memory=config.reading["order"] == "memory",
+            in_memory=config.reading.order == "memory",
             first_batch=start,
-            balance=config.reading["balance"],
+            balance=config.reading.balance,
             shard=shard,
         )
 
@@ -207,7 +206,7 @@ def _initialise(
 ) -> None:
     """Does what is done once, before the first step."""
     fits = config.model.linear_path and not (
-        config.fine_tune and not config.fine_tune["refit_linear_path"]
+        config.fine_tune and not config.fine_tune.refit_linear_path
     )
     adversary = trainer.networks.discriminator is not None
     decided: list[tf.Variable] = []

@@ -37,15 +37,24 @@ class Darker(tf.Module):
         return {"reconstruction": image - image // 10}
 
 
+def trained_on(
+    frames: int, held_out: list[list[int]], film_id: str = "0123456789abcdef"
+) -> dict[str, Any]:
+    """Return the card of a model that was trained on one film."""
+    film = {"name": "film.mp4", "film_id": film_id, "frames": frames, "held_out": held_out}
+    return {"films": [film]}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`Darker`, exported as if it was trained on `small_records`, frames 40 to 47 held out."""
     version = tmp_path_factory.mktemp("model") / "autoencoder" / "1"
     module = Darker()
     tf.saved_model.save(module, str(version), signatures={"reconstruct": module.reconstruct})
-    card = {"film": {"film_id": "0123456789abcdef", "frames": FRAMES}, "held_out": [[40, 48]]}
     (version / "assets.extra").mkdir()
-    (version / "assets.extra" / "model_card.json").write_text(json.dumps(card))
+    (version / "assets.extra" / "model_card.json").write_text(
+        json.dumps(trained_on(FRAMES, [[40, 48]]))
+    )
     return version.parent
 
 
@@ -75,19 +84,18 @@ def test_figures_are_means_over_frames_by_label(
 
 
 @pytest.mark.parametrize(
-    ("film_id", "frames", "held_out", "labels"),
+    ("model_card", "labels"),
     [
-        ("0123456789abcdef", 6, [[1, 3]], ["seen"] + ["held out"] * 2 + ["seen"] * 3),
-        ("0123456789abcdef", 6, [], ["seen"] * 6),
-        ("another", 6, [[1, 3]], ["unseen film"] * 6),
-        ("0123456789abcdef", 9, [], ["unseen film"] * 6),
-        (None, 0, [], ["unseen film"] * 6),
+        (trained_on(6, [[1, 3]]), ["seen"] + ["held out"] * 2 + ["seen"] * 3),
+        (trained_on(6, []), ["seen"] * 6),
+        (trained_on(6, [[1, 3]], "another"), ["unseen film"] * 6),
+        (trained_on(9, []), ["unseen film"] * 6),
+        ({}, ["unseen film"] * 6),
     ],
 )
-def test_labels(film_id: str | None, frames: int, held_out: Any, labels: list[str]) -> None:
-    trained_on = {"film": {"film_id": film_id, "frames": frames}, "held_out": held_out}
+def test_labels(model_card: dict[str, Any], labels: list[str]) -> None:
     card = card_maker()([Shard("frames-00000-of-00001.tfrecord", 6, 0, 1, "0" * 64)])
-    assert frame_labels(card, trained_on if film_id else {}).tolist() == labels
+    assert frame_labels(card, model_card).tolist() == labels
 
 
 def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: Path) -> None:

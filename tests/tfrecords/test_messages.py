@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tfrecords.errors import RecordsError
-from tfrecords.messages import changed_option, counted
+from tfrecords.messages import changed_option, counted, first_line
 from tfrecords.publication import refuse_other_identity
 
 BEFORE: dict[str, Any] = {
@@ -18,6 +18,19 @@ BEFORE: dict[str, Any] = {
 
 def test_numbers_of_things() -> None:
     assert [counted(number, "frame") for number in (0, 1, 2)] == ["0 frames", "1 frame", "2 frames"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("  no good.\nsecond line"), "no good"),
+        (ValueError("Graph execution error:\n\nthe cause\nmore"), "the cause"),
+        (ValueError(""), "ValueError"),
+        (ValueError("x" * 300), "x" * 200),
+    ],
+)
+def test_first_line_of_an_error(error: Exception, line: str) -> None:
+    assert first_line(error) == line
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from bladerunner_ae.film.images.stills import (
     read_still,
     to_srgb,
 )
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.geometry import Size
 from tfrecords.messages import counted, visible
 
@@ -53,7 +54,7 @@ class ImageSequence:
     paths: tuple[Path, ...]
     times: Sequence[int]
     time_base: Fraction | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     @property
     def frames(self) -> int:
@@ -98,7 +99,7 @@ class SequenceFacts:
 
     size: Size
     codec: str
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def are_images(film: Path) -> bool:
@@ -149,7 +150,7 @@ def read_sequence_facts(sequence: ImageSequence) -> SequenceFacts:
     """
     first = next(sequence.pictures([0]))
     size: Size = (first.shape[0], first.shape[1])
-    remarks, codecs = Counter[str](), Counter[str]()
+    remarks, codecs = Counter[Note](), Counter[str]()
     codec = ""
     for path in sequence.paths:
         facts = read_facts(path)
@@ -159,15 +160,17 @@ def read_sequence_facts(sequence: ImageSequence) -> SequenceFacts:
         codecs[facts.codec] += 1
         remarks.update(facts.remarks)
         if facts.several and sequence.time_base is None:
-            remarks["hold several pictures, of which the first is taken"] += 1
+            remarks[NoteKind.FIRST_OF_SEVERAL.note()] += 1
     notes = [*sequence.notes]
     if len(codecs) > 1:
-        parts = (f"{count} {name}" for name, count in codecs.items())
-        notes.append(f"the images are of several formats ({', '.join(parts)})")
+        formats = tuple(f"{count} {name}" for name, count in codecs.items())
+        notes.append(NoteKind.SEVERAL_FORMATS.note(formats=formats))
     total = len(sequence.paths)
     for remark, count in remarks.items():
-        who = "the images" if count == total else f"{count} of the {total} images"
-        notes.append(f"{who} {remark}")
+        if count == total:
+            notes.append(NoteKind.ALL_IMAGES.note(remark=remark))
+        else:
+            notes.append(NoteKind.SOME_IMAGES.note(count=count, total=total, remark=remark))
     return SequenceFacts(size, codec, tuple(notes))
 
 
@@ -189,15 +192,15 @@ def _of_folder(folder: Path) -> ImageSequence:
             f"remove what does not belong, or say which number counts, as in "
             f"'{folder / _example(images[0])}'"
         ) from reason
-    notes = list[str]()
+    notes = list[Note]()
     if order.choice:
-        notes.append(f"the images are in the order of {visible(order.choice)}")
+        notes.append(NoteKind.IMAGE_ORDER.note(choice=visible(order.choice)))
     if order.missing > _MOST_MISSING_TOLD and order.step > 1:
-        notes.append(f"the numbers of the images rise in steps of {order.step}")
+        notes.append(NoteKind.IMAGE_STEPS.note(step=order.step))
     elif order.missing:
-        notes.append(_missing(order.missing))
+        notes.append(NoteKind.NUMBERS_MISSING.note(count=order.missing))
     if others:
-        notes.append(f"left out of the folder: {_some(others)}")
+        notes.append(NoteKind.FILES_LEFT_OUT.note(names=_some(others)))
     paths = tuple(folder / images[place] for place in order.places)
     return ImageSequence(paths, range(len(paths) + 1), None, tuple(notes))
 
@@ -226,7 +229,7 @@ def _of_pattern(pattern: Path) -> ImageSequence:
         )
     order = sorted(found)
     missing = sum(b[-1] - a[-1] - 1 for a, b in pairwise(order) if a[:-1] == b[:-1])
-    notes = (_missing(missing),) if missing else ()
+    notes = (NoteKind.NUMBERS_MISSING.note(count=missing),) if missing else ()
     paths = tuple(found[number] for number in order)
     return ImageSequence(paths, range(len(paths) + 1), None, notes)
 
@@ -253,11 +256,6 @@ def _example(name: str) -> str:
     stem, dot, suffix = visible(name).replace("%", "%%").rpartition(".")
     first, *others = re.split(r"\d+", stem)
     return first + "%d" + "*".join(others) + dot + suffix
-
-
-def _missing(count: int) -> str:
-    are = "number is" if count == 1 else "numbers are"
-    return f"{count} {are} missing among the images"
 
 
 def _some(names: Sequence[str]) -> str:

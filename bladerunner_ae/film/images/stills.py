@@ -18,6 +18,7 @@ from bladerunner_ae.film.images.colour_profiles import (
     colours_in_srgb,
     find_profile,
 )
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture_limits import MOST_PIXELS, refuse_huge
 from bladerunner_ae.geometry import Size
 from tfrecords.messages import visible
@@ -68,13 +69,13 @@ class StillFacts:
         size: (height, width) of the upright picture.
         codec: its format, e.g. "png".
         several: whether it holds more pictures than the one that it shows.
-        remarks: what is done to it, each for the end of a sentence.
+        remarks: what is done to it.
     """
 
     size: Size
     codec: str
     several: bool
-    remarks: tuple[str, ...]
+    remarks: tuple[Note, ...]
 
 
 def read_facts(path: Path) -> StillFacts:
@@ -218,14 +219,14 @@ def _raw_modes(image: Image.Image) -> str:
     return " ".join({str(tile[3]) for tile in getattr(image, "tile", ())})
 
 
-def _remarks(image: Image.Image, path: Path, turned: int) -> Iterator[str]:
+def _remarks(image: Image.Image, path: Path, turned: int) -> Iterator[Note]:
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
-        yield "can be transparent; what is transparent is black"
+        yield NoteKind.ON_BLACK.note()
     yield from colour_remarks(image, path)
     if "16" in _raw_modes(image) or image.mode.startswith("I;16"):
-        yield "of 16 bits a channel are read as 8"
+        yield NoteKind.SIXTEEN_BITS.note()
     if turned != 1:
-        yield "are turned upright, as their EXIF orientation says"
+        yield NoteKind.ORIENTED.note()
 
 
 def _other_kind(path: Path) -> str:

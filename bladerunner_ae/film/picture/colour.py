@@ -10,6 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from bladerunner_ae.film.headers.side_data import read_side_data
+from bladerunner_ae.film.notes import Note, NoteKind
 
 # By code point.
 _MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020",
@@ -49,7 +50,7 @@ class Colours:
 
     tags: Tags
     peak_nits: float | None
-    notes: list[str]
+    notes: list[Note]
 
 
 def read_colours(frame: VideoFrame) -> Colours:
@@ -59,8 +60,8 @@ def read_colours(frame: VideoFrame) -> Colours:
     primaries = _PRIMARIES.get(int(frame.color_primaries), "unspecified")
     peak = _peak_nits(frame) if transfer in _HIGH_DYNAMIC_RANGE else None
     full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-    notes = [note, describe_conversion(transfer, primaries, peak)]
-    return Colours(Tags(matrix, full, transfer, primaries), peak, [note for note in notes if note])
+    notes = [one for one in (note, conversion_note(transfer, primaries, peak)) if one is not None]
+    return Colours(Tags(matrix, full, transfer, primaries), peak, notes)
 
 
 def read_tags(frame: VideoFrame, usual: Tags) -> Tags:
@@ -88,24 +89,22 @@ def is_converted(transfer: str, primaries: str) -> bool:
     return transfer in _HIGH_DYNAMIC_RANGE or primaries in _WIDE_PRIMARIES
 
 
-def describe_conversion(transfer: str, primaries: str, peak_nits: float | None) -> str:
-    """Says what is done to the colours, beside matrix and range; "" for nothing."""
+def conversion_note(transfer: str, primaries: str, peak_nits: float | None) -> Note | None:
+    """What is done to the colours besides matrix and range; None for nothing."""
     if not is_converted(transfer, primaries):
-        return ""
+        return None
     wide = _WIDE_PRIMARIES.get(primaries, primaries)
     if transfer in _HIGH_DYNAMIC_RANGE:
         wide = "BT.2020" if primaries == "unspecified" else wide
-        return (
-            f"{_HIGH_DYNAMIC_RANGE[transfer]} tone-mapped to SDR (Hable's curve, peak "
-            f"{peak_nits:g} nits), {wide} colours brought to BT.709"
-        )
-    return f"{wide} colours brought to BT.709"
+        light = _HIGH_DYNAMIC_RANGE[transfer]
+        return NoteKind.TONE_MAPPED.note(light=light, peak_nits=peak_nits, primaries=wide)
+    return NoteKind.WIDE_COLOURS.note(primaries=wide)
 
 
-def _matrix(frame: VideoFrame) -> tuple[str, str]:
-    """(matrix, note): the note is empty unless the film's own matrix is beyond us."""
+def _matrix(frame: VideoFrame) -> tuple[str, Note | None]:
+    """(matrix, note): there is a note only if the film's own matrix is not supported."""
     if frame.format.is_rgb:
-        return "rgb", ""
+        return "rgb", None
     tag = int(frame.colorspace)
     short, long = sorted((frame.height, frame.width))
     high = short > _STANDARD_DEFINITION_SHORT_SIDE or long >= _HIGH_DEFINITION_LONG_SIDE
@@ -113,12 +112,12 @@ def _matrix(frame: VideoFrame) -> tuple[str, str]:
     if frame.color_trc in _HIGH_DYNAMIC_TAGS:
         usual = "bt2020"
     if tag in (_UNSPECIFIED_MATRIX, 0):
-        return usual, ""
+        return usual, None
     if tag == _CONSTANT_LUMINANCE:
-        return "bt2020", "BT.2020 of constant luminance is taken for the usual, which is near it"
+        return "bt2020", NoteKind.CONSTANT_LUMINANCE.note()
     if tag in _MATRICES:
-        return _MATRICES[tag], ""
-    return usual, f"colour matrix number {tag} is not known; {usual} is used"
+        return _MATRICES[tag], None
+    return usual, NoteKind.UNKNOWN_MATRIX.note(number=tag, used=usual)
 
 
 def _peak_nits(frame: VideoFrame) -> float:

@@ -165,7 +165,7 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
             shown.append(not packet.is_discard)
         if steady.jumps:
             raise NotDivisibleError("its times jump")
-        if complete.problem():
+        if complete.notes():
             raise NotDivisibleError(DAMAGED)
     if not len(pts) or not key[0]:
         raise NotDivisibleError("it does not begin with a key frame")

@@ -25,7 +25,8 @@ from bladerunner_ae.film.headers.lengths import (
     reordered_frames,
 )
 from bladerunner_ae.film.images import folder as images
-from bladerunner_ae.film.picture.colour import Tags, describe_conversion, read_colours
+from bladerunner_ae.film.notes import Note, NoteKind
+from bladerunner_ae.film.picture.colour import Tags, conversion_note, read_colours
 from bladerunner_ae.film.picture.cropping import NO_MARGINS, Cropper, Margins
 from bladerunner_ae.film.picture.deinterlace import are_interlaced, may_have_fields
 from bladerunner_ae.film.picture.direction import Direction, is_slanted, read_direction
@@ -46,11 +47,8 @@ from bladerunner_ae.film.reading.streams import (
 )
 from bladerunner_ae.geometry import Size
 
-_DEINTERLACING = "the film is interlaced; one whole frame is made of each pair of fields"
 # Among so many packets each stream has its first.
 _FIRST_PACKETS = 500
-
-_NOT_DEINTERLACING = "the film is interlaced; its fields are left as they are"
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class FilmInfo:
     codec: str
     container: str
     streams: list[dict[str, Any]]
-    notes: list[str]
+    notes: list[Note]
     sound_streams: tuple[int, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     mirrored: bool = False
@@ -141,13 +139,14 @@ class FilmInfo:
 
     def colour(self) -> dict[str, Any]:
         """Colour facts as a JSON object."""
+        conversion = conversion_note(self.transfer, self.primaries, self.peak_nits)
         return {
             "matrix": self.matrix,
             "full_range": self.full_range,
             "transfer": self.transfer,
             "primaries": self.primaries,
             "pixel_format": self.pixel_format,
-            "conversion": describe_conversion(self.transfer, self.primaries, self.peak_nits),
+            "conversion": "" if conversion is None else str(conversion),
         }
 
 
@@ -182,7 +181,10 @@ def _probe_film(path: Path) -> FilmInfo:
 
 def without_deinterlacing(info: FilmInfo) -> FilmInfo:
     """The same film with its fields left as they are; `FrameReader` goes by `deinterlace`."""
-    notes = [_NOT_DEINTERLACING if note == _DEINTERLACING else note for note in info.notes]
+    notes = [
+        NoteKind.FIELDS_KEPT.note() if note.kind is NoteKind.DEINTERLACED else note
+        for note in info.notes
+    ]
     return dataclasses.replace(info, deinterlace=False, notes=notes)
 
 
@@ -263,29 +265,25 @@ def _notes(
     container: InputContainer,
     stream: VideoStream,
     frame: VideoFrame,
-    colours: list[str],
+    colours: list[Note],
     interlaced: bool,
-) -> list[str]:
+) -> list[Note]:
     notes = [*colours]
     if interlaced:
-        notes.append(_DEINTERLACING)
+        notes.append(NoteKind.DEINTERLACED.note())
     if is_slanted(frame):
-        turned = f"its picture is turned by {read_direction(frame).rotation} degrees only"
-        notes.append(f"the film asks to be shown at a slant; {turned}")
+        notes.append(NoteKind.SLANTED.note(degrees=read_direction(frame).rotation))
     if _has_alpha(frame):
-        notes.append("the film can be transparent; its colours are kept as if it were opaque")
+        notes.append(NoteKind.ALPHA.note())
     others = other_pictures(container, stream)
     if others:
+        taken = f"{stream.index} ({stream.height}x{stream.width})"
         notes.append(
-            f"the file has {len(others) + 1} pictures; stream {stream.index} "
-            f"({stream.height}x{stream.width}) is taken, not {' and '.join(others)}"
+            NoteKind.SEVERAL_PICTURES.note(count=len(others) + 1, taken=taken, others=tuple(others))
         )
-    foreign = [str(one.index) for one in container.streams if not is_own(one)]
+    foreign = tuple(one.index for one in container.streams if not is_own(one))
     if foreign:
-        notes.append(
-            f"the file has several programmes; that of stream {stream.index} is taken; streams of "
-            f"others are left out: {', '.join(foreign)}"
-        )
+        notes.append(NoteKind.SEVERAL_PROGRAMMES.note(taken=stream.index, others=foreign))
     return notes
 
 

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film.headers.lengths import counts_from_zero, reordered_frames
 from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.notes import Note, joined
 from bladerunner_ae.film.picture.deinterlace import deinterlaced
 from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
 from bladerunner_ae.film.picture.scaling import FrameScaler, RecordScaler
 from bladerunner_ae.film.reading.clock import Clock
 from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film
-from bladerunner_ae.film.reading.gaps import describe_jumps, promised_end
+from bladerunner_ae.film.reading.gaps import jumps_note, promised_end
 from bladerunner_ae.film.reading.packet_table import IN_DECODING_ORDER, UNTIMED, film_stream
 from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.tail import Tail
@@ -91,14 +92,12 @@ class FrameReader:
             differently every time; without, all is the same every time.
 
     Attributes:
-        problem: after the last frame: what could not be read, for the end of a sentence, or "" if
-            all was well.
+        problem: after the last frame: what could not be read, or None.
         repaired_timestamps: how many frames had no sound time of their own.
-        jumps: after the last frame: where the file's times jump, or "".
+        jumps: after the last frame: where the file's times jump, or None.
         end_pts: after the last frame: when it ends, in units of the film's time base, or None if
             that is not known.
-        mostly_damaged: after the last frame: how few are whole, for the end of a sentence, or "" if
-            at least half of those that were read are.
+        mostly_damaged: after the last frame: how few are whole; None if at least half are.
 
     Raises:
         InputError: while iterating: the film is gone, or an image of a folder cannot be read.
@@ -116,7 +115,9 @@ class FrameReader:
         first: int = 0,
         threads: bool = True,
     ) -> None:
-        self.problem = self.jumps = self.mostly_damaged = ""
+        self.problem: Note | None = None
+        self.jumps: Note | None = None
+        self.mostly_damaged: Note | None = None
         self.repaired_timestamps = 0
         self.end_pts: int | None = None
         self._info = info
@@ -212,7 +213,7 @@ class FrameReader:
             for pts, frame in _frames(packets, stream, clock, complete, tail):
                 if self._end is not None and pts >= self._end:
                     # Of an excerpt only damage counts: what comes after it was not looked at.
-                    self.problem = complete.damage()
+                    self.problem = joined(complete.damage())
                     self.end_pts = pts
                     break
                 # After a seek frames come that lean on others from before; they are not shown.
@@ -222,14 +223,14 @@ class FrameReader:
                 yield pts, frame
                 last = pts
             else:
-                self.problem = complete.problem()
+                self.problem = joined(complete.notes())
                 if last is not None:
                     duration = complete.last_duration
                     self.end_pts = self._picture_end(container, stream, last, duration)
             # Of packets before an excerpt nobody knows which frames they would have made.
-            self.mostly_damaged = complete.mostly_damaged() if self._begin is None else ""
+            self.mostly_damaged = complete.mostly_damaged() if self._begin is None else None
             self.repaired_timestamps = clock.repaired
-            self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
+            self.jumps = jumps_note(steady.jumps, self._info.time_base, self._info.start_pts)
 
     def _picture_end(
         self, container: InputContainer, stream: VideoStream, last: int, duration: int

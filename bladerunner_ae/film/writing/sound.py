@@ -21,6 +21,7 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
 from bladerunner_ae.film.reading.probe import FilmInfo
@@ -61,7 +62,7 @@ class SoundTrack:
         codec: its codec, e.g. "mp3".
         channels: how many.
         encoding: how it is encoded anew, or None: its packets are copied.
-        reason: why it is encoded anew, for the end of a sentence.
+        reason: why it is encoded anew, or None.
         hides: whether in the new file players leave out what lies before time 0.
     """
 
@@ -69,7 +70,7 @@ class SoundTrack:
     codec: str
     channels: int
     encoding: SoundEncoding | None = None
-    reason: str = ""
+    reason: Note | None = None
     hides: bool = True
 
     @property
@@ -85,12 +86,12 @@ class SoundPlan:
     Attributes:
         suffix: of the file, e.g. ".mp4".
         tracks: those that it gets, in the order of the film.
-        left_out: those that it does not get, each with the reason, for a person.
+        left_out: streams that it does not get, each with the reason.
     """
 
     suffix: str
     tracks: list[SoundTrack] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[Note] = field(default_factory=list)
 
     def replaced(self, track: SoundTrack, by: SoundTrack) -> "SoundPlan":
         """The plan with another fate for a track."""
@@ -99,9 +100,9 @@ class SoundPlan:
     def without_empty(self, filled: Mapping[int, RawStream]) -> "SoundPlan":
         """The plan without tracks that hold not one packet, as cut-off films have."""
         empty = [track for track in self.tracks if not filled[track.index].times]
-        words = [f"stream {one.index} (audio, {one.codec}), which is empty" for one in empty]
+        notes = [NoteKind.SOUND_EMPTY.note(index=one.index, codec=one.codec) for one in empty]
         tracks = [track for track in self.tracks if track not in empty]
-        return replace(self, tracks=tracks, left_out=self.left_out + words)
+        return replace(self, tracks=tracks, left_out=self.left_out + notes)
 
 
 def film_origin(info: FilmInfo) -> Fraction:
@@ -136,16 +137,18 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
             plan.tracks.append(copied)
         elif _can_be_decoded(info, track):
             usual = _is_usual(track.codec, suffix) and _holds(suffix, track.codec)
-            reason = f"a copy in {suffix} would not be what it was" if usual else ""
+            reason = NoteKind.COPY_DIFFERS.note(suffix=suffix) if usual else None
             plan.tracks.append(encoded_anew(info, track, suffix, reason))
         else:
             plan.left_out.append(
-                f"stream {track.index} (audio, {track.codec}), which cannot be decoded"
+                NoteKind.SOUND_UNDECODABLE.note(index=track.index, codec=track.codec)
             )
     return plan
 
 
-def encoded_anew(info: FilmInfo, track: SoundTrack, suffix: str, reason: str = "") -> SoundTrack:
+def encoded_anew(
+    info: FilmInfo, track: SoundTrack, suffix: str, reason: Note | None = None
+) -> SoundTrack:
     """The track, to be encoded anew.
 
     Raises:
@@ -159,13 +162,12 @@ def encoded_anew(info: FilmInfo, track: SoundTrack, suffix: str, reason: str = "
             f"{info.path}: sound track {track.index} ({track.codec}, {track.channels} channels) "
             f"cannot be put into {suffix}; give the output a name with .mov or .mkv"
         )
-    return replace(
-        track, encoding=encoding, reason=reason or f"{suffix} does not hold {track.codec}"
-    )
+    reason = reason or NoteKind.NOT_HELD.note(suffix=suffix, codec=track.codec)
+    return replace(track, encoding=encoding, reason=reason)
 
 
-def _describe(stream: LeftOut) -> str:
-    return f"{stream.describe()}, {stream.reason.value}"
+def _describe(stream: LeftOut) -> Note:
+    return NoteKind.STREAM_LEFT_OUT.note(stream=stream.describe(), reason=stream.reason.value)
 
 
 def _is_usual(codec: str, suffix: str) -> bool:

@@ -22,6 +22,7 @@ import av
 from av.packet import Packet
 
 from bladerunner_ae.errors import OutputError
+from bladerunner_ae.film.notes import Note
 from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.probe import FilmInfo
 
@@ -189,7 +190,7 @@ class Expected:
     exact: bool
     jumps: bool
     tracks: Sequence[tuple[int, str, str | None]]
-    reasons: dict[int, str]
+    reasons: dict[int, Note | None]
 
 
 def read_original(info: FilmInfo) -> RawFilm:

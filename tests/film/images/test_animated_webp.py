@@ -47,7 +47,9 @@ def test_every_picture_of_a_webp_at_its_time(webp: Path) -> None:
     assert (info.kind, info.stored, info.codec) == ("images", (32, 48), "webp")
     assert (info.frames_estimate, info.time_base) == (6, Fraction(1, 1000))
     assert info.duration == Fraction(3540, 1000)
-    assert info.notes == ["the images can be transparent; what is transparent is black"]
+    assert list(map(str, info.notes)) == [
+        "the images can be transparent; what is transparent is black"
+    ]
     with FrameReader(info) as reader:
         frames = list(reader)
     assert [frame.pts for frame in frames] == BEGINNINGS

@@ -61,7 +61,7 @@ def test_all_eight_directions(
     film = display_matrix(corners, tmp_path / "film.mp4", matrix)
     check_shown(film, tmp_path)
     info = probe_film(film)
-    assert not [note for note in info.notes if "mirror" in note or "slant" in note]
+    assert not [note for note in map(str, info.notes) if "mirror" in note or "slant" in note]
     turned = info.rotation in (90, 270)
     assert info.sample_aspect == (Fraction(3, 4) if turned else Fraction(4, 3))
     # The bar is where the picture shows it.

@@ -43,7 +43,9 @@ def test_the_largest_picture_or_the_default(
                    dispositions[1])  # fmt: skip
     info = probe_film(film)
     assert (info.video_stream, info.stored[0]) == (chosen, height)
-    assert [note for note in info.notes if f"stream {chosen}" in note and "2 pictures" in note]
+    assert [
+        note for note in map(str, info.notes) if f"stream {chosen}" in note and "2 pictures" in note
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
@@ -99,9 +101,9 @@ def test_fields_behind_whole_frames_are_noticed(synthetic_film: Path, tmp_path: 
     film.write_bytes(whole.read_bytes() + fields.read_bytes())
     assert not probe_film(whole).interlaced
     info = probe_film(film)
-    assert info.interlaced and "one whole frame is made" in info.notes[0]
+    assert info.interlaced and "one whole frame is made" in str(info.notes[0])
     off = without_deinterlacing(info)
-    assert info.deinterlace and not off.deinterlace and "left as they are" in off.notes[0]
+    assert info.deinterlace and not off.deinterlace and "left as they are" in str(off.notes[0])
 
 
 def test_the_search_for_bars_ends_where_picture_reaches_all_edges(
