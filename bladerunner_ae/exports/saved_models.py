@@ -27,6 +27,7 @@ from bladerunner_ae.exports.signatures import Signature, make_signatures
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.runs.folder import write_json
 from tfrecords import storage
+from tfrecords.publication import sync_folder
 from tfrecords.storage import Location
 
 
@@ -88,7 +89,7 @@ def _new_folders(bases: Sequence[Location], version: str) -> Iterator[list[Path]
                 _sync(partial)
             for partial in partials:
                 partial.rename(partial.parent / version)
-                _sync_folder(partial.parent)
+                sync_folder(partial.parent)
         except BaseException:
             for partial in partials:  # on a full disk they would take up space
                 shutil.rmtree(partial, ignore_errors=True)
@@ -111,14 +112,6 @@ def _sync(folder: Path) -> None:
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_saved_model(folder: Path, signatures: list[Signature]) -> None:
