@@ -19,19 +19,13 @@ _BATCH = 256
 
 
 def random_features(images: Pictures) -> NDArray[np.float64]:
-    """Return features of pictures from a convolutional network of fixed random weights.
+    """Return features of pictures, float64 [n, sum(WIDTHS)], from a network of random weights.
 
     Such features separate pictures well enough to compare sets of them, and carry no knowledge
     of other pictures (Naeem et al. 2020, arXiv:2002.09797, section 4). Three layers of 3x3
     convolution with stride 2, bias and ReLU; the weights are normal with variance 2 / inputs (He
     et al. 2015), the biases normal with deviation 0.5, all from one seed. A feature is the mean of
     a channel over its map.
-
-    Args:
-        images: uint8 [n, H, W, 3].
-
-    Returns:
-        float64 [n, sum(WIDTHS)].
     """
     kernels = _kernels()
     found = []
@@ -50,13 +44,8 @@ def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) ->
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as in the FID of Heusel et al. 2017
     (arXiv:1706.08500, equation 6), whose features are of another network: the numbers are not
-    comparable. It falls with the sets' size, so compare sets of one size.
-
-    Args:
-        first, second: float64 [n, features].
-
-    Returns:
-        0 or more; None if a set has less than two members, and so no covariance.
+    comparable. It falls with the sets' size, so compare sets of one size. None if a set, float64
+    [n, features], has less than two members, and so no covariance.
     """
     if min(len(first), len(second)) < 2:
         return None

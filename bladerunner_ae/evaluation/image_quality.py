@@ -1,6 +1,7 @@
-"""Similarity of pictures to their originals: uint8 in, one float for each picture out.
+"""Similarity of pictures to their originals.
 
-`docs/evaluation.md` explains each number, and how films are summarised.
+Pictures are uint8 [B, H, W, 3], results float32 [B]. `docs/evaluation.md` explains each number, and
+how films are summarised.
 """
 
 import functools
@@ -24,29 +25,16 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def psnr(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Return the peak signal-to-noise ratio, 10 log10(255^2 / max(MSE, 1/12)).
-
-    Args:
-        original, output: uint8 [B, H, W, 3].
-
-    Returns:
-        float32 [B], dB, at most 58.9.
-    """
+    """Return the peak signal-to-noise ratio, 10 log10(255^2 / max(MSE, 1/12)), at most 58.9 dB."""
     error = tf.math.squared_difference(tf.cast(original, tf.float32), tf.cast(output, tf.float32))
     mse = tf.maximum(tf.reduce_mean(error, axis=[1, 2, 3]), MSE_FLOOR)
     return 10.0 * tf.math.log(255.0**2 / mse) / tf.math.log(10.0)
 
 
 def ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Return the structural similarity (Wang et al. 2004), 11x11 Gaussian window, mean of channels.
+    """Return the structural similarity, -1..1 (Wang et al. 2004).
 
-    Smaller pictures get the largest window that fits them.
-
-    Args:
-        original, output: uint8 [B, H, W, 3].
-
-    Returns:
-        float32 [B], -1..1, 1 for equal pictures.
+    The window is Gaussian, 11x11 or the largest that fits; the mean is over places and channels.
     """
     luminance, contrast = _similarity(*_planes(original, output))
     return _mean(luminance * contrast)
@@ -70,18 +58,12 @@ def ms_ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
 
 
 def both_ssim(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return SSIM, and SSIM over several scales (Wang, Simoncelli & Bovik 2003, equation 7).
+    """Return SSIM, and SSIM over several scales, 0..1 (Wang, Simoncelli & Bovik 2003, equation 7).
 
     The latter is the product of the contrast and structure terms of every scale, and of the
     luminance term of the coarsest, each to the power of `SCALE_WEIGHTS`. With fewer than five
     scales, the weights of the first ones are divided by their sum, so that an equal error on all
     scales counts the same. Negative terms count as 0.
-
-    Args:
-        original, output: uint8 [B, H, W, 3].
-
-    Returns:
-        (as `ssim`; mean over channels, 0..1, 1 for equal pictures), float32 [B] each.
     """
     weights = SCALE_WEIGHTS[: ms_ssim_scales(*original.shape[1:3])]
     pictures = _planes(original, output)
@@ -109,13 +91,9 @@ def _planes(*pictures: tf.Tensor) -> tuple[tf.Tensor, ...]:
 
 
 def _similarity(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return SSIM's two factors at every place of the window (Wang et al. 2004, eq. 6, 10-13).
+    """Return luminance, and contrast times structure, at every place of the window.
 
-    Args:
-        first, second: float32 [B, 3, H, W], 0..1.
-
-    Returns:
-        (luminance, contrast times structure), float32 [B, 3, H - window + 1, W - window + 1].
+    Equations 6 and 10-13 of Wang et al. 2004. Pictures are float32 [B, 3, H, W], 0..1.
     """
     with tf.device("CPU:0"):
         product, squares = first * second, first * first + second * second
@@ -163,17 +141,11 @@ def _mean(values: tf.Tensor) -> tf.Tensor:
 
 
 def gradient(images: tf.Tensor) -> tf.Tensor:
-    """Return the mean length of the gradient, from differences to the right and lower neighbour.
+    """Return the mean length of the gradient, grey levels per pixel.
 
     Mean over pixels (but the last row and column) and channels of
     sqrt((x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2). The dream's over the film's is the
     sharpness ratio.
-
-    Args:
-        images: uint8 [B, H, W, 3], H and W at least 2.
-
-    Returns:
-        float32 [B], grey levels per pixel.
     """
     values = tf.cast(images, tf.float32)
     corner = values[:, :-1, :-1]
@@ -182,15 +154,9 @@ def gradient(images: tf.Tensor) -> tf.Tensor:
 
 
 def change(earlier: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
-    """Return the mean absolute difference of two pictures over pixels and channels.
+    """Return the mean absolute difference of pictures over pixels and channels, grey levels.
 
     Between neighbouring frames of a shot, the dream's over the film's is the flicker ratio.
-
-    Args:
-        earlier, later: uint8 [B, H, W, 3].
-
-    Returns:
-        float32 [B], grey levels.
     """
     difference = tf.cast(later, tf.float32) - tf.cast(earlier, tf.float32)
     return tf.reduce_mean(tf.abs(difference), axis=[1, 2, 3])
@@ -199,13 +165,10 @@ def change(earlier: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
 def black_level(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Measure how much brighter the output is where the original is black (`BLACK`).
 
-    Args:
-        original, output: uint8 [B, H, W, 3].
-
     Returns:
         (sum over the original's black pixels of the output's grey level less the original's, each
-        the mean of its channels; number of these pixels), float32 [B] each. Sum over number is
-        the error of the black level, -4..255.
+        the mean of its channels; number of these pixels). Sum over number is the error of the
+        black level, -4..255.
     """
     black = tf.cast(tf.reduce_max(original, axis=-1) <= BLACK, tf.float32)
     difference = tf.cast(output, tf.float32) - tf.cast(original, tf.float32)
