@@ -129,7 +129,9 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
 
 
 def convert_film(
-    plan: Plan,
+    film: Plan | Path | str,
+    output_dir: Path | str = "data",
+    options: ConversionOptions | None = None,
     *,
     strict: bool = False,
     overwrite: bool = False,
@@ -141,8 +143,10 @@ def convert_film(
     Killed at any moment, the next call for the same film and options goes on behind the last shard
     that was finished. The records are the same bytes, however often that happens.
 
+        convert_film("my_film.mp4", "data")    # makes data/my_film
+
     Args:
-        plan: from `plan_conversion`.
+        film: its path, or a plan from `plan_conversion`, which has the next two arguments.
         strict: refuse a film that cannot be read to its end, instead of keeping what can.
         overwrite: replace records that are there, finished or not.
         threads: decoders that run at once, 0 for as many as suit the machine.
@@ -154,6 +158,9 @@ def convert_film(
         RecordsError: the folder cannot be written, or exists and may not be replaced, or an
             unfinished conversion of another film or with other options is there.
     """
+    plan = film
+    if not isinstance(plan, Plan):
+        plan = plan_conversion(Path(plan), Path(output_dir), options or ConversionOptions())
     info, options, raster = plan.info, plan.options, plan.geometry.raster
     film_id = plan.source.sha256[:16]
     facts = Facts()

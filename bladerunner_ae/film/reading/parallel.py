@@ -30,7 +30,7 @@ from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
 Made = TypeVar("Made")
 
-# Packets of the next run that a decoder gets as a check, and every `_LONG_EVERY` runs a longer check.
+# Packets of the next run that a decoder gets as a check; every `_LONG_EVERY` runs it is longer.
 _OVERLAP = 2
 _LONG_OVERLAP = 24
 _LONG_EVERY = 24

@@ -48,19 +48,21 @@ def test_background_processes_all_items_in_order() -> None:
 
 
 def test_background_raises_what_its_work_raised() -> None:
-    with pytest.raises(ZeroDivisionError):
-        with Background(lambda number: 1 // number, waiting=1, interrupt=lambda: None) as work:
-            while True:
+    for count in (1, 1000):
+        work = Background[int](lambda number: 1 // number, waiting=1, interrupt=lambda: None)
+        with pytest.raises(ZeroDivisionError), work:
+            for _ in range(count):
                 work.put(0)
-    with pytest.raises(ZeroDivisionError):
-        with Background(lambda number: 1 // number, waiting=1, interrupt=lambda: None) as work:
-            work.put(0)
 
 
 def test_background_interrupts_on_an_exception() -> None:
     interrupted = threading.Event()
-    with pytest.raises(KeyError):
-        with Background(lambda _: interrupted.wait(), waiting=1, interrupt=interrupted.set) as work:
-            work.put(0)
-            raise KeyError
+
+    def wait(_: int) -> None:
+        interrupted.wait()
+
+    work = Background[int](wait, 1, interrupt=interrupted.set)
+    with pytest.raises(KeyError), work:
+        work.put(0)
+        raise KeyError
     assert interrupted.is_set()
