@@ -1,4 +1,4 @@
-"""The command as people run it: what it prints and writes, and how it ends."""
+"""The command as people run it: its output, its files, and its end."""
 
 from __future__ import annotations
 

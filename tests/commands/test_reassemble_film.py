@@ -1,4 +1,4 @@
-"""The command itself, as people run it: its last line, its errors, and what a kill leaves."""
+"""The command as people run it: its output, its errors, and the files that a kill leaves."""
 
 from __future__ import annotations
 
