@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.exports.signatures import Signature
-from bladerunner_ae.protocol import messages
+from bladerunner_ae.protocol import messages, tensors
 from tfrecords.framing import read_records, write_record
 
 FILE_NAME = "assets.extra/tf_serving_warmup_requests"
@@ -62,7 +62,7 @@ def _filled(dtype: tf.DType, shape: Sequence[int]) -> Any:
     tensor = messages.TensorProto()
     if dtype == tf.string:
         grey = np.full((16, 16, 3), _GREY, np.uint8)
-        tensor.CopyFrom(messages.to_tensor(np.array([tf.io.encode_jpeg(grey).numpy()], object)))
+        tensor.CopyFrom(tensors.to_tensor(np.array([tf.io.encode_jpeg(grey).numpy()], object)))
     elif dtype == tf.float32:
         tensor.float_val.append(0.0)
     elif dtype == tf.int64:
@@ -111,7 +111,7 @@ def replay(folder: Path) -> int:
         for request in load_requests(folder):
             name = request.model_spec.signature_name
             signature = model.signature_def[name]
-            inputs = {key: messages.to_array(tensor) for key, tensor in request.inputs.items()}
+            inputs = {key: tensors.to_array(tensor) for key, tensor in request.inputs.items()}
             batch = {len(values) for values in inputs.values()}
             if set(inputs) != set(signature.inputs) or len(batch) != 1:
                 raise OutputError(f"{folder}: warm-up request does not fit signature {name!r}")

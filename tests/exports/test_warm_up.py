@@ -13,7 +13,7 @@ import tensorflow as tf
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.exports import saved_models, warm_up
 from bladerunner_ae.exports.signatures import MODELS, Signature, make_signatures
-from bladerunner_ae.protocol import messages
+from bladerunner_ae.protocol import messages, tensors
 from tests.exports.test_saved_models import CARD
 from tests.exports.test_signatures import DOORS
 from tests.helpers.serving_configs import read_config
@@ -26,7 +26,7 @@ def test_every_signature_is_asked_in_every_allowed_batch(tiny_export: Path, mode
     requests = warm_up.load_requests(tiny_export / model / "1")
     assert {request.model_spec.name for request in requests} == {model}
     asked = sorted(
-        (request.model_spec.signature_name, len(messages.to_array(tensor)))
+        (request.model_spec.signature_name, len(tensors.to_array(tensor)))
         for request in requests
         for tensor in request.inputs.values()
     )
@@ -35,7 +35,7 @@ def test_every_signature_is_asked_in_every_allowed_batch(tiny_export: Path, mode
     for request in requests:
         wanted = DOORS[model, request.model_spec.signature_name][0]
         for name, (dtype, shape) in wanted.items():
-            values = messages.to_array(request.inputs[name])
+            values = tensors.to_array(request.inputs[name])
             assert tf.as_dtype(values.dtype) == dtype and values.shape[1:] == shape[1:]
             assert dtype == tf.string or (values == values.flat[0]).all()
 

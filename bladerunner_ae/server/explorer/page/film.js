@@ -1,4 +1,4 @@
-// The film as the page knows it: frames, each a point in latent space, and what lies around them.
+// The film: frames, each a point in latent space, and the space around them.
 
 import { distance, dot, mix, norm, normal, normals } from "./latent.js";
 
@@ -54,7 +54,7 @@ export class Film {
     return this.latents.length;
   }
 
-  /** What the film is called: its file's name without the ending and underscores. */
+  /** The film's title: its file's name without suffix and underscores. */
   get title() {
     if (this.isDrawn || !this.names.length) return "";
     return this.names.map((name) => name.replace(/\.\w{2,4}$/, "").replaceAll("_", " ")).join(", ");
@@ -68,7 +68,7 @@ export class Film {
     return this.isDrawn ? "" : timecode(this.seconds[i]);
   }
 
-  /** Label, time, shot, of several films which, and whether training never saw it. */
+  /** Label, time, shot, the film if there are several, and whether training never saw it. */
   longLabel(i) {
     if (this.isDrawn) return this.label(i);
     const film = this.names.length > 1 ? `, ${this.names[this.filmOf[i]]}` : "";
@@ -142,7 +142,7 @@ export class Film {
     return { shots, shotOf, deviation: variance.map(Math.sqrt) };
   }
 
-  /** How far a frame typically lies from the nearest other one: the median. */
+  /** The typical distance of a frame to the nearest other one: the median. */
   #spacing() {
     const lengths = this.latents.map((row) => norm(row) ** 2);
     const nearest = this.latents.map((row, i) => {
