@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.geometry import Size
 
 # Bytes a pixel, measured on the demo film: records in JPEG of quality 95, 4:4:4 (0.68), and dreams
@@ -29,8 +29,8 @@ def estimate_bytes(info: FilmInfo, raster_pixels: int, films: Size, run_bytes: i
         films: (height, width) of the dreamt film; the side by side film is twice as wide.
         run_bytes: of the run folder.
     """
-    frames = info.frames_estimate or 0
-    seconds = float(frames / info.frame_rate)
+    frames = info.timing.frames_estimate or 0
+    seconds = float(frames / info.timing.frame_rate)
     records = frames * raster_pixels * _RECORD_BYTES
     # The dream's pictures once, and twice as many side by side, of which a second copy is on the
     # disk while sound is added.

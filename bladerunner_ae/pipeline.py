@@ -219,8 +219,8 @@ def check_reassembly(job: Job) -> None:
             print(visible(f"note: {job.film}: sound in {change}"), file=sys.stderr)
     for words in sound.left_out:
         print(visible(f"note: {job.film}: left out: {words}"), file=sys.stderr)
-    most = job.height_of((info.frames_estimate or 0) / info.frame_rate)
-    height, width = info.stored
+    most = job.height_of((info.timing.frames_estimate or 0) / info.timing.frame_rate)
+    height, width = info.picture.stored
     written = min(height, most or height)
     preset = presets.preset(job.preset)
     needed = estimate_bytes(

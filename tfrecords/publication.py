@@ -74,13 +74,13 @@ def publish(partial: Path, directory: Path) -> None:
         OSError: it cannot be renamed. What was there before is there again, or `partial` is gone:
             then the next call of `finish_publishing` completes it.
     """
-    _synchronise(partial)
+    sync_folder(partial)
     if directory.exists() and any(directory.iterdir()):
         os.rename(partial, _ready(directory))  # from here on there is no way back
         finish_publishing(directory)
     else:
         os.rename(partial, directory)
-        _synchronise(directory.parent)
+        sync_folder(directory.parent)
 
 
 def finish_publishing(directory: Path) -> None:
@@ -101,9 +101,9 @@ def finish_publishing(directory: Path) -> None:
         for name in os.listdir(directory):
             if is_record_file(name) and name not in kept:
                 (directory / name).unlink()
-        _synchronise(directory)
+        sync_folder(directory)
         os.replace(ready / CARD_NAME, directory / CARD_NAME)
-        _synchronise(directory)
+        sync_folder(directory)
     shutil.rmtree(ready)
 
 
@@ -171,8 +171,8 @@ def _ready(directory: Path) -> Path:
     return hidden_path(directory, ".ready")
 
 
-def _synchronise(directory: Path) -> None:
-    """Puts the names in a folder on the disk, so that a power cut cannot undo a rename."""
+def sync_folder(directory: Path) -> None:
+    """Write the names in a folder to the disk, so that a power cut cannot undo a rename."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

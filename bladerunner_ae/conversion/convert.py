@@ -16,11 +16,12 @@ from bladerunner_ae.conversion.encode import FrameEncoder
 from bladerunner_ae.conversion.facts import Facts
 from bladerunner_ae.conversion.options import ConversionOptions, nothing_read, refuse_too_large
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.bars import find_bars
 from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
 from bladerunner_ae.film.reading.gaps import find_gaps, late_start, promised_end
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film, without_deinterlacing
+from bladerunner_ae.film.reading.probe import probe_film, without_deinterlacing
 from bladerunner_ae.film.reading.reading_mode import ReadingMode
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.geometry import Geometry, decide_geometry
@@ -77,7 +78,7 @@ class Plan:
 
     def frames_estimate(self) -> int | None:
         """How many frames will be converted, about, or None if nobody knows."""
-        frames, rate = self.info.frames_estimate, self.info.frame_rate
+        frames, rate = self.info.timing.frames_estimate, self.info.timing.frame_rate
         if frames is None:
             return None
         left = max(frames / rate - (self.options.start or 0), Fraction(0))
@@ -87,12 +88,12 @@ class Plan:
 
     def describe(self) -> str:
         """Says it in a line."""
-        height, width = self.geometry.raster
+        (height, width), stored = self.geometry.raster, self.info.picture.stored
         frames = self.frames_estimate()
         count = "an unknown number of frames" if frames is None else counted(frames, "frame")
         about = "" if frames is None else "about "
         return (
-            f"{self.info.path}: {about}{count} of {self.info.stored[0]}x{self.info.stored[1]} -> "
+            f"{self.info.path}: {about}{count} of {stored[0]}x{stored[1]} -> "
             f"{self.directory}, {height}x{width}, {self.options.image_format}, "
             f"{counted(self.options.num_shards, 'shard')}"
         )
@@ -120,8 +121,8 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     bars = find_bars(info) if options.bars is None else options.bars
     raster = (options.height, options.width)
     geometry = decide_geometry(
-        info.stored, info.sample_aspect, bars, raster if any(raster) else None, options.fit,
-        options.pixels, options.multiple,
+        info.picture.stored, info.picture.sample_aspect, bars, raster if any(raster) else None,
+        options.fit, options.pixels, options.multiple,
     )  # fmt: skip
     refuse_too_large(geometry.raster)
     return Plan(info, options, geometry, directory, source)
@@ -234,11 +235,11 @@ def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
     """What a person should know about the records."""
     info = plan.info
     whole = plan.options.duration is None
-    end = promised_end(info.streams, info.video_stream) if whole else None
-    gaps = find_gaps(facts.times, info.time_base, end)
+    end = promised_end(info.streams.described, info.streams.picture) if whole else None
+    gaps = find_gaps(facts.times, info.timing.time_base, end)
     late = None
     if not plan.options.start and info.kind == "film":
-        late = late_start(facts.times[0] * info.time_base, info.film_start)
+        late = late_start(facts.times[0] * info.timing.time_base, info.timing.film_start)
     notes = [*info.notes, *facts.notes(info)]
     notes += filter(None, (late, reading.jumps, gaps, reading.problem))
     if reading.repaired_timestamps:
@@ -263,7 +264,7 @@ def make_card(
         shards: in film order.
     """
     info, options, times = plan.info, plan.options, facts.times
-    rate = constant_rate(times, info.time_base, info.rate_candidates)
+    rate = constant_rate(times, info.timing.time_base, info.timing.rate_candidates)
     jpeg = {"quality": options.quality, "subsampling": "4:4:4"}
     return FilmCard(
         schema_version=SCHEMA_VERSION,
@@ -271,13 +272,13 @@ def make_card(
         source=plan.source.facts(),
         film_id=plan.source.sha256[:16],
         frames=len(times),
-        frame_rate=rate or mean_rate(times, info.time_base) or info.frame_rate,
-        time_base=info.time_base,
+        frame_rate=rate or mean_rate(times, info.timing.time_base) or info.timing.frame_rate,
+        time_base=info.timing.time_base,
         first_pts=times[0],
         last_pts=times[-1],
         variable_rate=rate is None,
-        streams=info.streams,
-        colour=info.colour(),
+        streams=list(info.streams.described),
+        colour=info.picture.colour(),
         geometry=plan.geometry.to_json(),
         height=plan.geometry.raster[0],
         width=plan.geometry.raster[1],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.conversion.encode import RecordPicture
 from bladerunner_ae.conversion.watches import BarsWatch, ChangesWatch
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.picture.shots import (
     ShotFinder,
     ShotMeasure,
@@ -17,7 +18,6 @@ from bladerunner_ae.film.picture.shots import (
     measures_from_json,
     measures_to_json,
 )
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.reading_mode import ReadingMode
 
 

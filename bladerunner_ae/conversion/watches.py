@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.picture.frame_format import FrameFormat
-from bladerunner_ae.film.reading.probe import FilmInfo
 
 # Values 0..255: pixels above the first are picture, and a picture without any above the second is
 # too dark to show its edges.
@@ -191,9 +191,9 @@ class ChangesWatch:
         )
 
     def _changes(self, info: FilmInfo) -> list[str]:
-        shapes = {look.fitted_into(info.look) for _, look in self._looks}
+        shapes = {look.fitted_into(info.picture.first) for _, look in self._looks}
         fitted = "brought to the first"
-        if shapes - {info.look[:2]}:
+        if shapes - {info.picture.first[:2]}:
             fitted += ", in shape, with black margins"
         return [
             self._change(info, "size changes", _size, fitted),
@@ -207,7 +207,7 @@ class ChangesWatch:
         self, info: FilmInfo, what: str, describe: Callable[[FrameFormat], str], made: str
     ) -> str:
         """Says where something differs from the frame before, or "" if it nowhere does."""
-        before = describe(info.look)
+        before = describe(info.picture.first)
         found: list[tuple[int, str, str]] = []
         for pts, look in self._looks:
             after = describe(look)
@@ -225,7 +225,7 @@ class ChangesWatch:
 
     def _seconds(self, pts: int, info: FilmInfo) -> float:
         """Since the first frame."""
-        return float((pts - self._looks[0][0]) * Fraction(info.time_base))
+        return float((pts - self._looks[0][0]) * Fraction(info.timing.time_base))
 
 
 def _size(look: FrameFormat) -> str:

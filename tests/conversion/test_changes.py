@@ -15,10 +15,11 @@ from PIL import Image
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.shard_items import Job, finish_film, make_item, plan_film
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.picture.scaling import FrameScaler
 from bladerunner_ae.film.reading import probe
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film
+from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import ffmpeg
 from tfrecords.card import FilmCard, load_card
@@ -90,7 +91,7 @@ def read(info: FilmInfo, **arguments: Any) -> Pictures:
 
 def with_the_filter_from_the_first_frame(info: FilmInfo) -> Pictures:
     """What is read if all frames, whole ones too, pass through the filter, without our reader."""
-    scaler, made = FrameScaler(info, info.stored), []
+    scaler, made = FrameScaler(info.picture, info.picture.stored), []
     with av.open(str(info.path)) as container:
         frames = list(container.decode(video=0))
     graph = build_graph(frames[0], [("bwdif", "send_frame:deint=interlaced")])

@@ -282,9 +282,11 @@ def test_facts_of_parts_are_those_of_the_film(film: Path) -> None:
     noise = np.random.default_rng(0)
     pictures = noise.integers(60, 256, (6, 48, 80, 3), np.uint8)[np.arange(60) // 10].copy()
     pictures[20:40, :8] = pictures[20:40, -8:] = 0  # two shots in a wider format
-    wide = info.look._replace(width=200)
+    wide = info.picture.first._replace(width=200)
     made = [
-        RecordPicture(b"", wide if 20 <= number < 40 else info.look, number in (30, 44), picture)
+        RecordPicture(
+            b"", wide if 20 <= number < 40 else info.picture.first, number in (30, 44), picture
+        )
         for number, picture in enumerate(pictures)
     ]
     facts = Facts()

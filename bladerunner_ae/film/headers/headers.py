@@ -1,7 +1,7 @@
-"""What a film's own headers say of its streams, of which PyAV passes nothing on.
+"""Headers of a film that PyAV does not pass on.
 
-The part of the picture that is to be shown, the profile of Dolby Vision, encryption, and the file's
-own names of codecs that libav does not know. Everything else is asked of libav.
+The part of the picture to be shown, the profile of Dolby Vision, encryption, and the file's names
+of codecs that libav does not know. Everything else comes from libav.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _MAYBE_ALONE = (10, 20)
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What the headers say of one stream.
+    """Header of one stream.
 
     Attributes:
         codec: the file's own name of its codec, or "".
@@ -58,10 +58,10 @@ class StreamHeader:
 
 @dataclass(frozen=True)
 class Headers:
-    """What a film's headers say.
+    """Headers of a film's streams.
 
     Attributes:
-        streams: by the index of the stream; not all streams are there.
+        streams: by the index of the stream, as far as known.
         programmes: of a transport stream, the indices of each programme's streams.
         fragmented: whether it is an mp4 in fragments.
     """
@@ -71,7 +71,7 @@ class Headers:
     fragmented: bool = False
 
     def of(self, index: int) -> StreamHeader:
-        """What is said of a stream."""
+        """Header of a stream; a blank one if the file has none."""
         return self.streams.get(index, StreamHeader())
 
 
@@ -96,7 +96,7 @@ def read_headers(container: InputContainer, path: Path) -> Headers:
 
 
 def refuse_unshowable(path: Path, picture: StreamHeader) -> None:
-    """Raise InputError for pictures that cannot be shown as they are meant, and says why."""
+    """Raise InputError for pictures that cannot be shown as intended."""
     if picture.encrypted:
         raise InputError(
             f"{path}: its picture is encrypted (DRM), and no frame of it can be seen; give a copy "

@@ -1,8 +1,8 @@
 """Finds the shots of a film while its records are made.
 
 The score of ffmpeg's `scdet` filter says how suddenly a picture changes (0..100): the smaller of
-the mean absolute difference from the frame before and the change of that difference, so that steady
-motion scores low. It is taken of RGB: of YCbCr the filter would look at luma only, and miss cuts
+the mean absolute difference from the frame before and the change of that difference, so that even
+motion scores low. It is taken of RGB: of YCbCr the filter would see luma only, and miss cuts
 between pictures that differ in colour. On the Big Buck Bunny trailer five cuts score 24 to 26 and
 nothing else over 5.3. The formula is written out here because a filter graph takes ten times as
 long for so small a picture; a test holds it against the filter.
@@ -24,7 +24,7 @@ _ENOUGH_PIXELS = 9216
 # Shots this short are flashes: no shot begins so soon after another.
 _SHORTEST_SHOT = 4
 # So many frames before the first that counts make a meter's measures independent of where it began:
-# a score takes two, and how a cut goes on is asked for a few frames longer.
+# a score takes two, and a cut is followed for a few frames more.
 WARM_UP_FRAMES = _SHORTEST_SHOT + 1
 # After a flash the picture is back as it was: nearer to the picture before than this part of the
 # flash's own distance from it.
@@ -43,10 +43,10 @@ def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class ShotMeasure:
-    """What a frame contributes to finding shots; follows from it and the two frames before.
+    """Contribution of a frame to finding shots, from it and the two frames before.
 
     Attributes:
-        coarse: uint8 [rows, columns, 3], of a cut and the few frames behind one; else None.
+        coarse: uint8 [rows, columns, 3], of a cut and the few frames after it; else None.
         before: the same of the frame before a cut; else None.
     """
 
@@ -94,7 +94,7 @@ class ShotMeter:
         self.score = min(self._difference, abs(self._difference - before))
 
     def state(self) -> dict[str, Any]:
-        """JSON values from which `from_state` makes a meter that goes on in just the same way."""
+        """JSON values from which `from_state` makes a meter that continues identically."""
         return {
             "count": self._count,
             "last_cut": self._last_cut,
@@ -145,7 +145,7 @@ class ShotFinder:
         self._count += 1
 
     def state(self) -> dict[str, Any]:
-        """JSON values from which `from_state` makes a finder that goes on in just the same way."""
+        """JSON values from which `from_state` makes a finder that continues identically."""
         return {
             "meter": self._meter.state(),
             "count": self._count,

@@ -1,4 +1,4 @@
-"""How a film is read: by several decoders at once, or in a single pass, and then why."""
+"""Reading modes: several decoders at once, or a single pass and the reason for it."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Obstacle(Enum):
 
 @dataclass(frozen=True)
 class ReadingMode:
-    """How a film is read.
+    """The way a film is read.
 
     Attributes:
         obstacle: why it is read in a single pass; None: by several decoders.

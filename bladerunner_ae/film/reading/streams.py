@@ -1,6 +1,6 @@
-"""Which streams of a file are the film, and why each of the others is left out.
+"""The streams of a file that are the film, and the reason why each other is left out.
 
-One picture is taken (`opening.picture_stream` says which) and, of its own programme, all sound. A
+One picture is taken (`container.picture_stream`) and, of its own programme, all sound. A
 transport stream can hold several programmes: each is a film of its own, with its own clock.
 """
 
@@ -70,7 +70,7 @@ def other_programmes(picture: VideoStream, headers: Headers) -> frozenset[int]:
     """
     own = [streams for streams in headers.programmes if picture.index in streams]
     if not own:
-        return frozenset()  # nobody knows what else is of its programme
+        return frozenset()  # its programme is unknown
     return frozenset().union(*headers.programmes) - frozenset().union(*own)
 
 

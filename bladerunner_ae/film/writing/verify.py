@@ -22,9 +22,9 @@ import av
 from av.packet import Packet
 
 from bladerunner_ae.errors import OutputError
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note
 from bladerunner_ae.film.reading.container import open_film
-from bladerunner_ae.film.reading.probe import FilmInfo
 
 # How far sound whose packets are cut differently may begin or end from where it did: a few
 # packets of AAC.
@@ -195,9 +195,9 @@ def read_original(info: FilmInfo) -> RawFilm:
     if info.kind == "images":
         return RawFilm(None, {})
     with open_film(info.path) as container:
-        found = _read(container, {info.video_stream, *info.sound_streams})
+        found = _read(container, {info.streams.picture, *info.streams.sound})
         wraps = container.format.name in _WRAPPING
-    picture = found.pop(info.video_stream, None)
+    picture = found.pop(info.streams.picture, None)
     return RawFilm(picture, found, wraps)
 
 

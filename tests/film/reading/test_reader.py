@@ -41,7 +41,7 @@ def numbers(frames: list[DecodedFrame]) -> list[int]:
 
 
 def seconds(path: Path, frames: list[DecodedFrame]) -> list[Fraction]:
-    return [frame.pts * probe_film(path).time_base for frame in frames]
+    return [frame.pts * probe_film(path).timing.time_base for frame in frames]
 
 
 @pytest.mark.parametrize("rate", [24, 25, Fraction(24000, 1001), Fraction(30000, 1001)])
@@ -61,7 +61,7 @@ def test_every_container(film_factory: FilmFactory, suffix: str) -> None:
     frames = read(film)
     assert numbers(frames) == list(range(47))
     first = frames[0].pts
-    step = 1 / (24 * probe_film(film).time_base)
+    step = 1 / (24 * probe_film(film).timing.time_base)
     assert all(abs(frame.pts - first - n * step) <= 1 for n, frame in enumerate(frames))
 
 
@@ -93,7 +93,7 @@ def test_variable_rate_keeps_every_frames_own_time(film_factory: FilmFactory, su
     frames = read(film)
     assert numbers(frames) == list(range(47))
     expected = frame_times(47, variable_rate=True)
-    unit = probe_film(film).time_base
+    unit = probe_film(film).timing.time_base
     assert all(
         abs(time - true) <= unit / 2
         for time, true in zip(seconds(film, frames), expected, strict=True)
@@ -157,7 +157,7 @@ def test_odd_sizes_to_the_pixel(tmp_path: Path, size: tuple[int, int]) -> None:
 def test_ten_bits(tmp_path: Path) -> None:
     encode = (*EXACT[:4], "-pix_fmt", "yuv444p10le", *EXACT[6:])
     film = film_of(tmp_path / "film.mp4", [QUARTERS], *encode)
-    assert probe_film(film).pixel_format == "yuv444p10le"
+    assert probe_film(film).picture.pixel_format == "yuv444p10le"
     assert distance(read(film)[0].image, QUARTERS) <= 1
 
 

@@ -85,8 +85,8 @@ def test_joined_recordings_follow_each_other(
     assert numbers == [number for count in counts for number in range(count)]
     assert {later - one for one, later in pairwise(pts)} == {STEP}
     info = probe_film(film)
-    assert pts[0] == info.start_pts
-    assert constant_rate(pts, info.time_base, info.rate_candidates) == RATE
+    assert pts[0] == info.timing.start_pts
+    assert constant_rate(pts, info.timing.time_base, info.timing.rate_candidates) == RATE
     often = "once" if len(offsets) == 2 else "2 times, the first"
     assert str(reader.jumps) == (
         f"its times jump {often} at 1.6 s; the frames follow each other without a gap"
@@ -119,8 +119,8 @@ def test_a_film_that_begins_just_before_the_wrap(film_factory: FilmFactory) -> N
     film = recording(film_factory, "film.ts", 40, "95442.28")
     info = probe_film(film)
     numbers, pts, reader = read(film)
-    assert numbers == list(range(40)) and pts[0] == info.start_pts and not reader.jumps
-    assert abs(pts[0] * info.time_base - info.film_start) < Fraction(1, 10)
+    assert numbers == list(range(40)) and pts[0] == info.timing.start_pts and not reader.jumps
+    assert abs(pts[0] * info.timing.time_base - info.timing.film_start) < Fraction(1, 10)
 
 
 @pytest.mark.parametrize("offsets", [("1000", "0"), ("0", "3600"), ("95430", "95430")])
@@ -137,7 +137,7 @@ def test_an_excerpt_is_found_behind_jumps(
         numbers, pts, _ = read(film, start=seconds)
         assert pts == [time for time in whole_times if time >= pts[0]]
         assert numbers == whole_numbers[-len(numbers) :]
-        begin = probe_film(film).film_start + seconds
+        begin = probe_film(film).timing.film_start + seconds
         assert 0 <= pts[0] / Fraction(90000) - begin < 1 / RATE
 
 
@@ -151,7 +151,7 @@ def test_long_still_pictures_are_no_jump(film_factory: FilmFactory, tmp_path: Pa
         command += ["-vf", "setpts=12*PTS", "-fps_mode", "passthrough", "-bf", "0", *arguments]
         subprocess.run([*command, str(slow)], check=True)
         numbers, pts, reader = read(slow)
-        seconds = [float((time - pts[0]) * probe_film(slow).time_base) for time in pts]
+        seconds = [float((time - pts[0]) * probe_film(slow).timing.time_base) for time in pts]
         assert numbers == [0, 1, 2, 3] and not reader.jumps
         assert seconds == pytest.approx([0, 12, 24, 36], abs=0.001)
 
@@ -163,14 +163,14 @@ def written(film: Path, output: Path) -> Verification:
     filters = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
     with (
         FrameReader(info) as reader,
-        PictureWriter(pictures, (96, 160), filters, info.frame_rate, Encoding()) as writer,
+        PictureWriter(pictures, (96, 160), filters, info.timing.frame_rate, Encoding()) as writer,
     ):
         for frame in reader:
             pts.append(frame.pts)
             writer.write(frame.image)
     assert reader.end_pts is not None
     timeline, plan = make_timeline(pts, reader.end_pts, info), plan_sound(info, output.suffix)
-    join_with_sound(pictures, output, timeline, info, plan, info.frame_rate)
+    join_with_sound(pictures, output, timeline, info, plan, info.timing.frame_rate)
     expected = expected_film(info, pts, reader.end_pts, timeline, plan, bool(reader.jumps))
     return verify_film(output, read_original(info), expected, output)
 
@@ -205,7 +205,7 @@ def in_sync(film: Path, frames: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize("offset", ["1000", NEAR_WRAP])
-def test_sound_that_is_encoded_anew_jumps_along(
+def test_sound_that_is_reencoded_jumps_along(
     film_factory: FilmFactory, tmp_path: Path, offset: str
 ) -> None:
     # mp4 does not hold DTS.
