@@ -133,7 +133,7 @@ def test_folders_that_cannot_take_records(film: Path, tmp_path: Path) -> None:
         done = run(f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL, *overwrite)
         assert f"{diary.parent}: exists and holds no records" in error(done, 2)
     assert everything_in(diary.parent) == ["diary.txt"]
-    # No permission stops the superuser, but nobody can make a folder below a file.
+    # Permissions do not stop the superuser, a file in place of a folder does.
     done = run(f"--film={film}", f"--output_dir={diary}", *SMALL)
     assert f"cannot be written to ({diary} is not a folder)" in error(done, 2)
 

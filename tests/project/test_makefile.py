@@ -150,7 +150,7 @@ def test_set_up_installs_for_the_gpu_that_answers(checkout: Checkout) -> None:
     left.touch()
     checkout.make("set_up", "TENSORFLOW=cpu")
     assert checkout.calls()[0][-1] == ".[cpu,serve,dev]"
-    assert not left.exists(), "the other TensorFlow must not stay beside this one"
+    assert not left.exists(), "the other TensorFlow must not stay"
 
 
 def test_set_up_keeps_a_foreign_environment(checkout: Checkout) -> None:
