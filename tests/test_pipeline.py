@@ -286,7 +286,7 @@ def test_a_training_that_was_stopped_ends_the_job(
 
 
 def test_a_step_ends_with_the_command_that_called_it(tmp_path: Path) -> None:
-    """The command is killed, without a last word. The step waits for a flagfile that never comes."""
+    """The command is killed. The step waits for a flagfile that never comes."""
     fifo = tmp_path / "flags"
     os.mkfifo(fifo)
     program = (
