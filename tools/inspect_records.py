@@ -130,12 +130,12 @@ def main(directories: list[str]) -> None:
 
 def _fail_if_damaged(inspections: list[Inspection], unreadable: int) -> None:
     """Raises RecordsError, in one line, if anything is wrong with any film."""
-    cure = "restore the files named or run make_tfrecords again with --overwrite"
+    fix = "restore the files named or run make_tfrecords again with --overwrite"
     damaged = [found for found in inspections if found.damages]
     if damaged:
         count = sum(len(found.damages) for found in damaged)
         names = ", ".join(found.directory for found in damaged)
-        raise RecordsError(f"{names}: {count} {'damages' if count > 1 else 'damage'}; {cure}")
+        raise RecordsError(f"{names}: {count} {'damages' if count > 1 else 'damage'}; {fix}")
     if unreadable:
         raise RecordsError(
             f"{inspections[0].directory}: {counted(unreadable, 'frame')} could not be read; "
