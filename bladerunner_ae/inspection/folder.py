@@ -15,8 +15,8 @@ from typing import Any
 
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card
-from tfrecords.damage_scan import ShardScan
 from tfrecords.errors import RecordsError
+from tfrecords.framing import ShardScan
 from tfrecords.hidden_names import hidden_path
 from tfrecords.messages import counted
 from tfrecords.schema import parse

@@ -22,8 +22,8 @@ from bladerunner_ae.pictures.barcode import UNREADABLE, barcode_colours, mean_of
 from bladerunner_ae.pictures.contact_sheet import make_frame_sheet, spread_frames
 from tfrecords import storage
 from tfrecords.card import FilmCard, Shard
-from tfrecords.damage_scan import ShardScan
 from tfrecords.errors import RecordsError
+from tfrecords.framing import ShardScan
 from tfrecords.schema import Frame, parse
 from tfrecords.storage import Location
 from tfrecords.system_failures import system_failure

@@ -21,8 +21,8 @@ from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.inspection.folder import Damage, Inspection, clock, film_time, frame_seconds
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard
-from tfrecords.damage_scan import ScannedRecord, ShardScan
 from tfrecords.errors import RecordsError
+from tfrecords.framing import ScannedRecord, ShardScan
 from tfrecords.schema import Frame, parse
 
 Picture = NDArray[np.uint8]

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.conversion.options import ConversionOptions, changed_option
 from tfrecords.card import FilmCard
-from tfrecords.messages import changed_option
 
 # What the same number of bytes in all, of frames of the same moments, makes certain enough.
 _DECIDING = ("pts", "time_base", "encoding", "geometry", "bytes")

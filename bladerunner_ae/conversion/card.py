@@ -1,0 +1,94 @@
+"""The card of a converted film."""
+
+from typing import Protocol
+
+import bladerunner_ae
+from bladerunner_ae.conversion.changes import changes
+from bladerunner_ae.conversion.facts import Facts
+from bladerunner_ae.conversion.plan import ConversionPlan
+from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
+from bladerunner_ae.film.reading.gaps import describe_gaps, describe_late_start, promised_end
+from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
+from tfrecords.messages import counted
+
+
+class Reading(Protocol):
+    """How a film was read: `FrameEncoder` after its last frame has these attributes, too."""
+
+    @property
+    def problem(self) -> str:
+        """What could not be read, for the end of a sentence, or ""."""
+
+    @property
+    def repaired_timestamps(self) -> int:
+        """Number of frames without a sound time of their own."""
+
+    @property
+    def end_pts(self) -> int | None:
+        """When the last frame ends, in units of the film's time base, or None if not known."""
+
+    @property
+    def jumps(self) -> str:
+        """Where the film's times jump, for the end of a sentence, or ""."""
+
+    @property
+    def single_pass(self) -> str:
+        """Why it was read in a single pass, or ""."""
+
+
+def make_card(
+    plan: ConversionPlan, facts: Facts, reading: Reading, shards: list[Shard]
+) -> FilmCard:
+    """Return the card of a film of which all frames were read.
+
+    Args:
+        plan: of the conversion.
+        facts: about all frames.
+        reading: how they were read.
+        shards: in film order.
+    """
+    info, options, source, times = plan.info, plan.options, plan.source, facts.times
+    rate = constant_rate(times, info.time_base, info.rate_candidates)
+    encoding: dict[str, str | int] = {"format": options.image_format}
+    if options.image_format == "jpeg":
+        encoding |= {"quality": options.quality, "subsampling": "4:4:4"}
+    return FilmCard(
+        schema_version=SCHEMA_VERSION,
+        tool_version=bladerunner_ae.__version__,
+        source=source.facts(),
+        film_id=plan.film_id,
+        frames=len(times),
+        frame_rate=rate or mean_rate(times, info.time_base) or info.frame_rate,
+        time_base=info.time_base,
+        first_pts=times[0],
+        last_pts=times[-1],
+        variable_rate=rate is None,
+        streams=info.streams,
+        colour=info.colour(),
+        geometry=plan.geometry.to_json(),
+        height=plan.geometry.raster[0],
+        width=plan.geometry.raster[1],
+        encoding=encoding,
+        options=options.to_json(source.kind),
+        shot_starts=facts.shot_starts(),
+        shards=shards,
+        notes=_notes(plan, facts, reading),
+        end_pts=reading.end_pts,
+    )
+
+
+def _notes(plan: ConversionPlan, facts: Facts, reading: Reading) -> list[str]:
+    """Return what a person should know about the records."""
+    info, late = plan.info, ""
+    end = promised_end(info.streams, info.video_stream) if plan.options.duration is None else None
+    if not plan.options.start and info.kind == "film":
+        late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
+    gaps = describe_gaps(facts.times, info.time_base, end)
+    notes = [*info.notes, *changes(facts, info)]
+    notes += filter(None, (late, reading.jumps, gaps, reading.problem))
+    if reading.repaired_timestamps:
+        count = counted(reading.repaired_timestamps, "frame")
+        notes.append(f"{count} had no usable time of their own")
+    if reading.single_pass and info.kind == "film":
+        notes.append(f"read in a single pass: {reading.single_pass}")
+    return notes
