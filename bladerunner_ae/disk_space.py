@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.geometry import Size
 
 # Bytes a pixel, measured on the demo film: records in JPEG of quality 95, 4:4:4 (0.68), and dreams
@@ -30,8 +30,8 @@ def estimate_bytes(info: FilmInfo, raster_pixels: int, films: Size, run_bytes: i
         films: (height, width) of the film that is written; the one beside it is twice as wide.
         run_bytes: of the run folder.
     """
-    frames = info.frames_estimate or 0
-    seconds = float(frames / info.frame_rate)
+    frames = info.timing.frames_estimate or 0
+    seconds = float(frames / info.timing.frame_rate)
     records = frames * raster_pixels * _RECORD_BYTES
     # While sound and pictures are joined, the pictures are there twice.
     pictures = frames * films[0] * films[1] * _FILM_BYTES * (1 + 2 + 2)

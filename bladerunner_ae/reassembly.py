@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.info import FilmInfo
+from bladerunner_ae.film.notes import Note, NoteKind, joined
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.reading.threads import Background, Prefetch
@@ -34,8 +35,8 @@ from bladerunner_ae.film.writing.layout import Layout, film_layout, raster_layou
 from bladerunner_ae.film.writing.mux import Timeline, join_with_sound, make_timeline
 from bladerunner_ae.film.writing.sound import (
     SoundPlan,
-    encoded_anew,
     plan_sound,
+    reencoded,
     refuse_unknown_suffix,
 )
 from bladerunner_ae.film.writing.verify import (
@@ -91,17 +92,17 @@ class Reassembly:
         films: each film that was written, and what verification found it to be.
         frames: how many frames were read.
         timeline: when they are shown.
-        problem: what could not be read of the original, or "".
-        jumps: where its times jump, or "".
+        problem: what could not be read of the original, or None.
+        jumps: where its times jump, or None.
         left_out: what the films do not have of the original, each with the reason.
     """
 
     films: list[tuple[Path, Verification]]
     frames: int
     timeline: Timeline
-    problem: str
-    jumps: str
-    left_out: list[str]
+    problem: Note | None
+    jumps: Note | None
+    left_out: list[Note]
 
     def report(self) -> list[str]:
         """One line for each film."""
@@ -110,7 +111,7 @@ class Reassembly:
         if self.timeline.variable:
             speed = f"variable rate (about {float(rate):.3f} fps)"
         none = "none" if self.left_out else "none, as in the original"
-        left_out = f"; left out: {'; '.join(self.left_out)}" if self.left_out else ""
+        left_out = f"; left out: {joined(self.left_out)}" if self.left_out else ""
         return [
             f"{path}: {self.frames} frames in, {found.frames} out, {speed}, "
             f"largest timestamp error {float(found.largest_error):.3g} s; "
@@ -132,11 +133,13 @@ def choose_geometry(
             other is shown whole with margins.
     """
     if fit == "auto":
-        whole = decide_geometry(info.stored, info.sample_aspect, bars, raster, "stretch")
-        shape = Fraction(whole.crop.width, whole.crop.height) * info.sample_aspect
+        whole = decide_geometry(
+            info.picture.stored, info.picture.sample_aspect, bars, raster, "stretch"
+        )
+        shape = Fraction(whole.crop.width, whole.crop.height) * info.picture.sample_aspect
         ratio = shape / Fraction(raster[1], raster[0])
         fit = "stretch" if abs(ratio - 1) < _FILL_DISTORTION else "contain"
-    return decide_geometry(info.stored, info.sample_aspect, bars, raster, fit)
+    return decide_geometry(info.picture.stored, info.picture.sample_aspect, bars, raster, fit)
 
 
 def film_layouts(geometry: Geometry, options: ReassemblyOptions) -> tuple[Layout, Layout]:
@@ -226,7 +229,7 @@ def plan_sounds(info: FilmInfo, output: Path, options: ReassemblyOptions) -> dic
 
 def _usual_length(pts: Sequence[int], info: FilmInfo) -> int:
     """How long a frame is shown, in units of the time base, where a film does not say."""
-    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.frame_rate / info.time_base
+    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.timing.frame_rate / info.timing.time_base
     return max(round(step), 1)
 
 
@@ -280,14 +283,14 @@ def _dream(
     """Encodes the pictures of all films; returns the frames' timestamps and their reader."""
     display = next((plan.layout.output for plan in plans if plan.panels), None)
     size = _batch_size(options.batch_size, display)
-    rate, pts = nominal_rate(info.frame_rate), array("q")
+    rate, pts = nominal_rate(info.timing.frame_rate), array("q")
     with ExitStack() as stack:
         encoders = [
             stack.enter_context(_start(stack, plan, rate, options.encoding)) for plan in plans
         ]
         reader = stack.enter_context(FrameReader(info, geometry=geometry, display_size=display))
         batches = stack.enter_context(closing(Prefetch(_batches(reader, size), ahead=1)))
-        progress = stack.enter_context(Progress("dream", info.frames_estimate))
+        progress = stack.enter_context(Progress("dream", info.timing.frames_estimate))
         for frames in batches:
             dreams = autoencoder.reconstruct(np.stack([frame.image for frame in frames]))
             for encoder in encoders:
@@ -333,21 +336,21 @@ def _finish(
     end: int,
     timeline: Timeline,
     jumps: bool,
-) -> tuple[list[tuple[Path, Verification]], list[str]]:
+) -> tuple[list[tuple[Path, Verification]], list[Note]]:
     """Joins pictures and sound of every film and verifies the results.
 
     Returns:
         Each film and what it was found to be; what was left out of them.
     """
     original, films = read_original(info), []
-    left_out = dict[str, None]()
+    left_out = dict[Note, None]()
     for plan in plans:
         # A film that was cut off can announce sound of which nothing is there.
         sound = plan.sound.without_empty(original.sound)
         for track in sound.tracks:
             if track.copied and original.sound[track.index].changes:
-                reason = "its channels or rate change midway"
-                sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
+                reason = NoteKind.SOUND_CHANGES.note()
+                sound = sound.replaced(track, reencoded(info, track, sound.suffix, reason))
         verification = _join(info, plan, sound, original, pts, end, timeline, jumps)
         plan.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
         films.append((plan.unfinished.path, verification))
@@ -366,7 +369,7 @@ def _join(
     jumps: bool,
 ) -> Verification:
     """Joins pictures and sound of one film; sound that cannot be copied after all is encoded."""
-    unfinished, rate = plan.unfinished, nominal_rate(info.frame_rate)
+    unfinished, rate = plan.unfinished, nominal_rate(info.timing.frame_rate)
     while True:
         join_with_sound(
             unfinished.pictures, unfinished.partial, timeline, info, sound, rate, unfinished.path
@@ -378,8 +381,8 @@ def _join(
             track = sound.tracks[error.track]
             if not track.copied:
                 raise
-            reason = f"copied, it {error.what}"
-            sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
+            reason = NoteKind.COPY_FAILED.note(problem=error.what)
+            sound = sound.replaced(track, reencoded(info, track, sound.suffix, reason))
 
 
 def expected_film(
@@ -404,7 +407,7 @@ def expected_film(
     return Expected(
         pts=pts,
         end=end,
-        time_base=info.time_base,
+        time_base=info.timing.time_base,
         exact=not timeline.variable,
         jumps=jumps,
         tracks=[

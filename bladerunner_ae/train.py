@@ -39,7 +39,8 @@ from bladerunner_ae.memory_report.write import is_reported, report_training
 from bladerunner_ae.runs import config as configuration
 from bladerunner_ae.runs import presets
 from bladerunner_ae.runs.files import refuse_to_delete
-from bladerunner_ae.runs.films import film_identity, held_out_frames
+from bladerunner_ae.runs.films import FilmUse
+from bladerunner_ae.runs.run_config import Reading
 from bladerunner_ae.training import flags as train_flags
 from bladerunner_ae.training.batches import check_service
 from bladerunner_ae.training.flags import (
@@ -59,7 +60,7 @@ from tfrecords.storage import Location
 def run_config(values: Any) -> Any:
     """Turns flag values into a `RunConfig`; the only place where training flags are read."""
     from bladerunner_ae.objectives import make_objective
-    from bladerunner_ae.runs.folder import RunConfig
+    from bladerunner_ae.runs.run_config import RunConfig
     from bladerunner_ae.training.distributed import devices
     from tfrecords.card import load_card
     from tfrecords.reader import fits
@@ -84,7 +85,12 @@ def run_config(values: Any) -> Any:
         )
     networks = configuration.ModelConfig(height=card.height, width=card.width, **model)
     train = {**preset.train, **{k: v for k, v in given.items() if v is not None}}
-    films = [_film(part, values.holdout, values.holdout_seconds) for part in parts]
+    films = tuple(
+        FilmUse.of(
+            part.card, part.weight, _held_out(part.card, values.holdout, values.holdout_seconds)
+        )
+        for part in parts
+    )
     own_path = not values.fine_tune_from or values.refit_linear_path is not False
     if values.augment is None and own_path and _remembers_all(networks, films):
         train["augment"] = 0.0
@@ -107,17 +113,17 @@ def run_config(values: Any) -> Any:
             **train, precision=devices.choose_precision(values.precision)
         ),
         films=films,
-        reading={"order": "memory" if in_memory else "streamed", "balance": values.balance},
+        reading=Reading("memory" if in_memory else "streamed", values.balance),
     )
 
 
-def _remembers_all(model: configuration.ModelConfig, films: Sequence[dict[str, Any]]) -> bool:
+def _remembers_all(model: configuration.ModelConfig, films: Sequence[FilmUse]) -> bool:
     """Whether the films are so short that their components alone remember nearly every frame.
 
     Then moved frames teach nothing that is needed and cost what was remembered (docs/decisions.md).
     Not so in a grid, whose components are those of blocks.
     """
-    frames = sum(film["frames"] - held_out_frames(film) for film in films)
+    frames = sum(film.frames - film.held_out_frames for film in films)
     return model.linear_path and model.latent == "vector" and frames < 2 * model.latent_size
 
 
@@ -132,15 +138,6 @@ def _data_weights(given: Sequence[str], films: int) -> list[float]:
             f"--data_weights={','.join(given)}: give one number above 0 for each --data ({films})"
         )
     return weights
-
-
-def _film(part: FilmPart, holdout: float, holdout_seconds: float) -> dict[str, Any]:
-    card = part.card
-    return {
-        **film_identity(card),
-        "weight": part.weight,
-        "held_out": [list(run) for run in _held_out(card, holdout, holdout_seconds)],
-    }
 
 
 def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int]]:
@@ -278,9 +275,9 @@ def _train(
 
 def _plan(config: Any, replicas: int) -> str:
     model, train = config.model, config.train
-    held = sum(map(held_out_frames, config.films))
-    names = ", ".join(film["name"] for film in config.films)
-    frames = sum(film["frames"] for film in config.films)
+    held = sum(film.held_out_frames for film in config.films)
+    names = ", ".join(film.name for film in config.films)
+    frames = sum(film.frames for film in config.films)
     return (
         f"{names}: {counted(frames, 'frame')} ({held} held out), "
         f"{model.height}x{model.width}, preset {config.preset}, objective {config.objective}, "

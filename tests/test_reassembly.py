@@ -171,7 +171,7 @@ def test_a_film_cut_off_before_its_sound_is_made_without(
     numbers = [number for number, _ in read_film(tmp_path / "out.mp4")]
     # The last frame that can be read can be one that was to be shown a little later.
     assert len(numbers) == result.frames and numbers[:-1] == list(range(result.frames - 1))
-    assert "the film is cut off" in result.problem
+    assert "the film is cut off" in str(result.problem)
     assert "sound none" in result.report()[0]
 
 

@@ -56,7 +56,7 @@ from bladerunner_ae.reassembly import ReassemblyOptions, check_outputs, plan_sou
 from bladerunner_ae.runs import presets
 from bladerunner_ae.runs.config import TrainConfig, check_hold_out
 from bladerunner_ae.runs.files import refuse_to_delete
-from bladerunner_ae.runs.films import film_identity
+from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import write_json
 from tfrecords.card import CARD_NAME, load_card
 from tfrecords.messages import visible
@@ -242,9 +242,9 @@ def check_reassembly(job: Job) -> None:
             print(visible(f"note: {job.film}: sound in {anew}"), file=sys.stderr)
     for words in sound.left_out:
         print(visible(f"note: {job.film}: left out: {words}"), file=sys.stderr)
-    frames = info.frames_estimate or 0
-    most = job.height_of(frames / info.frame_rate)
-    height, width = info.stored
+    frames = info.timing.frames_estimate or 0
+    most = job.height_of(frames / info.timing.frame_rate)
+    height, width = info.picture.stored
     written = min(height, most or height)
     preset = presets.preset(job.preset)
     needed = estimate_bytes(
@@ -362,7 +362,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 def _key(job: Job, data: Path) -> dict[str, Any]:
     """What the films were made from: they are made again when any of it changes."""
     return {
-        **film_identity(load_card(data)),
+        **FilmUse.of(load_card(data)).identity(),
         **{name: getattr(job, name) for name in _DECIDING},
     }
 

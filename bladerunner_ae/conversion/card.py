@@ -6,18 +6,19 @@ import bladerunner_ae
 from bladerunner_ae.conversion.changes import changes
 from bladerunner_ae.conversion.facts import Facts
 from bladerunner_ae.conversion.plan import ConversionPlan
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
-from bladerunner_ae.film.reading.gaps import describe_gaps, describe_late_start, promised_end
+from bladerunner_ae.film.reading.gaps import find_gaps, late_start, promised_end
+from bladerunner_ae.film.reading.reading_mode import ReadingMode
 from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
-from tfrecords.messages import counted
 
 
 class Reading(Protocol):
     """How a film was read: `FrameEncoder` after its last frame has these attributes, too."""
 
     @property
-    def problem(self) -> str:
-        """What could not be read, for the end of a sentence, or ""."""
+    def problem(self) -> Note | None:
+        """What could not be read, or None."""
 
     @property
     def repaired_timestamps(self) -> int:
@@ -28,12 +29,12 @@ class Reading(Protocol):
         """When the last frame ends, in units of the film's time base, or None if not known."""
 
     @property
-    def jumps(self) -> str:
-        """Where the film's times jump, for the end of a sentence, or ""."""
+    def jumps(self) -> Note | None:
+        """Where the film's times jump, or None."""
 
     @property
-    def single_pass(self) -> str:
-        """Why it was read in a single pass, or ""."""
+    def mode(self) -> ReadingMode:
+        """Whether it was read in a single pass, and why."""
 
 
 def make_card(
@@ -48,7 +49,8 @@ def make_card(
         shards: in film order.
     """
     info, options, source, times = plan.info, plan.options, plan.source, facts.times
-    rate = constant_rate(times, info.time_base, info.rate_candidates)
+    timing = info.timing
+    rate = constant_rate(times, timing.time_base, timing.rate_candidates)
     encoding: dict[str, str | int] = {"format": options.image_format}
     if options.image_format == "jpeg":
         encoding |= {"quality": options.quality, "subsampling": "4:4:4"}
@@ -58,13 +60,13 @@ def make_card(
         source=source.facts(),
         film_id=plan.film_id,
         frames=len(times),
-        frame_rate=rate or mean_rate(times, info.time_base) or info.frame_rate,
-        time_base=info.time_base,
+        frame_rate=rate or mean_rate(times, timing.time_base) or timing.frame_rate,
+        time_base=timing.time_base,
         first_pts=times[0],
         last_pts=times[-1],
         variable_rate=rate is None,
-        streams=info.streams,
-        colour=info.colour(),
+        streams=list(info.streams.described),
+        colour=info.picture.colour(),
         geometry=plan.geometry.to_json(),
         height=plan.geometry.raster[0],
         width=plan.geometry.raster[1],
@@ -79,16 +81,15 @@ def make_card(
 
 def _notes(plan: ConversionPlan, facts: Facts, reading: Reading) -> list[str]:
     """Return what a person should know about the records."""
-    info, late = plan.info, ""
-    end = promised_end(info.streams, info.video_stream) if plan.options.duration is None else None
+    info, late, end = plan.info, None, None
     if not plan.options.start and info.kind == "film":
-        late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
-    gaps = describe_gaps(facts.times, info.time_base, end)
-    notes = [*info.notes, *changes(facts, info)]
-    notes += filter(None, (late, reading.jumps, gaps, reading.problem))
+        late = late_start(facts.times[0] * info.timing.time_base, info.timing.film_start)
+    if plan.options.duration is None:
+        end = promised_end(info.streams.described, info.streams.picture)
+    gaps = find_gaps(facts.times, info.timing.time_base, end)
+    notes = [*info.notes, *changes(facts, info), late, reading.jumps, gaps, reading.problem]
     if reading.repaired_timestamps:
-        count = counted(reading.repaired_timestamps, "frame")
-        notes.append(f"{count} had no usable time of their own")
-    if reading.single_pass and info.kind == "film":
-        notes.append(f"read in a single pass: {reading.single_pass}")
-    return notes
+        notes.append(NoteKind.UNTIMED.note(frames=reading.repaired_timestamps))
+    if reading.mode.single_pass and info.kind == "film":
+        notes.append(NoteKind.SINGLE_PASS.note(reason=reading.mode))
+    return [str(note) for note in notes if note is not None]

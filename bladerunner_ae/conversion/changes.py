@@ -9,8 +9,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from bladerunner_ae.conversion.facts import DARK, Facts
+from bladerunner_ae.film.info import FilmInfo
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture.frame_format import FrameFormat
-from bladerunner_ae.film.reading.probe import FilmInfo
 
 # Both bars of a pair are alike to this part of the side; narrower pairs are none.
 _NARROWEST = 0.03
@@ -22,97 +23,94 @@ _RAREST = 0.05
 _FEWEST_LARGEST = 0.002
 
 
-def changes(facts: Facts, info: FilmInfo) -> list[str]:
+def changes(facts: Facts, info: FilmInfo) -> list[Note]:
     """Return notes on what changes, and on what was made of it.
 
     Args:
         facts: about all frames that were converted.
-        info: the film.
     """
-    fitted = "brought to the first"
+    first = info.picture.first
     distinct = {id(one): one for one in facts.formats}.values()  # a few objects, millions of times
-    if {one.fitted_into(info.look) for one in distinct} - {info.look[:2]}:
-        fitted += ", in shape, with black margins"
+    in_shape = any(one.fitted_into(first) != first[:2] for one in distinct)
+    fit = (NoteKind.FIT_IN_SHAPE if in_shape else NoteKind.FIT).note()
     found = [
         _interlaced(facts, info),
-        _change(facts, info, "size changes", _size, fitted),
-        _change(facts, info, "pixels change their shape", _aspect, fitted),
-        _change(facts, info, "direction changes", _rotation, "all is turned as the first"),
-        _change(facts, info, "colours change", _coding, "each part is read by its own"),
-        _change(facts, info, "light changes", _light, "all is shown as the first"),
+        _change(facts, info, NoteKind.SIZE_CHANGES, _size, fit=fit),
+        _change(facts, info, NoteKind.SHAPE_CHANGES, _aspect, fit=fit),
+        _change(facts, info, NoteKind.DIRECTION_CHANGES, _rotation),
+        _change(facts, info, NoteKind.COLOURS_CHANGE, _coding),
+        _change(facts, info, NoteKind.LIGHT_CHANGES, _light),
         _bars(facts),
     ]
-    return [note for note in found if note]
+    return [note for note in found if note is not None]
 
 
 def _seconds(facts: Facts, frame: int, info: FilmInfo) -> float:
-    return float((facts.times[frame] - facts.times[0]) * info.time_base)
+    return float((facts.times[frame] - facts.times[0]) * info.timing.time_base)
 
 
-def _interlaced(facts: Facts, info: FilmInfo) -> str:
+def _interlaced(facts: Facts, info: FilmInfo) -> Note | None:
     interlaced = facts.interlaced()
-    count = int(interlaced.sum())
-    if not count or info.interlaced:  # the latter is among its own notes
-        return ""
-    what = "one whole frame is made of each pair of fields"
-    if not info.deinterlace:
-        what = "their fields are left as they are"
+    if not interlaced.any() or info.interlaced:  # the latter is among its own notes
+        return None
+    kind = NoteKind.FRAMES_DEINTERLACED if info.deinterlace else NoteKind.FRAMES_OF_FIELDS
     first = _seconds(facts, int(interlaced.argmax()), info)
-    frames = "1 frame is" if count == 1 else f"{count} frames are"
-    return f"{frames} interlaced, the first at {first:.1f} s; {what}"
+    return kind.note(frames=int(interlaced.sum()), seconds=first)
 
 
 def _change(
-    facts: Facts, info: FilmInfo, what: str, describe: Callable[[FrameFormat], str], made: str
-) -> str:
-    """Say where something differs from the frame before, or "" if it nowhere does."""
+    facts: Facts,
+    info: FilmInfo,
+    kind: NoteKind,
+    describe: Callable[[FrameFormat], str],
+    **further: Note,
+) -> Note | None:
+    """Return where something differs from the frame before, or None if it never does."""
     found = [
         (frame, describe(before), describe(after))
-        for frame, (before, after) in enumerate(pairwise([info.look, *facts.formats]))
+        for frame, (before, after) in enumerate(pairwise([info.picture.first, *facts.formats]))
         if before is not after and describe(before) != describe(after)
     ]
     if not found:
-        return ""
+        return None
     frame, before, after = found[0]
-    times = "" if len(found) == 1 else f"{len(found)} times, first "
-    at = _seconds(facts, frame, info)
-    return f"its {what} on the way ({times}at {at:.1f} s, {before} to {after}): {made}"
+    values = {"seconds": _seconds(facts, frame, info), "before": before, "after": after}
+    change = NoteKind.CHANGE.note(**values)
+    if len(found) > 1:
+        change = NoteKind.FIRST_CHANGE.note(count=len(found), **values)
+    return kind.note(change=change, **further)
 
 
-def _size(look: FrameFormat) -> str:
-    return f"{look.height}x{look.width}"
+def _size(one: FrameFormat) -> str:
+    return f"{one.height}x{one.width}"
 
 
-def _aspect(look: FrameFormat) -> str:
-    return f"{look.aspect.numerator}:{look.aspect.denominator}"
+def _aspect(one: FrameFormat) -> str:
+    return f"{one.aspect.numerator}:{one.aspect.denominator}"
 
 
-def _rotation(look: FrameFormat) -> str:
-    return f"{look.rotation} degrees{', mirrored' if look.mirrored else ''}"
+def _rotation(one: FrameFormat) -> str:
+    return f"{one.rotation} degrees{', mirrored' if one.mirrored else ''}"
 
 
-def _coding(look: FrameFormat) -> str:
-    return f"{look.tags.matrix}, {'full' if look.tags.full_range else 'limited'} range"
+def _coding(one: FrameFormat) -> str:
+    return f"{one.tags.matrix}, {'full' if one.tags.full_range else 'limited'} range"
 
 
-def _light(look: FrameFormat) -> str:
-    return f"{look.tags.primaries} {look.tags.transfer}"
+def _light(one: FrameFormat) -> str:
+    return f"{one.tags.primaries} {one.tags.transfer}"
 
 
-def _bars(facts: Facts) -> str:
-    """Say that black bars come and go, or "" if they do not."""
+def _bars(facts: Facts) -> Note | None:
+    """Return that black bars come and go, or None if they do not."""
+    rows, columns = facts.bars().T
     found = []
-    for widths, where in zip(facts.bars().T, ("above and below", "on the left and right"),
-                             strict=True):  # fmt: skip
-        counts = Counter(widths[widths != DARK].tolist())
-        if (usual := _usual_bars(counts)) is not None:
+    for widths, where in ((rows, "above and below"), (columns, "on the left and right")):
+        usual = _usual_bars(Counter(widths[widths != DARK].tolist()))
+        if usual is not None:
             share, width = usual
-            found.append(
-                f"{100 * share:.0f} % of the frames have bars of {100 * width:.0f} % {where}"
-            )
-    if not found:
-        return ""
-    return f"black bars come and go: {' and '.join(found)}; the largest picture is kept"
+            found.append(NoteKind.BARS.note(percent=100 * share, width=100 * width, where=where))
+    return NoteKind.BARS_CHANGE.note(bars=tuple(found)) if found else None
 
 
 def _usual_bars(counts: Counter[int]) -> tuple[float, float] | None:

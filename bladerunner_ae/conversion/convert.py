@@ -16,6 +16,7 @@ from bladerunner_ae.conversion.options import nothing_read
 from bladerunner_ae.conversion.plan import ConversionPlan, plan_conversion
 from bladerunner_ae.errors import BladerunnerError, InputError
 from bladerunner_ae.film.picture.shots import WARM_UP_FRAMES, ShotMeter
+from bladerunner_ae.film.reading.reading_mode import ReadingMode
 from tfrecords.card import FilmCard
 from tfrecords.errors import RecordsError
 from tfrecords.messages import visible
@@ -53,7 +54,7 @@ def convert_film(
             unfinished conversion of another film or with other options is there.
     """
     info, options = plan.info, plan.options
-    identity, facts = plan.identity(), Facts()
+    identity, facts, mode = plan.identity(), Facts(), ReadingMode()
     encoder = FrameEncoder(info, plan.geometry, options, threads)
     expected = encoder.expected() or plan.frames_estimate()
     before = unfinished_identity(plan.directory.resolve())
@@ -61,7 +62,7 @@ def convert_film(
         refuse_other_identity(plan.directory, before, identity)
 
     def state(frames: range) -> dict[str, Any]:
-        return {"facts": facts.to_json(frames), "single_pass": encoder.single_pass}
+        return {"facts": facts.to_json(frames), "mode": encoder.mode.to_json()}
 
     with FilmWriter(
         plan.directory, expected or 0, options.num_shards, identity=identity, make_state=state,
@@ -70,8 +71,9 @@ def convert_film(
         _refuse_published(plan, writer, overwrite)
         for earlier in writer.states:
             facts.extend(Facts.from_json(earlier["facts"]))
-        if writer.states and (reason := writer.states[-1]["single_pass"]):
-            encoder = FrameEncoder(info, plan.geometry, options, threads, reason)
+            mode = ReadingMode.from_json(earlier["mode"])
+        if mode.single_pass:
+            encoder = FrameEncoder(info, plan.geometry, options, threads, mode)
         if writer.frames:
             print(f"{plan.directory}: resuming from frame {writer.frames}", file=sys.stderr)
         elif writer.dropped:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
+from bladerunner_ae.film.notes import Note
 from tfrecords.shards import MOST_SHARDS
 
 FORMATS = ("jpeg", "png")
@@ -122,13 +123,13 @@ def refuse_too_large(raster: tuple[int, int]) -> None:
         )
 
 
-def nothing_read(film: Path, options: ConversionOptions, problem: str) -> BladerunnerError:
+def nothing_read(film: Path, options: ConversionOptions, problem: Note | None) -> BladerunnerError:
     """The error of a film of which no frame was read.
 
     Args:
         film: its path.
         options: of the conversion.
-        problem: what could not be read, or "".
+        problem: what could not be read, or None.
     """
     if problem:
         return InputError(f"{film}: no frame of it can be read ({problem})")

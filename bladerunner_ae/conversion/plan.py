@@ -8,8 +8,9 @@ from typing import Any
 import bladerunner_ae
 from bladerunner_ae.conversion.options import ConversionOptions, refuse_too_large
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.bars import find_bars
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film, without_deinterlacing
+from bladerunner_ae.film.reading.probe import probe_film, without_deinterlacing
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.output_files import refuse_unwritable
@@ -57,7 +58,7 @@ class ConversionPlan:
 
     def frames_estimate(self) -> int | None:
         """Return about how many frames will be converted, or None if that is not known."""
-        frames, rate = self.info.frames_estimate, self.info.frame_rate
+        frames, rate = self.info.timing.frames_estimate, self.info.timing.frame_rate
         if frames is None:
             return None
         left = max(frames / rate - (self.options.start or 0), Fraction(0))
@@ -67,12 +68,12 @@ class ConversionPlan:
 
     def describe(self) -> str:
         """Return the plan in a line."""
-        height, width = self.geometry.raster
+        (height, width), stored = self.geometry.raster, self.info.picture.stored
         frames = self.frames_estimate()
         count = "an unknown number of frames" if frames is None else counted(frames, "frame")
         about = "" if frames is None else "about "
         return (
-            f"{self.info.path}: {about}{count} of {self.info.stored[0]}x{self.info.stored[1]} -> "
+            f"{self.info.path}: {about}{count} of {stored[0]}x{stored[1]} -> "
             f"{self.directory}, {height}x{width}, {self.options.image_format}, "
             f"{counted(self.options.num_shards, 'shard')}"
         )
@@ -100,8 +101,8 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
     bars = find_bars(info) if options.bars is None else options.bars
     raster = (options.height, options.width)
     geometry = decide_geometry(
-        info.stored, info.sample_aspect, bars, raster if any(raster) else None, options.fit,
-        options.pixels, options.multiple,
+        info.picture.stored, info.picture.sample_aspect, bars, raster if any(raster) else None,
+        options.fit, options.pixels, options.multiple,
     )  # fmt: skip
     refuse_too_large(geometry.raster)
     return ConversionPlan(info, options, geometry, directory, source)

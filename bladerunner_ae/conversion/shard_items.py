@@ -28,7 +28,8 @@ from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.plan import ConversionPlan, plan_conversion
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.picture.shots import ShotMeter
-from bladerunner_ae.film.reading.packet_table import NotDivisibleError, PacketTable
+from bladerunner_ae.film.reading.packet_table import PacketTable
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, ReadingMode
 from bladerunner_ae.film.reading.source import Source
 from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
@@ -107,7 +108,7 @@ class Item:
 class _SeveralDecoders:
     """How a film was read whose shards were made apart; see `conversion.Reading`."""
 
-    problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
+    problem, jumps, repaired_timestamps, mode = None, None, 0, ReadingMode()
 
     def __init__(self, end_pts: int | None) -> None:
         self.end_pts = end_pts

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.runs.films import conversion_differences, film_identity, same_moments
+from bladerunner_ae.runs.films import FilmUse, conversion_differences, films_of, same_moments
+from bladerunner_ae.runs.training_set import in_shots
 from tfrecords.card import FilmCard
 
 SEEN, HELD_OUT, UNSEEN = "seen", "held out", "unseen film"
@@ -24,10 +25,8 @@ def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.st
         InputError: the model has seen the film, but some other frames of it, so that nobody can
             tell which of these it has seen.
     """
-    from bladerunner_ae.runs.training_set import in_shots
-
     film = _seen_film(card, model_card)
-    same = film is not None and same_moments(film_identity(card), film)
+    same = film is not None and same_moments(FilmUse.of(card), film)
     if film is None or same is False:
         return np.full(card.frames, UNSEEN)
     if same is None:
@@ -36,7 +35,7 @@ def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.st
             f"({_differences(card, film)}), so that nobody can tell which frames it has seen; give "
             "the records it was trained on, or convert the film as they were"
         )
-    return np.where(in_shots(card.frames, film["held_out"]), HELD_OUT, SEEN)
+    return np.where(in_shots(card.frames, film.held_out), HELD_OUT, SEEN)
 
 
 def conversion_note(card: FilmCard, model_card: Mapping[str, Any]) -> str:
@@ -49,18 +48,16 @@ def conversion_note(card: FilmCard, model_card: Mapping[str, Any]) -> str:
         An empty text if they are the same pictures, or the model has not seen the film.
     """
     film = _seen_film(card, model_card)
-    if film is None or not same_moments(film_identity(card), film):
+    if film is None or not same_moments(FilmUse.of(card), film):
         return ""
     different = _differences(card, film)
     name = card.source["name"]
     return different and f"{name} was converted otherwise than for the training: {different}"
 
 
-def _seen_film(card: FilmCard, model_card: Mapping[str, Any]) -> dict[str, Any] | None:
-    from bladerunner_ae.runs.folder import films_of
-
-    return next((f for f in films_of(model_card) if f["film_id"] == card.film_id), None)
+def _seen_film(card: FilmCard, model_card: Mapping[str, Any]) -> FilmUse | None:
+    return next((f for f in films_of(model_card) if f.film_id == card.film_id), None)
 
 
-def _differences(card: FilmCard, film: Mapping[str, Any]) -> str:
-    return ", ".join(conversion_differences(film_identity(card), film))
+def _differences(card: FilmCard, film: FilmUse) -> str:
+    return ", ".join(conversion_differences(FilmUse.of(card), film))

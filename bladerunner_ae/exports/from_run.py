@@ -10,8 +10,8 @@ from bladerunner_ae.exports import saved_models
 from bladerunner_ae.exports.film_latents import FilmLatents, collect_film_latents
 from bladerunner_ae.exports.model_card import load_model_card, make_model_card
 from bladerunner_ae.model.networks import Networks
-from bladerunner_ae.runs.films import conversion_differences, film_identity
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.films import FilmUse, conversion_differences
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
 from tfrecords import storage
 from tfrecords.card import check_shards, load_card
@@ -97,26 +97,26 @@ def _find_films(
     config: RunConfig, records: Sequence[storage.AnyPath]
 ) -> tuple[list[int], list[FilmPart]]:
     """Returns the run's films whose records are given, and the place of each in `config.films`."""
-    known = [film["film_id"] for film in config.films]
+    known = [film.film_id for film in config.films]
     found: dict[int, storage.AnyPath] = {}
     for directory in records:
         card = load_card(directory)
         if card.film_id not in known:
-            names = ", ".join(f"{film['name']} ({film['film_id']})" for film in config.films)
+            names = ", ".join(f"{film.name} ({film.film_id})" for film in config.films)
             raise InputError(
                 f"{directory}: holds {card.source['name']} ({card.film_id}), but the run was "
                 f"trained on {names}"
             )
         place = known.index(card.film_id)
         height, width = config.model.height, config.model.width
-        frames = config.films[place]["frames"]
+        frames = config.films[place].frames
         if (card.height, card.width, card.frames) != (height, width, frames):
             raise InputError(
                 f"{directory}: holds {card.frames} frames of {card.height}x{card.width}, but the "
                 f"run was trained on {frames} of {height}x{width}; give the records it was trained "
                 "on"
             )
-        if different := conversion_differences(film_identity(card), config.films[place]):
+        if different := conversion_differences(FilmUse.of(card), config.films[place]):
             raise InputError(
                 f"{directory}: {card.source['name']} was converted otherwise than for the run "
                 f"({', '.join(different)}); give the records it was trained on"
@@ -124,7 +124,7 @@ def _find_films(
         check_shards(directory, card)
         found[place] = directory
     places = sorted(found)
-    chosen = dataclasses.replace(config, films=[config.films[place] for place in places])
+    chosen = dataclasses.replace(config, films=tuple(config.films[place] for place in places))
     return places, film_parts(chosen, [found[place] for place in places])
 
 

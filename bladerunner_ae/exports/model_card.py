@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.runs.films import held_out_frames
-from bladerunner_ae.runs.folder import check_films, films_of
+from bladerunner_ae.runs.films import FilmUse, films_of
 from tfrecords import storage
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location
@@ -102,7 +101,12 @@ def load_model_card(version: Location) -> dict[str, Any]:
                 f"{version}: was exported with schema version {schema} but this program reads up "
                 f"to {SCHEMA_VERSION}; update bladerunner_ae"
             )
-        check_films(films_of(card), frozenset({"film_id", "frames"}))
+        if "film" in card:
+            raise InputError(
+                f"{version}: was exported by an early version of bladerunner_ae, whose models this "
+                "one does not read; use that version, or train again"
+            )
+        films_of(card)
         if not isinstance(card.get("model", {}), dict) or not isinstance(card.get("step", 0), int):
             raise ValueError("its model or step is something else")
     # JSON and Unicode errors are ValueErrors too.
@@ -119,7 +123,7 @@ def describe(card: Mapping[str, Any], name: str) -> str:
         name: of the model.
     """
     films = films_of(card)
-    titles = ", ".join(film["name"] for film in films) or "no film"
+    titles = ", ".join(film.name for film in films) or "no film"
     weights = "averages of the weights over the steps" if card["averaged_weights"] else "weights"
     model = card.get("model", {})
     lines = [
@@ -145,12 +149,11 @@ def describe(card: Mapping[str, Any], name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _film_line(film: Mapping[str, Any], cards: Sequence[Mapping[str, Any]]) -> str:
-    held_out = held_out_frames(film)
+def _film_line(film: FilmUse, cards: Sequence[Mapping[str, Any]]) -> str:
     digest = next(
-        (card["sha256"] for card in cards if card["film_id"] == film["film_id"]), film["film_id"]
+        (card["sha256"] for card in cards if card["film_id"] == film.film_id), film.film_id
     )
-    return f"{film['name']}: {film['frames']} frames, {held_out} kept from training, {digest}"
+    return f"{film.name}: {film.frames} frames, {film.held_out_frames} kept from training, {digest}"
 
 
 def _signature_line(name: str, signature: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from bladerunner_ae.memory_report.sections.shots import (
     unit_of,
 )
 from bladerunner_ae.memory_report.shots import group_means
-from bladerunner_ae.runs.folder import films_of
+from bladerunner_ae.runs.films import films_of
 
 _FILES = files("bladerunner_ae.memory_report") / "page_files"
 _GROUPS = {SEEN: "of what it watched", HELD_OUT: "of what was held out", UNSEEN: "of a new film"}
@@ -82,7 +82,7 @@ def _watched(memory: Memory) -> str:
     card = memory.dreamer.card
     if not card:
         return "as a network dreams it"
-    watched = {film["film_id"] for film in films_of(card)}
+    watched = {film.film_id for film in films_of(card)}
     shown = {film.card.film_id for film in memory.films}
     numbers = card.get("model", {}).get("latent_size")
     keeps = f"{numbers} numbers a frame and {card.get('step')} steps of training"
@@ -90,7 +90,7 @@ def _watched(memory: Memory) -> str:
         return f"as a network remembers it that has watched nothing else, with {keeps}"
     if shown < watched:
         return f"as a network remembers it that has watched {len(watched)} films, with {keeps}"
-    names = ", ".join(str(film["name"]) for film in films_of(card))
+    names = ", ".join(film.name for film in films_of(card))
     return f"as a network dreams it that has watched only {names}, with {keeps}"
 
 

@@ -4,8 +4,11 @@ Flags become these values in `main` and nowhere else; nothing below ever sees a 
 """
 
 import dataclasses
+import json
 import math
 import re
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -268,44 +271,57 @@ def _either(choices: tuple[str, ...]) -> str:
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """Returns a dataclass as plain JSON values (tuples become lists)."""
-    values = dataclasses.asdict(config)
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    """Return a dataclass as plain JSON values (tuples become lists)."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """Builds dataclass `kind` from what `to_json` gave.
+def from_json(kind: type[Config], values: Any) -> Config:
+    """Build dataclass `kind` from what `to_json` gave.
 
     Raises:
-        InputError: a field is unknown to this version or missing.
+        InputError: a field is unknown to this version.
+        ValueError: a field is missing or holds something else, or `values` is no object.
     """
-    try:
-        _check_types(kind, values)
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except TypeError as error:
-        raise InputError(
-            f"{kind.__name__} in config.json does not fit this version: {error}"
-        ) from None
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{kind.__name__} is {_short(values)}")
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    if unknown := values.keys() - {field.name for field in fields}:
+        raise InputError(f"does not fit this version: unknown {', '.join(sorted(unknown))}")
+    missing = [
+        field.name
+        for field in fields
+        if field.name not in values
+        and field.default is field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(f"{kind.__name__} has no {', '.join(missing)}")
+    return kind(
+        **{f.name: _decoded(f.name, values[f.name], f.type) for f in fields if f.name in values}
+    )
 
 
-_JSON_TYPES: dict[Any, tuple[type, ...]] = {
-    int: (int,), float: (int, float), str: (str,), bool: (bool,), tuple[int, ...]: (list, tuple),
-    float | None: (int, float, type(None)),
-}  # fmt: skip
+def _decoded(name: str, value: Any, kind: Any) -> Any:
+    """Return a JSON value as a field of type `kind` holds it."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return from_json(kind, value)  # type: ignore[arg-type]
+    if origin is types.UnionType:  # of a type and None
+        return None if value is None else _decoded(name, value, args[0])
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [args[0]] * len(value) if args[1] is ... else args
+        if len(kinds) == len(value):
+            return tuple(_decoded(name, item, k) for item, k in zip(value, kinds, strict=True))
+    if origin is dict and isinstance(value, dict):
+        return {key: _decoded(key, item, args[1]) for key, item in value.items()}
+    allowed = {float: (int, float)}.get(kind, (kind,))
+    small = not isinstance(value, int) or abs(value) <= _LARGEST
+    if kind is Any or (type(value) in allowed and small):
+        return value
+    raise ValueError(f"{name} is {_short(value)}")
 
 
-def _check_types(kind: Any, values: Mapping[str, Any]) -> None:
-    """Raises TypeError if a value is not what its field holds, or too large for it."""
-    for field in dataclasses.fields(kind):
-        value, wanted = values.get(field.name, field.default), _JSON_TYPES[field.type]
-        if value is dataclasses.MISSING:
-            continue  # the dataclass says so itself
-        items = value if isinstance(value, list | tuple) else [value]
-        fits = isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
-        if isinstance(value, list | tuple):
-            fits = fits and all(type(item) is int for item in value)
-        if not fits or any(isinstance(n, int) and abs(n) > _LARGEST for n in items):
-            raise TypeError(f"{field.name} is {str(value)[:40]}")
+def _short(value: Any) -> str:
+    return str(value)[:40]
 
 
 def differences(ours: Any, theirs: Any, ignore: tuple[str, ...] = ()) -> list[str]:

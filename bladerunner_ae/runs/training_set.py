@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from tfrecords import storage
 from tfrecords.card import FilmCard, load_card
 from tfrecords.messages import counted
@@ -107,6 +107,6 @@ def film_parts(config: RunConfig, records: Sequence[storage.AnyPath]) -> list[Fi
     parts = []
     for film, directory in zip(config.films, records, strict=True):
         card = load_card(directory)
-        keep = ~in_shots(card.frames, film["held_out"])
-        parts.append(FilmPart(directory, card, keep, film["weight"]))
+        keep = ~in_shots(card.frames, film.held_out)
+        parts.append(FilmPart(directory, card, keep, film.weight))
     return parts

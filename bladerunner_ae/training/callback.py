@@ -17,7 +17,7 @@ from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.objectives import mastered
 from bladerunner_ae.runs.files import settle
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import watchdog
 from bladerunner_ae.training.logs import LogFile, fetched, status_line
 from bladerunner_ae.training.monitoring import run_pages

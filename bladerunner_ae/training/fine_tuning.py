@@ -15,7 +15,8 @@ from typing import Any
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs import config as configuration
-from bladerunner_ae.runs.folder import RunConfig, load_config
+from bladerunner_ae.runs.folder import load_config
+from bladerunner_ae.runs.run_config import FineTuning, RunConfig
 from bladerunner_ae.training.checkpoints import check_newest, checkpoint_steps, restore
 from bladerunner_ae.training.flags import MODEL_FLAGS
 from bladerunner_ae.training.trainer import Trainer
@@ -42,8 +43,7 @@ def fine_tuned(
             f"--refit_linear_path: the networks of --preset={config.preset} have no linear path"
         )
     path = os.path.abspath(source) if isinstance(source, Path) else str(source)
-    record = {"run": path, "step": None, "refit_linear_path": refit_linear_path}
-    return dataclasses.replace(config, fine_tune=record)
+    return dataclasses.replace(config, fine_tune=FineTuning(path, None, refit_linear_path))
 
 
 def check_source(config: RunConfig, run: Location | None = None) -> None:
@@ -57,7 +57,8 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
         UsageError: it is the same folder, or lies in it.
         InputError: it is no run, has no checkpoint or a damaged one, or other networks.
     """
-    source = location(config.fine_tune["run"])
+    assert config.fine_tune is not None
+    source = location(config.fine_tune.run)
     if run is not None and _real(source) == _real(run):
         raise UsageError(
             f"--fine_tune_from and --model_dir are the same folder, {run}; give another --model_dir"
@@ -125,7 +126,8 @@ def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
     from bladerunner_ae.training.fit import build_trainer
 
     check_source(config)
-    source = location(config.fine_tune["run"])
+    assert config.fine_tune is not None
+    source = location(config.fine_tune.run)
     their_config = load_config(source)
     other = build_trainer(their_config)
     step = restore(other, source)
@@ -141,4 +143,4 @@ def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
         f"fine-tuning {source} from its step {step}" + "".join(f", with a new {n}" for n in new),
         file=sys.stderr,
     )
-    return dataclasses.replace(config, fine_tune={**config.fine_tune, "step": step})
+    return dataclasses.replace(config, fine_tune=dataclasses.replace(config.fine_tune, step=step))

@@ -10,7 +10,7 @@ from bladerunner_ae.errors import BladerunnerError, UsageError
 from bladerunner_ae.model.networks import build_networks
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.config import TrainConfig
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
 from bladerunner_ae.training import batches as data
 from bladerunner_ae.training.callback import TrainingLog
@@ -158,9 +158,9 @@ def _batches(
             parts,
             batch_size=config.train.batch_size // shard[1],
             seed=config.train.seed,
-            in_memory=config.reading["order"] == "memory",
+            in_memory=config.reading.order == "memory",
             first_batch=start,
-            balance=config.reading["balance"],
+            balance=config.reading.balance,
             shard=shard,
         )
 
@@ -206,7 +206,7 @@ def _initialise(
 ) -> None:
     """Does what is done once, before the first step."""
     fits = config.model.linear_path and not (
-        config.fine_tune and not config.fine_tune["refit_linear_path"]
+        config.fine_tune and not config.fine_tune.refit_linear_path
     )
     adversary = trainer.networks.discriminator is not None
     decided: list[tf.Variable] = []

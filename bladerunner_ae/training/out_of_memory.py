@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords.system_failures import is_out_of_memory
 

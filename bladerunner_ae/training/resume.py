@@ -4,7 +4,7 @@ import math
 
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.films import division_differences
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training.trainer import make_schedule
 from tfrecords import storage
 from tfrecords.storage import Location
@@ -62,7 +62,7 @@ def order_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
         An empty text if the order stays what it was.
     """
     changed = division_differences(config.films, earlier.films)
-    if config.reading["order"] == "memory" or not changed:
+    if config.reading.order == "memory" or not changed:
         return ""
     return (
         f"{'; '.join(changed)}: streamed frames come in another order from step {start} on, and "

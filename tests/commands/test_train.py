@@ -49,8 +49,8 @@ def test_what_a_run_leaves(trained_run: tuple[Path, Result], small_records: Path
     assert "Traceback" not in result.err and "WARNING" not in result.err, result.err
     config = load_config(run)
     assert (config.preset, config.objective) == ("preview", "vae")
-    assert [(film["name"], film["held_out"]) for film in config.films] == [
-        ("film.mp4", [[40, 48]])
+    assert [(film.name, film.held_out) for film in config.films] == [
+        ("film.mp4", ((40, 48),))
     ]  # fmt: skip
     assert sorted(path.name for path in (run / "checkpoints").glob("*.index")) == [
         "step-2.index", "step-4.index"

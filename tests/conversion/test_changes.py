@@ -18,10 +18,11 @@ from bladerunner_ae.conversion.encode import RecordPicture
 from bladerunner_ae.conversion.facts import Facts
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.shard_items import Job, finish_film, make_item, plan_film
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.picture.scaling import FrameScaler
 from bladerunner_ae.film.reading import probe
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film
+from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import ffmpeg
 from tfrecords.card import FilmCard, load_card
@@ -94,7 +95,7 @@ def read(info: FilmInfo, **arguments: Any) -> Pictures:
 
 def with_the_filter_from_the_first_frame(info: FilmInfo) -> Pictures:
     """What is read if all frames, whole ones too, pass through the filter, without our reader."""
-    scaler, made = FrameScaler(info, info.stored), []
+    scaler, made = FrameScaler(info.picture, info.picture.stored), []
     with av.open(str(info.path)) as container:
         frames = list(container.decode(video=0))
     graph = build_graph(frames[0], [("bwdif", "send_frame:deint=interlaced")])
@@ -308,6 +309,6 @@ def test_note_on_bars_that_come_and_go(synthetic_film: Path, kind: str) -> None:
     images, words = BARS[kind]
     info, facts = probe_film(synthetic_film), Facts()
     for number, image in enumerate(images):
-        facts.add(number, RecordPicture(b"", info.look, False, image), 0)
+        facts.add(number, RecordPicture(b"", info.picture.first, False, image), 0)
     note = f"black bars come and go: {words}; the largest picture is kept"
     assert changes(facts, info) == ([note] if words else [])

@@ -20,9 +20,11 @@ def record_pictures(info: FilmInfo) -> list[RecordPicture]:
     images = np.random.default_rng(0).integers(60, 256, (6, 48, 80, 3), np.uint8)
     images = images[np.arange(60) // 10].copy()
     images[20:40, :8] = images[20:40, -8:] = 0
-    wide = info.look._replace(width=200)
+    wide = info.picture.first._replace(width=200)
     return [
-        RecordPicture(b"", wide if 20 <= number < 40 else info.look, number in (30, 44), image)
+        RecordPicture(
+            b"", wide if 20 <= number < 40 else info.picture.first, number in (30, 44), image
+        )
         for number, image in enumerate(images)
     ]
 

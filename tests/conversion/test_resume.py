@@ -130,7 +130,7 @@ def test_damage_is_counted_the_same_every_time(film_factory: FilmFactory, tmp_pa
     for _ in range(20):
         with FrameReader(info, size=(9, 16), threads=False) as reader:
             assert sum(1 for _ in reader) == 97
-        assert reader.problem == "1 frame is damaged in parts"
+        assert str(reader.problem) == "1 frame is damaged in parts"
 
 
 def test_a_part_that_was_damaged_meanwhile_is_made_again(

@@ -15,11 +15,8 @@ from bladerunner_ae.conversion.encode import FrameEncoder
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.shard_items import Item, Job, finish_film, make_item, plan_film
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.reading.packet_table import (
-    NotDivisibleError,
-    PacketTable,
-    read_packet_table,
-)
+from bladerunner_ae.film.reading.packet_table import PacketTable, read_packet_table
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle, ReadingMode
 from tests.helpers.small_records import flip_byte
 from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
@@ -270,6 +267,7 @@ def test_parts_that_are_gone_and_films_that_change(
 
 def test_the_reader_of_a_shard_never_falls_back(film: Path) -> None:
     plan = plan_conversion(film, film.parent, OPTIONS)
-    encoder = FrameEncoder(plan.info, plan.geometry, OPTIONS, single_pass="asked for")
-    with pytest.raises(NotDivisibleError, match="asked for"):
+    mode = ReadingMode(Obstacle.JUMPS)
+    encoder = FrameEncoder(plan.info, plan.geometry, OPTIONS, mode=mode)
+    with pytest.raises(NotDivisibleError, match="its times jump"):
         next(encoder.divided_frames())

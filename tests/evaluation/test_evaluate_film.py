@@ -34,13 +34,21 @@ class Darker(tf.Module):
         return {"reconstruction": image - image // 10}
 
 
+def trained_on(
+    frames: int, held_out: list[list[int]], film_id: str = "0123456789abcdef"
+) -> dict[str, Any]:
+    """Returns what the card of a model says of the one film that it was trained on."""
+    film = {"name": "film.mp4", "film_id": film_id, "frames": frames, "held_out": held_out}
+    return {"films": [film]}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exports `Darker` as if it had been trained on `small_records`, frames 40 to 47 held out."""
     version = tmp_path_factory.mktemp("model") / "autoencoder" / "1"
     module = Darker()
     tf.saved_model.save(module, str(version), signatures={"reconstruct": module.reconstruct})
-    card = {"film": {"film_id": "0123456789abcdef", "frames": FRAMES}, "held_out": [[40, 48]]}
+    card = trained_on(FRAMES, [[40, 48]])
     (version / "assets.extra").mkdir()
     (version / "assets.extra" / "model_card.json").write_text(json.dumps(card))
     return version.parent
@@ -72,20 +80,18 @@ def test_figures_are_means_over_frames_by_label(
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "labels"),
+    ("model_card", "labels"),
     [
-        ({"film": {"film_id": "0123456789abcdef", "frames": 6}, "held_out": [[1, 3]]},
-         ["seen", "held out", "held out", "seen", "seen", "seen"]),
-        ({"film": {"film_id": "0123456789abcdef", "frames": 6}, "held_out": []}, ["seen"] * 6),
-        ({"film": {"film_id": "another", "frames": 6}, "held_out": [[1, 3]]}, ["unseen film"] * 6),
-        ({"film": {"film_id": "0123456789abcdef", "frames": 9}, "held_out": []},
-         ["unseen film"] * 6),
+        (trained_on(6, [[1, 3]]), ["seen", "held out", "held out", "seen", "seen", "seen"]),
+        (trained_on(6, []), ["seen"] * 6),
+        (trained_on(6, [[1, 3]], "another"), ["unseen film"] * 6),
+        (trained_on(9, []), ["unseen film"] * 6),
         ({}, ["unseen film"] * 6),
     ],
-)  # fmt: skip
-def test_labels(trained_on: dict[str, Any], labels: list[str]) -> None:
+)
+def test_labels(model_card: dict[str, Any], labels: list[str]) -> None:
     card = card_maker()([Shard("frames-00000-of-00001.tfrecord", 6, 0, 1, "0" * 64)])
-    assert evaluate.frame_labels(card, trained_on).tolist() == labels
+    assert evaluate.frame_labels(card, model_card).tolist() == labels
 
 
 def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: Path) -> None:

@@ -16,8 +16,9 @@ from bladerunner_ae import train
 from bladerunner_ae.model.networks import Networks, build_networks
 from bladerunner_ae.objectives import REGISTRY, make_objective
 from bladerunner_ae.runs.config import ModelConfig, TrainConfig
-from bladerunner_ae.runs.folder import RunConfig, open_run
+from bladerunner_ae.runs.folder import open_run
 from bladerunner_ae.runs.presets import PRESETS
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training import flags as train_flags
 from bladerunner_ae.training.checkpoints import restore

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.objectives import base, make_objective
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import Reading, RunConfig
 from bladerunner_ae.training.resume import rate_change
 from tests.helpers.tiny_training import tiny_model, tiny_train
 
@@ -23,7 +23,9 @@ def test_ramp(progress: float, start: float, end: float, expected: float) -> Non
 def run_of(steps: int, objective: str) -> RunConfig:
     weights = dataclasses.asdict(make_objective(objective))  # type: ignore[call-overload]
     train = tiny_train(steps=steps, constant_learning_rate=False)
-    return RunConfig("preview", objective, weights, tiny_model(), train, films=[], reading={})
+    return RunConfig(
+        "preview", objective, weights, tiny_model(), train, films=(), reading=Reading()
+    )
 
 
 def test_other_steps_move_the_adversary_and_say_so() -> None:

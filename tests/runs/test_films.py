@@ -21,13 +21,17 @@ from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
 from bladerunner_ae.exports import from_run
 from bladerunner_ae.exports.dreamer import load_dreamer
 from bladerunner_ae.memory_report.gather import gather
+from bladerunner_ae.runs.config import to_json
 from bladerunner_ae.runs.films import (
+    Conversion,
+    FilmUse,
     conversion_differences,
     division_differences,
-    film_identity,
+    films_of,
     same_moments,
 )
-from bladerunner_ae.runs.folder import RunConfig, load_config, open_run
+from bladerunner_ae.runs.folder import load_config, open_run
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import resume
 from bladerunner_ae.training.distributed.cluster import Cluster
 from bladerunner_ae.training.distributed.workers import Workers
@@ -72,12 +76,12 @@ def test_conversions_are_told_apart_by_what_differs_in_their_frames(
 ) -> None:
     options = dataclasses.replace(SMALL, **changes)
     card = convert_film(plan_conversion(film, tmp_path, options))
-    assert conversion_differences(film_identity(card), film_identity(converted)) == named
+    assert conversion_differences(FilmUse.of(card), FilmUse.of(converted)) == named
 
 
 def test_the_quality_of_jpeg_is_told_apart(film: Path, tmp_path: Path) -> None:
     first, second = (
-        film_identity(
+        FilmUse.of(
             convert_film(
                 plan_conversion(
                     film,
@@ -94,19 +98,21 @@ def test_the_quality_of_jpeg_is_told_apart(film: Path, tmp_path: Path) -> None:
 def test_other_frames_from_the_same_options_are_told_apart(tmp_path: Path) -> None:
     """As another version of a decoder may make them; there are as many bytes."""
     pictures = list(film_pictures(12, 24, 32))
-    first = film_identity(write_pictures(tmp_path / "a", pictures, 3, "png"))
-    second = film_identity(write_pictures(tmp_path / "b", pictures[::-1], 3, "png"))
-    assert first["conversion"]["bytes"] == second["conversion"]["bytes"]
+    first = FilmUse.of(write_pictures(tmp_path / "a", pictures, 3, "png"))
+    second = FilmUse.of(write_pictures(tmp_path / "b", pictures[::-1], 3, "png"))
+    assert first.conversion and second.conversion
+    assert first.conversion.bytes == second.conversion.bytes
     assert conversion_differences(second, first) == ["checksums of the shards"]
 
 
 def test_the_number_of_shards_is_no_difference_but_the_order_s() -> None:
-    def identity(shards: int) -> dict[str, Any]:
-        return {"name": "a", "conversion": {"shards": shards}}
+    def identity(shards: int) -> FilmUse:
+        conversion = Conversion(shards, "", 1, (0, 1), "1/24", {}, {}, {})
+        return FilmUse("a", "", 2, conversion)
 
     assert division_differences([identity(4)], [identity(3)]) == ["shards of a: 3 -> 4"]
     assert division_differences([identity(4)], [identity(4)]) == []
-    assert division_differences([identity(4)], [{"name": "a"}]) == []
+    assert division_differences([identity(4)], [FilmUse("a", "", 2)]) == []
 
 
 def other_records(folder: Path) -> Path:
@@ -188,8 +194,7 @@ def test_a_run_of_before_conversions_were_written_down_is_gone_on_with(
 
 def model_card(records: Path) -> dict[str, Any]:
     """Returns that of a run on records whose frames 40 to 47 were held out."""
-    film = {**film_identity(load_card(records)), "weight": 1.0, "held_out": [[40, 48]]}
-    return {"films": [film]}
+    return {"films": [to_json(FilmUse.of(load_card(records), held_out=[(40, 48)]))]}
 
 
 def test_frames_of_the_same_moments_keep_their_labels(small_records: Path, tmp_path: Path) -> None:
@@ -215,7 +220,7 @@ def test_frames_of_other_moments_have_none(small_records: Path, tmp_path: Path) 
         last_pts=card.last_pts + 1001,
         shards=[dataclasses.replace(shard, sha256="0" * 64) for shard in card.shards],
     )
-    assert same_moments(film_identity(shifted), trained_on["films"][0]) is None
+    assert same_moments(FilmUse.of(shifted), films_of(trained_on)[0]) is None
     said = (
         r"^film\.mp4: was converted otherwise than for the model's training \(pts: .*\), so that "
         r"nobody can tell .*; give the records"

@@ -12,8 +12,10 @@ import pytest
 from bladerunner_ae.errors import InputError, OutputError, UsageError
 from bladerunner_ae.runs import folder as run_folder
 from bladerunner_ae.runs.config import ModelConfig, TrainConfig, from_json, to_json
-from bladerunner_ae.runs.folder import RunConfig, load_config, open_run, write_json
+from bladerunner_ae.runs.films import FilmUse
+from bladerunner_ae.runs.folder import load_config, open_run, write_json
 from bladerunner_ae.runs.presets import PRESETS, preset
+from bladerunner_ae.runs.run_config import Reading, RunConfig
 from tfrecords import storage
 from tfrecords.errors import RecordsError
 
@@ -25,20 +27,19 @@ def make_config(**changes: Any) -> RunConfig:
         "weights": {"kl_weight": 1e-5, "noise": 1.0},
         "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model),
         "train": TrainConfig(**PRESETS["preview"].train),
-        "films": [film()],
-        "reading": {"order": "memory", "balance": "none"},
+        "films": (film(),),
+        "reading": Reading(),
     }
     return RunConfig(**{**values, **changes})
 
 
-def film(**changes: Any) -> dict[str, Any]:
-    values = {"name": "film.mp4", "film_id": "0123456789abcdef", "frames": 48, "weight": 1.0,
-              "held_out": [[0, 40]]}  # fmt: skip
-    return {**values, **changes}
+def film(**changes: Any) -> FilmUse:
+    use = FilmUse("film.mp4", "0123456789abcdef", 48, held_out=((0, 40),))
+    return dataclasses.replace(use, **changes)
 
 
-def other_film(**changes: Any) -> dict[str, Any]:
-    return film(**{"name": "b.mp4", "film_id": "1", **changes})
+def other_film(**changes: Any) -> FilmUse:
+    return film(name="b.mp4", film_id="1", **changes)
 
 
 def train(**changes: Any) -> RunConfig:
@@ -84,13 +85,13 @@ def test_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
             make_config(objective="vae_gan", weights={}),
             r"objective: vae -> vae_gan\)",
         ),
-        (make_config(films=[film(held_out=[])]), r"held_out: \[\[0, 40\]\] -> \[\]"),
+        (make_config(films=(film(held_out=()),)), r"held_out: \[\[0, 40\]\] -> \[\]"),
         (make_config(model=ModelConfig(height=64, width=128)), "filters: .*linear_path: True -> F"),
-        (make_config(films=[other_film()]), "film: film.mp4 -> b.mp4"),
-        (make_config(films=[film(), other_film()]), "films: film.mp4 -> film.mp4, b.mp4"),
+        (make_config(films=(other_film(),)), "film: film.mp4 -> b.mp4"),
+        (make_config(films=(film(), other_film())), "films: film.mp4 -> film.mp4, b.mp4"),
         (
-            make_config(reading={"order": "streamed", "balance": "shots"}),
-            "balance: none -> shots; order: memory -> streamed",
+            make_config(reading=Reading("streamed", "shots")),
+            "order: memory -> streamed; balance: none -> shots",
         ),
     ],
 )
@@ -106,35 +107,25 @@ def test_another_run_is_refused_and_the_differences_named(
 @pytest.mark.parametrize(
     ("films", "named"),
     [
-        ([other_film(), film()], "films: film.mp4, b.mp4 -> b.mp4, film.mp4"),
-        ([film(weight=2.0), other_film()], r"data_weights: 1\.0, 1\.0 -> 2\.0, 1\.0"),
-        ([film(), other_film(held_out=[])], r"held_out of b\.mp4: \[\[0, 40\]\] -> \[\]\)"),
+        ((other_film(), film()), "films: film.mp4, b.mp4 -> b.mp4, film.mp4"),
+        ((film(weight=2.0), other_film()), r"data_weights: 1\.0, 1\.0 -> 2\.0, 1\.0"),
+        ((film(), other_film(held_out=())), r"held_out of b\.mp4: \[\[0, 40\]\] -> \[\]\)"),
     ],
 )
 def test_differences_between_sets_of_films(
-    tmp_path: Path, films: list[dict[str, Any]], named: str
+    tmp_path: Path, films: tuple[FilmUse, ...], named: str
 ) -> None:
-    open_run(tmp_path / "run", make_config(films=[film(), other_film()]), overwrite=False)
+    open_run(tmp_path / "run", make_config(films=(film(), other_film())), overwrite=False)
     with pytest.raises(InputError, match=rf"holds another run \({named}"):
         open_run(tmp_path / "run", make_config(films=films), overwrite=False)
 
 
-def test_a_run_of_the_first_version_is_gone_on_with(tmp_path: Path) -> None:
+def test_early_version_is_refused(tmp_path: Path) -> None:
     values = make_config().to_json()
-    (only,) = values.pop("films")
-    del values["reading"]
-    old = {
-        **values,
-        "film": {name: only[name] for name in ("name", "film_id", "frames")},
-        "held_out": only["held_out"],
-    }
+    old = {**values, "film": values.pop("films")[0], "held_out": []}
     (tmp_path / "config.json").write_text(json.dumps(old))
-    assert load_config(tmp_path).films == [film()]
-    open_run(tmp_path, make_config(), overwrite=False)
-    assert load_config(tmp_path) == make_config()
-    (tmp_path / "config.json").write_text(json.dumps(old))
-    with pytest.raises(InputError, match=r"held_out: \[\[0, 40\]\] -> \[\[1, 2\]\]"):
-        open_run(tmp_path, make_config(films=[film(held_out=[[1, 2]])]), overwrite=False)
+    with pytest.raises(InputError, match=r"config.json: is of an early version; use the version "):
+        load_config(tmp_path)
 
 
 def test_overwrite_deletes_a_run_but_nothing_else(tmp_path: Path) -> None:
@@ -178,18 +169,19 @@ def test_a_damaged_config_is_named(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damaged", "missing"),
-    [({"film_id": "1"}, "frames, held_out, name, weight"),
-     (film(conversion={"bytes": 3}), "encoding, geometry, options, pts, .*")],
-)  # fmt: skip
-def test_a_film_that_is_not_said_enough_of_is_damage(
-    tmp_path: Path, damaged: dict[str, Any], missing: str
-) -> None:
-    values = {**make_config().to_json(), "films": [damaged]}
-    (tmp_path / "config.json").write_text(json.dumps(values))
-    with pytest.raises(
-        InputError, match=rf"json: damaged \(of a film there is no {missing}\); put"
-    ):
+    ("damaged", "named"),
+    [
+        ({"film_id": "1"}, "FilmUse has no name, frames"),
+        ({"conversion": {"bytes": 3}}, "Conversion has no shards, sha256, pts, .*"),
+        ({"held_out": [[0, 99]]}, r"frames held out are not of film\.mp4"),
+        ({"weight": 0}, r"frames or weight of film\.mp4 are out of range"),
+    ],
+)
+def test_damaged_film_is_named(tmp_path: Path, damaged: dict[str, Any], named: str) -> None:
+    values = make_config().to_json()
+    whole = {} if "film_id" in damaged else values["films"][0]
+    (tmp_path / "config.json").write_text(json.dumps({**values, "films": [{**whole, **damaged}]}))
+    with pytest.raises(InputError, match=rf"json: damaged \({named}\); put a copy"):
         load_config(tmp_path)
 
 

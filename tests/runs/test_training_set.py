@@ -19,7 +19,7 @@ from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_
 from bladerunner_ae.evaluation.prior_samples import FilmFrames
 from bladerunner_ae.exports.film_latents import collect_film_latents
 from bladerunner_ae.runs import training_set
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import fit
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
@@ -54,7 +54,7 @@ def test_training_sees_all_frames_but_those_held_out(way: str, tmp_path: Path) -
     config, records = marked_run(tmp_path, **WAYS[way])
     if "holdout_seconds" not in WAYS[way]:
         starts = {0, 7, 19, 24, 33, 44, 50, 60}
-        assert {n for run in config.films[0]["held_out"] for n in run} <= starts, "whole shots"
+        assert {n for run in config.films[0].held_out for n in run} <= starts, "whole shots"
     learnt, fitted = watch_training(config, records, tmp_path / "run")
     assert len(learnt) == 480
     check_learnt_from(learnt, config)

@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.runs.folder import RunConfig, load_config, open_run, write_json
+from bladerunner_ae.runs.folder import load_config, open_run, write_json
+from bladerunner_ae.runs.run_config import FineTuning, RunConfig
 from bladerunner_ae.training import fit
 from bladerunner_ae.training.checkpoints import checkpoint_steps, restore
 from bladerunner_ae.training.fine_tuning import check_source, fine_tuned, load_source
@@ -66,9 +67,7 @@ def test_it_begins_with_the_averages_of_the_newest_checkpoint(
     source = train_here(tiny_flags(small_records, tmp_path / "a", ema=0.9, learning_rate=0.01))
     config, trainer = begin(other_film, tmp_path / "b", tmp_path / "a")
     assert trainer.steps_done == 0
-    assert config.fine_tune == {
-        "run": str(tmp_path / "a"), "step": 4, "refit_linear_path": False
-    }  # fmt: skip
+    assert config.fine_tune == FineTuning(str(tmp_path / "a"), 4, refit_linear_path=False)
     assert load_config(tmp_path / "b").fine_tune == config.fine_tune
     assert "fine-tuning" in capsys.readouterr().err
     for name in ("encoder", "decoder"):
@@ -142,8 +141,8 @@ def test_the_linear_path_is_fitted_anew_where_there_is_one(
 ) -> None:
     config = tiny_run(tiny_flags(small_records, tmp_path))
     for ours, fitted in ((config, True), (without_linear_path(config), False)):
-        assert fine_tuned(ours, tmp_path).fine_tune["refit_linear_path"] is fitted
-    assert fine_tuned(config, tmp_path, False).fine_tune["refit_linear_path"] is False
+        assert fine_tuned(ours, tmp_path).fine_tune.refit_linear_path is fitted
+    assert fine_tuned(config, tmp_path, False).fine_tune.refit_linear_path is False
 
 
 @pytest.mark.slow
@@ -160,7 +159,7 @@ def test_a_resumed_run_needs_its_source_no_more(
     second = commands.run("train", *arguments({**flags, "steps": 6}))
     assert second.code == 0 and "going on from step 4" in second.err, second.err
     assert "fine-tuning" not in second.err
-    assert load_config(run).fine_tune["step"] == 4
+    assert load_config(run).fine_tune.step == 4
     assert checkpoint_steps(run)[-1] == 6
     other = commands.run("train", *arguments({**flags, "fine_tune_from": tmp_path / "elsewhere"}))
     assert other.code == 2 and "holds another run (fine_tune_from: " in other.error

@@ -48,17 +48,17 @@ def finished(
 def test_the_run_and_the_model_remember_both_films(films: list[Path], finished: Path) -> None:
     config = load_config(finished)
     assert config.reading == {"order": "memory", "balance": "none"}
-    assert [(film["frames"], film["weight"], len(film["held_out"])) for film in config.films] == [
+    assert [(film.frames, film.weight, len(film.held_out)) for film in config.films] == [
         (48, 2.0, 1), (60, 1.0, 2)
     ]  # fmt: skip
     model = load_model_card(finished / "export" / "autoencoder" / "1")
     for film, known in zip(films, config.films, strict=True):
         labels = frame_labels(load_card(film), model)
-        held = {frame for start, end in known["held_out"] for frame in range(start, end)}
+        held = {frame for start, end in known.held_out for frame in range(start, end)}
         assert [str(label) for label in labels] == [
-            "held out" if frame in held else "seen" for frame in range(known["frames"])
+            "held out" if frame in held else "seen" for frame in range(known.frames)
         ]
-    assert set(frame_labels(load_card(films[0]), {**model, "films": config.films[1:]})) == {
+    assert set(frame_labels(load_card(films[0]), {**model, "films": model["films"][1:]})) == {
         "unseen film"
     }
 

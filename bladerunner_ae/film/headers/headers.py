@@ -1,7 +1,7 @@
-"""What a film's own headers say of its streams, of which PyAV passes nothing on.
+"""Headers of a film that PyAV does not pass on.
 
-The part of the picture that is to be shown, the profile of Dolby Vision, encryption, and the file's
-own names of codecs that libav does not know. Everything else is asked of libav.
+The part of the picture to be shown, the profile of Dolby Vision, encryption, and the file's names
+of codecs that libav does not know. Everything else comes from libav.
 """
 
 from dataclasses import dataclass
@@ -30,13 +30,12 @@ _MAYBE_ALONE = (10, 20)
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What the headers say of one stream.
+    """Header of one stream.
 
     Attributes:
         codec: the file's own name of its codec, or "".
         crop: what is not to be shown.
         dolby_vision: its Dolby Vision configuration record (ETSI TS 103 572), or b"".
-        encrypted: whether its packets are encrypted.
     """
 
     codec: str = ""
@@ -59,10 +58,10 @@ class StreamHeader:
 
 @dataclass(frozen=True)
 class Headers:
-    """What a film's headers say.
+    """Headers of a film's streams.
 
     Attributes:
-        streams: by the index of the stream; not all streams are there.
+        streams: by the index of the stream, as far as known.
         programmes: of a transport stream, the indices of each programme's streams.
         fragmented: whether it is an mp4 in fragments.
     """
@@ -72,7 +71,7 @@ class Headers:
     fragmented: bool = False
 
     def of(self, index: int) -> StreamHeader:
-        """What is said of a stream."""
+        """Header of a stream; a blank one if the file has none."""
         return self.streams.get(index, StreamHeader())
 
 
@@ -80,12 +79,7 @@ NO_HEADERS = Headers({})
 
 
 def read_headers(container: InputContainer, path: Path) -> Headers:
-    """Reads a film's headers; what cannot be read is left out.
-
-    Args:
-        container: the open film.
-        path: of its file.
-    """
+    """Read a film's headers; what cannot be read is left out."""
     name = container.format.name
     try:
         if name.startswith("mov"):
@@ -102,12 +96,7 @@ def read_headers(container: InputContainer, path: Path) -> Headers:
 
 
 def refuse_unshowable(path: Path, picture: StreamHeader) -> None:
-    """Raises InputError for pictures that cannot be shown as they are meant, and says why.
-
-    Args:
-        path: of the film, for the message.
-        picture: header of its picture.
-    """
+    """Raise InputError for pictures that cannot be shown as intended."""
     if picture.encrypted:
         raise InputError(
             f"{path}: its picture is encrypted (DRM), and no frame of it can be seen; give a copy "

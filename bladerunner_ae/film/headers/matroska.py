@@ -1,4 +1,4 @@
-"""What a Matroska or WebM file says of its tracks in elements that libav keeps to itself.
+"""Tracks of a Matroska or WebM file: elements that libav does not pass on.
 
 RFC 8794 describes elements (identity, length, contents), RFC 9559 which there are.
 """
@@ -27,13 +27,11 @@ _MOST_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class Track:
-    """What is said of one track.
+    """Description of one track.
 
     Attributes:
         codec: the identity of its codec, e.g. "A_DTS".
-        crop: (top, bottom, left, right), what is not to be shown.
-        dolby_vision: its configuration record, or b"".
-        encrypted: whether its frames are.
+        crop: (top, bottom, left, right) not to be shown.
     """
 
     codec: str
@@ -43,11 +41,7 @@ class Track:
 
 
 def read_tracks(path: Path) -> list[Track]:
-    """The tracks of a film that libav makes streams of, in their order.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """The tracks of a film that libav makes streams of, in their order."""
     with path.open("rb") as file:
         entries = _elements(_tracks(file))
         tracks = [list(_elements(data)) for identity, data in entries if identity == _TRACK]
@@ -76,7 +70,7 @@ def _tracks(file: BinaryIO) -> bytes:
             elsewhere = _place_of_tracks(file.read(min(size, _MOST_BYTES)))
             continue
         if identity == _CLUSTER or size is None:
-            # They can stand behind the pictures.
+            # The tracks can come after the pictures.
             if elsewhere is None or jumped:
                 break
             file.seek(begin + elsewhere)

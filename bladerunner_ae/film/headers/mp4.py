@@ -1,4 +1,4 @@
-"""What an mp4 or QuickTime file says of its tracks in boxes that libav keeps to itself.
+"""Tracks of an mp4 or QuickTime file: boxes that libav does not pass on.
 
 ISO/IEC 14496-12 describes the boxes; a box is its size, its type of four letters, and its contents.
 """
@@ -20,13 +20,11 @@ _PICTURE_BYTES = 78
 
 @dataclass(frozen=True)
 class Track:
-    """What is said of one track.
+    """Description of one track.
 
     Attributes:
         codec: the type of its samples' first description.
-        crop: (top, bottom, left, right), what is not to be shown.
-        dolby_vision: its configuration record, or b"".
-        encrypted: whether its samples are.
+        crop: (top, bottom, left, right) not to be shown.
     """
 
     codec: str = ""
@@ -36,13 +34,10 @@ class Track:
 
 
 def read_tracks(path: Path) -> tuple[dict[int, Track], bool]:
-    """Reads the header of a film.
+    """Read the header of a film.
 
     Returns:
-        (tracks by their number, whether the film goes on in fragments).
-
-    Raises:
-        OSError: the file cannot be read.
+        (tracks by their number, whether the film is in fragments).
     """
     tracks: dict[int, Track] = {}
     header = _header(path)
@@ -104,7 +99,7 @@ def _track_number(header: bytes) -> int:
 
 
 def _described(descriptions: bytes, picture: bool) -> Track:
-    """What the first description of a track's samples says."""
+    """The track as the first description of its samples has it."""
     for kind, contents in _boxes(descriptions):
         codec = kind.decode("latin-1")
         track = Track(codec, encrypted=codec in _ENCRYPTED)
@@ -121,7 +116,7 @@ def _described(descriptions: bytes, picture: bool) -> Track:
 
 
 def _crop(aperture: bytes, width: int, height: int) -> tuple[int, int, int, int]:
-    """What a clean aperture leaves out; nothing if it makes no sense, as libav has it too."""
+    """Margins of a clean aperture; as in libav, none if it makes no sense."""
     numbers = struct.unpack(">8i", aperture[:32])
     if any(below <= 0 for below in numbers[1::2]):
         return 0, 0, 0, 0
@@ -133,7 +128,7 @@ def _crop(aperture: bytes, width: int, height: int) -> tuple[int, int, int, int]
 
 
 def _edges(length: int, shown: Fraction, off: Fraction) -> tuple[int, int]:
-    """(pixels before, pixels after) what is shown, which lies so far from the middle."""
+    """(pixels before, pixels after) what is shown, `off` its distance from the middle."""
     middle = Fraction(length - 1, 2) + off
     first, last = middle - (shown - 1) / 2, middle + (shown - 1) / 2
     return (-1 if first < 0 else int(first)), length - 1 - int(last)

@@ -1,8 +1,8 @@
 """Finds the shots of a film while its records are made.
 
 The score of ffmpeg's `scdet` filter says how suddenly a picture changes (0..100): the smaller of
-the mean absolute difference from the frame before and the change of that difference, so that steady
-motion scores low. It is taken of RGB: of YCbCr the filter would look at luma only, and miss cuts
+the mean absolute difference from the frame before and the change of that difference, so that even
+motion scores low. It is taken of RGB: of YCbCr the filter would see luma only, and miss cuts
 between pictures that differ in colour. On the Big Buck Bunny trailer five cuts score 24 to 26 and
 nothing else over 5.3. The formula is written out here because a filter graph takes ten times as
 long for so small a picture; a test holds it against the filter.

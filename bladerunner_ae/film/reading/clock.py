@@ -98,12 +98,12 @@ class Clock:
         self.repaired = 0
 
     def packet(self, time: int | None) -> None:
-        """Notes the time of a packet that goes to the decoder."""
+        """Record the time of a packet that goes to the decoder."""
         if self._by_packets and time is not None:
             heapq.heappush(self._waiting, time)
 
     def drop(self, time: int | None) -> None:
-        """Forgets a packet that the decoder refused."""
+        """Forget a packet that the decoder refused."""
         if self._by_packets and time in self._waiting:
             self._waiting.remove(time)
             heapq.heapify(self._waiting)

@@ -72,7 +72,7 @@ class Source:
         return digest.hexdigest()
 
     def check_unchanged(self) -> None:
-        """Raises InputError if the film is gone or no longer has its stamp."""
+        """Raise InputError if the film is gone or no longer has its stamp."""
         try:
             now = self._read_stamp()
         except (OSError, InputError):

@@ -22,8 +22,9 @@ import av
 from av.packet import Packet
 
 from bladerunner_ae.errors import OutputError
+from bladerunner_ae.film.info import FilmInfo
+from bladerunner_ae.film.notes import Note
 from bladerunner_ae.film.reading.container import open_film
-from bladerunner_ae.film.reading.probe import FilmInfo
 
 # How far sound whose packets are cut differently may begin or end from where it did: a few
 # packets of AAC.
@@ -52,7 +53,6 @@ class TrackError(OutputError):
 
     Attributes:
         track: its place among the tracks of the finished film, from 0.
-        what: what is wrong with it.
     """
 
     def __init__(self, path: Path, track: int, what: str) -> None:
@@ -94,7 +94,7 @@ class RawStream:
     _bytes: Any = field(default_factory=hashlib.blake2b)
 
     def add(self, packet: Packet, place: int = 0) -> None:
-        """Notes a packet; one that holds nothing, or has no time, does not count."""
+        """Record a packet; one that holds nothing, or has no time, does not count."""
         time = packet.pts if packet.pts is not None else packet.dts
         if not packet.size or time is None:
             return
@@ -158,7 +158,6 @@ class Verification:
     """What a finished film was found to be.
 
     Attributes:
-        frames: how many pictures it has.
         largest_error: the most, in seconds, that a picture's time differs from its frame's.
         sound: one line for each sound track, e.g. "copied (mp3, 2110 packets identical)".
     """
@@ -177,7 +176,6 @@ class Expected:
         end: the time at which the last of them ends, in those units.
         time_base: seconds per unit.
         exact: whether the frames keep to a rate that is exact where the original's clock is not.
-        jumps: whether the original's clock jumps.
         tracks: index, codec, and the codec of what is written if it is encoded anew, of each sound
             track, in order.
         reasons: why tracks are encoded anew, by index.
@@ -189,21 +187,17 @@ class Expected:
     exact: bool
     jumps: bool
     tracks: Sequence[tuple[int, str, str | None]]
-    reasons: dict[int, str]
+    reasons: dict[int, Note | None]
 
 
 def read_original(info: FilmInfo) -> RawFilm:
-    """Reads every packet of a film's picture and sound.
-
-    Raises:
-        InputError: the film is gone.
-    """
+    """Read every packet of a film's picture and sound."""
     if info.kind == "images":
         return RawFilm(None, {})
     with open_film(info.path) as container:
-        found = _read(container, {info.video_stream, *info.sound_streams})
+        found = _read(container, {info.streams.picture, *info.streams.sound})
         wraps = container.format.name in _WRAPPING
-    picture = found.pop(info.video_stream, None)
+    picture = found.pop(info.streams.picture, None)
     return RawFilm(picture, found, wraps)
 
 
@@ -233,13 +227,7 @@ def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Packet]:
 
 
 def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -> Verification:
-    """Checks a finished film.
-
-    Args:
-        path: the film that was written.
-        original: the packets of its original (`read_original`).
-        expected: what it must hold.
-        name: what the film is called in messages.
+    """Check a finished film.
 
     Raises:
         TrackError: a sound track is not what it should be.
@@ -309,10 +297,6 @@ class _Judge:
     """Compares sound with picture, in the original and in what was written.
 
     Args:
-        name: what the film is called in messages.
-        original: the original's packets.
-        expected: what must hold.
-        times: of the pictures that were written, ascending.
         base: seconds per unit of those.
     """
 
@@ -325,10 +309,9 @@ class _Judge:
         self._frames: _FramesByPacket | None = None
 
     def check_length(self, picture: RawStream, length: Fraction) -> None:
-        """Raises OutputError unless the last picture is shown as long as the film's last frame.
+        """Raise OutputError unless the last picture is shown as long as the film's last frame.
 
         Args:
-            picture: as it was written.
             length: seconds that the written file says it lasts.
         """
         expected = self._expected
@@ -444,7 +427,7 @@ class _Judge:
         return TrackError(self._name, number, f"is {float(apart):.6f} seconds off at one packet")
 
     def _check_ends(self, number: int, original: RawStream, written: RawStream) -> None:
-        """Raises TrackError unless a track begins and ends when the original's does."""
+        """Raise TrackError unless a track begins and ends when the original's does."""
         if self._original.wraps and self._expected.jumps:
             return  # its own end says nothing
         begin = self._expected.pts[0] * self._expected.time_base
@@ -497,10 +480,6 @@ def _shown_ends(picture: RawStream, expected: Expected) -> list[Fraction]:
 class _FramesByPacket:
     """Finds the pictures of a broadcast that lie near a packet of its sound, in time and in file.
 
-    Args:
-        original: its packets.
-        expected: the frames that were decoded of it.
-
     Attributes:
         known: whether it is known which packet is which frame.
     """
@@ -514,12 +493,7 @@ class _FramesByPacket:
         self.known = len(picture.times) == len(expected.pts)
 
     def near(self, time: int, place: int) -> list[tuple[int, int]]:
-        """Frames near a packet, each with how much later the packet is, in units of the clock.
-
-        Args:
-            time: of the packet.
-            place: of the packet in the file.
-        """
+        """Frames near a packet, each with how much later the packet is, in units of the clock."""
         middle = bisect_left(self._places, place)
         first, end = max(middle - _PICTURES_AROUND, 0), middle + _PICTURES_AROUND
         found = list[tuple[int, int]]()

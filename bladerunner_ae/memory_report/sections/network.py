@@ -17,7 +17,7 @@ from bladerunner_ae.memory_report.curves import Panel, read_panels
 from bladerunner_ae.memory_report.gather import Memory, map_of
 from bladerunner_ae.memory_report.latent_map import shot_colour, time_colour
 from bladerunner_ae.memory_report.sections.film import viewer
-from bladerunner_ae.runs.folder import films_of
+from bladerunner_ae.runs.films import films_of
 
 Entries = list[list[dict[str, Any]]]
 
@@ -135,7 +135,7 @@ def _network(card: Mapping[str, Any]) -> str:
     if not card:
         return "an exported autoencoder without a model card"
     model, train = card.get("model", {}), card.get("train", {})
-    watched = ", ".join(str(film["name"]) for film in films_of(card)) or "no film"
+    watched = ", ".join(film.name for film in films_of(card)) or "no film"
     return (
         f"has watched {watched}; preset {card.get('preset')}, objective {card.get('objective')}, "
         f"{card.get('step')} steps of {train.get('batch_size')} frames, "

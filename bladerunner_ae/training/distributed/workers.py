@@ -20,7 +20,8 @@ import tensorflow as tf
 from bladerunner_ae.errors import InputError, OutputError, UsageError
 from bladerunner_ae.runs import config as configuration
 from bladerunner_ae.runs.films import division_differences
-from bladerunner_ae.runs.folder import CONFIG_NAME, RunConfig, load_config
+from bladerunner_ae.runs.folder import CONFIG_NAME, load_config
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training.distributed.cluster import Cluster
 from bladerunner_ae.training.stopping import Preemption, SharedPreemption
 from bladerunner_ae.training.trainer import Trainer
@@ -149,7 +150,7 @@ class Workers:
             *config.differences(chiefs),
             *configuration.differences(config.train, chiefs.train),
         ]
-        if not different and config.reading["order"] != "memory":
+        if not different and config.reading.order != "memory":
             different = division_differences(config.films, chiefs.films)
         if not different:
             return None

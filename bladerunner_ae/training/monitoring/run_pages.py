@@ -12,8 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.hparams.summary import session_end_pb
 
 from bladerunner_ae.model.networks import Networks
-from bladerunner_ae.runs.films import held_out_frames
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training.monitoring.event_files import Summaries
 
 _METRICS = (
@@ -91,8 +90,7 @@ def describe_films(config: RunConfig) -> str:
     """Says in Markdown which films are watched, and what is kept from training."""
     lines = ["| film | digest | frames | held out | weight |", "|---|---|---|---|---|"]
     for film in config.films:
-        held = held_out_frames(film)
-        cells = (film["name"], film["film_id"], film["frames"], held, film["weight"])
+        cells = (film.name, film.film_id, film.frames, film.held_out_frames, film.weight)
         lines.append(f"| {' | '.join(_cell(value) for value in cells)} |")
     return "\n".join(lines)
 

@@ -44,7 +44,8 @@ def test_the_cuts_of_the_synthetic_film(seed: int) -> None:
 
 def test_cuts_survive_compression_and_scaling(film_factory: Callable[..., Path]) -> None:
     info = probe_film(film_factory(frames=200, seed=3, flash_every=None, audio=False))
-    with FrameReader(info, geometry=decide_geometry(info.stored, raster=(72, 128))) as reader:
+    geometry = decide_geometry(info.picture.stored, raster=(72, 128))
+    with FrameReader(info, geometry=geometry) as reader:
         assert starts([frame.image for frame in reader]) == synthetic_film.shot_starts(200)
 
 

@@ -42,8 +42,10 @@ def test_the_largest_picture_or_the_default(
                    "-disposition:v:0", dispositions[0], "-disposition:v:1",
                    dispositions[1])  # fmt: skip
     info = probe_film(film)
-    assert (info.video_stream, info.stored[0]) == (chosen, height)
-    assert [note for note in info.notes if f"stream {chosen}" in note and "2 pictures" in note]
+    assert (info.streams.picture, info.picture.stored[0]) == (chosen, height)
+    assert [
+        note for note in map(str, info.notes) if f"stream {chosen}" in note and "2 pictures" in note
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
@@ -58,7 +60,7 @@ def test_a_large_cover_is_not_the_film(
         ffmpeg("-i", synthetic_film, "-attach", cover, "-metadata:s:t", "mimetype=image/png",
                "-map", 0, "-c", "copy", film)  # fmt: skip
     info = probe_film(film)
-    assert (info.stored, info.notes) == ((180, 320), [])
+    assert (info.picture.stored, info.notes) == ((180, 320), ())
 
 
 @pytest.mark.parametrize("suffix", ["m4a", "mka"])
@@ -87,7 +89,9 @@ def test_sound_with_a_cover_is_no_film(
 )
 def test_untagged_upright_films(tmp_path: Path, size: tuple[int, int], matrix: str) -> None:
     picture = np.full((*size, 3), 128, np.uint8)
-    assert probe_film(film_of(tmp_path / "film.mp4", [picture], *X264)).matrix == matrix
+    assert (
+        probe_film(film_of(tmp_path / "film.mp4", [picture], *X264)).picture.tags.matrix == matrix
+    )
 
 
 def test_fields_behind_whole_frames_are_noticed(synthetic_film: Path, tmp_path: Path) -> None:
@@ -99,9 +103,9 @@ def test_fields_behind_whole_frames_are_noticed(synthetic_film: Path, tmp_path: 
     film.write_bytes(whole.read_bytes() + fields.read_bytes())
     assert not probe_film(whole).interlaced
     info = probe_film(film)
-    assert info.interlaced and "one whole frame is made" in info.notes[0]
+    assert info.interlaced and "one whole frame is made" in str(info.notes[0])
     off = without_deinterlacing(info)
-    assert info.deinterlace and not off.deinterlace and "left as they are" in off.notes[0]
+    assert info.deinterlace and not off.deinterlace and "left as they are" in str(off.notes[0])
 
 
 def test_the_search_for_bars_ends_where_picture_reaches_all_edges(
@@ -142,10 +146,10 @@ def test_brightness_by_the_planes_is_that_of_rgb(
 ) -> None:
     info = probe_film(film_factory())
     frame = next(sample_key_frames(info, 1))
-    rgb = np.zeros((*info.stored, 3), np.uint8)
+    rgb = np.zeros((*info.picture.stored, 3), np.uint8)
     rgb[40:140] = colour
     source = type(frame).from_ndarray(rgb, "rgb24")
-    brightness = Brightness(source.reformat(format=layout), info)
+    brightness = Brightness(source.reformat(format=layout), info.picture)
     gray_blue = layout == "gray" and colour == (0, 0, 120)  # 14 of 255, once it is gray
     assert brightness.is_dark(0.01) == (max(colour) < 48 or gray_blue)
     if colour == (190, 190, 190):

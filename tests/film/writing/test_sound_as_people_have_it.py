@@ -293,7 +293,7 @@ def test_a_film_whose_clock_begins_late_begins_at_once(
     _assert_in_sync(output)
 
 
-def test_a_gap_in_sound_that_is_encoded_anew_becomes_silence(
+def test_a_gap_in_sound_that_is_reencoded_becomes_silence(
     film_factory: FilmFactory, tmp_path: Path
 ) -> None:
     film = _film(film_factory, "film.mkv", audio_codec="pcm_s16le")
@@ -324,7 +324,7 @@ def test_sound_of_an_unknown_codec_is_named(film_factory: FilmFactory, tmp_path:
     assert "of an unknown codec" in result.report()[0]
 
 
-def test_what_cannot_be_copied_after_all_is_encoded_anew(
+def test_what_cannot_be_copied_after_all_is_reencoded(
     film_factory: FilmFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([True])
@@ -354,7 +354,7 @@ def test_verification_finds_sound_that_was_moved(
         return written
 
     monkeypatch.setattr(sound._TargetClock, "moved", late)
-    monkeypatch.setattr(reassembly, "encoded_anew", lambda *_: pytest.fail("encoded anew"))
+    monkeypatch.setattr(reassembly, "reencoded", lambda *_: pytest.fail("encoded anew"))
     source = _film(film_factory, "film.mp4")
     with pytest.raises(pytest.fail.Exception, match="encoded anew"):
         _dream(source, tmp_path / "out.mp4")
@@ -394,7 +394,7 @@ def test_languages_and_discrete_pictures_survive(film_factory: FilmFactory, tmp_
     )
 
 
-def test_sound_whose_channels_change_midway_is_encoded_anew(
+def test_sound_whose_channels_change_midway_is_reencoded(
     film_factory: FilmFactory, tmp_path: Path
 ) -> None:
     # A broadcast says in every packet what it is; mp4 says it once.
