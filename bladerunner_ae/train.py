@@ -17,10 +17,6 @@ Examples:
   python -m bladerunner_ae.train --data=DATA/b --model_dir=RUN_B --fine_tune_from=RUN_A
 """  # noqa: E501
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-from bladerunner_ae.runs.training_set import hold_out_runs, hold_out_shots
-
-# isort: split
 import contextlib
 import dataclasses
 import math
@@ -34,6 +30,7 @@ from typing import Any
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.memory_report.write import is_reported, report_training
 from bladerunner_ae.runs import config as configuration
@@ -41,8 +38,8 @@ from bladerunner_ae.runs import presets
 from bladerunner_ae.runs.files import refuse_to_delete
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.run_config import Reading
+from bladerunner_ae.runs.training_set import hold_out_runs, hold_out_shots
 from bladerunner_ae.training import flags as train_flags
-from bladerunner_ae.training.batches import check_service
 from bladerunner_ae.training.flags import (
     MODEL_FLAGS,
     TRAIN_FLAGS,
@@ -149,10 +146,12 @@ def _held_out(card: Any, fraction: float, seconds: float) -> list[tuple[int, int
 
 def main() -> None:
     """Reads the flags, then trains, or goes on, and exports."""
-    from bladerunner_ae.runs.files import settling
-    from bladerunner_ae.runs.folder import CONFIG_NAME, load_config, open_run, writing
-    from bladerunner_ae.training import fit
-    from bladerunner_ae.training.distributed import devices
+    with slow_imports():
+        from bladerunner_ae.runs.files import settling
+        from bladerunner_ae.runs.folder import CONFIG_NAME, load_config, open_run, writing
+        from bladerunner_ae.training import fit
+        from bladerunner_ae.training.batches import check_service
+        from bladerunner_ae.training.distributed import devices
 
     values = flags.FLAGS
     if values.data_service:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from bladerunner_ae.command_line.app import use_onednn
+from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
 from tests.helpers.commands import Commands, Result
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.synthetic_film import make_film
 
 # As commands do, with whose results those of this process are compared to the bit.
-use_onednn()
+set_up_tensorflow()
 
 # A shell starts what it sends to the background deaf to Ctrl-C, and so would be the commands that
 # the tests interrupt. A handler of our own does not pass on to them.

@@ -76,13 +76,13 @@ def publish(partial: Path, directory: Path) -> None:
         OSError: it cannot be renamed. Either nothing has changed, or `partial` is gone: then the
             next call of `finish_publishing` completes it.
     """
-    synchronise(partial)
+    sync_folder(partial)
     if directory.exists() and any(directory.iterdir()):
         os.rename(partial, _ready(directory))  # from here on there is no way back
         finish_publishing(directory)
     else:
         os.rename(partial, directory)
-        synchronise(directory.parent)
+        sync_folder(directory.parent)
 
 
 def finish_publishing(directory: Path) -> None:
@@ -102,9 +102,9 @@ def finish_publishing(directory: Path) -> None:
         for name in os.listdir(directory):
             if is_record_file(name) and name not in kept:
                 (directory / name).unlink()
-        synchronise(directory)
+        sync_folder(directory)
         os.replace(ready / CARD_NAME, directory / CARD_NAME)
-        synchronise(directory)
+        sync_folder(directory)
     shutil.rmtree(ready)
 
 
@@ -143,7 +143,7 @@ def remove_records(directory: Path) -> None:
         directory.rmdir()
 
 
-def synchronise(directory: Path) -> None:
+def sync_folder(directory: Path) -> None:
     """Put the names in a folder on the disk, so that a power cut cannot undo a rename."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:

@@ -17,12 +17,9 @@ Examples:
 import os
 import sys
 
-if __package__ in (None, ""):  # runs without installation too
+if __package__ in (None, ""):  # `python tools/NAME.py` where the package is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
 from pathlib import Path
 from typing import Any
 

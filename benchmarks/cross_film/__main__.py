@@ -38,8 +38,8 @@ from benchmarks.cross_film.plan import (
 )
 from benchmarks.cross_film.table import table
 from benchmarks.demo.__main__ import machine
-from bladerunner_ae.command_line.app import quiet_tensorflow
 from bladerunner_ae.command_line.signals import working
+from bladerunner_ae.command_line.tensorflow_import import import_tensorflow
 from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
 from bladerunner_ae.film.reading.source import film_name
 from bladerunner_ae.geometry import FITS
@@ -215,7 +215,7 @@ def write_results(options: argparse.Namespace, plan: Plan) -> None:
         options.output.write_text(text + "\n", "utf-8")
     if options.picture:
         # TensorFlow is needed for this alone, and takes seconds to import.
-        quiet_tensorflow()
+        import_tensorflow()
         from benchmarks.cross_film.picture import draw
 
         png = draw(work, plan)

@@ -5,6 +5,7 @@ TensorFlow is not needed here, and not imported.
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.command_line.progress import Progress
@@ -12,7 +13,7 @@ from bladerunner_ae.conversion.card import make_card
 from bladerunner_ae.conversion.encode import FrameEncoder
 from bladerunner_ae.conversion.existing import refuse_other_identity
 from bladerunner_ae.conversion.facts import Facts
-from bladerunner_ae.conversion.options import nothing_read
+from bladerunner_ae.conversion.options import ConversionOptions, nothing_read
 from bladerunner_ae.conversion.plan import ConversionPlan, plan_conversion
 from bladerunner_ae.errors import BladerunnerError, InputError
 from bladerunner_ae.film.picture.shots import WARM_UP_FRAMES, ShotMeter
@@ -28,7 +29,9 @@ __all__ = ["convert_film", "plan_conversion", "warn"]
 
 
 def convert_film(
-    plan: ConversionPlan,
+    film: ConversionPlan | Path | str,
+    output_dir: Path | str = "data",
+    options: ConversionOptions | None = None,
     *,
     strict: bool = False,
     overwrite: bool = False,
@@ -40,8 +43,10 @@ def convert_film(
     Killed at any moment, the next call for the same film and options resumes after the last shard
     that was finished. The records are the same bytes, however often that happens.
 
+        convert_film("my_film.mp4", "data")    # makes data/my_film
+
     Args:
-        plan: from `plan_conversion`.
+        film: its path, or a plan from `plan_conversion`, which has the next two arguments.
         strict: refuse a film that cannot be read to its end, instead of keeping what can.
         overwrite: replace records that are there, finished or not.
         threads: decoders that run at once, 0 for as many as suit the machine.
@@ -53,6 +58,9 @@ def convert_film(
         RecordsError: the folder cannot be written, or exists and may not be replaced, or an
             unfinished conversion of another film or with other options is there.
     """
+    plan = film
+    if not isinstance(plan, ConversionPlan):
+        plan = plan_conversion(Path(plan), Path(output_dir), options or ConversionOptions())
     info, options = plan.info, plan.options
     identity, facts, mode = plan.identity(), Facts(), ReadingMode()
     encoder = FrameEncoder(info, plan.geometry, options, threads)

@@ -1,4 +1,4 @@
-"""Where models and their versions lie: RUN/export/decoder/3 and what stands for it."""
+"""Folders of models and their versions: RUN/export/decoder/3 and what may stand for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ModelFolder:
     """A model to be served.
 
     Attributes:
-        name: as clients call it.
+        name: that clients use.
         path: folder of its versions, or of the only one.
         only: the version's number, if it is one version and no folder of them.
     """
@@ -29,19 +29,19 @@ class ModelFolder:
     only: int | None = None
 
     def versions(self) -> dict[int, Location]:
-        """The SavedModels that are there now, by number."""
+        """Return the SavedModels that are there now, by number."""
         if self.only is not None:
             return {self.only: self.path} if is_saved_model(self.path) else {}
         return find_versions(self.path)
 
 
 def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFolder]:
-    """Finds what a person wants to have served.
+    """Find the models that `--model` means.
 
     Args:
         path: the folder of a model's versions (RUN/export/decoder), one of these, or a run or
             folder of models, of which all are meant.
-        name: what clients are to call it; by default the name of the folder of versions.
+        name: that clients use; by default the name of the folder of versions.
 
     Raises:
         InputError: there is no such folder, no SavedModel in it, or a name for several.
@@ -84,12 +84,12 @@ def _one_version(folder: Location, name: str | None) -> ModelFolder:
 
 
 def is_saved_model(folder: Location) -> bool:
-    """Whether a folder holds a SavedModel, be it a good one or not."""
+    """Whether a folder holds a SavedModel, intact or not."""
     return any(storage.is_file(folder / name) for name in _FILES)
 
 
 def find_versions(base: Location) -> dict[int, Location]:
-    """The numbered SavedModels of a folder; other names in it do not count."""
+    """Return the numbered SavedModels of a folder; other names in it do not count."""
     try:
         names = [name for name in storage.names(base) if _is_number(name)]
     except OSError:  # it is gone, or a file
@@ -102,9 +102,9 @@ def _is_number(name: str) -> bool:
 
 
 def stamp(folder: Location) -> Stamp:
-    """Names, sizes and times of a SavedModel's files: another stamp, other files.
+    """Return names, sizes and times of a SavedModel's files; empty for a remote one.
 
-    Empty for a remote one, which is published once.
+    Other files have another stamp; remote ones are published once.
     """
     if not isinstance(folder, Path):
         return ()

@@ -91,7 +91,7 @@ def test_versions_and_labels(url: str) -> None:
     with connect(url, "my model", label="new") as client, pytest.raises(RequestError) as caught:
         client.predict({"latent": [[1, 0, 0]]})
     assert caught.value.status in (400, "INVALID_ARGUMENT")
-    assert caught.value.message == "Unrecognized servable version label: new"
+    assert caught.value.message == "Model my model has no version label new"
     with pytest.raises(UsageError):
         connect(url, "my model", 1, "old")
 

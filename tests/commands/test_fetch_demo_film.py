@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bladerunner_ae.errors import OutputError
+from tests.helpers.commands import error_of, run_tool
 from tools.fetch_demo_film import (
     CREDIT_NAME,
     DEMO_FILM,
@@ -25,7 +25,6 @@ from tools.fetch_demo_film import (
     sha256,
 )
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 FILM = b"not much of a film" * 100
 
 
@@ -151,21 +150,14 @@ def test_pip_without_the_film_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def _run(cache: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools/fetch_demo_film.py"), f"--cache_dir={cache}"],
-        cwd=cache.parent,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    flag = f"--cache_dir={cache}"
+    return run_tool("fetch_demo_film", flag, cwd=cache.parent, env={**os.environ, **variables})
 
 
 def test_command_that_fails_prints_nothing_on_stdout(tmp_path: Path) -> None:
     result = _run(tmp_path / "cache", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
-    assert result.returncode == 3
+    assert error_of(result, 3).startswith("error: the demo film could not be fetched")
     assert result.stdout == ""
-    assert result.stderr.splitlines()[-1].startswith("error: the demo film could not be fetched")
     assert os.listdir(tmp_path / "cache") == []
 
 

@@ -324,7 +324,7 @@ def stop(command: list[str], run: Path, step: int, how: signal.Signals) -> None:
     if how is not signal.SIGKILL:
         assert "checkpoint written" in err
     if how is signal.SIGINT:
-        assert "interrupted; the same command goes on" in err
+        assert "interrupted; the same command resumes" in err
     assert not list(run.glob("export/*/[0-9]*"))
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bladerunner_ae import train
 from bladerunner_ae.model.networks import Networks, build_networks
 from bladerunner_ae.objectives import REGISTRY, make_objective
 from bladerunner_ae.runs.config import ModelConfig, TrainConfig
 from bladerunner_ae.runs.folder import open_run
 from bladerunner_ae.runs.presets import PRESETS
 from bladerunner_ae.runs.run_config import RunConfig
+from bladerunner_ae.train import run_config
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training import flags as train_flags
 from bladerunner_ae.training.checkpoints import restore
@@ -102,7 +102,7 @@ def tiny_run(flags: Mapping[str, Any]) -> RunConfig:
         "refit_linear_path": None,
     }  # fmt: skip
     values = {**defaults, **others, **flags, "data": _folders(flags)}
-    return train.run_config(SimpleNamespace(**values))
+    return run_config(SimpleNamespace(**values))
 
 
 def _folders(flags: Mapping[str, Any]) -> list[Path]:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.protocol import messages as serving_protos
-from bladerunner_ae.protocol import tensors
+from bladerunner_ae.protocol import messages, tensors
 
 RANDOM = np.random.default_rng(0)
 ARRAYS = [
@@ -49,12 +48,12 @@ def test_there_and_back(array: Any, content: bool) -> None:
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{a.shape}")
 def test_what_tensorflow_writes_is_read(array: Any) -> None:
     same(tensors.read(tf.make_tensor_proto(array).SerializeToString(), 1 << 20), array)
-    field_by_field = serving_protos.TensorProto.FromString(tensors.write(array))
+    field_by_field = messages.TensorProto.FromString(tensors.write(array))
     same(tensors.read(field_by_field.SerializeToString(), 1 << 20), array)
 
 
 def test_a_message_may_not_claim_more_than_it_may_hold() -> None:
-    message = serving_protos.to_tensor(np.zeros(1, np.float32))
+    message = tensors.to_tensor(np.zeros(1, np.float32))
     for size in (1 << 40, -1):
         message.tensor_shape.dim[0].size = size
         with pytest.raises(ValueError):
@@ -79,7 +78,7 @@ def test_every_byte_that_is_missing_is_noticed() -> None:
 
 
 def test_fewer_values_count_on() -> None:
-    message = serving_protos.TensorProto.FromString(tensors.write(np.full(100, 7, np.uint8)))
+    message = messages.TensorProto.FromString(tensors.write(np.full(100, 7, np.uint8)))
     message.tensor_shape.dim[0].size = 150
     same(tensors.read(message.SerializeToString(), 1 << 20), np.full(150, 7, np.uint8))
 

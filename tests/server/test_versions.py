@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.protocol import messages
+from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.server.errors import ServingError
 from bladerunner_ae.server.folders import ModelFolder, find_models
 from bladerunner_ae.server.metrics import Metrics
@@ -127,9 +127,7 @@ def test_the_last_version_is_not_given_up(watched: Watched, model: Path, saved: 
     shutil.rmtree(model)
     assert watched.look() == watched.look() == [1]
     assert watched.factor() == 2.0
-    assert watched.said[1:] == [
-        f"{model}: holds no version any more; version 1 goes on being served"
-    ]
+    assert watched.said[1:] == [f"{model}: holds no version any more; version 1 is still served"]
     shutil.copytree(saved / "2", model / "2")
     assert watched.look() == [2]
 
@@ -140,7 +138,7 @@ def test_a_corrupt_version_is_reported_once(watched: Watched, model: Path, saved
     assert watched.look() == watched.look() == [1]
     (line,) = watched.said[1:]
     assert line.startswith(f"{broken}: cannot be loaded (")
-    assert line.endswith("; version 1 goes on being served")
+    assert line.endswith("; version 1 is still served")
     assert watched.model.states[7].name == "END" and watched.model.states[7].message
     shutil.copy(saved / "2" / "saved_model.pb", broken / "saved_model.pb")
     assert watched.look() == [7]  # its files have changed
@@ -192,7 +190,7 @@ def test_all_versions_labels_and_numbers(saved: Path, tmp_path: Path) -> None:
         assert watched.look() == loaded
         if labels:
             assert watched.factor(label="stable") == 2.0 and watched.factor() == 3.0
-            with pytest.raises(ServingError, match="Unrecognized servable version label: x"):
+            with pytest.raises(ServingError, match="Model small has no version label x"):
                 watched.factor(label="x")
         watched.close()
 
@@ -201,7 +199,7 @@ def warm_up_request(value: Any, signature: str = "serving_default") -> bytes:
     log = messages.PredictionLog()
     request = log.predict_log.request
     request.model_spec.signature_name = signature
-    request.inputs["latent"].CopyFrom(messages.to_tensor(value))
+    request.inputs["latent"].CopyFrom(tensors.to_tensor(value))
     return log.SerializeToString()
 
 
@@ -224,7 +222,7 @@ def test_warm_up_requests_are_replayed(watched: Watched, model: Path) -> None:
     ("request_bytes", "words"),
     [
         (warm_up_request(ONES[:, :2]), "Matrix size-incompatible"),
-        (warm_up_request(ONES, "nope"), 'Serving signature key "nope" not found'),
+        (warm_up_request(ONES, "nope"), 'The model has no signature "nope"'),
         (b"\xff\xff", "warm-up requests failed"),
     ],
 )

@@ -12,6 +12,7 @@ from bladerunner_ae.film.images import folder as images
 from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.container import key_frames, open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
+from bladerunner_ae.pictures.spread import spread
 
 # Distance between frames of a film that does not know how long it is.
 _BLIND_STEP = 24
@@ -64,6 +65,5 @@ def _images(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
     sequence = images.list_images(info.path)
     frames = sequence.frames
     count = min(count, frames)
-    places = [(2 * number + 1) * frames // (2 * count) for number in range(count)]
-    for picture in sequence.pictures(places, info.picture.stored):
+    for picture in sequence.pictures(spread(frames, count), info.picture.stored):
         yield VideoFrame.from_ndarray(picture, "rgb24")

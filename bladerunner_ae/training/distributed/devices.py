@@ -1,9 +1,7 @@
 """On which devices a run trains, and in which precision: what flags ask for, made real."""
 
-import contextlib
-import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -90,28 +88,9 @@ def join(name: str, environment: Mapping[str, str]) -> Workers:
         f"worker {cluster.index} of {cluster.count}, waiting for {', '.join(others)}",
         file=sys.stderr,
     )
-    with _own_signals():
+    with signals.left_to_native_code():
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     return Workers(strategy, cluster)
-
-
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Has Ctrl-C end a command at once while it waits for others, and SIGTERM come to us after.
-
-    Python's handlers, and its other threads, wait until native code returns, and that waits, maybe
-    for ever. For SIGTERM it has a handler of its own, which would swallow it later too.
-    """
-    earlier = {number: signal.getsignal(number) for number in signals.LINES}
-    ours = signals.is_working()
-    if ours and earlier[signal.SIGINT] != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        if ours:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
 
 
 def choose_precision(name: str) -> str:

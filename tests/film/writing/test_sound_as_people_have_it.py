@@ -53,7 +53,7 @@ def _dream(film: Path, output: Path) -> Reassembly:
     info = probe_film(film)
     geometry = choose_geometry(info, _Identity.raster, (0, 0, 0, 0))
     model = cast(Autoencoder, _Identity())
-    return reassemble_film(info, model, geometry, output, ReassemblyOptions(batch_size=8))
+    return reassemble_film(info, model, output, ReassemblyOptions(batch_size=8), geometry)
 
 
 def _film(factory: FilmFactory, name: str, **arguments: Any) -> Path:
@@ -107,7 +107,7 @@ def test_sound_that_begins_late_stays_where_it_was(
             "-c:v", "copy", "-c:a", "aac", "-ar", samples, source)  # fmt: skip
     output = tmp_path / f"out{suffix}"
     result = _dream(source, output)
-    assert result.films[0][1].sound[0].startswith("copied (aac")
+    assert result.films[0].sound[0].startswith("copied (aac")
     theirs, ours = _sound_times(source), _sound_times(output)
     unit = Fraction(1, 1000) if suffix == ".mkv" else Fraction(1, samples)
     assert len(ours) == len(theirs)
@@ -128,7 +128,7 @@ def test_packets_shorter_than_the_clock_of_the_film(
     assert _sound_times(tmp_path / "out.mkv") == theirs
     _assert_in_sync(tmp_path / "out.mkv")
     result = _dream(source, tmp_path / "out.mp4")
-    assert result.films[0][1].sound == ["re-encoded as aac because .mp4 does not hold truehd"]
+    assert result.films[0].sound == ["re-encoded as aac because .mp4 does not hold truehd"]
     _assert_in_sync(tmp_path / "out.mp4")
 
 
@@ -168,7 +168,7 @@ def test_sound_goes_into_every_file_in_sync(
     source = _film(film_factory, name, codec=video, audio_codec=audio, extra_ffmpeg_args=arguments)
     output = tmp_path / f"out{suffix}"
     result = _dream(source, output)
-    line = result.films[0][1].sound[0]
+    line = result.films[0].sound[0]
     # mp4 has one name for all layers of MPEG audio.
     assert _codec(output) == ("mp3" if becomes == "mp2" else becomes)
     codec = plan_sound(probe_film(source), suffix).tracks[0].codec
@@ -176,7 +176,7 @@ def test_sound_goes_into_every_file_in_sync(
         assert line.startswith(f"copied ({codec}")
     else:
         assert line == f"re-encoded as {becomes} because {suffix} does not hold {codec}"
-    assert [number for number, _ in read_film(output)] == list(range(result.frames))
+    assert [number for number, _ in read_film(output)] == list(range(result.films[0].frames))
     _assert_in_sync(output, len(flash_times(source)))
 
 
@@ -234,7 +234,7 @@ def test_names_that_look_like_protocols(
     source.write_bytes(film.read_bytes())
     for name in ("x:dream.mp4", "file:dream.mkv", "-dream.mp4", "pct%05d.mp4"):
         result = _dream(source, Path(name))
-        assert result.frames == 30 and Path(name).stat().st_size
+        assert result.films[0].frames == 30 and Path(name).stat().st_size
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
@@ -319,9 +319,9 @@ def test_sound_of_an_unknown_codec_is_named(film_factory: FilmFactory, tmp_path:
     source = tmp_path / "film.mp4"
     source.write_bytes(data.replace(b"esds", b"dapa"))
     result = _dream(source, tmp_path / "out.mp4")
-    assert "as in the original" not in result.report()[0]
-    assert "sound none; left out: stream 1 (audio" in result.report()[0]
-    assert "of an unknown codec" in result.report()[0]
+    assert "as in the original" not in result.films[0].report()
+    assert "sound none; left out: stream 1 (audio" in result.films[0].report()
+    assert "of an unknown codec" in result.films[0].report()
 
 
 def test_what_cannot_be_copied_after_all_is_reencoded(
@@ -336,7 +336,7 @@ def test_what_cannot_be_copied_after_all_is_reencoded(
 
     monkeypatch.setattr(reassembly, "verify_film", fail_once)
     result = _dream(_film(film_factory, "film.mp4"), tmp_path / "out.mp4")
-    assert result.films[0][1].sound == [
+    assert result.films[0].sound == [
         "re-encoded as aac because copied, it is 0.500000 seconds off at one packet"
     ]
     _assert_in_sync(tmp_path / "out.mp4")
@@ -384,7 +384,7 @@ def test_languages_and_discrete_pictures_survive(film_factory: FilmFactory, tmp_
     extra += ("-metadata:s:a:0", "language=fra", "-metadata:s:a:1", "language=deu")
     source = _film(film_factory, "two.mkv", extra_ffmpeg_args=extra)
     result = _dream(source, tmp_path / "out.mp4")
-    assert [line.split(" ")[0] for line in result.films[0][1].sound] == ["re-encoded", "copied"]
+    assert [line.split(" ")[0] for line in result.films[0].sound] == ["re-encoded", "copied"]
     with av.open(str(tmp_path / "out.mp4")) as film:
         assert [stream.language for stream in film.streams.audio] == ["fra", "deu"]
     assert np.allclose(
@@ -405,5 +405,5 @@ def test_sound_whose_channels_change_midway_is_reencoded(
     source.write_bytes(b"".join(part.read_bytes() for part in parts))
     result = _dream(source, output)
     reason = "its channels or rate change midway"
-    assert result.films[0][1].sound == [f"re-encoded as aac because {reason}"]
+    assert result.films[0].sound == [f"re-encoded as aac because {reason}"]
     _assert_in_sync(output, 10)
