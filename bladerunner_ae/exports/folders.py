@@ -14,13 +14,17 @@ def is_saved_model(folder: Location) -> bool:
     return any(storage.is_file(folder / name) for name in (GRAPH_NAME, "saved_model.pbtxt"))
 
 
+def is_number(name: str) -> bool:
+    """Whether the name of a folder is the number of a version."""
+    return name.isascii() and name.isdigit() and int(name) < 2**63
+
+
 def numbered(base: Location) -> dict[int, Location]:
     """Return number -> folder of all numbered names in a model's folder, whatever they hold."""
     try:
-        names = [name for name in storage.names(base) if name.isascii() and name.isdigit()]
+        return {int(name): base / name for name in storage.names(base) if is_number(name)}
     except OSError:  # it is gone, or a file
         return {}
-    return {int(name): base / name for name in names if int(name) < 2**63}
 
 
 def versions(base: Location) -> dict[int, Location]:

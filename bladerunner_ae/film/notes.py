@@ -146,7 +146,7 @@ def joined(notes: Iterable[Note]) -> Note | None:
 
 
 class _Words(Formatter):
-    """Formats facts as `NoteKind` describes."""
+    """Formatter of facts, see `NoteKind`."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, tuple):

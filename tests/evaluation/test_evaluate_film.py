@@ -296,7 +296,7 @@ def test_one_frame_or_a_black_film(kind: str, tmp_path: Path, commands: Commands
         ("pictures", "film.mp4/pictures", 2, "film.mp4 is not a folder"),
     ],
 )
-def test_outputs_that_cannot_be_are_refused_before_anything_is_measured(
+def test_impossible_outputs_are_refused_at_the_start(
     flag: str, name: str, code: int, said: str, tmp_path: Path, commands: Commands
 ) -> None:
     (tmp_path / "film.mp4").write_bytes(b"a film")

@@ -105,7 +105,7 @@ def test_metadata_is_packed_under_its_official_name() -> None:
     assert answer.metadata["signature_def"].Unpack(unpacked)
 
 
-def test_what_is_not_declared_is_carried_along() -> None:
+def test_undeclared_fields_are_kept() -> None:
     newer = REQUEST + field(6, b"who asks")
     assert messages.PredictRequest.FromString(newer).SerializeToString() == newer
 
@@ -132,7 +132,7 @@ def test_arrays_come_back(values: NDArray[Any]) -> None:
 
 
 @pytest.mark.parametrize("values", ARRAYS, ids=lambda v: f"{v.dtype}{v.shape}")
-def test_tensorflow_reads_them_alike_and_writes_what_we_read(values: NDArray[Any]) -> None:
+def test_tensorflow_reads_and_writes_the_same(values: NDArray[Any]) -> None:
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
 
@@ -145,7 +145,7 @@ def test_tensorflow_reads_them_alike_and_writes_what_we_read(values: NDArray[Any
     np.testing.assert_array_equal(tensors.to_array(messages.TensorProto.FromString(theirs)), values)
 
 
-def test_few_values_stand_for_many() -> None:
+def test_missing_values_repeat_the_last_one() -> None:
     tensor = messages.TensorProto(dtype="DT_FLOAT", float_val=[1.0, 2.0])
     tensor.tensor_shape.dim.add(size=4)
     assert tensors.to_array(tensor).tolist() == [1, 2, 2, 2]
@@ -168,7 +168,7 @@ def test_few_values_stand_for_many() -> None:
         ("DT_FLOAT", [0, 1 << 62, 1 << 62], {"float_val": [1.0]}, "1 values"),
     ],
 )  # fmt: skip
-def test_senseless_tensors_are_refused(
+def test_invalid_tensors_are_refused(
     dtype: str, sizes: list[int], values: dict[str, Any], message: str
 ) -> None:
     tensor = messages.TensorProto(dtype=dtype, **values)
@@ -178,7 +178,7 @@ def test_senseless_tensors_are_refused(
         tensors.to_array(tensor)
 
 
-def test_halves_cannot_be_sent() -> None:
+def test_half_precision_cannot_be_sent() -> None:
     with pytest.raises(ValueError, match="float16 cannot be sent"):
         tensors.to_tensor(np.zeros(2, np.float16))
 
@@ -244,7 +244,7 @@ print(len(checked))
 
 
 @pytest.mark.slow
-def test_the_official_package_says_the_same(tmp_path: Path) -> None:
+def test_declarations_equal_the_official_package(tmp_path: Path) -> None:
     """Field by field, in an environment of its own: the package wants another TensorFlow."""
     folder = tmp_path / "api"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",

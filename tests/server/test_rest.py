@@ -1,4 +1,4 @@
-"""The REST API: URLs, statuses and words of TensorFlow Serving, without a network."""
+"""The REST API: URLs and statuses of TensorFlow Serving, without a network."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_strings_and_bytes(rest: Rest) -> None:
     }
 
 
-def test_numbers_that_are_none(rest: Rest) -> None:
+def test_nan_and_infinity(rest: Rest) -> None:
     response = rest.post("/v1/models/small:predict", b'{"instances": [[NaN, 1, Infinity]]}')
     assert response.status_code == 200 and b"NaN" in response.content
 
@@ -135,13 +135,13 @@ def test_gzip_is_unpacked(rest: Rest) -> None:
         ("GET", "/v1/models/other/metadata", 404, "Model other is not served"),
     ],
 )  # fmt: skip
-def test_paths_that_are_wrong(
+def test_invalid_paths_are_refused(
     rest: Rest, method: str, path: str, status: int, message: str
 ) -> None:
     assert refused(rest.ask(method, path), status).startswith(message)
 
 
-def test_paths_elsewhere(rest: Rest) -> None:
+def test_other_paths_are_not_found(rest: Rest) -> None:
     assert rest.get("/nothing").status_code == 404
 
 
@@ -172,7 +172,7 @@ def test_paths_elsewhere(rest: Rest) -> None:
         ("other:classify", {"examples": [1]}, 404, "Model other is not served"),
     ],
 )  # fmt: skip
-def test_requests_that_are_wrong(
+def test_invalid_requests_are_refused(
     rest: Rest, path: str, body: Any, status: int, message: str
 ) -> None:
     found = refused(rest.post(f"/v1/models/{path}", body), status)
@@ -180,7 +180,7 @@ def test_requests_that_are_wrong(
     assert rest.post("/v1/models/small:predict", ROWS).json() == DOUBLED  # it goes on
 
 
-def test_bodies_that_are_too_large(rest: Rest) -> None:
+def test_too_large_bodies_are_refused(rest: Rest) -> None:
     large = b" " * 20_001
     response = rest.post("/v1/models/small:predict", large)
     assert refused(response, 413).startswith("The request is larger than 20000 bytes")
@@ -246,8 +246,8 @@ def test_metrics(rest: Rest) -> None:
     assert "_created" not in page
 
 
-def test_scalars_run_alone_only(model: Path, rest: Rest) -> None:
-    """Without batching anything goes; with it every input needs rows."""
+def test_scalars_are_not_batched(model: Path, rest: Rest) -> None:
+    """With batching every input needs rows."""
     response = rest.post("/v1/models/small:predict", {"signature_name": "scalar", "inputs": 2})
     if response.status_code == 200:
         assert response.json() == {"outputs": 4.0}
@@ -255,7 +255,7 @@ def test_scalars_run_alone_only(model: Path, rest: Rest) -> None:
         assert refused(response) == "With --batching all inputs need the same number of rows"
 
 
-def test_a_request_that_takes_too_long(model: Path) -> None:
+def test_slow_requests_time_out(model: Path) -> None:
     rest = Rest(model, limits=Limits(run_seconds=0.2))
     body = {"signature_name": "work", "instances": [10**5]}
     assert refused(rest.post("/v1/models/small:predict", body), 504) == (
@@ -265,12 +265,12 @@ def test_a_request_that_takes_too_long(model: Path) -> None:
     rest.close()
 
 
-def test_too_many_requests_that_wait(model: Path) -> None:
+def test_too_many_waiting_requests_are_refused(model: Path) -> None:
     rest = Rest(model, limits=Limits(waiting=0))
     assert "Too many requests wait" in refused(rest.post("/v1/models/small:predict", ROWS), 503)
     rest.close()
 
 
-def test_the_explorer_knows_no_decoder_here(rest: Rest, model: Path) -> None:
+def test_the_explorer_uses_any_model_with_a_latent(rest: Rest, model: Path) -> None:
     assert rest.server.current() == ("small", 3, model / "3")  # it takes a latent
     assert rest.get("/").status_code == 200

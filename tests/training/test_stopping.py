@@ -108,7 +108,7 @@ def test_a_second_signal_ends_even_an_endless_step_at_once(number: int) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_before_the_first_step_nobody_waits_for_native_code(number: int, code: int) -> None:
+def test_before_the_first_step_native_code_is_not_waited_for(number: int, code: int) -> None:
     process = stuck(2**31 - 1, begin="")
     time.sleep(0.5)  # until it is in native code
     sent = time.monotonic()

@@ -20,8 +20,8 @@ _MOST_TOGETHER, _MOST_TO_COMBINE = 3, 6
 _MISSING_PER_IMAGE = 1000
 _MISSING_ALLOWED = 1_000_000
 
-# Of two orders the better one is taken if at least so many of its numbers are there, and the other
-# has so many times fewer.
+# Of two orders the better one is taken if at least this part of its numbers is present, and the
+# other is this many times less dense.
 _CLEAR_DENSITY = 0.5
 _CLEARLY_DENSER = 10
 

@@ -1,4 +1,4 @@
-"""Finds the shots of a film while its records are made.
+"""Detection of the shots of a film while its records are made.
 
 The score of ffmpeg's `scdet` filter says how suddenly a picture changes (0..100): the smaller of
 the mean absolute difference from the frame before and the change of that difference, so that even

@@ -25,10 +25,10 @@ from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS
 # How many packets may pass before the first whole frame (a recording can begin in the middle).
 _PACKETS_TO_FIRST_FRAME = 2000
 
-# After a seek a whole frame comes within so many packets, or not at all.
+# After a seek a whole frame comes within this many packets, or not at all.
 _PACKETS_TO_KEY_FRAME = 200
 
-# A stream that the file calls its default counts as if it had so many pixels more.
+# A stream that the file calls its default counts as if it had this many pixels more.
 _DEFAULT_PIXELS = 5_000_000
 
 # Formats that name other files: whether those have changed the list does not say, and opening one

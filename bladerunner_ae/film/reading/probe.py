@@ -42,7 +42,7 @@ from bladerunner_ae.film.reading.streams import (
     sound_streams,
 )
 
-# Among so many packets each stream has its first.
+# Each stream has its first packet among this many.
 _FIRST_PACKETS = 500
 
 

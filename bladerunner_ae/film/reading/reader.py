@@ -1,6 +1,6 @@
 """Every frame of a film in the order it is shown, scaled for the records in the same pass.
 
-`FrameReader` is the only way pictures come out of a film. Decoding runs in threads of its own,
+Decoding runs in threads of its own,
 scaling in the thread that iterates, so two or more cores are kept busy.
 """
 
@@ -72,7 +72,7 @@ class DecodedFrame:
 
 
 class FrameReader:
-    """Iterates once over the frames of a film; use as a context manager.
+    """One-time iterator over the frames of a film; a context manager.
 
     A film that is damaged gives the frames that can be read; `problem` then says what is missing.
 
@@ -84,7 +84,7 @@ class FrameReader:
             `display`, or None for no such picture.
         start: seconds after the film's start at which to begin, or None for the beginning.
         duration: seconds to read, or None for the rest.
-        first: so many frames are decoded and passed over before the first that is given.
+        first: number of frames to decode and skip.
         threads: decode in several threads. Of a damaged film libavcodec then gives frames before it
             knows that a part of them is made up, and with threads for slices it makes up that part
             differently every time; without, all is the same every time.

@@ -13,8 +13,9 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from bladerunner_ae.film.headers.headers import Headers, StreamHeader
+from bladerunner_ae.film.headers.headers import Headers
 from bladerunner_ae.film.headers.lengths import is_own
+from bladerunner_ae.film.headers.stream_header import StreamHeader
 
 
 class Reason(Enum):

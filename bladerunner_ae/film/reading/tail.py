@@ -25,7 +25,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 class Tail:
-    """Follows a film's picture through the decoder, to say in the end what it has kept back."""
+    """Observer of the decoder that finds the frames it has kept back in the end."""
 
     def __init__(self, info: FilmInfo) -> None:
         self._info = info

@@ -27,8 +27,8 @@ from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
 from bladerunner_ae.film.reading.streams import LeftOut
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets
+from bladerunner_ae.film.writing.raw_packets import RawStream, readable_packets, same_sound
 from bladerunner_ae.film.writing.sound_encoding import SoundEncoder, SoundEncoding, choose_encoding
-from bladerunner_ae.film.writing.verify import RawStream, same_sound
 
 # The kinds of file that films are written into, and libav's name of each.
 CONTAINERS = {".mp4": "mp4", ".m4v": "ipod", ".mov": "mov", ".mkv": "matroska"}
@@ -48,7 +48,7 @@ _LONGEST_LEAD_SECONDS = 10
 # Packets of a track that are written into a file in memory to see whether it can hold them.
 _TRIED_PACKETS = 48
 
-# Sound that is not shown, before a film's start, that a decoder needs to begin: at most so much.
+# Sound that is not shown, before a film's start, that a decoder needs to begin: at most this much.
 _PREROLL_SECONDS = {"opus": Fraction(80, 1000), "mp3": Fraction(50, 1000)}
 _ONE_PACKET = ("aac", "vorbis", "ac3", "eac3", "mp2", "wmav1", "wmav2", "wmapro")
 
@@ -307,12 +307,7 @@ def sound_packets(
         else:
             exact = info.container in JUMPING_FORMATS
             ways[track.index] = SoundEncoder(stream, target, track.encoding, origin, exact)
-    packets = film_packets(source, info, streams)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, IndexError, av.FFmpegError):
-            break
+    for packet in readable_packets(film_packets(source, info, streams)):
         if _is_heard(packet):
             yield from ways[packet.stream_index].packets(packet)
     for way in ways.values():
@@ -329,7 +324,7 @@ def _is_strict(suffix: str) -> bool:
 
 
 class _TargetClock:
-    """Turns the times of a film's packets into those of a file that is written.
+    """Conversion of a film's packet times to those of a file that is written.
 
     In the units of the file, not of the film: packets can be shorter than the film's unit (TrueHD
     in Matroska), and would be pushed apart there.
@@ -361,7 +356,7 @@ class _TargetClock:
 
 
 class _Copier:
-    """Copies packets, but for those that a film hides before its start in a file that cannot.
+    """Copier of packets, except those that the film hides before its start and the new file cannot.
 
     mp4 has an edit list for what is before 0. Matroska would move the whole film so that it
     begins with what was hidden; so only what the decoder needs to begin is kept.

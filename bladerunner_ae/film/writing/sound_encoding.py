@@ -128,7 +128,7 @@ def _works(encoding: SoundEncoding, container: str) -> bool:
 
 
 class SoundEncoder:
-    """Decodes a track and encodes it again, each sample at its time.
+    """Decoder and encoder of a track, each sample at its time.
 
     What cannot be decoded becomes silence of the same length.
 
