@@ -48,6 +48,7 @@ _HINT = (
     "hint: OVERWRITE=1 (--overwrite) starts this film over, OUT=another_folder (--output_dir) "
     "keeps both"
 )
+_TRAINING = ("preset", "holdout", "holdout_seconds", "steps", "overwrite")
 _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; a player enlarges it beyond this height as well.
@@ -100,38 +101,34 @@ class Job:
     def convert(self) -> list[str]:
         """Return the command from film to records."""
         preset = presets.preset(self.preset)
-        return [
-            _tool("make_tfrecords"), f"--film={self.film}", f"--output_dir={self.records}",
-            f"--pixels={preset.pixels}", f"--multiple={preset.multiple}", *self._overwrite(),
-        ]  # fmt: skip
+        sizes = {"pixels": preset.pixels, "multiple": preset.multiple}
+        places = {"film": self.film, "output_dir": self.records}
+        return [_tool("make_tfrecords"), *_flags(**places, **sizes, overwrite=self.overwrite)]
 
     def train(self) -> list[str]:
         """Return the command from records to run."""
-        steps = [] if self.steps is None else [f"--steps={self.steps}"]
-        return [
-            "-m", "bladerunner_ae.train", f"--data={self.data}", f"--model_dir={self.run}",
-            f"--preset={self.preset}", f"--holdout={self.holdout}",
-            f"--holdout_seconds={self.holdout_seconds}", *steps, *self._overwrite(),
-        ]  # fmt: skip
+        values = {name: getattr(self, name) for name in _TRAINING}
+        places = {"data": self.data, "model_dir": self.run}
+        return ["-m", "bladerunner_ae.train", *_flags(**places, **values)]
 
     def evaluate(self) -> list[str]:
         """Return the command from run to figures and contact sheet."""
+        output, sheet = self.folder / _EVALUATION, self.folder / "contact_sheet.png"
+        inputs = {"model": self.run, "data": self.data}
         return [
-            "-m", "bladerunner_ae.evaluate", f"--model={self.run}", f"--data={self.data}",
-            f"--output={self.folder / _EVALUATION}",
-            f"--contact_sheet={self.folder / 'contact_sheet.png'}",
-        ]  # fmt: skip
+            "-m",
+            "bladerunner_ae.evaluate",
+            *_flags(**inputs, output=output, contact_sheet=sheet),
+        ]
 
     def reassemble(self) -> list[str]:
         """Return the command from film and run to the dreamt films, described in JSON."""
         card = load_card(self.data)
-        return [
-            _tool("reassemble_film"), f"--film={self.film}", f"--model={self.run}",
-            f"--data={self.data}", f"--output={self.folder / _FILMS[0]}",
-            f"--side_by_side_output={self.folder / _FILMS[1]}",
-            f"--max_height={self.height_of(card.frames / card.frame_rate)}", "--overwrite",
-            "--json",
-        ]  # fmt: skip
+        height = self.height_of(card.frames / card.frame_rate)
+        inputs = {"film": self.film, "model": self.run, "data": self.data}
+        output, side_by_side = (self.folder / name for name in _FILMS)
+        outputs = {"output": output, "side_by_side_output": side_by_side, "max_height": height}
+        return [_tool("reassemble_film"), *_flags(**inputs, **outputs, overwrite=True, json=True)]
 
     def height_of(self, seconds: Fraction) -> int:
         """Return the largest height of films of this length; 0: any."""
@@ -139,8 +136,11 @@ class Job:
             return self.max_height
         return _LARGEST_HEIGHT_IF_LONG if seconds > _LONG_SECONDS else _LARGEST_HEIGHT
 
-    def _overwrite(self) -> list[str]:
-        return ["--overwrite"] if self.overwrite else []
+
+def _flags(**values: object) -> list[str]:
+    """Return the flags of a command; None and False are left out."""
+    given = {name: v for name, v in values.items() if v is not None and v is not False}
+    return [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
 
 
 def _tool(name: str) -> str:
@@ -219,8 +219,8 @@ def check_reassembly(job: Job) -> None:
             print(visible(f"note: {job.film}: sound in {change}"), file=sys.stderr)
     for words in sound.left_out:
         print(visible(f"note: {job.film}: left out: {words}"), file=sys.stderr)
-    most = job.height_of((info.frames_estimate or 0) / info.frame_rate)
-    height, width = info.stored
+    most = job.height_of((info.timing.frames_estimate or 0) / info.timing.frame_rate)
+    height, width = info.picture.stored
     written = min(height, most or height)
     preset = presets.preset(job.preset)
     needed = estimate_bytes(

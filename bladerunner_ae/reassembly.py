@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.bars import find_bars
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film
+from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.reading.threads import Background, Prefetch
@@ -35,20 +36,14 @@ from bladerunner_ae.film.writing.encoder import (
 )
 from bladerunner_ae.film.writing.layout import Layout, film_layout, raster_layout
 from bladerunner_ae.film.writing.mux import Timeline, join_with_sound, make_timeline
+from bladerunner_ae.film.writing.raw_packets import RawFilm, read_original
 from bladerunner_ae.film.writing.sound import (
     SoundPlan,
-    encoded_anew,
     plan_sound,
+    reencoded,
     refuse_unknown_suffix,
 )
-from bladerunner_ae.film.writing.verify import (
-    Expected,
-    RawFilm,
-    TrackError,
-    Verification,
-    read_original,
-    verify_film,
-)
+from bladerunner_ae.film.writing.verify import Expected, TrackError, Verification, verify_film
 from bladerunner_ae.geometry import Geometry, Size, decide_geometry, size_text
 from bladerunner_ae.output_files import UnfinishedFilm, refuse_existing, refuse_unwritable
 
@@ -166,11 +161,13 @@ def choose_geometry(
             other is shown whole with margins.
     """
     if fit == "auto":
-        whole = decide_geometry(info.stored, info.sample_aspect, bars, raster, "stretch")
-        shape = Fraction(whole.crop.width, whole.crop.height) * info.sample_aspect
+        whole = decide_geometry(
+            info.picture.stored, info.picture.sample_aspect, bars, raster, "stretch"
+        )
+        shape = Fraction(whole.crop.width, whole.crop.height) * info.picture.sample_aspect
         ratio = shape / Fraction(raster[1], raster[0])
         fit = "stretch" if abs(ratio - 1) < _FILL_DISTORTION else "contain"
-    return decide_geometry(info.stored, info.sample_aspect, bars, raster, fit)
+    return decide_geometry(info.picture.stored, info.picture.sample_aspect, bars, raster, fit)
 
 
 def film_layouts(geometry: Geometry, options: ReassemblyOptions) -> tuple[Layout, Layout]:
@@ -255,7 +252,7 @@ def plan_sounds(info: FilmInfo, output: Path, options: ReassemblyOptions) -> dic
 
 def _usual_length(pts: Sequence[int], info: FilmInfo) -> int:
     """Return how long a last frame is shown, in the time base, if the film does not say it."""
-    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.frame_rate / info.time_base
+    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.timing.frame_rate / info.timing.time_base
     return max(round(step), 1)
 
 
@@ -305,12 +302,12 @@ def _dream(
     """Encode the pictures of all films; return the frames' timestamps and their reader."""
     display = next((output.layout.output for output in outputs if output.panels), None)
     size = _batch_size(options.batch_size, display)
-    rate, pts = nominal_rate(info.frame_rate), array("q")
+    rate, pts = nominal_rate(info.timing.frame_rate), array("q")
     with ExitStack() as stack:
         encoders = [output.encoder(stack, rate, options.encoding) for output in outputs]
         reader = stack.enter_context(FrameReader(info, geometry=geometry, display_size=display))
         batches = stack.enter_context(closing(Prefetch(_batches(reader, size), ahead=1)))
-        progress = stack.enter_context(Progress("dream", info.frames_estimate))
+        progress = stack.enter_context(Progress("dream", info.timing.frames_estimate))
         for frames in batches:
             dreams = autoencoder.reconstruct(np.stack([frame.image for frame in frames]))
             for encoder in encoders:
@@ -356,18 +353,16 @@ def _finish(
         for track in sound.tracks:
             if track.copied and original.sound[track.index].changes:
                 reason = NoteKind.SOUND_CHANGES.note()
-                sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
+                sound = sound.replaced(track, reencoded(info, track, sound.suffix, reason))
         found = _join(info, output, sound, original, pts, end, timeline, jumps)
         output.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
         films.append((output.unfinished.path, found))
         left_out.update(dict.fromkeys(sound.left_out))
+    missing, clock = list(map(str, left_out)), (timeline.rate, timeline.variable)
     return [
-        WrittenFilm(
-            path, len(pts), found.frames, timeline.rate, timeline.variable, found.largest_error,
-            found.sound, list(map(str, left_out)),
-        )
+        WrittenFilm(path, len(pts), found.frames, *clock, found.largest_error, found.sound, missing)
         for path, found in films
-    ]  # fmt: skip
+    ]
 
 
 def _join(
@@ -381,7 +376,7 @@ def _join(
     jumps: bool,
 ) -> Verification:
     """Join pictures and sound of one film; encode sound that turns out not to fit as it is."""
-    unfinished, rate = output.unfinished, nominal_rate(info.frame_rate)
+    unfinished, rate = output.unfinished, nominal_rate(info.timing.frame_rate)
     while True:
         join_with_sound(
             unfinished.pictures, unfinished.partial, timeline, info, sound, rate, unfinished.path
@@ -394,7 +389,7 @@ def _join(
             if not track.copied:
                 raise
             reason = NoteKind.COPY_FAILED.note(problem=error.what)
-            sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
+            sound = sound.replaced(track, reencoded(info, track, sound.suffix, reason))
 
 
 def expected_film(
@@ -417,12 +412,8 @@ def expected_film(
     return Expected(
         pts=pts,
         end=end,
-        time_base=info.time_base,
+        time_base=info.timing.time_base,
         exact=not timeline.variable,
         jumps=jumps,
-        tracks=[
-            (one.index, one.codec, None if one.encoding is None else one.encoding.name)
-            for one in sound.tracks
-        ],
-        reasons={one.index: one.reason for one in sound.tracks},
+        tracks=sound.tracks,
     )

@@ -1,7 +1,7 @@
 """Writes the memory of a film as one page: what a network keeps of each shot, and what it loses.
 
-The page needs nothing else: no network, no other file. Training writes it at its end, as
-RUN/report.html. docs/report.md says what it shows.
+The page is complete in itself: it needs no network and no other file. Training writes it at its
+end, as RUN/report.html. docs/report.md explains it.
 
 Examples:
   python -m bladerunner_ae.report --model=RUN --data=DATA/my_film --output=report.html
@@ -21,13 +21,13 @@ from tfrecords.storage import location
 
 
 def main() -> None:
-    """Reads the flags and writes the page."""
+    """Read the flags and write the page."""
     values = flags.FLAGS
     output = parse_output("output", values.output, "HTML", ".html", ".htm")
     assert output is not None, "the flag is required"
     records = [location(folder) for folder in values.data]
     if len(set(map(str, records))) < len(records):
-        raise UsageError("--data: names a folder twice")
+        raise UsageError("--data: a folder is given twice; give each once")
     import_tensorflow()
     write_report(location(values.model), records, output, values.max_frames)
     print(output)
@@ -43,8 +43,8 @@ def cli() -> None:
     )
     flags.DEFINE_string("output", FILE_NAME, "HTML file to write.")
     flags.DEFINE_integer(
-        "max_frames", MAX_FRAMES, "Look at so many frames at most, over all films, some of every "
-        "shot; 0: at all.", lower_bound=0,
+        "max_frames", MAX_FRAMES, "Most frames to measure, over all films, some of every shot; 0: "
+        "all.", lower_bound=0,
     )  # fmt: skip
     run_command(main, less_memory="a smaller --max_frames takes less")
 

@@ -74,7 +74,7 @@ def test_the_command_leaves_everything_and_sums_it_up(made: Made) -> None:
     assert not [path for path in folder.rglob("*partial*")]
     last = done.stdout.splitlines()[-1]
     groups = json.loads((folder / "run/evaluation.json").read_text())["groups"]
-    assert last.startswith(f"{folder / 'autoencoded.mp4'}: seen PSNR ")
+    assert last.startswith(f"{folder / 'autoencoded.mp4'}: ")
     for label in ("seen", "held out"):
         assert f"{label} PSNR {groups[label]['psnr']:.1f} dB" in last
     assert groups["seen"]["frames"] + groups["held out"]["frames"] == FRAMES
@@ -286,7 +286,7 @@ def test_a_training_that_was_stopped_ends_the_job(
 
 
 def test_a_step_ends_with_the_command_that_called_it(tmp_path: Path) -> None:
-    """The command is killed and can tell nobody. The step waits for a flagfile that never comes."""
+    """The command is killed. The step waits for a flagfile that never comes."""
     fifo = tmp_path / "flags"
     os.mkfifo(fifo)
     program = (
@@ -299,7 +299,7 @@ def test_a_step_ends_with_the_command_that_called_it(tmp_path: Path) -> None:
             try:
                 writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
                 break
-            except OSError:  # nobody reads it yet
+            except OSError:  # it has no reader yet
                 assert time.monotonic() < until
                 time.sleep(0.05)
         poll = select.poll()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tfrecords import storage
 from tfrecords.card import FilmCard, Shard
 from tfrecords.draw_order import Draws, Position, StreamedOrder, fold_in, shuffle
-from tfrecords.errors import RecordsError
+from tfrecords.errors import DamagedError
 from tfrecords.framing import read_records
 from tfrecords.mixture import FilmPart
 from tfrecords.record_offsets import chosen_data, record_offset
@@ -326,16 +326,16 @@ def _due(record: bytes, path: str, card: FilmCard, shard: Shard, number: int) ->
     """
     frame = parse(record)
     if frame.index != shard.first_frame + number or frame.film_id != card.film_id:
-        raise RecordsError(
-            f"{path}: record {number} (from 0) is frame {frame.index} of film "
-            f"{frame.film_id}, not frame {shard.first_frame + number} of {card.film_id}; "
-            "run make_tfrecords again with --overwrite"
+        raise DamagedError(
+            path,
+            f"record {number} (from 0) is frame {frame.index} of film {frame.film_id}, not frame "
+            f"{shard.first_frame + number} of {card.film_id}",
         )
     if (frame.height, frame.width) != (card.height, card.width):
-        raise RecordsError(
-            f"{path}: record {number} (from 0) is {frame.height}x{frame.width} but the "
-            f"card says {card.height}x{card.width}; run make_tfrecords again with "
-            "--overwrite"
+        raise DamagedError(
+            path,
+            f"record {number} (from 0) is {frame.height}x{frame.width} but the card says "
+            f"{card.height}x{card.width}",
         )
     return frame
 

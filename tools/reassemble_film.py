@@ -29,8 +29,9 @@ from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse
 from bladerunner_ae.command_line.tensorflow_import import import_tensorflow, need_tensorflow
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder, find_saved_model, load_autoencoder
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.bars import find_bars
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film
+from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.writing.encoder import PRESETS, Encoding
 from bladerunner_ae.film.writing.ffmpeg import ffmpeg_program
 from bladerunner_ae.geometry import FITS, Geometry, size_text
@@ -64,7 +65,7 @@ def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
             "run make_tfrecords again with --overwrite"
         ) from error
     other_size = info.path.is_file() and info.path.stat().st_size != card.source.get("bytes")
-    if geometry.stored != info.stored or other_size:
+    if geometry.stored != info.picture.stored or other_size:
         raise InputError(
             f"{folder}: are records of another film ({card.source['name']}) than {info.path}; "
             "leave --data out"
@@ -85,7 +86,7 @@ def describe_outputs(
     for (path, sound), layout in zip(sounds.items(), film_layouts(geometry, options), strict=False):
         height, width = layout.output
         size = size_text((height, 2 * width if path != output else width))
-        frames = f"about {info.frames_estimate}" if info.frames_estimate else "all"
+        frames = f"about {info.timing.frames_estimate}" if info.timing.frames_estimate else "all"
         tracks = [
             f"{track.codec} re-encoded as {track.encoding.name}"
             if track.encoding

@@ -42,6 +42,12 @@ command whose own flag has another name."""
 
 _LESS_MEMORY = "end other programs, or use a machine with more memory"
 _less_memory = _LESS_MEMORY
+_HELP_END = (
+    "",
+    "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks, --version.",
+    "",
+    "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, 143 SIGTERM.",
+)
 # absl knows the long ones too, but leaves with exit code 1.
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
@@ -59,8 +65,8 @@ def run(main: Callable[[], int | None], less_memory: str = "") -> None:
 
     def without_arguments(arguments: list[str]) -> int | None:
         if arguments:
-            print(f"error: unexpected argument {arguments[0]!r}; flags are written --name=value, "
-                  "see --help", file=sys.stderr)  # fmt: skip
+            problem = f"unexpected argument {arguments[0]!r}; flags are written --name=value"
+            print(f"error: {problem}, see --help", file=sys.stderr)
             return 1
         return main()
 
@@ -259,10 +265,6 @@ def _help_text(module: ModuleType, program: str) -> str:
         default = (flag.default_as_str or "").strip("'")
         default = f" (default: {default})" if default else ""
         text = " ".join(flag.help.split()).removesuffix(_REPEATED) + default
-        lines += [f"  --{flag.name}", *textwrap.wrap(text, 94, initial_indent=" " * 6,
-                  subsequent_indent=" " * 6, break_on_hyphens=False)]  # fmt: skip
-    lines += ["", "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks,",
-              "--version.", "",
-              "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, "
-              "143 SIGTERM."]  # fmt: skip
-    return "\n".join(lines)
+        wrapped = textwrap.wrap(text, 88, break_on_hyphens=False)
+        lines += [f"  --{flag.name}", *(f"      {line}" for line in wrapped)]
+    return "\n".join([*lines, *_HELP_END])

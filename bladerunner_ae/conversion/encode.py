@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
 from bladerunner_ae.film.picture.scaling import RecordScaler
 from bladerunner_ae.film.picture.shots import thumbnail
 from bladerunner_ae.film.reading.packet_table import PacketTable, read_packet_table
 from bladerunner_ae.film.reading.parallel import SegmentReader, default_threads
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader, time_range
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle, ReadingMode
 from bladerunner_ae.geometry import Geometry
@@ -157,8 +157,8 @@ class FrameEncoder:
         yield from SegmentReader(self._info, self.table, self._maker, self._threads, first, end)
 
     def _maker(self) -> Callable[[VideoFrame], RecordPicture]:
-        scaler = RecordScaler(self._info, self._geometry)
-        looks = FrameFormatReader(self._info.look)
+        scaler = RecordScaler(self._info.picture, self._geometry)
+        looks = FrameFormatReader(self._info.picture.first)
 
         def make(frame: VideoFrame) -> RecordPicture:
             look = looks.read(frame)
@@ -188,7 +188,9 @@ class FrameEncoder:
                 for frame in reader:
                     if end is not None and frame.index >= end:
                         break
-                    made = pool.submit(self._picture, frame.image, frame.look, frame.interlaced)
+                    made = pool.submit(
+                        self._picture, frame.image, frame.frame_format, frame.interlaced
+                    )
                     waiting.append((frame, made))
                     most = min(most, max(_WAITING_BYTES // frame.image.nbytes, 2))
                     if len(waiting) >= most:

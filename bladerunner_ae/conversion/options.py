@@ -17,6 +17,10 @@ LONGEST_SIDE = 65_500
 # 8192 x 8192: every decoder holds a few such pictures of 200 MB, and readers of images take larger
 # ones for an attack.
 MOST_PIXELS = 2**26
+# Options whose flag has another name.
+_FLAGS = {"bars": "crop_bars", "image_format": "format"}
+# What a flag that was left out means, where that is not plain.
+_LEFT_OUT = {"bars": "auto", "start": "the beginning", "duration": "to the end"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,25 @@ class ConversionOptions:
             name: str(value) if isinstance(value, Fraction) else _plain(value)
             for name, value in values.items()
         }
+
+
+def changed_option(name: str, before: Any, now: Any) -> str:
+    """Return such as "--height: 72 -> 144".
+
+    Args:
+        name: of the option.
+        before, now: its JSON values; None where the flag was left out.
+    """
+    values = " -> ".join(_value(name, value) for value in (before, now))
+    return f"--{_FLAGS.get(name, name)}: {values}"
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return _LEFT_OUT.get(name, "not given")
+    if isinstance(value, list):
+        return ":".join(map(str, value)) if any(value) else "none"
+    return str(value)
 
 
 def refuse_too_large(raster: tuple[int, int]) -> None:

@@ -1,7 +1,7 @@
-"""Where an exported model comes from: a card for programs, and the same in words for people.
+"""The origin of an exported model: a card for programs, and a README for people.
 
 assets.extra/model_card.json holds the run's config, its step, its films' names and digests, the
-signatures, and the last figures that training measured; assets.extra/README.md says it in words.
+signatures, and the last figures that training measured; assets.extra/README.md says the same.
 """
 
 import json
@@ -15,8 +15,7 @@ from tfrecords.card import FilmCard
 from tfrecords.storage import Location
 
 SCHEMA_VERSION = 1
-"""Of the card and of the export around it; this code reads up to it. Cards of before there were
-numbers have none."""
+"""Of the card and the export around it; this code reads up to it. The first cards have none."""
 
 FILE_NAME = "assets.extra/model_card.json"
 README_NAME = "assets.extra/README.md"
@@ -28,13 +27,13 @@ def make_model_card(
     cards: Sequence[FilmCard] = (),
     metrics: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Returns what is said of every model of an export, as JSON values.
+    """Return the card that all models of an export share, as JSON values.
 
     Args:
         config: `RunConfig.to_json` of the run.
         step: steps that its weights were trained for.
-        cards: of the run's films as far as their records are at hand.
-        metrics: what was last measured while training, by name.
+        cards: of the run's films whose records are available.
+        metrics: name -> figure that training measured last.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -60,7 +59,7 @@ def _film(card: FilmCard) -> dict[str, Any]:
 
 
 def describe_signatures(signatures: Sequence[Any]) -> dict[str, Any]:
-    """Returns name -> {"inputs", "outputs": name -> [dtype, shape], "doc"} of a model's doors."""
+    """Return signature -> {"inputs", "outputs": name -> [dtype, shape], "doc"}."""
 
     def listed(specs: Mapping[str, Any]) -> dict[str, Any]:
         return {name: [spec.dtype.name, list(spec.shape)] for name, spec in specs.items()}
@@ -77,13 +76,7 @@ def describe_signatures(signatures: Sequence[Any]) -> dict[str, Any]:
 
 
 def load_model_card(version: Location) -> dict[str, Any]:
-    """Reads where a SavedModel comes from.
-
-    Args:
-        version: its folder.
-
-    Returns:
-        What `make_model_card` gave; empty for a model that is not ours.
+    """Read the card in a SavedModel's folder; empty for a model of another program.
 
     Raises:
         InputError: the card is damaged, or of a newer version of this program.
@@ -116,12 +109,7 @@ def load_model_card(version: Location) -> dict[str, Any]:
 
 
 def describe(card: Mapping[str, Any], name: str) -> str:
-    """Returns the card of one model in words, as Markdown.
-
-    Args:
-        card: that `make_model_card` gave, with "signatures".
-        name: of the model.
-    """
+    """Return the card of one model, with its "signatures", as Markdown for people."""
     films = films_of(card)
     titles = ", ".join(film.name for film in films) or "no film"
     weights = "averages of the weights over the steps" if card["averaged_weights"] else "weights"
@@ -130,7 +118,7 @@ def describe(card: Mapping[str, Any], name: str) -> str:
         f"# {name.capitalize()} that has watched {titles}",
         "",
         f"The {name} of a variational autoencoder that was trained on the frames of {titles} and "
-        "knows nothing else. It draws pictures from memory; it is no general image model.",
+        "has seen nothing else. It draws pictures from memory; it is not a general image model.",
         "",
         f"* Pictures of {model.get('height')}x{model.get('width')} pixels (height x width), RGB; "
         f"{model.get('latent_size')} latent numbers a picture",
@@ -143,8 +131,8 @@ def describe(card: Mapping[str, Any], name: str) -> str:
         "|---|---|---|---|",
         *(_signature_line(*item) for item in card["signatures"].items()),
         "",
-        "`?` is the batch, any number. `model_card.json` beside this file holds the same for "
-        "programs. Think of the rights in a film before you show what a network made of it.",
+        "`?` is the batch, any number. `model_card.json` next to this file holds the same for "
+        "programs. Consider the rights in a film before you show what a network made of it.",
     ]
     return "\n".join(lines) + "\n"
 

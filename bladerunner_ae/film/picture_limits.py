@@ -1,4 +1,4 @@
-"""How large a picture may be: a file of some kilobytes can ask for gigabytes of memory."""
+"""Limits on picture sizes: a file of some kilobytes can ask for gigabytes of memory."""
 
 from pathlib import Path
 

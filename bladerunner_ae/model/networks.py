@@ -10,11 +10,15 @@ Pictures inside are float32 `[batch, height, width, 3]`, -1 (black) to 1 (white)
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers
 
+from bladerunner_ae.model import pixels
+from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from bladerunner_ae.model.linear_path import linear_code, linear_picture
 from bladerunner_ae.runs.config import REFINED_AT, ModelConfig
 
@@ -36,6 +40,23 @@ class Networks:
         if self.discriminator is not None:
             named["discriminator"] = self.discriminator
         return named
+
+    @cached_property
+    def autoencoder(self) -> Autoencoder:
+        """Encoder and decoder as graphs, made once: layer by layer, calls would be slow."""
+        encoder, decoder = self.encoder, self.decoder
+        height, width = encoder.input_shape[1:3]
+        shape = tuple(decoder.input_shape[1:])
+
+        @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)])
+        def encode(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return encoder(pixels.to_float(images), training=False)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
+        def decode(latents: tf.Tensor) -> tf.Tensor:
+            return pixels.to_pixels(decoder(latents, training=False))
+
+        return Autoencoder((height, width), lambda: Halves(shape, encode, decode))
 
 
 def build_networks(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.exports.folders import is_number, is_saved_model, versions
 from bladerunner_ae.runs.folder import refuse_unexported
 from tfrecords import storage
 from tfrecords.storage import Location
 
-_FILES = ("saved_model.pb", "saved_model.pbtxt")
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -32,7 +32,7 @@ class ModelFolder:
         """Return the SavedModels that are there now, by number."""
         if self.only is not None:
             return {self.only: self.path} if is_saved_model(self.path) else {}
-        return find_versions(self.path)
+        return versions(self.path)
 
 
 def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFolder]:
@@ -56,10 +56,10 @@ def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFol
         folder = folder.resolve()  # "." has no name
     if is_saved_model(folder):
         return [_one_version(folder, name)]
-    if find_versions(folder):
+    if versions(folder):
         return [ModelFolder(name or folder.name, folder)]
     for base in (folder / "export", folder):
-        found = [entry for entry in sorted(storage.names(base)) if find_versions(base / entry)]
+        found = [entry for entry in sorted(storage.names(base)) if versions(base / entry)]
         if found and name:
             raise InputError(
                 f"{path}: holds {', '.join(found)}; --name is for one model, such as {path}/"
@@ -74,31 +74,13 @@ def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFol
 
 
 def _one_version(folder: Location, name: str | None) -> ModelFolder:
-    if not _is_number(folder.name):
+    if not is_number(folder.name):
         return ModelFolder(name or folder.name, folder, 1)
     if isinstance(folder, Path):
         base = folder.parent.name
     else:
         base = folder.url.rpartition("/")[0].rpartition("/")[2]
     return ModelFolder(name or base, folder, int(folder.name))
-
-
-def is_saved_model(folder: Location) -> bool:
-    """Whether a folder holds a SavedModel, intact or not."""
-    return any(storage.is_file(folder / name) for name in _FILES)
-
-
-def find_versions(base: Location) -> dict[int, Location]:
-    """Return the numbered SavedModels of a folder; other names in it do not count."""
-    try:
-        names = [name for name in storage.names(base) if _is_number(name)]
-    except OSError:  # it is gone, or a file
-        return {}
-    return {int(name): base / name for name in names if is_saved_model(base / name)}
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and int(name) < 2**63
 
 
 def stamp(folder: Location) -> Stamp:

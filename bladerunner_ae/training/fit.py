@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from bladerunner_ae.errors import BladerunnerError, UsageError
+from bladerunner_ae.evaluation.measurement import explain_reading
 from bladerunner_ae.model.networks import build_networks
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.config import TrainConfig
@@ -22,9 +23,8 @@ from bladerunner_ae.training.monitoring.input_wait import WaitingClock
 from bladerunner_ae.training.out_of_memory import explain_out_of_memory
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords import storage
-from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
-from tfrecords.reader import find_damage, mixed_frames, through_service, unexplained_loss
+from tfrecords.reader import mixed_frames, through_service
 from tfrecords.storage import Location
 from tfrecords.system_failures import is_out_of_memory
 
@@ -177,7 +177,7 @@ def _stop(log: TrainingLog) -> None:
     step = log.save()
     log.close()
     done = f"step {step}, checkpoint written" if step else "step 0, nothing to keep"
-    print(f"stopped at {done}; the same command goes on from there", file=sys.stderr)
+    print(f"stopped at {done}; the same command resumes from there", file=sys.stderr)
 
 
 def _explained(
@@ -233,21 +233,3 @@ def _initialise(
         workers.take_from_chief(decided)
     if trainer.averages is not None:
         trainer.averages.restart()
-
-
-def explain_reading(error: tf.errors.OpError, parts: Sequence[FilmPart]) -> RecordsError | None:
-    """What is wrong with a run's records that made a step fail.
-
-    Args:
-        error: what TensorFlow made of it.
-        parts: the films.
-
-    Returns:
-        One line, or None if the step failed for another reason than the records.
-    """
-    for part in parts:
-        if damage := find_damage(part.directory, part.card):
-            return damage
-    if isinstance(error, tf.errors.DataLossError):
-        return unexplained_loss(*(part.directory for part in parts))
-    return None

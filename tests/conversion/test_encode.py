@@ -46,7 +46,9 @@ FILMS: dict[str, dict[str, Any]] = {
 
 def encoder(film: Path, **arguments: Any) -> FrameEncoder:
     info = probe_film(film)
-    return FrameEncoder(info, decide_geometry(info.stored, raster=(72, 128)), OPTIONS, **arguments)
+    return FrameEncoder(
+        info, decide_geometry(info.picture.stored, raster=(72, 128)), OPTIONS, **arguments
+    )
 
 
 def frames_of(film: Path, **arguments: Any) -> tuple[Frames, str]:
@@ -211,7 +213,7 @@ def test_numbers_and_quality(film_factory: FilmFactory) -> None:
     film = film_factory(frames=60, extra_ffmpeg_args=("-g", "12"))
     info = probe_film(film)
     options = dataclasses.replace(OPTIONS, image_format="png", height=180, width=320)
-    reader = FrameEncoder(info, decide_geometry(info.stored, raster=(180, 320)), options)
+    reader = FrameEncoder(info, decide_geometry(info.picture.stored, raster=(180, 320)), options)
     errors = []
     for index, _, picture in reader.frames():
         image = np.asarray(Image.open(io.BytesIO(picture.encoded)))

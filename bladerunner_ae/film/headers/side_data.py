@@ -1,4 +1,4 @@
-"""What comes along with a decoded frame beside its pixels, read by name."""
+"""Side data of a decoded frame, by name."""
 
 from collections.abc import Mapping
 from typing import Any

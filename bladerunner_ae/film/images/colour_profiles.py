@@ -137,7 +137,7 @@ def colour_remarks(image: Image.Image, path: Path) -> Iterator[Note]:
 
 
 def _png_chunk(path: Path, kind: bytes) -> bytes | None:
-    """The contents of a chunk that stands before a PNG's pixels, or None."""
+    """The contents of a chunk before a PNG's pixels, or None."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":

@@ -48,7 +48,7 @@ class ImageSequence:
         paths: one file for each frame; only one if it is an animated picture.
         times: of each frame, and of the end of the last, in units of `time_base`.
         time_base: seconds per unit; None: a unit is a frame, however long that is shown.
-        notes: what a person should know, e.g. that numbers are missing.
+        notes: e.g. that numbers are missing.
     """
 
     paths: tuple[Path, ...]
@@ -58,7 +58,7 @@ class ImageSequence:
 
     @property
     def frames(self) -> int:
-        """How many there are."""
+        """Number of frames."""
         return len(self.times) - 1
 
     def pictures(
@@ -86,12 +86,12 @@ class ImageSequence:
 
 @dataclass(frozen=True)
 class SequenceFacts:
-    """What the headers of a sequence's images say.
+    """Facts from the headers of a sequence's images.
 
     Attributes:
         size: (height, width) of every one of them.
         codec: format of the first, e.g. "png".
-        notes: what a person should know, those of the sequence included.
+        notes: including those of the sequence.
     """
 
     size: Size
@@ -115,7 +115,7 @@ def is_pattern(film: Path) -> bool:
 
 
 def pattern_words(pattern: Path) -> str:
-    """What a pattern says beside the numbers, or the name of its folder if that is nothing."""
+    """Words of a pattern besides the numbers, or the name of its folder if it has none."""
     words = _PLACEHOLDER.sub(lambda match: "%" if match[0] == "%%" else " ", pattern.stem)
     words = " ".join(re.findall(r"[^\s_.-]+(?:[_.-]+[^\s_.-]+)*", words))
     return words if re.search(r"\w", words) else pattern.absolute().parent.name
@@ -137,7 +137,7 @@ def list_images(film: Path) -> ImageSequence:
 
 
 def read_sequence_facts(sequence: ImageSequence) -> SequenceFacts:
-    """Inspect at every image of a sequence, so that what is wrong shows before any work."""
+    """Inspect every image of a sequence, so that problems show before any work."""
     first = next(sequence.pictures([0]))
     size: Size = (first.shape[0], first.shape[1])
     remarks, codecs = Counter[Note](), Counter[str]()
@@ -225,7 +225,7 @@ def _of_pattern(pattern: Path) -> ImageSequence:
 
 
 def _expression(name: str) -> re.Pattern[str]:
-    """What finds the names that a pattern stands for, and their numbers."""
+    """Regular expression for the names that a pattern stands for, with their numbers."""
     parts, end = list[str](), 0
     for match in _PLACEHOLDER.finditer(name):
         parts.append(re.escape(name[end : match.start()]))
@@ -249,7 +249,7 @@ def _example(name: str) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Up to some names, and how many there are beside them."""
+    """Up to `_NAMES_SHOWN` names, and the number of others."""
     shown = ", ".join(visible(name) for name in names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
     return f"{shown} and {counted(more, 'other file')}" if more > 0 else shown

@@ -103,5 +103,5 @@ def _xyz(values: NDArray[np.float64]) -> bytes:
 
 
 def _fixed(value: float) -> bytes:
-    """A number in ICC's fixed point, 16 bits before and 16 behind it."""
+    """A number in ICC's fixed point, 16 bits before and 16 after the point."""
     return struct.pack(">i", round(value * 65536))

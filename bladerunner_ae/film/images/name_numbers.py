@@ -188,7 +188,7 @@ def _decimals(names: Sequence[str], parsed: Sequence[list[_Number]]) -> Iterator
 
 
 def _as_decimals(pairs: Iterable[tuple[str, str]]) -> Values:
-    """Numbers before and behind a point, in units of the finest of them."""
+    """Numbers before and after a point, in units of the finest of them."""
     pairs = list(pairs)
     digits = max(len(part) for _, part in pairs)
     return tuple(int(whole + part.ljust(digits, "0")) for whole, part in pairs)

@@ -28,7 +28,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 # Pillow knows many more; each is code that a file of a harmless name could reach.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
-# Other files that go by such names, by their first bytes, or those behind the length of a box.
+# Other files that go by such names, by their first bytes, or those after the length of a box.
 _OTHER_KINDS = {
     b"SIMPLE  =": "FITS file", b"8BPS": "Photoshop file", b"GIF8": "GIF",
     b"%!PS": "PostScript file",
@@ -63,7 +63,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 @dataclass(frozen=True)
 class StillFacts:
-    """What the header of a picture file says.
+    """Facts from the header of a picture file.
 
     Attributes:
         size: (height, width) of the upright picture.
@@ -77,10 +77,10 @@ class StillFacts:
 
 
 def read_facts(path: Path) -> StillFacts:
-    """What the header of a picture file says; its pixels are not decoded."""
+    """Facts from the header of a picture file; its pixels are not decoded."""
     with open_still(path) as image:
         height, width = image.height, image.width
-        # A TIFF's size is upright; a PNG may say it behind its pixels, which shows when it is read.
+        # A TIFF's size is upright; a PNG's orientation may come after its pixels.
         known = image.format == "PNG" and "exif" not in image.info
         turned = 1 if known or image.format == "TIFF" else _orientation(image)
         size = (width, height) if turned in _SIDEWAYS else (height, width)
@@ -93,8 +93,8 @@ def read_facts(path: Path) -> StillFacts:
 def read_still(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
     """A picture as uint8 [height, width, 3], sRGB 0..255.
 
-    It is turned upright as its camera says, lies on black where it is transparent, and is converted
-    to sRGB from the colour profile that it may have.
+    Turned upright as its EXIF orientation says, on black where transparent, converted from its
+    colour profile.
 
     Args:
         size: (height, width) it must have, or None for any.
@@ -195,7 +195,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _raw_modes(image: Image.Image) -> str:
-    """How the pixels lie in the file, in Pillow's words, before they are loaded."""
+    """Pillow's raw modes of the pixels in the file, before they are loaded."""
     return " ".join({str(tile[3]) for tile in getattr(image, "tile", ())})
 
 
@@ -210,7 +210,7 @@ def _remarks(image: Image.Image, path: Path, turned: int) -> Iterator[Note]:
 
 
 def _other_kind(path: Path) -> str:
-    """What a file is that is none of these pictures, or "" if that is not known."""
+    """Kind of a file that is none of these pictures, or "" if it is not known."""
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -1,4 +1,4 @@
-"""What a film's frames say of their colours, and what is done to them.
+"""The colours that a film's frames are tagged with, and what is done to them.
 
 Films carry the code points of ISO/IEC 23091-2, or nothing, or what they should not.
 """
@@ -36,7 +36,14 @@ _HIGH_DEFINITION_LONG_SIDE = 1280
 
 
 class Tags(NamedTuple):
-    """What a frame is tagged with; `FilmInfo` explains the names."""
+    """Colours of a frame, as tagged or guessed.
+
+    Attributes:
+        matrix: of YCbCr: "bt709", "bt601", "bt2020", "fcc", "smpte240m", or "rgb" for none.
+        full_range: whether black is 0 and white 255, rather than 16 and 235.
+        transfer: "bt709", "srgb", "pq", "hlg" ... or "unspecified".
+        primaries: "bt709", "bt2020", "p3", "dci-p3" ... or "unspecified".
+    """
 
     matrix: str
     full_range: bool
@@ -46,7 +53,7 @@ class Tags(NamedTuple):
 
 @dataclass(frozen=True)
 class Colours:
-    """What a film's first frame says of its colours; `FilmInfo` explains the names."""
+    """Colours of a film's first frame, and what to know of them."""
 
     tags: Tags
     peak_nits: float | None
@@ -60,8 +67,9 @@ def read_colours(frame: VideoFrame) -> Colours:
     primaries = _PRIMARIES.get(int(frame.color_primaries), "unspecified")
     peak = _peak_nits(frame) if transfer in _HIGH_DYNAMIC_RANGE else None
     full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-    notes = [one for one in (note, conversion_note(transfer, primaries, peak)) if one is not None]
-    return Colours(Tags(matrix, full, transfer, primaries), peak, notes)
+    tags = Tags(matrix, full, transfer, primaries)
+    notes = [one for one in (note, conversion_note(tags, peak)) if one is not None]
+    return Colours(tags, peak, notes)
 
 
 def read_tags(frame: VideoFrame, usual: Tags) -> Tags:
@@ -81,22 +89,22 @@ def read_tags(frame: VideoFrame, usual: Tags) -> Tags:
     )
 
 
-def is_converted(transfer: str, primaries: str) -> bool:
+def is_converted(tags: Tags) -> bool:
     """Whether an ordinary display needs other light than the film's own.
 
     BT.601's primaries are so near BT.709's that they are left, as ffmpeg's scaling leaves them.
     """
-    return transfer in _HIGH_DYNAMIC_RANGE or primaries in _WIDE_PRIMARIES
+    return tags.transfer in _HIGH_DYNAMIC_RANGE or tags.primaries in _WIDE_PRIMARIES
 
 
-def conversion_note(transfer: str, primaries: str, peak_nits: float | None) -> Note | None:
-    """What is done to the colours besides matrix and range; None for nothing."""
-    if not is_converted(transfer, primaries):
+def conversion_note(tags: Tags, peak_nits: float | None) -> Note | None:
+    """Note on the conversion of colours besides matrix and range; None if there is none."""
+    if not is_converted(tags):
         return None
-    wide = _WIDE_PRIMARIES.get(primaries, primaries)
-    if transfer in _HIGH_DYNAMIC_RANGE:
-        wide = "BT.2020" if primaries == "unspecified" else wide
-        light = _HIGH_DYNAMIC_RANGE[transfer]
+    wide = _WIDE_PRIMARIES.get(tags.primaries, tags.primaries)
+    if tags.transfer in _HIGH_DYNAMIC_RANGE:
+        wide = "BT.2020" if tags.primaries == "unspecified" else wide
+        light = _HIGH_DYNAMIC_RANGE[tags.transfer]
         return NoteKind.TONE_MAPPED.note(light=light, peak_nits=peak_nits, primaries=wide)
     return NoteKind.WIDE_COLOURS.note(primaries=wide)
 

@@ -1,8 +1,8 @@
-"""Films whose frames consist of two fields: found out, and made whole.
+"""Interlaced films: detection and deinterlacing.
 
-Titles are often whole frames in an interlaced film, and films for television mix both. So a film is
-judged in more places than its first frame, frames that say so themselves are deinterlaced wherever
-they turn up, and all others stay as they are.
+Titles are often progressive in an interlaced film, and films for television mix both. So a film is
+sampled in several places, frames that are marked as interlaced are deinterlaced wherever they are,
+and all others stay as they are.
 """
 
 from collections import deque
@@ -55,10 +55,10 @@ def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoF
 
 
 def deinterlaced(frames: Iterable[tuple[Key, VideoFrame]]) -> Iterator[tuple[Key, VideoFrame]]:
-    """Make one whole frame of each pair of fields (bwdif); as many frames come out as go in.
+    """Deinterlace frames (bwdif); as many come out as go in.
 
-    Frames that do not say they consist of fields stay as they are, to the byte. Nothing is
-    filtered before the first that does.
+    Frames that are not marked as interlaced stay as they are, to the byte. Nothing is filtered
+    before the first that is.
 
     Args:
         frames: (anything, frame) in the order they are shown.
@@ -86,7 +86,7 @@ def deinterlaced(frames: Iterable[tuple[Key, VideoFrame]]) -> Iterator[tuple[Key
 
 
 class _Filtering(Generic[Key]):
-    """The filter, which looks one frame ahead, and the frames that are inside of it."""
+    """The filter, which needs one frame ahead, and the frames inside it."""
 
     def __init__(self, frame: VideoFrame) -> None:
         self._kind = _kind(frame)
@@ -100,13 +100,13 @@ class _Filtering(Generic[Key]):
     def push(
         self, key: Key, frame: VideoFrame, known: bool = False
     ) -> list[tuple[Key, VideoFrame]]:
-        """Take the next frame, and gives what is ready; never one that is `known` already."""
+        """Push the next frame and return what is ready, without frames that are `known`."""
         self._inside.append((key, frame, known))
         self._graph.vpush(frame)
         return self._pull()
 
     def rest(self) -> list[tuple[Key, VideoFrame]]:
-        """What the filter still holds, after the last frame."""
+        """The frames that the filter still holds after the last one."""
         self._graph.vpush(None)
         return self._pull()
 

@@ -1,4 +1,4 @@
-"""The times of a film's frames: made sound while reading, and judged when all are known."""
+"""Times of a film's frames: repaired while reading, judged when all are known."""
 
 import heapq
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def mean_rate(pts: Sequence[int], time_base: Fraction) -> Fraction | None:
 
 
 def _fits(pts: Sequence[int], frames_per_unit: Fraction, exact: bool) -> bool:
-    """Whether every frame is near its place at a constant rate, or just there."""
+    """Whether every frame is near its place at a constant rate, or exactly there."""
     numerator, denominator = frames_per_unit.numerator, frames_per_unit.denominator
     # Everything times four times `numerator`, so that only whole numbers are compared.
     tolerance = 0 if exact else min(4 * numerator, denominator)
@@ -70,7 +70,7 @@ def _fits(pts: Sequence[int], frames_per_unit: Fraction, exact: bool) -> bool:
 
 
 class Clock:
-    """Gives every frame a timestamp that is later than the one before.
+    """Timestamps of frames, each later than the one before.
 
     Most films need no help. AVI files number their packets instead of timing their frames, bare
     streams carry no time at all, and a broadcast can start over from 0 in the middle.

@@ -1,8 +1,7 @@
-"""Whether a film was read to its end, judged by what the file itself promises.
+"""Completeness of a film, judged by what the file itself promises.
 
-A file that was cut off often just ends: libav reports no error. These promises give it away: the
-number of packets in the index of an mp4 or avi, the duration in the header, and the size of the
-file: that of transport stream packets is fixed, and other files say how long they are.
+A file that was cut off often just ends: libav reports no error. The number of packets in the index
+of an mp4 or avi, the duration in the header and the size of the file reveal it.
 """
 
 import os
@@ -23,7 +22,7 @@ from bladerunner_ae.film.notes import Note, NoteKind
 # length of the last frame is often unknown.
 _TOLERANCE_SECONDS = Fraction(1, 2)
 
-# In a stream without a header, sound and padding behind the last frame take less of the file.
+# In a stream without a header, sound and padding after the last frame take less of the file.
 _MUCH_BEHIND = Fraction(1, 10)
 
 # A film of fewer packets may give no frame of most of them: some decoders hold that many back.
@@ -34,7 +33,7 @@ _TRANSPORT_PACKET_SIZES = (188, 192, 204)
 
 
 class Completeness:
-    """Follows the packets of a film and says in the end what is missing.
+    """Observer of a film's packets that finds what is missing.
 
     Args:
         whole: whether the film is read from its very beginning (packets can be counted).
@@ -118,11 +117,11 @@ class Completeness:
 
     @property
     def last_duration(self) -> int:
-        """How long the last picture stands, in units of its time base; 0 if that is not known."""
+        """Duration of the last picture in units of its time base; 0 if it is not known."""
         return 0 if self._last_shown is None else self._last_shown[1]
 
     def notes(self) -> list[Note]:
-        """What is missing after the last packet."""
+        """Notes on what is missing, after the last packet."""
         found = (self._headless(), *self.damage(), self._missing(), self._other_recording())
         return [note for note in found if note is not None]
 
@@ -149,12 +148,12 @@ class Completeness:
         return NoteKind.OTHER_RECORDING.note(percent=100 * self._place // self._bytes)
 
     def damage(self) -> list[Note]:
-        """What could not be decoded of the packets seen so far."""
+        """Notes on damage in the packets seen so far."""
         counts = (NoteKind.DAMAGED, self.damaged), (NoteKind.PATCHED, self.patched)
         return [kind.note(frames=count) for kind, count in counts if count]
 
     def mostly_damaged(self) -> Note | None:
-        """How few frames are whole, if hardly any are."""
+        """Note that hardly any frames are whole, if so."""
         whole = max(self.given - self.patched, 0)
         broken = self.damaged + self.patched
         # Decoders can also give nothing without an error; two packets make at least one frame.
@@ -211,15 +210,15 @@ def _promised_end(container: InputContainer) -> Fraction | None:
 
 
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
-# What can stand at the top of an mp4; behind anything else lies no box but something foreign.
+# Boxes at the top level of an mp4; anything else is foreign data.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"mfra", b"sidx",
               b"styp", b"uuid", b"meta", b"udta", b"pdin", b"emsg", b"ssix", b"prft")  # fmt: skip
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes a film's file lacks of what its outermost boxes promise; 0 if none.
+    """Bytes that a file lacks of what its outermost boxes promise.
 
-    Also 0 where it promises nothing: other containers, and files whose writer did not finish.
+    0 where it promises nothing: other containers, and files whose writer did not finish.
     """
     try:
         size = os.path.getsize(path)

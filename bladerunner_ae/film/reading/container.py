@@ -1,4 +1,4 @@
-"""Opens films: here everything that is not one is turned away with one line that says why."""
+"""Opening of films; anything else is refused with one line that says why."""
 
 import os
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS
 # How many packets may pass before the first whole frame (a recording can begin in the middle).
 _PACKETS_TO_FIRST_FRAME = 2000
 
-# After a seek a whole frame comes within so many packets, or not at all.
+# After a seek a whole frame comes within this many packets, or not at all.
 _PACKETS_TO_KEY_FRAME = 200
 
-# A stream that the file calls its default counts as if it had so many pixels more.
+# A stream that the file calls its default counts as if it had this many pixels more.
 _DEFAULT_PIXELS = 5_000_000
 
 # Formats that name other files: whether those have changed the list does not say, and opening one
-# can wait for ever. So libav must not even begin.
+# can block for ever, so libav must not even begin.
 _LISTS = ("hls", "concat", "dash", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub", "image2")
 # Its names for what it reads and writes, of which some go together: "matroska,webm".
 _FORMATS = {name for names in av.formats_available for name in names.split(",")}
@@ -158,7 +158,7 @@ def _rank(stream: VideoStream) -> tuple[bool, int]:
 def key_frames(
     container: InputContainer, stream: VideoStream, place: Fraction, packets: int = 1
 ) -> list[VideoFrame]:
-    """The key frame before a place, and a few frames behind it.
+    """The key frame before a place, and a few frames after it.
 
     Args:
         container: an open film; it is read on from there.

@@ -8,7 +8,7 @@ import numpy as np
 
 from bladerunner_ae.film.notes import Note, NoteKind
 
-# A film with more gaps than this has no steady rate to begin with: its frames last as long as
+# A film with more gaps than this has no constant rate to begin with: its frames last as long as
 # they are meant to.
 _MOST_GAPS = Fraction(1, 4)
 # Of the other steps nearly all are a frame long.
@@ -21,7 +21,7 @@ _LATE_SECONDS = Fraction(1, 5)
 def find_gaps(
     pts: Sequence[int], time_base: Fraction, promised_end: Fraction | None = None
 ) -> Note | None:
-    """Where frames seem to be missing, or None if none do.
+    """Note on frames that seem to be missing, or None.
 
     Only films of otherwise constant rate are judged. That frames are missing cannot be known: some
     programs leave frames out that equal the one before.
@@ -63,7 +63,7 @@ def late_start(first: Fraction, film_start: Fraction) -> Note | None:
 
 
 def jumps_note(jumps: Sequence[int], time_base: Fraction, first: int) -> Note | None:
-    """Where the times of a file jump, or None if they do not.
+    """Note on jumps in the times of a file, or None.
 
     Args:
         jumps: timestamps given to the first frames after the jumps, in units of `time_base`.

@@ -1,6 +1,5 @@
-"""How a film is read: by several decoders at once, or in a single pass, and then why."""
+"""Reading modes: several decoders at once, or a single pass and the reason for it."""
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -27,7 +26,7 @@ class Obstacle(Enum):
 
 @dataclass(frozen=True)
 class ReadingMode:
-    """How a film is read.
+    """The way a film is read.
 
     Attributes:
         obstacle: why it is read in a single pass; None: by several decoders.
@@ -56,11 +55,7 @@ class ReadingMode:
 
     @classmethod
     def from_json(cls, value: Any) -> "ReadingMode":
-        """Read what `to_json` gave, or the sentence that states of earlier versions hold."""
-        if isinstance(value, str):
-            number = float((re.search(r"\d+(\.\d+)?", value) or ["0"])[0])
-            modes = (cls(obstacle, number) for obstacle in Obstacle)
-            return next((mode for mode in modes if str(mode) == value), cls())
+        """Read what `to_json` gave."""
         return cls() if value is None else cls(Obstacle[value["obstacle"]], value["number"])
 
 

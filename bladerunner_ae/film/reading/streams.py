@@ -1,6 +1,6 @@
-"""Which streams of a file are the film, and why each of the others is left out.
+"""The streams of a file that are the film, and the reason why each other is left out.
 
-One picture is taken (`opening.picture_stream` says which) and, of its own programme, all sound. A
+One picture is taken (`container.picture_stream`) and, of its own programme, all sound. A
 transport stream can hold several programmes: each is a film of its own, with its own clock.
 """
 
@@ -13,8 +13,9 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from bladerunner_ae.film.headers.headers import Headers, StreamHeader
+from bladerunner_ae.film.headers.headers import Headers
 from bladerunner_ae.film.headers.lengths import is_own
+from bladerunner_ae.film.headers.stream_header import StreamHeader
 
 
 class Reason(Enum):
@@ -70,7 +71,7 @@ def other_programmes(picture: VideoStream, headers: Headers) -> frozenset[int]:
     """
     own = [streams for streams in headers.programmes if picture.index in streams]
     if not own:
-        return frozenset()  # nobody knows what else is of its programme
+        return frozenset()  # its programme is unknown
     return frozenset().union(*headers.programmes) - frozenset().union(*own)
 
 

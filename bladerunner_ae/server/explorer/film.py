@@ -7,6 +7,7 @@
 | frames, film_of, seconds, shots, held_out | of each frame, in order; empty without a film |
 | latents, mean, directions | little-endian float32 in base64: [n, L], [L], [k, L] |
 | deviations | of the film's latents along each direction |
+| shrinkage | constant of the density of the film's latents (`model/latent_density.py`) |
 | note | a message for the page, or "" |
 """
 
@@ -21,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.film_latents import FILE_NAME, load_film_latents
+from bladerunner_ae.model.latent_density import SHRINKAGE
 
 MODEL_CARD = "assets.extra/model_card.json"
 
@@ -56,6 +58,7 @@ def _film_json(model: str, version: int, folder: Path, stamps: tuple[object, ...
         **_EMPTY,
         "model": model,
         "version": version,
+        "shrinkage": SHRINKAGE,
         "films": _film_names(folder),
         **_film(version, folder),
     }

@@ -11,7 +11,7 @@ from PIL import Image
 from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.choice import choose_all, spread_pairs
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN
-from bladerunner_ae.evaluation.measurement import METRICS, Plan, measure_pictures
+from bladerunner_ae.evaluation.measurement import METRICS, Scope, measure_pictures
 from bladerunner_ae.evaluation.sheets import (
     INTERPOLATION_NAME,
     PRIOR_NAME,
@@ -21,7 +21,7 @@ from bladerunner_ae.evaluation.sheets import (
     ways_sheet,
 )
 from bladerunner_ae.evaluation.summary import summarise
-from bladerunner_ae.model.autoencoder import LatentModel, latent_model
+from bladerunner_ae.model.autoencoder import Autoencoder
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.training.monitoring.probes import Probes
 from tfrecords.frames import read_images
@@ -72,15 +72,17 @@ class RunEvaluation:
         "evaluate/frechet_normal", "evaluate/frechet_fitted", "evaluate/nearest_normal",
         "evaluate/nearest_fitted" of samples; those that are not defined are left out.
         """
-        model = latent_model(networks)
-        plan = Plan(
+        model = networks.autoencoder
+        scope = Scope(
             systems={"dream": model},
             labels=self.labels,
             choice=choose_all(self._pieces, len(self.labels)),
             latents=model,
             vmaf=False,
         )
-        groups = summarise(measure_pictures(plan, self.images), self.labels, self._pieces)["groups"]
+        groups = summarise(measure_pictures(scope, self.images), self.labels, self._pieces)[
+            "groups"
+        ]
         values = {
             f"evaluate/{metric}_{label.replace(' ', '_')}": figures[metric]
             for label, figures in groups.items()
@@ -92,7 +94,7 @@ class RunEvaluation:
             values[f"evaluate/nearest_{name}"] = scores[title]["nearest_film"]
         return {name: float(value) for name, value in values.items() if value is not None}
 
-    def draw(self, model: LatentModel, count: int = _SAMPLES) -> prior_samples.Drawn:
+    def draw(self, model: Autoencoder, count: int = _SAMPLES) -> prior_samples.Drawn:
         """Draws pictures from N(0, 1) and from the density fitted to the seen frames' latents."""
         return prior_samples.draw(model, self._film(), count)
 
@@ -136,7 +138,7 @@ def latent_sheets(
     Returns:
         Name of the file in the run folder -> draws the picture; networks are not needed any more.
     """
-    model = latent_model(networks)
+    model = networks.autoencoder
     drawn = (
         prior_samples.draw_normal(model, SHOWN)
         if evaluation is None

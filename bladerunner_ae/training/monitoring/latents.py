@@ -5,7 +5,6 @@ import numpy as np
 from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.sheets import SHOWN, prior_sheet, ways, ways_sheet
 from bladerunner_ae.model import pixels
-from bladerunner_ae.model.autoencoder import latent_model
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import losses
 from bladerunner_ae.training.monitoring.event_files import Summaries
@@ -27,7 +26,7 @@ def show_latents(
     """
     summaries.histogram("latent/mean", dream.latents, step)
     summaries.histogram("latent/log_var", dream.log_var, step)
-    model = latent_model(networks)
+    model = networks.autoencoder
     drawn = prior_samples.normal_latents(model, SHOWN).reshape(SHOWN, -1)
     # One pass for all: a small one leaves a device idle.
     pictures = model.decode(np.concatenate([drawn, ways(dream.latents)]))
@@ -52,7 +51,7 @@ def judged(networks: Networks, probes: Probes, dream: Dream) -> dict[str, float]
     """
     if networks.discriminator is None:
         return {}
-    drawn = prior_samples.draw_normal(latent_model(networks), len(probes.originals)).normal
+    drawn = prior_samples.draw_normal(networks.autoencoder, len(probes.originals)).normal
     kinds = {"real": probes.originals, "reconstruction": dream.pictures, "prior": drawn}
     logits, _ = networks.discriminator(
         pixels.to_float(np.concatenate(list(kinds.values()))), training=False

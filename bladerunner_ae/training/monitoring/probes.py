@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.evaluation import image_quality
-from bladerunner_ae.model.autoencoder import latent_model
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.pictures.contact_sheet import make_contact_sheet, spread_frames
 from bladerunner_ae.training import batches
@@ -65,7 +64,7 @@ class Probes:
 
     def dream(self, networks: Networks) -> Dream:
         """Reconstructs the frames, without noise."""
-        model = latent_model(networks)
+        model = networks.autoencoder
         mean, log_var = model.encode(self.originals)
         return Dream(mean, log_var, model.decode(mean))
 

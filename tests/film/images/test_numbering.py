@@ -154,7 +154,7 @@ def test_patterns_as_ffmpeg_knows_them(tmp_path: Path) -> None:
     assert _greys(folder / "50%%_%d.png") == [4]
     assert str(*probe_film(folder / "a_%d_x4.png").notes) == "1 number is missing among the images"
     info = probe_film(film)
-    assert (info.kind, info.stored, info.frames_estimate) == ("images", (16, 24), 2)
+    assert (info.kind, info.picture.stored, info.timing.frames_estimate) == ("images", (16, 24), 2)
     assert Source(film).exists and not Source(tmp_path / "nowhere" / "%d.png").exists
     facts = Source(film).facts()
     assert facts["kind"] == "images"

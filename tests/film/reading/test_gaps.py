@@ -114,4 +114,4 @@ def _reading(film: Path) -> tuple[int, str]:
 
 
 def _length(film: Path) -> float:
-    return float(probe_film(film).duration or 0)
+    return float(probe_film(film).timing.duration or 0)

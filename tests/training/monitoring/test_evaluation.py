@@ -11,7 +11,6 @@ import pytest
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.evaluation import image_quality
-from bladerunner_ae.model.autoencoder import latent_model
 from bladerunner_ae.runs.config import TrainConfig
 from bladerunner_ae.training.monitoring import evaluation as during
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
@@ -61,7 +60,7 @@ def test_figures_are_those_of_the_metrics(part: FilmPart) -> None:
     networks = tiny_networks()
     evaluation = RunEvaluation([part])
     values = evaluation.measure(networks)
-    model = latent_model(networks)
+    model = networks.autoencoder
     images = evaluation.images[36:]
     dreams = model.reconstruct(images)
     for name, metric in (("psnr", image_quality.psnr), ("ssim", image_quality.ssim)):

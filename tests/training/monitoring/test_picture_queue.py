@@ -19,7 +19,6 @@ from tensorboard.util import tensor_util
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.evaluation.prior_samples import draw_normal
 from bladerunner_ae.evaluation.sheets import SHOWN, interpolation_sheet, prior_sheet
-from bladerunner_ae.model.autoencoder import latent_model
 from bladerunner_ae.training.callback import TrainingLog
 from bladerunner_ae.training.checkpoints import checkpoint_steps
 from bladerunner_ae.training.monitoring import picture_queue as module
@@ -112,7 +111,7 @@ def test_samples_and_ways_are_what_their_names_say() -> None:
     """Decoded together, and the same as each by itself."""
     networks, frames = tiny_networks(), film_images(24)[::3]
     probes: Any = SimpleNamespace(originals=frames, names=[str(n) for n in range(len(frames))])
-    model = latent_model(networks)
+    model = networks.autoencoder
     mean, log_var = model.encode(frames)
     drawn: dict[str, Image.Image] = {}
     gallery: Any = SimpleNamespace(add=lambda name, draw, step: drawn.update({name: draw()}))

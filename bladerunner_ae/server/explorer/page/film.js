@@ -2,7 +2,6 @@
 
 import { distance, dot, mix, norm, normal, normals } from "./latent.js";
 
-const SHRINKAGE = 16; // as in bladerunner_ae/model/latent_density.py
 const DRAWS = 48; // points that stand in for frames where there is no film
 const SPREAD = 112; // frames of the strip, about, but one a shot at least
 
@@ -45,6 +44,7 @@ export class Film {
     this.heldOut = json.held_out;
     this.directions = this.isDrawn ? [] : rows(floats(json.directions), size);
     this.deviations = json.deviations;
+    this.shrinkage = json.shrinkage;
     this.mean = this.isDrawn ? new Float64Array(size) : floats(json.mean);
     this.spacing = this.#spacing();
     this.spread = this.#spread();
@@ -111,7 +111,7 @@ export class Film {
     this.density ??= this.#fitDensity();
     const shot = this.density.shotOf[Math.floor(Math.random() * this.length)];
     const { rows: own, mean } = this.density.shots[shot];
-    const share = SHRINKAGE / (SHRINKAGE + own.length);
+    const share = this.shrinkage / (this.shrinkage + own.length);
     const inner = Math.sqrt((1 - share) / own.length), outer = Math.sqrt(share);
     const point = Float64Array.from(mean);
     for (const row of own) {
