@@ -1,7 +1,7 @@
 """Messages of TensorFlow Serving: the bytes of the official classes, and arrays to and from them.
 
 Golden bytes are put together here from field numbers, as the wire format lays them down: a field's
-key is 8 * number + kind (0 a whole number, 2 something with a length).
+key is 8 * number + kind (0 an integer, 2 something with a length).
 """
 
 from __future__ import annotations
