@@ -39,7 +39,7 @@ help:  ## this text
 	@echo 'The first call makes the virtual environment .venv (VENV=folder for another place,'
 	@echo 'PYTHON=interpreter for another Python, TENSORFLOW=cpu or gpu to choose by hand).'
 
-set_up:  ## make the virtual environment, or find it ready
+set_up:  ## make the virtual environment, if it is not up to date
 	@sh tools/set_up.sh "$$VENV"
 
 film: set_up  ## turn a film into its autoencoded self
@@ -71,7 +71,7 @@ oldest_test: set_up  ## a short film and part of the tests with the oldest of al
 	@build/oldest/venv/bin/python -m pytest --numprocesses=2 --dist=loadfile \
 	    -m "not slow and not gpu" $(oldest:%=tests/%.py) $(ARGS)
 
-# tensorflow-io loads with TensorFlow 2.16 only, so it cannot live beside a newer one.
+# tensorflow-io loads with TensorFlow 2.16 only, so it needs an environment of its own.
 io_test: set_up  ## the tests of s3:// paths, in build/io/venv; needs Python 3.11 or 3.12
 	@test -x build/io/venv/bin/python || $(python) -m venv build/io/venv
 	@build/io/venv/bin/python -m pip install --quiet -e ".[io]" "moto[server]>=5" "pytest>=8"
@@ -94,7 +94,7 @@ lint: set_up  ## style and types
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
 
-format: set_up  ## lay the code out, mend what ruff can mend
+format: set_up  ## format the code, fix what ruff can fix
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 

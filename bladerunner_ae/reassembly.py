@@ -36,20 +36,14 @@ from bladerunner_ae.film.writing.encoder import (
 )
 from bladerunner_ae.film.writing.layout import Layout, film_layout, raster_layout
 from bladerunner_ae.film.writing.mux import Timeline, join_with_sound, make_timeline
+from bladerunner_ae.film.writing.raw_packets import RawFilm, read_original
 from bladerunner_ae.film.writing.sound import (
     SoundPlan,
     plan_sound,
     reencoded,
     refuse_unknown_suffix,
 )
-from bladerunner_ae.film.writing.verify import (
-    Expected,
-    RawFilm,
-    TrackError,
-    Verification,
-    read_original,
-    verify_film,
-)
+from bladerunner_ae.film.writing.verify import Expected, TrackError, Verification, verify_film
 from bladerunner_ae.geometry import Geometry, Size, decide_geometry, size_text
 from bladerunner_ae.output_files import UnfinishedFilm, refuse_existing, refuse_unwritable
 
@@ -421,9 +415,5 @@ def expected_film(
         time_base=info.timing.time_base,
         exact=not timeline.variable,
         jumps=jumps,
-        tracks=[
-            (one.index, one.codec, None if one.encoding is None else one.encoding.name)
-            for one in sound.tracks
-        ],
-        reasons={one.index: one.reason for one in sound.tracks},
+        tracks=sound.tracks,
     )

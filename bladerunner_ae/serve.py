@@ -87,10 +87,10 @@ def _serve(
             run_seconds=values.run_seconds,
         ),
     )
-    asyncio.run(Server(options).serve(listening, _say_ready))
+    asyncio.run(Server(options).serve(listening, say_ready))
 
 
-def _say_ready(models: list[str], rest: str, grpc: str | None, explorer: bool) -> None:
+def say_ready(models: list[str], rest: str, grpc: str | None, explorer: bool) -> None:
     """Print the URLs to stdout."""
     for name in models:
         print(f"http://{rest}/v1/models/{quote(name, safe='')}")

@@ -235,7 +235,7 @@ def test_what_is_no_film_is_one_line(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--steps=0"], "--steps must be at least 1, not 0"),
+        (["--steps=0"], "--steps=0: give 1 or more"),
         (["--holdout=2"], "--holdout=2: give a fraction"),
         (["--holdout_seconds=2"], "give both"),
         (["--preset=huge"], "--preset=huge: choose one of preview"),
@@ -286,7 +286,7 @@ def test_a_training_that_was_stopped_ends_the_job(
 
 
 def test_a_step_ends_with_the_command_that_called_it(tmp_path: Path) -> None:
-    """The command is killed and can tell nobody. The step waits for a flagfile that never comes."""
+    """The command is killed. The step waits for a flagfile that never comes."""
     fifo = tmp_path / "flags"
     os.mkfifo(fifo)
     program = (
@@ -299,7 +299,7 @@ def test_a_step_ends_with_the_command_that_called_it(tmp_path: Path) -> None:
             try:
                 writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
                 break
-            except OSError:  # nobody reads it yet
+            except OSError:  # it has no reader yet
                 assert time.monotonic() < until
                 time.sleep(0.05)
         poll = select.poll()

@@ -5,12 +5,6 @@ Every message is one line that names the file, the problem and the fix.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from tfrecords.system_failures import system_failure
-
 
 class BladerunnerError(Exception):
     """Base of the errors whose message is meant for the person at the terminal."""
@@ -30,6 +24,24 @@ class ReplaceableError(RecordsError):
     cured_by_overwrite = True
 
 
+class DamagedError(ReplaceableError):
+    """A card or shard is missing, damaged, or does not belong to its film.
+
+    Attributes:
+        path: of the file or folder.
+        problem: without the file and the fix.
+    """
+
+    def __init__(
+        self,
+        path: object,
+        problem: str,
+        fix: str = "restore it or run make_tfrecords again with --overwrite",
+    ) -> None:
+        super().__init__(f"{path}: {problem}; {fix}")
+        self.path, self.problem = path, problem
+
+
 class DiskError(RecordsError):
     """The disk failed or is full while records were written."""
 
@@ -44,17 +56,3 @@ class ConnectionLostError(StorageError):
     """A remote store failed in the middle of the work."""
 
     exit_code = 3
-
-
-@contextmanager
-def naming_the_disk(directory: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an OSError into one line that names the folder of records."""
-    try:
-        yield
-    except OSError as error:
-        failure = system_failure(error)
-        kind = DiskError if failure and failure.exit_code == DiskError.exit_code else RecordsError
-        cure = failure.cure if failure else "choose another folder"
-        if isinstance(error, FileNotFoundError):
-            cure = "the folder was removed or renamed meanwhile; run the same command again"
-        raise kind(f"{directory}: cannot be written ({error.strerror or error}); {cure}") from error

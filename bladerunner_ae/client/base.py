@@ -104,13 +104,13 @@ class Client(abc.ABC):
     def _fetch_signatures(self) -> dict[str, Signature]: ...
 
     def signatures(self) -> dict[str, Signature]:
-        """What the model offers, by name; asked for once."""
+        """Return the model's signatures by name; they are asked for once."""
         if self._signatures is None:
             self._signatures = self._fetch_signatures()
         return self._signatures
 
     def signature(self, name: str) -> Signature:
-        """What a signature takes and gives.
+        """Return a signature.
 
         Raises:
             RequestError: there is no such signature.

@@ -19,18 +19,15 @@ from uuid import uuid4
 
 import numpy as np
 
-from bladerunner_ae.conversion.convert import (
-    Plan,
-    convert_film,
-    identity,
-    make_card,
-    plan_conversion,
-)
+from bladerunner_ae.conversion.card import make_card
+from bladerunner_ae.conversion.convert import convert_film
 from bladerunner_ae.conversion.encode import FrameEncoder
-from bladerunner_ae.conversion.existing import finished_card
-from bladerunner_ae.conversion.facts import Facts, PartFacts
+from bladerunner_ae.conversion.existing import finished_card, refuse_other_identity
+from bladerunner_ae.conversion.facts import Facts
 from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.conversion.plan import ConversionPlan, plan_conversion
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.picture.shots import ShotMeter
 from bladerunner_ae.film.reading.packet_table import PacketTable
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, ReadingMode
 from bladerunner_ae.film.reading.source import Source
@@ -38,9 +35,17 @@ from tfrecords.card import FilmCard, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
 from tfrecords.hidden_names import hidden_path
-from tfrecords.publication import refuse_other_identity, unfinished_identity
-from tfrecords.schema import Frame, serialize
-from tfrecords.shard_files import PartFile, apart_folder, part_name, restore_part, write_json
+from tfrecords.schema import serialize
+from tfrecords.shard_files import (
+    Part,
+    PartWriter,
+    apart_folder,
+    load_part,
+    part_name,
+    state_name,
+    unfinished_identity,
+    write_json,
+)
 from tfrecords.shards import shard_ranges
 from tfrecords.writer import FilmWriter
 
@@ -85,7 +90,7 @@ class Item:
         threads: decoders at once, 0 for as many as suit the machine.
     """
 
-    plan: Plan
+    plan: ConversionPlan
     frames: int
     shard: int = 0
     threads: int = 0
@@ -141,14 +146,14 @@ def plan_film(film: Path, job: Job) -> list[Item]:
 
 def _prepare_folder(item: Item, job: Job) -> None:
     """Makes the hidden folder, unless one of the same identity is there to go on from."""
-    path, values = item.folder / _IDENTITY, identity(item.plan)
+    path, values = item.folder / _IDENTITY, item.plan.identity()
     found = _read_identity(path)
     if found is None or (job.overwrite and found["job"] != job.name):
         shutil.rmtree(item.folder, ignore_errors=True)
         found = None
     if found is not None:
         refuse_other_identity(item.plan.directory, found["identity"], values)
-    unfinished = unfinished_identity(item.plan.directory)  # of a conversion without items
+    unfinished = unfinished_identity(item.plan.directory.resolve())  # of a conversion without items
     if unfinished is not None and not job.overwrite:
         refuse_other_identity(item.plan.directory, unfinished, values)
     item.folder.mkdir(parents=True, exist_ok=True)
@@ -203,7 +208,7 @@ def make_item(item: Item, job: Job) -> str:
         _convert_whole(item, job)
         return ""
     frames = item.ranges()[item.shard]
-    if restore_part(item.folder, item.folder, item.shard, frames.start) is not None:
+    if load_part(item.folder, item.folder, item.shard, frames) is not None:
         return ""
     item.plan.source.check_unchanged()
     try:
@@ -226,29 +231,25 @@ def _write_part(item: Item, frames: range) -> None:
     encoder = FrameEncoder(
         plan.info, plan.geometry, plan.options, item.threads, table=_load_table(item.folder)
     )
-    facts, sizes = PartFacts(), list[int]()
-    part = PartFile(_temporary(path), frames.start)
+    facts, meter, made = Facts(), ShotMeter(), _temporary(path)
     try:
-        first = max(frames.start - _FRAMES_BEFORE, 0)
-        for index, pts, picture in encoder.divided_frames(first, frames.stop):
-            if index < frames.start:
-                facts.warm_up(picture.thumbnail)
-                continue
-            facts.feed(pts, picture)
-            frame = Frame(
-                picture.encoded, plan.options.image_format, *plan.geometry.raster, index, pts,
-                plan.source.sha256[:16],
-            )  # fmt: skip
-            sizes.append(part.write(frame_record(serialize(frame))))
-        part.close()
-        state = path.with_name(f"{path.name}.json")
+        with PartWriter(made, frames.start) as writer:
+            first = max(frames.start - _FRAMES_BEFORE, 0)
+            for index, pts, picture in encoder.divided_frames(first, frames.stop):
+                mark = meter.mark(picture.thumbnail)
+                if index >= frames.start:
+                    facts.add(pts, picture, mark)
+                    frame = plan.frame(picture.encoded, index, pts)
+                    writer.write(frame_record(serialize(frame)))
+            part = writer.finish()
+        part.state = facts.to_json(range(len(frames)))
+        state = path.with_name(state_name(item.shard))
         temporary = _temporary(state)
-        part.save_state(temporary, sizes, facts.to_state())
-        os.replace(part.path, path)
-        os.replace(temporary, state)  # last: a part with a state is whole
+        write_json(temporary, part.to_json())
+        os.replace(made, path)
+        os.replace(temporary, state)  # last: a part with a state is complete
     finally:
-        part.abandon()
-        part.path.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
 
 
 def finish_film(item: Item, reasons: list[str], job: Job) -> FilmCard:
@@ -285,20 +286,19 @@ def _finished(item: Item) -> FilmCard | None:
 
 
 def _join_parts(item: Item, job: Job) -> FilmCard:
-    facts, parts = Facts(), list[tuple[PartFile, list[int]]]()
+    facts, parts = Facts(), list[Part]()
     for shard, frames in enumerate(item.ranges()):
-        found = restore_part(item.folder, item.folder, shard, frames.start)
-        if found is None or len(found[1]) != len(frames):
+        part = load_part(item.folder, item.folder, shard, frames)
+        if part is None:
             raise RecordsError(
                 f"{item.folder / part_name(shard)}: is gone or damaged; run the same command again"
             )
-        part, record_bytes, state = found
-        parts.append((part, record_bytes))
-        facts.take(PartFacts.from_state(state))
+        parts.append(part)
+        facts.extend(Facts.from_json(part.state))
     reading = _SeveralDecoders(_load_table(item.folder).end_pts)
     with FilmWriter(item.plan.directory, item.frames, item.plan.options.num_shards) as writer:
-        for part, record_bytes in parts:
-            writer.adopt(part, record_bytes)
+        for part in parts:
+            writer.adopt(part)
         return writer.commit(
             lambda shards: make_card(item.plan, facts, reading, shards),
             job.overwrite,

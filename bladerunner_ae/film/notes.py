@@ -89,6 +89,27 @@ class NoteKind(Enum):
     UNTIMED = "{frames:frame} had no usable time of their own"
     SINGLE_PASS = "read in a single pass: {reason}"
 
+    # Changes within a film
+    FRAMES_DEINTERLACED = (
+        "{frames:frame} {frames:is} interlaced, the first at {seconds:.1f} s; one whole frame is "
+        "made of each pair of fields"
+    )
+    FRAMES_OF_FIELDS = (
+        "{frames:frame} {frames:is} interlaced, the first at {seconds:.1f} s; their fields are "
+        "left as they are"
+    )
+    SIZE_CHANGES = "its size changes on the way ({change}): {fit}"
+    SHAPE_CHANGES = "its pixels change their shape on the way ({change}): {fit}"
+    DIRECTION_CHANGES = "its direction changes on the way ({change}): all is turned as the first"
+    COLOURS_CHANGE = "its colours change on the way ({change}): each part is read by its own"
+    LIGHT_CHANGES = "its light changes on the way ({change}): all is shown as the first"
+    CHANGE = "at {seconds:.1f} s, {before} to {after}"
+    FIRST_CHANGE = "{count} times, first at {seconds:.1f} s, {before} to {after}"
+    FIT = "brought to the first"
+    FIT_IN_SHAPE = "brought to the first, in shape, with black margins"
+    BARS_CHANGE = "black bars come and go: {bars}; the largest picture is kept"
+    BARS = "{percent:.0f} % of the frames have bars of {width:.0f} % {where}"
+
     # Streams that are left out of a film, and why sound is encoded again
     STREAM_LEFT_OUT = "{stream}, {reason}"
     SOUND_EMPTY = "stream {index} (audio, {codec}), which is empty"
@@ -125,7 +146,7 @@ def joined(notes: Iterable[Note]) -> Note | None:
 
 
 class _Words(Formatter):
-    """Formats facts as `NoteKind` describes."""
+    """Formatter of facts, see `NoteKind`."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, tuple):

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.conversion.options import ConversionOptions, changed_option
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.runs.config import from_json, to_json
+from bladerunner_ae.runs.fields import from_json, to_json
 from tfrecords.card import FilmCard
-from tfrecords.messages import changed_option
 
 # Together with the same total of bytes, frames of the same times make a difference unlikely enough.
 _DECIDING = ("pts", "time_base", "encoding", "geometry", "bytes")

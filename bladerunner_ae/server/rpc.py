@@ -33,7 +33,8 @@ from bladerunner_ae.server.versions import Version
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _AGES = 3  # times --read_seconds that a connection lasts
-_AT_ONCE, _AT_ONCE_SECONDS, _MOST_LATE = 4, 0.4, 4
+_AT_ONCE = 4  # messages that are received at once
+_AT_ONCE_SECONDS, _MOST_LATE = 0.4, 4
 _MOST_FIELDS = 4096
 _MOST_DETAILS = 2000  # clients take no more than 8 KiB
 _LARGE_TENSOR = 256 << 10
@@ -110,12 +111,11 @@ class GrpcApi:
         complete soon is large, or its client is slow: it counts as the largest that may come, and
         others get their turn.
         """
-        turn = _Turn(self._turns)
         expecting = None
         try:
             async with share.waiting(self._limits.read_seconds):
-                await turn.begin()
-                expecting = asyncio.ensure_future(_expect(share, self._limits.body_bytes, turn))
+                await self._turns.begin()
+                expecting = asyncio.ensure_future(self._expect(share))
                 request = await context.read()
         except TimeoutError:
             if share.dropped:
@@ -125,13 +125,26 @@ class GrpcApi:
                 f"The request was not complete after {self._limits.read_seconds:g} s",
             ) from None
         finally:
-            if expecting is not None:
-                expecting.cancel()
-            turn.end()
+            if expecting is not None and expecting.cancel():  # it has not ended the turn
+                self._turns.end()
         if request is grpc.aio.EOF:
             raise ServingError(Code.INTERNAL, "There is no request message")
         share.resize(len(request))
         return request
+
+    async def _expect(self, share: Share) -> None:
+        """End the turn of a message that is late, and count it as a large one."""
+        loop = asyncio.get_running_loop()
+        for _ in range(_MOST_LATE):
+            due = loop.time() + _AT_ONCE_SECONDS
+            await asyncio.sleep(_AT_ONCE_SECONDS)
+            if loop.time() - due < _AT_ONCE_SECONDS / 4:  # else it is the event loop that is late
+                break
+        self._turns.end()
+        try:
+            share.resize(self._limits.body_bytes)
+        except ServingError:  # others hold all that there is
+            share.drop()
 
     def _find(self, message: Any) -> Version:
         number, label = _which(message)
@@ -210,57 +223,31 @@ class _Turns:
     """
 
     def __init__(self, most: int) -> None:
-        self.free = most
-        self.waiting: list[asyncio.Future[None]] = []
-
-
-class _Turn:
-    """A request's turn."""
-
-    def __init__(self, turns: _Turns) -> None:
-        self._turns, self._has_begun = turns, False
+        self._free = most
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def begin(self) -> None:
-        """Wait for it."""
-        if self._turns.free:
-            self._turns.free -= 1
-        else:
-            called = asyncio.get_running_loop().create_future()
-            self._turns.waiting.append(called)
-            try:
-                await called
-            except asyncio.CancelledError:
-                self._has_begun = called.done() and not called.cancelled()
+        """Wait for a turn."""
+        if self._free:
+            self._free -= 1
+            return
+        called = asyncio.get_running_loop().create_future()
+        self._waiting.append(called)
+        try:
+            await called
+        except asyncio.CancelledError:
+            if called.done() and not called.cancelled():
                 self.end()
-                raise
-        self._has_begun = True
+            raise
 
     def end(self) -> None:
-        """Let another one begin, if it has begun itself."""
-        if not self._has_begun:
-            return
-        self._has_begun = False
-        while self._turns.waiting:
-            called = self._turns.waiting.pop()
+        """Let another request begin."""
+        while self._waiting:
+            called = self._waiting.pop()
             if not called.done():
                 called.set_result(None)
                 return
-        self._turns.free += 1
-
-
-async def _expect(share: Share, size: int, turn: _Turn) -> None:
-    """Count a message as a large one, unless it is the event loop that is late."""
-    loop = asyncio.get_running_loop()
-    for _ in range(_MOST_LATE):
-        due = loop.time() + _AT_ONCE_SECONDS
-        await asyncio.sleep(_AT_ONCE_SECONDS)
-        if loop.time() - due < _AT_ONCE_SECONDS / 4:
-            break
-    turn.end()
-    try:
-        share.resize(size)
-    except ServingError:  # others hold all that there is
-        share.drop()
+        self._free += 1
 
 
 def _need_spec(message: Any) -> None:

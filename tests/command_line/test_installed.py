@@ -100,7 +100,7 @@ def test_training_says_why_it_uses_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     monkeypatch.setattr(devices, "_NVIDIA_DRIVER", tmp_path / "driver")
     monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: False)
-    assert devices.why_no_gpu() == "", "nobody expects one"
+    assert devices.why_no_gpu() == "", "none is expected"
     (tmp_path / "driver").touch()
     assert 'pip install "bladerunner_ae[gpu]"' in devices.why_no_gpu()
     monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)

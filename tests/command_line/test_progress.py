@@ -8,6 +8,7 @@ import struct
 import sys
 import termios
 import time
+from typing import Any
 
 import pytest
 
@@ -20,82 +21,49 @@ class Terminal(io.StringIO):
         return True
 
 
-class Clock:
-    """Stands in for time.monotonic."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(progress_module.time, "monotonic", clock)
-    return clock
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, as its only item."""
+    now = [1000.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    return now
 
 
-def test_progress_in_plain_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("convert", 400) as progress:
-        for _ in range(20):
-            clock.now += 1
-            progress.update(10, note="loss 0.5")
+@pytest.mark.parametrize(
+    ("total", "options", "updates", "lines"),
+    [
+        (
+            400,
+            {},
+            [(1, 10)] * 20,
+            ["100/400 frames (25 %), 10.0/s, 00:30 left, loss 0.5",
+             "200/400 frames (50 %), 10.0/s, 00:20 left, loss 0.5",
+             "200/400 frames (50 %), 10.0/s, 00:20 left"],
+        ),
+        # A resumed run counts its own rate, and a first step that compiles is no rate.
+        (1000, {"unit": "steps", "done": 900}, [(50, 50)],
+         ["950/1000 steps (95 %), 1.0/s, 00:50 left, loss 0.5",
+          "950/1000 steps (95 %), 1.0/s, 00:50 left"]),
+        (100, {"unit": "steps"}, [(30, 1)] + [(0.5, 1)] * 20,
+         ["1/100 steps (1 %), 0.0/s, loss 0.5", "21/100 steps (21 %), 2.0/s, 00:39 left, loss 0.5",
+          "21/100 steps (21 %), 2.0/s, 00:39 left"]),
+        (None, {}, [(20, 40)], ["40 frames, 2.0/s, loss 0.5", "40 frames, 2.0/s"]),
+        (10, {}, [(11, 0)], ["0/10 frames (0 %), 0.0/s, loss 0.5", "0/10 frames (0 %), 0.0/s"]),
+    ],
+)  # fmt: skip
+def test_progress_in_plain_lines(
+    clock: list[float], capsys: pytest.CaptureFixture[str], total: int | None,
+    options: dict[str, Any], updates: list[tuple[float, int]], lines: list[str],
+) -> None:  # fmt: skip
+    with Progress("work", total, **options) as progress:
+        for seconds, count in updates:
+            clock[0] += seconds
+            progress.update(count, note="loss 0.5")
     out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines() == [
-        "convert: 100/400 frames (25 %), 10.0/s, 00:30 left, loss 0.5",
-        "convert: 200/400 frames (50 %), 10.0/s, 00:20 left, loss 0.5",
-        "convert: 200/400 frames (50 %), 10.0/s, 00:20 left",
-    ]
+    assert (out, err.splitlines()) == ("", [f"work: {line}" for line in lines])
 
 
-def test_progress_of_a_resumed_run_counts_its_own_rate(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Progress("train", 1000, unit="steps", done=900) as progress:
-        clock.now += 50
-        progress.update(50)
-    assert capsys.readouterr().err.splitlines()[0] == (
-        "train: 950/1000 steps (95 %), 1.0/s, 00:50 left"
-    )
-
-
-def test_a_first_step_that_compiles_is_no_rate(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Progress("train", 100, unit="steps") as progress:
-        clock.now += 30
-        progress.update(1)
-        for _ in range(20):
-            clock.now += 0.5
-            progress.update(1)
-    assert capsys.readouterr().err.splitlines()[:2] == [
-        "train: 1/100 steps (1 %), 0.0/s",
-        "train: 21/100 steps (21 %), 2.0/s, 00:39 left",
-    ]
-
-
-def test_progress_of_unknown_length(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("convert", None) as progress:
-        clock.now += 20
-        progress.update(40)
-    assert capsys.readouterr().err.splitlines()[-1] == "convert: 40 frames, 2.0/s"
-
-
-def test_progress_that_has_not_begun_guesses_nothing(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Progress("convert", 10) as progress:
-        clock.now += 11
-        progress.update(0)
-    assert capsys.readouterr().err.splitlines()[-1] == "convert: 0/10 frames (0 %), 0.0/s"
-
-
-def test_progress_that_breaks_off_claims_no_end(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_that_breaks_off_claims_no_end(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="broken"), Progress("convert", 10) as progress:
         progress.update(3)
         raise ValueError("broken")

@@ -1,4 +1,4 @@
-"""The command as people run it: what it prints and writes, and how it ends."""
+"""The command as people run it: its output, its files, and its end."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_whole_film_and_its_pictures(whole: Path, tmp_path: Path) -> None:
     assert "holds frame_0000011.png already" in error_of(again, 2) and again.stdout == ""
 
 
-def test_damage_ends_with_2_and_the_cure(whole: Path, damaged: Path) -> None:
+def test_damage_ends_with_2_and_the_fix(whole: Path, damaged: Path) -> None:
     done = run("--verify", damaged, whole)
     line = error_of(done, 2)
     assert line == (

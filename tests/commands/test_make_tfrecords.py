@@ -1,4 +1,4 @@
-"""The command as people run it: what it prints, how it ends, and what it leaves behind."""
+"""The command as people run it: its output, its end, and the files that it leaves."""
 
 from __future__ import annotations
 
@@ -85,16 +85,6 @@ def test_of_several_films_bad_ones_do_not_stop_the_others(film: Path, tmp_path: 
     assert everything_in(tmp_path / "data") == ["film"]
 
 
-def test_of_several_films_none_follows_a_full_disk(
-    film: Path, film_factory: FilmFactory, tmp_path: Path
-) -> None:
-    other = film_factory("other.mkv", frames=30, height=96, width=160)
-    arguments = (f"--film={film}", f"--film={other}", f"--output_dir={tmp_path / 'data'}", *SMALL)
-    done = run(*arguments, preexec_fn=full_disk)
-    assert "data/film: cannot be written (File too large)" in error(done, 3)
-    assert str(other) not in done.stderr
-
-
 @pytest.mark.parametrize("kind", BAD_FILMS)
 def test_what_is_no_film(kind: str, film: Path, tmp_path: Path) -> None:
     path = bad_film(kind, tmp_path, film)
@@ -143,7 +133,7 @@ def test_folders_that_cannot_take_records(film: Path, tmp_path: Path) -> None:
         done = run(f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL, *overwrite)
         assert f"{diary.parent}: exists and holds no records" in error(done, 2)
     assert everything_in(diary.parent) == ["diary.txt"]
-    # No permission stops the superuser, but nobody can make a folder below a file.
+    # Permissions do not stop the superuser, a file in place of a folder does.
     done = run(f"--film={film}", f"--output_dir={diary}", *SMALL)
     assert f"cannot be written to ({diary} is not a folder)" in error(done, 2)
 
@@ -165,11 +155,14 @@ def test_a_film_cut_short(film_factory: FilmFactory, tmp_path: Path) -> None:
     assert 30 < load_card(tmp_path / "data" / "film").frames < 90
 
 
-def test_a_full_disk(film: Path, tmp_path: Path) -> None:
+def test_a_full_disk_stops_all_films(film: Path, film_factory: FilmFactory, tmp_path: Path) -> None:
+    other = film_factory("other.mkv", frames=30, height=96, width=160)
     arguments = (f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL)
-    message = error(run(*arguments, preexec_fn=full_disk), 3)
-    assert f"{tmp_path}/data/film: cannot be written (File too large)" in message
-    assert everything_in(tmp_path / "data") == []
+    for more in ((), (f"--film={other}",)):
+        done = run(*arguments, *more, preexec_fn=full_disk)
+        message = f"{tmp_path}/data/film: cannot be written (File too large)"
+        assert message in error(done, 3) and str(other) not in done.stderr
+        assert everything_in(tmp_path / "data") == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command itself, as people run it: its last line, its errors, and what a kill leaves."""
+"""The command as people run it: its output, its errors, and the files that a kill leaves."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def film(film_factory: FilmFactory) -> Path:
 def test_both_films_and_what_is_said(film: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "dream.mp4"
     # The run folder stands for its newest exported autoencoder.
-    run = model.parent.parent
-    done = run(f"--film={film}", f"--model={run}", f"--output={output}", "--side_by_side")
+    exports = f"--model={model.parent.parent}"
+    done = run(f"--film={film}", exports, f"--output={output}", "--side_by_side")
     assert done.returncode == 0, done.stderr
     both = tmp_path / "dream_side_by_side.mp4"
     assert sorted(path.name for path in tmp_path.iterdir()) == [output.name, both.name]

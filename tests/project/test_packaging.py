@@ -23,7 +23,6 @@ import bladerunner_ae
 from tests.helpers.commands import ROOT
 
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py") if path.name != "__init__.py")
-_SKIPPED_FOLDERS = {"build", "dist", "out", "data", "__pycache__"}
 
 
 def _setup_cfg() -> configparser.ConfigParser:
@@ -40,22 +39,21 @@ def _entry_points() -> dict[str, str]:
 
 
 def _project_files() -> list[Path]:
-    """Returns the files under version control; without git, all that look like it."""
+    """Return the files under version control; without git, all that look like it."""
     git = shutil.which("git")
     if git and (ROOT / ".git").exists():
         command = [git, "-C", str(ROOT), "ls-files", "-z", "--cached", "--others"]
-        listing = subprocess.run(
-            [*command, "--exclude-standard"], capture_output=True, text=True, check=True
-        )
-        paths = [ROOT / name for name in listing.stdout.split("\0") if name]
+        listing = subprocess.run([*command, "--exclude-standard"], capture_output=True, check=True)
+        paths = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
         return [path for path in paths if path.is_file()]
     found = []
     for folder, folders, names in os.walk(ROOT):
+        left_out = ("build", "dist", "out", "data", "__pycache__")
         folders[:] = [
-            name for name in folders
-            if not name.startswith(".") and name not in _SKIPPED_FOLDERS
-            and not name.endswith(".egg-info")
-        ]  # fmt: skip
+            name
+            for name in folders
+            if name not in left_out and name[0] != "." and not name.endswith(".egg-info")
+        ]
         found += [Path(folder, name) for name in names]
     return found
 

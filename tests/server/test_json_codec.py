@@ -180,7 +180,7 @@ def test_strings_go_as_text_or_base64() -> None:
 
 
 def test_floats_come_back_exactly() -> None:
-    """With the shortest text: 0.2, not 0.20000000298023224."""
+    """Their text is the shortest one: 0.2, not 0.20000000298023224."""
     values = np.array([0.2, 1, 1e-5, 9e6, 0.1234567, 1e-45, np.inf, -np.inf], np.float32)
     assert columns(y=values) == [0.2, 1.0, 1e-5, 9e6, 0.1234567, 1e-45, np.inf, -np.inf]
     assert b"[NaN]" in json_codec.columns({"y": np.array([np.nan], np.float32)})
@@ -192,7 +192,7 @@ def test_floats_come_back_exactly() -> None:
 
 
 def test_pictures_take_little_memory() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 100, 300, 3)).astype(np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 100, 200, 3)).astype(np.uint8)
     tracemalloc.start()
     try:
         body = json_codec.predictions({"image": pictures})

@@ -1,4 +1,4 @@
-"""What a request may want of the server: bytes, values, pixels, time."""
+"""Limits of a request: bytes, values, pixels, time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def encoder(tiny_export: Path) -> saved_model.SavedModel:
     return saved_model.load(tiny_export / "encoder" / "1")
 
 
-def test_what_a_model_can_want(tiny_export: Path, encoder: Any, small: Any) -> None:
+def test_sizes_follow_from_the_signatures(tiny_export: Path, encoder: Any, small: Any) -> None:
     decoder = saved_model.load(tiny_export / "decoder" / "1")
     found = sizes_of(definitions(decoder), 8, 1 << 26)
     latents = json.dumps({"instances": np.full((8, LATENT), -1 / 3).tolist()}, indent=8).encode()
@@ -60,22 +60,22 @@ def test_what_a_model_can_want(tiny_export: Path, encoder: Any, small: Any) -> N
 
 
 @pytest.mark.parametrize("value", [b"[]", b"{}", b"0", b"[[", b'"a"'])
-def test_values_are_counted_before_they_are_made(value: bytes) -> None:
+def test_values_are_counted_before_parsing(value: bytes) -> None:
     refuse_too_many_items(b",".join([value] * 100), 1000)
     with pytest.raises(ServingError, match="more values than the model's signatures") as caught:
         refuse_too_many_items(b",".join([value] * 1100), 1000)
     assert caught.value.http == 413
 
 
-def test_what_is_in_strings_counts_not() -> None:
+def test_strings_are_not_counted() -> None:
     text = json.dumps({"instances": ['[{,"\\' * 3000]}).encode()
     refuse_too_many_items(text, 10)
     assert parse(text.replace(b"instances", b"inputs"), False, {"serving_default": {"t": 7}},
                  Sizes(1 << 20, 100, 10)).inputs["t"].shape == (1,)  # fmt: skip
 
 
-def test_large_bodies_are_parsed_elsewhere() -> None:
-    """What comes back is what would be made here, and so are the errors."""
+def test_large_bodies_are_parsed_in_another_process() -> None:
+    """Arrays and errors are those of parsing in this process."""
     body = json.dumps({"signature_name": "mix", "instances": [{"a": 5, "b": True}] * 50}).encode()
 
     async def main() -> None:
@@ -146,8 +146,8 @@ def test_many_pixels_are_refused(encoder: Any) -> None:
     asyncio.run(main())
 
 
-def test_large_pictures_keep_nobody_waiting(encoder: Any) -> None:
-    """With a single thread as well: what comes later is answered first."""
+def test_large_pictures_do_not_delay_others(encoder: Any) -> None:
+    """Even with a single thread, a later small request is answered first."""
 
     async def main() -> None:
         running, order = runner(), []
@@ -167,8 +167,8 @@ def test_large_pictures_keep_nobody_waiting(encoder: Any) -> None:
     asyncio.run(main())
 
 
-def test_a_request_whose_time_is_up_stops(small: Any, encoder: Any) -> None:
-    """Or the only thread would be busy for hours."""
+def test_runs_end_at_their_deadline(small: Any, encoder: Any) -> None:
+    """Otherwise the only thread would be busy for hours."""
 
     async def main() -> None:
         signature = small.signatures["work"]
@@ -191,7 +191,7 @@ def test_a_request_whose_time_is_up_stops(small: Any, encoder: Any) -> None:
     asyncio.run(asyncio.wait_for(main(), 120))
 
 
-def test_messages_of_many_fields() -> None:
+def test_fields_of_messages_are_counted() -> None:
     field = b"\x1a\x01x"
     assert count_fields(field * 10 + b"\x08\x96\x01" + b"\x0d1234" + b"\x0912345678", 13) == 13
     for data in (field * 14, b"\x1a\x05x", b"\x0b", b"\x08\x80", b"\x0d1"):

@@ -103,7 +103,7 @@ def official_environment(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the official client got from our server."""
+    """Answers that the official client got from our server."""
     python = official_environment(tmp_path_factory.mktemp("official") / "venv")
     model = tmp_path_factory.mktemp("models") / "small"
     model.mkdir()

@@ -1,4 +1,4 @@
-"""Versions come and go while they are served."""
+"""Versions that are added, replaced and removed while they are served."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def model(saved: Path, tmp_path: Path) -> Path:
 
 
 class Watched:
-    """A model that is looked at when a test says so."""
+    """A model that is polled by the test."""
 
     def __init__(self, path: Path, wanted: Any = "newest", **labels: int) -> None:
         self.said: list[str] = []
@@ -60,7 +60,7 @@ class Watched:
         return sorted(self.model.loaded)
 
     def factor(self, **which: Any) -> float:
-        """What a version multiplies with."""
+        """Return the factor of a version."""
         return factor(self.catalogue.find("small", **which))
 
     def state(self, number: int) -> str:
@@ -101,7 +101,7 @@ def test_a_new_version_takes_over(watched: Watched, model: Path, saved: Path) ->
     ]  # fmt: skip
 
 
-def test_a_version_of_another_kind_is_said_to_be_so(watched: Watched, model: Path) -> None:
+def test_lost_signatures_are_reported(watched: Watched, model: Path) -> None:
     module = tf.Module()
     spec = tf.TensorSpec([None, 3], tf.float32, "latent")
     module.scale = tf.function(lambda latent: {"scaled": 5.0 * latent}, input_signature=[spec])
@@ -115,7 +115,9 @@ def test_a_version_of_another_kind_is_said_to_be_so(watched: Watched, model: Pat
     )
 
 
-def test_a_removed_version_gives_way(watched: Watched, model: Path, saved: Path) -> None:
+def test_removing_a_version_loads_the_one_before(
+    watched: Watched, model: Path, saved: Path
+) -> None:
     shutil.copytree(saved / "2", model / "2")
     assert watched.look() == [2]
     shutil.rmtree(model / "2")
@@ -123,7 +125,7 @@ def test_a_removed_version_gives_way(watched: Watched, model: Path, saved: Path)
     assert watched.look() == [1] and watched.factor() == 2.0
 
 
-def test_the_last_version_is_not_given_up(watched: Watched, model: Path, saved: Path) -> None:
+def test_the_last_version_is_kept(watched: Watched, model: Path, saved: Path) -> None:
     shutil.rmtree(model)
     assert watched.look() == watched.look() == [1]
     assert watched.factor() == 2.0
@@ -145,7 +147,7 @@ def test_a_corrupt_version_is_reported_once(watched: Watched, model: Path, saved
     assert watched.state(7) == "AVAILABLE"
 
 
-def test_variables_that_are_cut_off(watched: Watched, model: Path) -> None:
+def test_truncated_variables_are_reported(watched: Watched, model: Path) -> None:
     broken = copy_version(model, 1, 2)
     (broken / "variables" / "variables.index").write_bytes(b"")
     assert watched.look() == [1]
@@ -158,7 +160,7 @@ def test_variables_that_are_cut_off(watched: Watched, model: Path) -> None:
     assert "Read less bytes than requested" in watched.said[2] and "\n" not in watched.said[2]
 
 
-def test_an_older_one_serves_where_the_newest_cannot(saved: Path, tmp_path: Path) -> None:
+def test_an_older_version_serves_if_the_newest_cannot(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "small"
     shutil.copytree(saved, folder)
     (folder / "2" / "saved_model.pb").write_bytes(b"")
@@ -167,7 +169,7 @@ def test_an_older_one_serves_where_the_newest_cannot(saved: Path, tmp_path: Path
     watched.close()
 
 
-def test_other_names_are_no_versions(watched: Watched, model: Path) -> None:
+def test_other_folder_names_are_ignored(watched: Watched, model: Path) -> None:
     for name in ("notes", "01x", "-3", "9"):
         (model / name).mkdir()
     assert watched.look() == [1] and len(watched.said) == 1
@@ -179,7 +181,7 @@ def test_files_replaced_under_the_same_number(watched: Watched, model: Path, sav
     assert watched.look() == [1] and watched.factor() == 3.0
 
 
-def test_all_versions_labels_and_numbers(saved: Path, tmp_path: Path) -> None:
+def test_versions_by_number_label_and_all(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "small"
     shutil.copytree(saved, folder)
     copy_version(folder, 2, 5)
@@ -234,7 +236,7 @@ def test_a_model_whose_warm_up_fails_is_not_served(
     assert words in watched.said[1] and len(watched.said) == 2
 
 
-def test_a_warm_up_file_that_is_damaged(watched: Watched, model: Path) -> None:
+def test_damaged_warm_up_files_are_reported(watched: Watched, model: Path) -> None:
     version = copy_version(model, 1, 2)
     write_requests(version, warm_up_request(ONES))
     path = version / WARM_UP_REQUESTS
@@ -243,7 +245,7 @@ def test_a_warm_up_file_that_is_damaged(watched: Watched, model: Path) -> None:
     assert "cut short; export again" in watched.said[1] and "shard" not in watched.said[1]
 
 
-def test_folders_are_understood(saved: Path, tmp_path: Path) -> None:
+def test_models_are_found_in_folders(saved: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(saved, run / "export" / "decoder")
     shutil.copytree(saved, run / "export" / "encoder")

@@ -12,8 +12,8 @@ from av.container import InputContainer
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.headers import matroska
 from bladerunner_ae.film.headers import mp4 as mp4_headers
+from bladerunner_ae.film.headers.stream_header import StreamHeader
 from bladerunner_ae.film.headers.transport_tables import TransportTables, read_tables
-from bladerunner_ae.film.picture.cropping import NO_MARGINS, Margins
 
 # Parts of the header of a Windows Media file that only a protected one has, by their identifiers:
 # "content encryption" and "extended content encryption".
@@ -23,38 +23,6 @@ _ASF_ENCRYPTION = (
 )
 _ASF_HEADER_BYTES = 2**16
 
-# Profiles of Dolby Vision whose colours are not YCbCr, always or where nothing else is promised.
-_ALONE = (5,)
-_MAYBE_ALONE = (10, 20)
-
-
-@dataclass(frozen=True)
-class StreamHeader:
-    """Header of one stream.
-
-    Attributes:
-        codec: the file's own name of its codec, or "".
-        crop: what is not to be shown.
-        dolby_vision: its Dolby Vision configuration record (ETSI TS 103 572), or b"".
-    """
-
-    codec: str = ""
-    crop: Margins = NO_MARGINS
-    dolby_vision: bytes = b""
-    encrypted: bool = False
-
-    @property
-    def dolby_vision_profile(self) -> int | None:
-        """The profile, if only Dolby Vision's own processing gives the colours; else None.
-
-        All but these have a picture in SDR, HDR10 or HLG that is right by itself.
-        """
-        if len(self.dolby_vision) < 5:
-            return None
-        profile, compatible = self.dolby_vision[2] >> 1, self.dolby_vision[4] >> 4
-        alone = profile in _ALONE or (profile in _MAYBE_ALONE and not compatible)
-        return profile if alone else None
-
 
 @dataclass(frozen=True)
 class Headers:
@@ -63,12 +31,10 @@ class Headers:
     Attributes:
         streams: by the index of the stream, as far as known.
         programmes: of a transport stream, the indices of each programme's streams.
-        fragmented: whether it is an mp4 in fragments.
     """
 
     streams: dict[int, StreamHeader]
     programmes: tuple[frozenset[int], ...] = ()
-    fragmented: bool = False
 
     def of(self, index: int) -> StreamHeader:
         """Header of a stream; a blank one if the file has none."""
@@ -85,7 +51,7 @@ def read_headers(container: InputContainer, path: Path) -> Headers:
         if name.startswith("mov"):
             return _mp4(container, path)
         if name.startswith("matroska"):
-            return _matroska(path)
+            return Headers(dict(enumerate(matroska.read_tracks(path))))
         if name == "mpegts":
             return _transport(container, read_tables(path))
         if name == "asf":
@@ -112,23 +78,9 @@ def refuse_unshowable(path: Path, picture: StreamHeader) -> None:
 
 
 def _mp4(container: InputContainer, path: Path) -> Headers:
-    tracks, fragmented = mp4_headers.read_tracks(path)
-    found = {
-        stream.index: StreamHeader(
-            track.codec, Margins(*track.crop), track.dolby_vision, track.encrypted
-        )
-        for stream in container.streams
-        if (track := tracks.get(stream.id)) is not None
-    }
-    return Headers(found, fragmented=fragmented)
-
-
-def _matroska(path: Path) -> Headers:
-    tracks = matroska.read_tracks(path)
-    return Headers({
-        index: StreamHeader(track.codec, Margins(*track.crop), track.dolby_vision, track.encrypted)
-        for index, track in enumerate(tracks)
-    })  # fmt: skip
+    tracks, _ = mp4_headers.read_tracks(path)
+    found = {one.index: tracks[one.id] for one in container.streams if one.id in tracks}
+    return Headers(found)
 
 
 def _transport(container: InputContainer, tables: TransportTables) -> Headers:

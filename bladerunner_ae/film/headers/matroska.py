@@ -4,12 +4,13 @@ RFC 8794 describes elements (identity, length, contents), RFC 9559 which there a
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from bladerunner_ae.film.headers.ebml import read_number
+from bladerunner_ae.film.headers.stream_header import StreamHeader
+from bladerunner_ae.film.picture.cropping import Margins
 
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _TRACKS, _CLUSTER = 0x1654AE6B, 0x1F43B675
@@ -25,22 +26,7 @@ _KINDS = (1, 2, 0x11, 0x21)
 _MOST_BYTES = 16 * 2**20
 
 
-@dataclass(frozen=True)
-class Track:
-    """Description of one track.
-
-    Attributes:
-        codec: the identity of its codec, e.g. "A_DTS".
-        crop: (top, bottom, left, right) not to be shown.
-    """
-
-    codec: str
-    crop: tuple[int, int, int, int]
-    dolby_vision: bytes
-    encrypted: bool
-
-
-def read_tracks(path: Path) -> list[Track]:
+def read_tracks(path: Path) -> list[StreamHeader]:
     """The tracks of a film that libav makes streams of, in their order."""
     with path.open("rb") as file:
         entries = _elements(_tracks(file))
@@ -88,9 +74,9 @@ def _place_of_tracks(seek_head: bytes) -> int | None:
     return None
 
 
-def _track(track: list[tuple[int, bytes]]) -> Track:
+def _track(track: list[tuple[int, bytes]]) -> StreamHeader:
     video = list(_elements(_first(track, _VIDEO)))
-    top, bottom, left, right = (_whole(_first(video, identity)) for identity in _CROP)
+    crop = Margins(*(_whole(_first(video, identity)) for identity in _CROP))
     encodings = [
         dict(_elements(data))
         for identity, data in _elements(_first(track, _ENCODINGS))
@@ -102,9 +88,9 @@ def _track(track: list[tuple[int, bytes]]) -> Track:
         for one in additions
         if one.get(_ADDITION_KIND, b"").rjust(4, b"\0")[-4:] in _DOLBY_VISION
     )
-    return Track(
+    return StreamHeader(
         _first(track, _CODEC).rstrip(b"\0").decode("latin-1"),
-        (top, bottom, left, right),
+        crop,
         next(dolby_vision, b""),
         any(_whole(one.get(_ENCODING_KIND, b"")) == _ENCRYPTION for one in encodings),
     )

@@ -1,6 +1,6 @@
 """A film's metadata as text: titles, languages, the names of attachments and chapters.
 
-libav gives the bytes that stand in the file, and hardly a container says in which encoding.
+libav gives the bytes of the file, and hardly any container names their encoding.
 """
 
 from typing import Any

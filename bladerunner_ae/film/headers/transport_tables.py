@@ -20,7 +20,7 @@ _LATEST_START = 2**16
 _SURE = 5
 _PROGRAMMES, _STREAMS = 0x00, 0x02
 _DOLBY_VISION = 0xB0
-# Of so many packets more than half are scrambled, or the stream is not.
+# A stream is scrambled if more than half of at least this many packets are.
 _FEWEST_PACKETS = 8
 
 
@@ -32,7 +32,6 @@ class TransportTables:
         programmes: by number, the numbers (PIDs) of the programme's streams.
         dolby_vision: by number of the stream, its Dolby Vision descriptor.
         packets: by number of the stream, how many packets with a payload were seen.
-        scrambled: likewise, how many of them are scrambled.
     """
 
     programmes: dict[int, set[int]] = field(default_factory=dict)
@@ -100,7 +99,7 @@ def _payload(packet: bytes) -> bytes:
 
 
 class _Sections:
-    """Puts sections together that come in several packets."""
+    """Assembly of sections that come in several packets."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}

@@ -71,7 +71,6 @@ class _Profile:
     """A colour profile, and what it does.
 
     Attributes:
-        mode: of Pillow, that pictures must have for `transform`.
         transform: to sRGB; None: there is nothing to do, or it cannot be done.
         problem: why it cannot, or None.
     """
@@ -137,7 +136,7 @@ def colour_remarks(image: Image.Image, path: Path) -> Iterator[Note]:
 
 
 def _png_chunk(path: Path, kind: bytes) -> bytes | None:
-    """The contents of a chunk that stands before a PNG's pixels, or None."""
+    """The contents of a chunk before a PNG's pixels, or None."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":

@@ -20,8 +20,8 @@ _MOST_TOGETHER, _MOST_TO_COMBINE = 3, 6
 _MISSING_PER_IMAGE = 1000
 _MISSING_ALLOWED = 1_000_000
 
-# Of two orders the better one is taken if at least so many of its numbers are there, and the other
-# has so many times fewer.
+# Of two orders the better one is taken if at least this part of its numbers is present, and the
+# other is this many times less dense.
 _CLEAR_DENSITY = 0.5
 _CLEARLY_DENSER = 10
 
@@ -80,9 +80,6 @@ class _Reading:
 @lru_cache(maxsize=4)
 def order_names(names: tuple[str, ...]) -> Order:
     """Find the order of images.
-
-    Args:
-        names: of the files, without their suffixes; all different.
 
     Raises:
         UnclearOrderError: several orders are possible, or none.

@@ -76,7 +76,7 @@ def read_first_format(frame: VideoFrame, tags: Tags) -> FrameFormat:
 
 
 class FrameFormatReader:
-    """Reads the formats of frames, in the order they are shown.
+    """Reader of the formats of frames, in the order they are shown.
 
     All but the size can change only where a frame can be decoded by itself, and is read only there.
 
@@ -106,7 +106,7 @@ class FrameFormatReader:
 
 
 class _PixelShape:
-    """Reads frames' sample aspects, which PyAV does not tell, but a filter's formula does."""
+    """Reader of sample aspects, which PyAV does not pass on, but a filter's formula does."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
@@ -133,7 +133,7 @@ def _aspect_graph(frame: VideoFrame) -> Graph:
 
 
 def _simplest(parts: int) -> Fraction:
-    """The simplest fraction that is so many parts, rounded."""
+    """The simplest fraction that rounds to a number of `_ASPECT_PARTS`."""
     value = Fraction(parts, _ASPECT_PARTS)
     most = Fraction(1, 2 * _ASPECT_PARTS)
     return next(

@@ -27,10 +27,9 @@ _SETPARAMS_MATRIX = {"bt601": "smpte170m", "bt2020": "bt2020nc"}
 
 
 class FrameScaler:
-    """Cuts a rectangle out of every frame and scales it, upright.
+    """Scaler of a rectangle of every frame, turned upright.
 
     Args:
-        picture: of the film; frames are turned as it says.
         size: (height, width) of the result.
         crop: the part of the upright stored picture to take; None: all of it.
     """
@@ -105,7 +104,7 @@ class FrameScaler:
 
 
 class RecordScaler:
-    """Makes the picture of a record: crop, scale, and black margins around it."""
+    """Scaler of frames to the pictures of records, with black margins around them."""
 
     def __init__(self, picture: PictureFormat, geometry: Geometry) -> None:
         self._picture, self._raster = geometry.picture, geometry.raster

@@ -26,7 +26,7 @@ _STEPS_IN = 2**16
 # The square root of light is nearly even to the eye; 4096 steps of it are finer than 8 bits.
 _STEPS_OUT = 4096
 
-# Pictures are mapped in parts of so many pixels, which stay in the processor's cache.
+# Pictures are mapped in parts of this many pixels, which stay in the processor's cache.
 _PART = 2**14
 
 # CIE 1931 x, y of red, green, blue and white (ITU-R BT.709, BT.2020, SMPTE EG 432 and RP 431).
@@ -44,7 +44,7 @@ _BRADFORD = np.array(
 
 
 class ToneMap:
-    """Maps coded RGB of 16 bits to RGB of 8 bits for an ordinary display.
+    """Mapping of coded RGB of 16 bits to RGB of 8 bits for an ordinary display.
 
     Args:
         transfer: "pq" or "hlg"; any other is taken for the gamma of an ordinary display.

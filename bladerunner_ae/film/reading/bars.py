@@ -1,4 +1,4 @@
-"""Finds the black bars of a film: rows and columns that are black in every one of its frames."""
+"""Black bars of a film: rows and columns that are black in every one of its frames."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _SAMPLES = 48
 # Bars seen in fewer bright key frames than this are looked for in the whole film.
 _ENOUGH = 8
 
-# So many pixels of a row may be bright by accident: hot pixels, the edge of a channel's logo.
+# This part of a row may be bright by accident: hot pixels, the edge of a channel's logo.
 _STRAY_PIXELS = 0.01
 
 # Bars narrower than this part of the film are a ragged edge, not a format.
@@ -85,7 +85,7 @@ class _Extent:
 
 
 def _upright(bars: Bars, rotation: int) -> Bars:
-    """Bars of a picture that is to be turned so many degrees clockwise, after turning."""
+    """Bars after a picture is turned by some degrees clockwise."""
     top, bottom, left, right = bars
     return {
         90: (left, right, bottom, top),
@@ -112,8 +112,6 @@ def _edges(lit: NDArray[np.bool_]) -> tuple[int, int]:
 BLACK_LEVEL = 16
 # A frame without a row in which some channel gets this bright does not show the picture's edge.
 BRIGHT_LEVEL = 48
-
-_MOST_BITS = 16
 
 
 class Brightness:

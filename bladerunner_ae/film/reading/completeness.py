@@ -33,7 +33,7 @@ _TRANSPORT_PACKET_SIZES = (188, 192, 204)
 
 
 class Completeness:
-    """Follows the packets of a film and finds what is missing.
+    """Observer of a film's packets that finds what is missing.
 
     Args:
         whole: whether the film is read from its very beginning (packets can be counted).

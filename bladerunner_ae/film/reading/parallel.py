@@ -1,4 +1,4 @@
-"""Reads a film in several decoders at once, run by run, with the frames of a single pass.
+"""Reading of a film in several decoders at once, with the frames of a single pass.
 
 One demuxer reads the file from its beginning and hands each run's packets to a decoder; nothing is
 ever sought, so no index has to be trusted. That a decoder can begin at a key frame is checked: it
@@ -30,16 +30,15 @@ from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
 Made = TypeVar("Made")
 
-# Packets of the next run that a decoder gets as a check, and every so many runs a longer check.
+# Packets of the next run that a decoder gets as a check; every `_LONG_EVERY` runs it is longer.
 _OVERLAP = 2
 _LONG_OVERLAP = 24
 _LONG_EVERY = 24
-# Decoders keep about so many pictures each; together they may take this much memory.
+# Decoders keep about this many pictures each; together they may take this much memory.
 _PICTURES_HELD = 8
 _DECODER_BYTES = 160 * 2**20
 
-# Asked to be strict, this decoder fails where it else makes pictures of damaged data without a word
-# to its caller.
+# Asked to be strict, this decoder fails where it otherwise conceals damage silently.
 _STRICT = {"hevc": {"err_detect": "explode"}}
 
 
@@ -63,7 +62,7 @@ def default_threads(info: FilmInfo) -> int:
 
 
 class SegmentReader(Generic[Made]):
-    """Iterates over a film's frames, made into something by several threads.
+    """Iterator over a film's frames, made into something by several threads.
 
     Args:
         make_maker: called once for each decoder; returns what makes a result of a frame. Results

@@ -1,6 +1,5 @@
 """Reading modes: several decoders at once, or a single pass and the reason for it."""
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -56,11 +55,7 @@ class ReadingMode:
 
     @classmethod
     def from_json(cls, value: Any) -> "ReadingMode":
-        """Read what `to_json` gave, or the sentence that states of earlier versions hold."""
-        if isinstance(value, str):
-            number = float((re.search(r"\d+(\.\d+)?", value) or ["0"])[0])
-            modes = (cls(obstacle, number) for obstacle in Obstacle)
-            return next((mode for mode in modes if str(mode) == value), cls())
+        """Read what `to_json` gave."""
         return cls() if value is None else cls(Obstacle[value["obstacle"]], value["number"])
 
 

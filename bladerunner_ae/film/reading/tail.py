@@ -25,7 +25,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 class Tail:
-    """Follows a film's picture through the decoder, to say in the end what it has kept back."""
+    """Observer of the decoder that finds the frames it has kept back in the end."""
 
     def __init__(self, info: FilmInfo) -> None:
         self._info = info
@@ -59,11 +59,7 @@ class Tail:
         self._bytes -= sum(packet.size for packet in self._groups.popleft())
 
     def rest(self, completeness: Completeness) -> list[VideoFrame]:
-        """The frames after the last one given, when the decoder was emptied.
-
-        Args:
-            completeness: is told how many packets cannot be decoded.
-        """
+        """The frames after the last one given, when the decoder was emptied."""
         last = self._last
         # Packets need not make a frame each: then this costs a moment and finds nothing.
         if self._missing <= 0 or last is None or not self._groups:

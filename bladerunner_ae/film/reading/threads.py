@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.1
 
 
 class _End:
-    """Marks the end of the items, with the exception that ended them, if any."""
+    """End of the items, with the exception that ended them, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -92,7 +92,7 @@ class Prefetch(Generic[Item]):
 
 
 class Background(Generic[Item]):
-    """Passes items to a function in another thread; a context manager.
+    """Processing of items by a function in another thread; a context manager.
 
     Leaving without an exception waits until all items are processed, leaving with one drops those
     that wait. An exception of the function is raised by `put` or at the end.

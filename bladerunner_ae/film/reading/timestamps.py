@@ -25,14 +25,14 @@ JUMPING_FORMATS = ("mpegts", "mpeg")
 _UNITS = 90_000
 _WRAP = 2**33
 
-# Time stands still for so long in a broadcast at most; and it runs back only by mistake.
+# The longest pause in a broadcast, and the longest step back by mistake.
 _LONGEST_STEP = 10 * _UNITS
 _LONGEST_SLIP = _UNITS // 10
 
-# The picture's first frame may come so long after the file's first sound.
+# The picture's first frame may come this long after the file's first sound.
 _LATEST_START = 60 * _UNITS
 
-# Sound of two parts may overlap by so much: then the earlier plays to its end.
+# Sound of two parts may overlap by this much: then the earlier plays to its end.
 _SHORT_OVERLAP = 3 * _UNITS // 10
 
 # How much is read on to find the first frame of a new part: it may come after the key frame.
@@ -52,12 +52,10 @@ class _Part:
     """Packets between two jumps.
 
     Attributes:
-        number: of the part, from 0.
         latest: the latest time of decoding in it, as in the file.
         last: the time at which its last picture so far is shown, as in the file.
         shift: what is added to its times; None until its first frame is known.
         shown: times of its pictures while there is no shift.
-        sure: whether its first frame is known.
     """
 
     number: int
@@ -69,7 +67,7 @@ class _Part:
 
 
 class RepairedPackets:
-    """Iterates once over all packets of a film, in the order of the file.
+    """One-time iterator over all packets of a film, in the order of the file.
 
     Attributes:
         jumps: the time of the first frame after each jump, in units of the picture's time base.

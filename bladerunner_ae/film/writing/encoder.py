@@ -64,10 +64,10 @@ def _block_sigint() -> Iterator[None]:
 
 
 class PictureWriter:
-    """Encodes the pictures of a film into a file without sound, at a nominal constant rate.
+    """Encoder of a film's pictures into a file without sound, at a nominal constant rate.
 
-    Use it as a context manager: leaving with an exception stops ffmpeg at once, leaving without
-    one waits until the file is whole.
+    A context manager: leaving with an exception stops ffmpeg at once, leaving without one waits
+    until the file is complete.
 
     Args:
         path: the .mp4 file to write; replaced if it exists.
@@ -123,7 +123,7 @@ class PictureWriter:
             raise self._failure(self._process.wait()) from error
 
     def finish(self) -> None:
-        """Wait until the file is whole."""
+        """Wait until the file is complete."""
         # A pipe that breaks only now shows in the exit status.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()

@@ -1,4 +1,4 @@
-"""Gives encoded pictures the film's own times and joins them with the film's own sound.
+"""Muxing of encoded pictures, at the film's own times, with the film's own sound.
 
 Nothing is encoded or decoded here: packets are copied. Frame n of the pictures is shown exactly
 when frame n of the film was, whether the film keeps to a constant rate or not.

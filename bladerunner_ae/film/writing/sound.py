@@ -27,8 +27,8 @@ from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
 from bladerunner_ae.film.reading.streams import LeftOut
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets
+from bladerunner_ae.film.writing.raw_packets import RawStream, readable_packets, same_sound
 from bladerunner_ae.film.writing.sound_encoding import SoundEncoder, SoundEncoding, choose_encoding
-from bladerunner_ae.film.writing.verify import RawStream, same_sound
 
 # The kinds of file that films are written into, and libav's name of each.
 CONTAINERS = {".mp4": "mp4", ".m4v": "ipod", ".mov": "mov", ".mkv": "matroska"}
@@ -48,7 +48,7 @@ _LONGEST_LEAD_SECONDS = 10
 # Packets of a track that are written into a file in memory to see whether it can hold them.
 _TRIED_PACKETS = 48
 
-# Sound that is not shown, before a film's start, that a decoder needs to begin: at most so much.
+# Sound that is not shown, before a film's start, that a decoder needs to begin: at most this much.
 _PREROLL_SECONDS = {"opus": Fraction(80, 1000), "mp3": Fraction(50, 1000)}
 _ONE_PACKET = ("aac", "vorbis", "ac3", "eac3", "mp2", "wmav1", "wmav2", "wmapro")
 
@@ -58,8 +58,6 @@ class SoundTrack:
     """One sound track of the film and what becomes of it.
 
     Attributes:
-        index: of the stream in its file.
-        codec: its codec, e.g. "mp3".
         encoding: how it is encoded again; None: its packets are copied.
         reason: why it is encoded again, or None.
         hides: whether players of the new file leave out what is before time 0.
@@ -83,7 +81,6 @@ class SoundPlan:
     """The fate of all sound tracks of a film in one kind of file.
 
     Attributes:
-        suffix: of the file, e.g. ".mp4".
         tracks: those that it gets, in the order of the film.
         left_out: streams that it does not get, each with the reason.
     """
@@ -147,11 +144,7 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
 def reencoded(
     info: FilmInfo, track: SoundTrack, suffix: str, reason: Note | None = None
 ) -> SoundTrack:
-    """The track, to be encoded again.
-
-    Raises:
-        InputError: nothing that such a file holds can be made of it.
-    """
+    """The track, to be encoded again."""
     with open_film(info.path) as container:
         context = cast(AudioStream, container.streams[track.index]).codec_context
         encoding = choose_encoding(context, CONTAINERS[suffix])
@@ -265,11 +258,7 @@ def film_packets(
 
 
 def add_tracks(film: Any, info: FilmInfo, source: InputContainer, plan: SoundPlan) -> list[Any]:
-    """Add a stream for every track to a film that is written, and return them in order.
-
-    Args:
-        info: the film that the sound is taken from.
-    """
+    """Add a stream for every track to a film that is written, and return them in order."""
     targets = []
     for track in plan.tracks:
         stream = cast(AudioStream, source.streams[track.index])
@@ -307,12 +296,7 @@ def sound_packets(
         else:
             exact = info.container in JUMPING_FORMATS
             ways[track.index] = SoundEncoder(stream, target, track.encoding, origin, exact)
-    packets = film_packets(source, info, streams)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, IndexError, av.FFmpegError):
-            break
+    for packet in readable_packets(film_packets(source, info, streams)):
         if _is_heard(packet):
             yield from ways[packet.stream_index].packets(packet)
     for way in ways.values():
@@ -329,13 +313,12 @@ def _is_strict(suffix: str) -> bool:
 
 
 class _TargetClock:
-    """Turns the times of a film's packets into those of a file that is written.
+    """Conversion of a film's packet times to those of a file that is written.
 
     In the units of the file, not of the film: packets can be shorter than the film's unit (TrueHD
     in Matroska), and would be pushed apart there.
 
     Args:
-        target: the stream that is written; its header is.
         origin: seconds of the film that become 0.
     """
 
@@ -361,7 +344,7 @@ class _TargetClock:
 
 
 class _Copier:
-    """Copies packets, but for those that a film hides before its start in a file that cannot.
+    """Copier of packets, except those that the film hides before its start and the new file cannot.
 
     mp4 has an edit list for what is before 0. Matroska would move the whole film so that it
     begins with what was hidden; so only what the decoder needs to begin is kept.

@@ -12,6 +12,7 @@ from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.headers.matroska import read_tracks
+from bladerunner_ae.film.picture.cropping import Margins
 from bladerunner_ae.film.reading.bars import find_bars
 from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.reader import FrameReader
@@ -176,8 +177,8 @@ def test_tracks_of_matroska_wherever_they_stand(tmp_path: Path) -> None:
         film.write_bytes(_element(0x1A45DFA3, b"") + _element(0x18538067, segment))
         found.append(read_tracks(film))
     assert [(one.codec, one.crop, one.encrypted) for one in found[0]] == [
-        ("V_VP9", (7, 0, 0, 256), True),
-        ("A_OPUS", (0, 0, 0, 0), False),
+        ("V_VP9", Margins(top=7, right=256), True),
+        ("A_OPUS", Margins(), False),
     ]
     assert found[1] == found[0]
     assert found[2] == []  # the seek head leads back to itself

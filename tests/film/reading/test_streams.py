@@ -78,23 +78,7 @@ def test_sound_with_a_cover_is_no_film(
         probe_film(film)
 
 
-@pytest.mark.parametrize(
-    ("size", "matrix"),
-    [
-        ((1920, 1080), "bt709"),
-        ((1080, 608), "bt709"),
-        ((640, 480), "bt601"),
-        ((720, 576), "bt601"),
-    ],
-)
-def test_untagged_upright_films(tmp_path: Path, size: tuple[int, int], matrix: str) -> None:
-    picture = np.full((*size, 3), 128, np.uint8)
-    assert (
-        probe_film(film_of(tmp_path / "film.mp4", [picture], *X264)).picture.tags.matrix == matrix
-    )
-
-
-def test_fields_behind_whole_frames_are_noticed(synthetic_film: Path, tmp_path: Path) -> None:
+def test_fields_after_whole_frames_are_noticed(synthetic_film: Path, tmp_path: Path) -> None:
     mpeg2 = ("-c:v", "mpeg2video", "-g", "12", "-q:v", "2")
     whole = convert(synthetic_film, tmp_path / "whole.ts", "-an", *mpeg2)
     fields = convert(synthetic_film, tmp_path / "fields.ts", "-an", "-vf", "setfield=tff", *mpeg2,
@@ -108,7 +92,7 @@ def test_fields_behind_whole_frames_are_noticed(synthetic_film: Path, tmp_path: 
     assert info.deinterlace and not off.deinterlace and "left as they are" in str(off.notes[0])
 
 
-def test_the_search_for_bars_ends_where_picture_reaches_all_edges(
+def test_search_for_bars_ends_at_a_full_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)
