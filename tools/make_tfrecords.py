@@ -1,7 +1,7 @@
 """Turns films into sharded TFRecords, one folder a film, with a card that describes them.
 
 Every frame is kept, in the order of showing, upright, in the film's own shape and colours; black
-bars are cut off. DATA/<film>/film.json is written last: its presence means the records are whole.
+bars are cut off. DATA/<film>/film.json is written last: its presence means the records are there.
 Run again, a finished film is left alone. Of several films one that fails gets an `error:` line, the
 others are converted, and the exit code is 2; a full disk stops all.
 

@@ -1,7 +1,6 @@
 """A film's frames as the compressed pictures of its records, in order.
 
-Films are read in several decoders at once where that gives exactly the frames of a single pass, and
-in a single pass where it does not.
+Films are read by several decoders at once where that gives exactly the frames of a single pass.
 """
 
 import io
@@ -39,8 +38,8 @@ class RecordPicture:
     """The picture of a record.
 
     Attributes:
-        encoded: a whole JPEG or PNG file.
-        look: what the frame looked like in the film.
+        encoded: a JPEG or PNG file.
+        look: format of the frame in the film.
         interlaced: whether it consisted of two fields.
         thumbnail: uint8 [height, width, 3], RGB: the picture before compression, with fewer pixels.
     """
@@ -52,7 +51,7 @@ class RecordPicture:
 
 
 def compress(image: NDArray[np.uint8], options: ConversionOptions) -> bytes:
-    """A picture, uint8 [height, width, 3], RGB, as a JPEG 4:4:4 or PNG file."""
+    """Return a picture, uint8 [height, width, 3], RGB, as a JPEG 4:4:4 or PNG file."""
     if options.image_format == "png":
         file = io.BytesIO()
         Image.fromarray(image).save(file, "PNG", compress_level=1)
@@ -69,9 +68,6 @@ class FrameEncoder:
     """Reads a film and compresses its frames; `frames` may be called once.
 
     Args:
-        info: the film.
-        geometry: how its pictures become records.
-        options: of the conversion.
         threads: decoders that run at once, 0 for as many as suit the machine. The frames are the
             same for any number.
         mode: how an earlier run found that the film must be read.
@@ -80,7 +76,7 @@ class FrameEncoder:
     Attributes:
         table: the film's packets, or None where it is read in a single pass.
         mode: how the film is read; replaced if several decoders turn out not to agree.
-        mostly_damaged: after the last frame: how few are whole, or None.
+        mostly_damaged: after the last frame: how few are undamaged, or None.
         problem: after the last frame: what could not be read, or None.
         jumps: after the last frame: where the file's times jump, or None.
         repaired_timestamps: how many frames had no sound time of their own.
@@ -120,17 +116,17 @@ class FrameEncoder:
         return table
 
     def expected(self) -> int | None:
-        """How many frames there are: exact with a table, else None."""
+        """Return how many frames there are, or None without a table."""
         return None if self.table is None else len(self.table.times)
 
     def frames(
         self, first: int = 0, end: int | None = None
     ) -> Iterator[tuple[int, int, RecordPicture]]:
-        """Yields (index, pts, picture) in the order of showing, from frame `first` on.
+        """Yield (index, pts, picture) in the order of showing, from frame `first` on.
 
         Args:
-            first: the first frame wanted, by its index.
-            end: behind the last one, or None for all.
+            first: index of the first frame wanted.
+            end: index after the last one, or None for all.
         """
         done = first
         if self.table is not None:
@@ -146,7 +142,7 @@ class FrameEncoder:
     def divided_frames(
         self, first: int = 0, end: int | None = None
     ) -> Iterator[tuple[int, int, RecordPicture]]:
-        """Yields the same as `frames`, or nothing more than it can without a single pass.
+        """Yield the same as `frames`, as far as no single pass is needed.
 
         Raises:
             NotDivisibleError: the film must be read in a single pass.
@@ -172,7 +168,7 @@ class FrameEncoder:
         return RecordPicture(compress(image, self._options), look, interlaced, thumbnail(image))
 
     def _single_pass(self, first: int, end: int | None) -> Iterator[tuple[int, int, RecordPicture]]:
-        """One decoder with threads of its own; compression runs in others."""
+        """Yield frames of one decoder with its own threads; compression runs in others."""
         waiting: deque[tuple[DecodedFrame, Future[RecordPicture]]] = deque()
         most = _MOST_WAITING
         options = self._options
@@ -199,7 +195,7 @@ class FrameEncoder:
                     yield _result(*waiting.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
-            # Other decoders may have been told to fail where this one only makes up for it.
+            # Several decoders fail where this one conceals the damage.
             failed = self.mode.obstacle is Obstacle.UNDECODABLE
             hidden = NoteKind.HIDDEN_DAMAGE.note() if failed else None
             self.problem, self.jumps = reader.problem or hidden, reader.jumps

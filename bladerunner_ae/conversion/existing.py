@@ -1,6 +1,6 @@
-"""What a conversion finds in its place: finished records, an unfinished run, or something else.
+"""Earlier results in the place of a conversion: finished records, an unfinished run, other files.
 
-No frame is read here, and nothing is written but what a killed conversion left to be completed.
+No frame is read here, and nothing is written, except to complete what a killed conversion left.
 """
 
 import json
@@ -17,9 +17,9 @@ from tfrecords.publication import tidy
 from tfrecords.shards import is_all_shards
 from tfrecords.storage import Location
 
-# What decides the bytes besides film and options. It is named where no option explains it.
+# What else determines the bytes. It is named where no option explains the difference.
 _NO_OPTIONS = {
-    "geometry": "the film's picture lies otherwise in the records",
+    "geometry": "the film's picture is placed otherwise in the records",
     "tool_version": "another version of this program began it",
 }
 

@@ -154,7 +154,7 @@ BEFORE: dict[str, Any] = {
     [
         ({"height": 144, "geometry": {"crop": 2}}, "other options is there (--height: 72 -> 144);"),
         ({"film": "f" * 64, "geometry": {}}, "of another film, or of an earlier version of this"),
-        ({"geometry": {}}, "(the film's picture lies otherwise in the records);"),
+        ({"geometry": {}}, "(the film's picture is placed otherwise in the records);"),
         ({"tool_version": "2"}, "(another version of this program began it);"),
     ],
 )

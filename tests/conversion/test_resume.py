@@ -53,7 +53,7 @@ DIES = """
 import importlib, os
 where, survives = {where!r}, {survives}
 package, module, *path, name = where.split(".")
-owner = importlib.import_module(f"{package}.{module}")
+owner = importlib.import_module(package + "." + module)
 for step in path:
     owner = getattr(owner, step)
 original, calls = getattr(owner, name), [0]
