@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from bladerunner_ae.conversion.convert import convert_film
     from bladerunner_ae.exports.loading import load_autoencoder
     from bladerunner_ae.reassembly import reassemble_film
+    from bladerunner_ae.training.run import train
 
-__all__ = ["connect", "convert_film", "load_autoencoder", "reassemble_film"]
+__all__ = ["connect", "convert_film", "load_autoencoder", "reassemble_film", "train"]
 __version__ = "0.1.0"
 
 _PLACES = {
@@ -27,6 +28,7 @@ _PLACES = {
     "convert_film": "conversion.convert",
     "load_autoencoder": "exports.loading",
     "reassemble_film": "reassembly",
+    "train": "training.run",
 }
 
 

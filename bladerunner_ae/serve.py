@@ -180,7 +180,7 @@ def cli() -> None:
     flags.DEFINE_integer("max_waiting", 4096, "Most requests that wait or run.", lower_bound=1)
     flags.DEFINE_integer("threads", 0, "Runs of models at once; 0: as many as cores.",
                          lower_bound=0)  # fmt: skip
-    flags.DEFINE_float("read_seconds", 50.0, "Seconds for a request to arrive whole, or for a "
+    flags.DEFINE_float("read_seconds", 50.0, "Seconds for a request to arrive, or for a "
                        "client to take more of an answer.", lower_bound=0.1)  # fmt: skip
     flags.DEFINE_float("run_seconds", 30.0, "Seconds for a request to be answered.",
                        lower_bound=0.1)  # fmt: skip

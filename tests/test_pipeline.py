@@ -235,7 +235,7 @@ def test_what_is_no_film_is_one_line(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--steps=0"], "--steps must be at least 1, not 0"),
+        (["--steps=0"], "--steps=0: give 1 or more"),
         (["--holdout=2"], "--holdout=2: give a fraction"),
         (["--holdout_seconds=2"], "give both"),
         (["--preset=huge"], "--preset=huge: choose one of preview"),

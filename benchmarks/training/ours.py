@@ -40,7 +40,8 @@ import tensorflow as tf
 
 from bladerunner_ae.model import pixels
 from bladerunner_ae.objectives import Batch, make_objective
-from bladerunner_ae.runs.config import ModelConfig, TrainConfig, to_json
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
+from bladerunner_ae.runs.fields import to_json
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.presets import PRESETS
 from bladerunner_ae.runs.run_config import Reading, RunConfig
@@ -84,7 +85,7 @@ class Ours:
             preset=asked["preset"],
             objective=asked["objective"],
             weights=dataclasses.asdict(objective),  # type: ignore[call-overload]
-            model=ModelConfig(height=height, width=width, **preset.model),
+            model=ModelConfig(height=height, width=width, **preset.model).resolve(),
             train=TrainConfig(**train, precision=precision, jit=asked.get("jit", "off")),
             films=(FilmUse("film", card.film_id, card.frames),),
             reading=Reading(),

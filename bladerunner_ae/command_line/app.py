@@ -13,7 +13,7 @@ import signal
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TextIO, cast
 
@@ -52,13 +52,18 @@ _HELP_END = (
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
-def run(main: Callable[[], int | None], less_memory: str = "") -> None:
+def run(
+    main: Callable[[], int | None],
+    less_memory: str = "",
+    define_flags: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+) -> None:
     """Parse the command line, call `main` and exit with its code. Never returns.
 
     Args:
         main: reads the flags, does the work and returns an exit code or None for 0. Its module's
             docstring is the command's help, so that should end with examples.
         less_memory: a clause that names the flags with which the command takes less memory.
+        define_flags: defines flags that need slow imports; returns the groups that --help lists.
     """
     global _less_memory
     _less_memory = less_memory or _LESS_MEMORY
@@ -70,7 +75,7 @@ def run(main: Callable[[], int | None], less_memory: str = "") -> None:
             return 1
         return main()
 
-    _start(without_arguments, main.__module__)
+    _start(without_arguments, main.__module__, define_flags)
 
 
 def run_with_arguments(main: Callable[[list[str]], int | None]) -> None:
@@ -78,14 +83,21 @@ def run_with_arguments(main: Callable[[list[str]], int | None]) -> None:
     _start(main, main.__module__)
 
 
-def _start(main: Callable[[list[str]], int | None], module_name: str) -> None:
+def _start(
+    main: Callable[[list[str]], int | None],
+    module_name: str,
+    define_flags: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+) -> None:
     set_up_tensorflow()
     if not isinstance(sys.stdout, VisibleText):
         sys.stdout, sys.stderr = _shown(sys.stdout), _shown(sys.stderr)
     module = sys.modules[module_name]
+    groups: dict[str, Sequence[str]] = {}
+    if define_flags and (code := _call(lambda: groups.update(define_flags()))):
+        sys.exit(code)
     arguments = sys.argv[1:]
     if _HELP.intersection(arguments):
-        sys.exit(_call(lambda: print(_help_text(module, sys.argv[0]))))
+        sys.exit(_call(lambda: print(_help_text(module, sys.argv[0], groups))))
     if "--version" in arguments:
         sys.exit(_call(lambda: print(version_text())))
 
@@ -257,10 +269,17 @@ def version_text() -> str:
     return ", ".join(found)
 
 
-def _help_text(module: ModuleType, program: str) -> str:
-    key_flags = flags.FLAGS.get_key_flags_for_module(module)
+def _help_text(module: ModuleType, program: str, groups: Mapping[str, Sequence[str]]) -> str:
+    if not groups:
+        key_flags = flags.FLAGS.get_key_flags_for_module(module)
+        groups = {"": sorted(flag.name for flag in key_flags)}
     lines = [(module.__doc__ or "").strip(), "", f"Flags of {os.path.basename(program)}:"]
-    for flag in sorted(key_flags, key=lambda flag: flag.name):
+    heading = ""
+    for group, name in ((group, name) for group, names in groups.items() for name in names):
+        if group != heading:
+            lines += ["", f"{group}:"]
+            heading = group
+        flag = flags.FLAGS[name]
         # absl quotes every value, numbers too.
         default = (flag.default_as_str or "").strip("'")
         default = f" (default: {default})" if default else ""

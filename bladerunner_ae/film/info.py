@@ -66,10 +66,10 @@ class Timing:
     """Times of frames, as far as the file says.
 
     Attributes:
-        rate_candidates: every rate the file claims, in frames per second, the most credible first.
+        rate_candidates: declared rates in frames per second, the most credible first.
         time_base: seconds per unit of a timestamp.
         frames_estimate: roughly how many frames there are, or None.
-        duration: seconds that the file claims for its longest stream, or None.
+        duration: seconds that the file declares for its longest stream, or None.
         start_pts: timestamp at which the picture begins, in units of `time_base`.
         film_start: seconds at which the earliest stream begins; players count from here.
     """

@@ -82,17 +82,22 @@ class Autoencoder:
         return np.concatenate([np.asarray(self._halves.decode(b)) for b in _batches(latents)])
 
     @cached_property
-    def _halves(self) -> Halves:
-        return self.load_halves()
+    def _loaded(self) -> Halves | InputError:
+        try:
+            return self.load_halves()
+        except InputError as error:
+            return error
 
-    @cached_property
+    @property
+    def _halves(self) -> Halves:
+        if isinstance(self._loaded, InputError):
+            raise self._loaded
+        return self._loaded
+
+    @property
     def missing_halves(self) -> str:
         """The reason why there are no latents, for people; empty if there are."""
-        try:
-            assert self._halves
-        except InputError as error:
-            return str(error)
-        return ""
+        return str(self._loaded) if isinstance(self._loaded, InputError) else ""
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

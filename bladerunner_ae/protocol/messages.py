@@ -31,29 +31,13 @@ class Field(NamedTuple):
 
     Attributes:
         type: a scalar of protobuf, or the full name of an enum or message.
-        repeated: whether it is a list.
-        is_map: whether it is a map from strings to `type`.
-        in_oneof: whether it belongs to the oneof of its message, so that its presence is known.
+        label: "repeated"; "map", from strings to `type`; or "oneof", of the only one of a message.
     """
 
     number: int
     name: str
     type: str
-    repeated: bool = False
-    is_map: bool = False
-    in_oneof: bool = False
-
-
-def _list(number: int, name: str, kind: str) -> Field:
-    return Field(number, name, kind, repeated=True)
-
-
-def _map(number: int, name: str, kind: str) -> Field:
-    return Field(number, name, kind, is_map=True)
-
-
-def _one_of(number: int, name: str, kind: str) -> Field:
-    return Field(number, name, kind, in_oneof=True)
+    label: str = ""
 
 
 def _from_0(*names: str) -> dict[str, int]:
@@ -87,7 +71,7 @@ ENUMS = {
 _DTYPE = Field(1, "dtype", "tensorflow.DataType")
 _SHAPE = Field(2, "tensor_shape", "tensorflow.TensorShapeProto")
 _CONTENT = Field(4, "tensor_content", "bytes")
-_STRINGS = _list(8, "string_val", "bytes")
+_STRINGS = Field(8, "string_val", "bytes", "repeated")
 # Fields that hold the values of a tensor one by one.
 _VALUES = {
     5: ("float_val", "float"), 6: ("double_val", "double"), 7: ("int_val", "int32"),
@@ -96,53 +80,52 @@ _VALUES = {
     17: ("uint64_val", "uint64"),
 }  # fmt: skip
 _SPEC = Field(1, "model_spec", "tensorflow.serving.ModelSpec")
+_FILTER = Field(3, "output_filter", "string", "repeated")
 
 # Package -> message (the outer one before that in it) -> fields.
 MESSAGES: dict[str, dict[str, list[Field]]] = {
     "tensorflow": {
         "TensorShapeProto": [
-            _list(2, "dim", "tensorflow.TensorShapeProto.Dim"),
+            Field(2, "dim", "tensorflow.TensorShapeProto.Dim", "repeated"),
             Field(3, "unknown_rank", "bool"),
         ],
         "TensorShapeProto.Dim": [Field(1, "size", "int64"), Field(2, "name", "string")],
         "TensorProto": [
             _DTYPE, _SHAPE, Field(3, "version_number", "int32"), _CONTENT, _STRINGS,
-            *(_list(number, name, kind) for number, (name, kind) in _VALUES.items()),
+            *(Field(number, name, kind, "repeated") for number, (name, kind) in _VALUES.items()),
         ],
         "TensorInfo": [
-            _one_of(1, "name", "string"),
+            Field(1, "name", "string", "oneof"),
             Field(2, "dtype", "tensorflow.DataType"),
             Field(3, "tensor_shape", "tensorflow.TensorShapeProto"),
         ],
         "SignatureDef": [
-            _map(1, "inputs", "tensorflow.TensorInfo"),
-            _map(2, "outputs", "tensorflow.TensorInfo"),
+            Field(1, "inputs", "tensorflow.TensorInfo", "map"),
+            Field(2, "outputs", "tensorflow.TensorInfo", "map"),
             Field(3, "method_name", "string"),
-            _map(4, "defaults", "tensorflow.TensorProto"),
+            Field(4, "defaults", "tensorflow.TensorProto", "map"),
         ],
     },
     "tensorflow.error": {},
     "tensorflow.serving": {
         "ModelSpec": [
             Field(1, "name", "string"),
-            _one_of(2, "version", "google.protobuf.Int64Value"),
+            Field(2, "version", "google.protobuf.Int64Value", "oneof"),
             Field(3, "signature_name", "string"),
-            _one_of(4, "version_label", "string"),
+            Field(4, "version_label", "string", "oneof"),
         ],
-        "PredictRequest": [
-            _SPEC, _map(2, "inputs", "tensorflow.TensorProto"), _list(3, "output_filter", "string")
-        ],
+        "PredictRequest": [_SPEC, Field(2, "inputs", "tensorflow.TensorProto", "map"), _FILTER],
         "PredictResponse": [
-            _map(1, "outputs", "tensorflow.TensorProto"), _SPEC._replace(number=2)
+            Field(1, "outputs", "tensorflow.TensorProto", "map"), _SPEC._replace(number=2)
         ],
         "PredictLog": [
             Field(1, "request", "tensorflow.serving.PredictRequest"),
             Field(2, "response", "tensorflow.serving.PredictResponse"),
         ],
-        "PredictionLog": [_one_of(6, "predict_log", "tensorflow.serving.PredictLog")],
-        "SignatureDefMap": [_map(1, "signature_def", "tensorflow.SignatureDef")],
-        "GetModelMetadataRequest": [_SPEC, _list(2, "metadata_field", "string")],
-        "GetModelMetadataResponse": [_SPEC, _map(2, "metadata", "google.protobuf.Any")],
+        "PredictionLog": [Field(6, "predict_log", "tensorflow.serving.PredictLog", "oneof")],
+        "SignatureDefMap": [Field(1, "signature_def", "tensorflow.SignatureDef", "map")],
+        "GetModelMetadataRequest": [_SPEC, Field(2, "metadata_field", "string", "repeated")],
+        "GetModelMetadataResponse": [_SPEC, Field(2, "metadata", "google.protobuf.Any", "map")],
         "StatusProto": [
             Field(1, "error_code", "tensorflow.error.Code"), Field(2, "error_message", "string")
         ],
@@ -153,7 +136,7 @@ MESSAGES: dict[str, dict[str, list[Field]]] = {
             Field(3, "status", "tensorflow.serving.StatusProto"),
         ],
         "GetModelStatusResponse": [
-            _list(1, "model_version_status", "tensorflow.serving.ModelVersionStatus")
+            Field(1, "model_version_status", "tensorflow.serving.ModelVersionStatus", "repeated")
         ],
     },
     # The same bytes, whose parts stay bytes: a picture's 30,000 numbers need not become Python's.
@@ -162,16 +145,14 @@ MESSAGES: dict[str, dict[str, list[Field]]] = {
             _DTYPE, _SHAPE, _CONTENT,
             *(Field(number, name, "bytes") for number, (name, _) in _VALUES.items()),
         ],
-        "RawPredictRequest": [
-            _SPEC, _map(2, "inputs", "bytes"), _list(3, "output_filter", "string")
-        ],
-        "RawPredictResponse": [_map(1, "outputs", "bytes"), _SPEC._replace(number=2)],
+        "RawPredictRequest": [_SPEC, Field(2, "inputs", "bytes", "map"), _FILTER],
+        "RawPredictResponse": [Field(1, "outputs", "bytes", "map"), _SPEC._replace(number=2)],
     },
 }  # fmt: skip
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
-    """Returns a pool with a file for each package."""
+    """Return a pool with a file for each package."""
     pool = descriptor_pool.DescriptorPool()
     dependencies = []
     for known in (any_pb2, wrappers_pb2):
@@ -203,20 +184,20 @@ def _pool() -> descriptor_pool.DescriptorPool:
 
 
 def _add_field(message: Any, path: str, field: Field) -> None:
-    added = message.field.add(name=field.name, number=field.number, label=_FIELD.LABEL_OPTIONAL)
+    is_list = field.label in ("repeated", "map")
+    label = _FIELD.LABEL_REPEATED if is_list else _FIELD.LABEL_OPTIONAL
+    added = message.field.add(name=field.name, number=field.number, label=label)
     kind = field.type
-    if field.is_map:  # on the wire a list of keys and values
+    if field.label == "map":  # a list of keys and values
         entry = message.nested_type.add(name=f"{field.name.title().replace('_', '')}Entry")
         entry.options.map_entry = True
         _add_field(entry, path, Field(1, "key", "string"))
         _add_field(entry, path, Field(2, "value", kind))
         kind = f"{path[1:]}.{entry.name}"
-    if field.in_oneof:
+    if field.label == "oneof":
         if not message.oneof_decl:
             message.oneof_decl.add(name="choice")
         added.oneof_index = 0
-    if field.is_map or field.repeated:
-        added.label = _FIELD.LABEL_REPEATED
     if kind in _SCALARS:
         added.type = _SCALARS[kind]
     else:

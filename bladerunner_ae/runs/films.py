@@ -13,7 +13,7 @@ from typing import Any
 
 from bladerunner_ae.conversion.options import ConversionOptions, changed_option
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.runs.config import from_json, to_json
+from bladerunner_ae.runs.fields import from_json, to_json
 from tfrecords.card import FilmCard
 
 # Together with the same total of bytes, frames of the same times make a difference unlikely enough.

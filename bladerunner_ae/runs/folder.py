@@ -1,4 +1,4 @@
-"""The run folder: what a run was asked to do, written before it starts, checked when it resumes."""
+"""The run folder: its lock, and its configuration, written at the start and checked later."""
 
 import dataclasses
 import json
@@ -24,18 +24,18 @@ from tfrecords.lock import FileLock
 from tfrecords.storage import Location
 from tfrecords.system_failures import is_out_of_memory, system_failure
 
-# What reading a file raises that holds something else than a run's configuration; of values that no
-# flag may have either, a `UsageError`.
+# Raised by a file that holds something else than a run's configuration; `UsageError` by values that
+# no flag may have.
 _DAMAGE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
            UsageError)  # fmt: skip
 
 
 @contextmanager
 def writing(run: Location) -> Iterator[None]:
-    """Keeps other processes from writing a run folder, and explains what the disk refuses.
+    """Keep other processes from writing a run folder, and explain errors of the disk.
 
-    The lock lies beside the folder, which need not be there yet. Remote stores know no locks:
-    nothing keeps two processes from writing one remote run.
+    The lock is next to the folder, which need not exist. Remote stores have no locks: nothing
+    keeps two processes from writing one remote run.
 
     Raises:
         RecordsError: another process is writing the run.
@@ -63,10 +63,10 @@ def writing(run: Location) -> Iterator[None]:
 
 
 def _explained(error: Exception, run: Location) -> BladerunnerError | None:
-    """Returns what a person should read in place of an error of a disk; None: it is none."""
+    """Return what a person should read in place of an error of a disk; None: it is none."""
     failure = system_failure(error)
     if failure is not None:
-        named = "" if failure.path and not _lies_in(failure.path, run) else run
+        named = "" if failure.path and not _is_in(failure.path, run) else run
         return system_error(error, named)
     missing = isinstance(error, FileNotFoundError) or type(error).__name__ == "NotFoundError"
     if missing and isinstance(run, Path) and not (run / CONFIG_NAME).exists():
@@ -74,7 +74,7 @@ def _explained(error: Exception, run: Location) -> BladerunnerError | None:
             f"{run}: was removed or renamed while it was written; put it back and run the same "
             "command again"
         )
-    if isinstance(error, OSError) and error.filename and _lies_in(error.filename, run):
+    if isinstance(error, OSError) and error.filename and _is_in(error.filename, run):
         return InputError(
             f"{run}: cannot be written ({error.strerror}: {error.filename}); remove what is in "
             "the way, or choose another --model_dir"
@@ -82,7 +82,7 @@ def _explained(error: Exception, run: Location) -> BladerunnerError | None:
     return None
 
 
-def _lies_in(path: Any, run: Location) -> bool:
+def _is_in(path: Any, run: Location) -> bool:
     return isinstance(run, Path) and run.resolve() in Path(os.fsdecode(path)).resolve().parents
 
 
@@ -95,7 +95,7 @@ def _lock(run: Location) -> FileLock | None:
 
 
 def load_config(run: Location) -> RunConfig:
-    """Reads RUN/config.json.
+    """Read RUN/config.json.
 
     Raises:
         InputError: the folder is no run, or its file is damaged.
@@ -121,23 +121,23 @@ def load_config(run: Location) -> RunConfig:
 
 
 def refuse_unexported(path: Location) -> None:
-    """Raises InputError if a folder that holds no SavedModel is a run, as one before its end."""
+    """Raise InputError if a folder without a SavedModel is a run that has not ended."""
     if storage.is_file(path / CONFIG_NAME):
         raise InputError(
-            f"{path}: is a run without exported models, which are written at its end; let it go "
-            "on, or while it stands still export its newest checkpoint with python -m "
+            f"{path}: is a run without exported models, which are written at its end; let it "
+            "end, or while it is stopped export its newest checkpoint with python -m "
             f"bladerunner_ae.export --model_dir={path}"
         )
 
 
 def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
-    """Makes the run folder, or checks that an existing one is the same run.
+    """Create the run folder, or check that an existing one is the same run.
 
     Args:
         run: the folder.
-        config: what this start was asked to do.
-        overwrite: start over in place of an earlier run, whose files wait until this one has a
-            checkpoint (`run_files`). All others in the folder stay.
+        config: of this start.
+        overwrite: start over in place of an earlier run, whose files are kept until this one has a
+            checkpoint (`runs/files.py`). All others in the folder stay.
 
     Returns:
         `config`, as written.
@@ -149,9 +149,9 @@ def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
         raise InputError(f"{run}: is a file, not a folder; choose another --model_dir")
     if isinstance(run, Path):
         if run.is_symlink() and not run.exists():
-            raise InputError(f"{run}: is a link that leads nowhere; mend it or choose another")
+            raise InputError(f"{run}: is a link to nothing; repair it or choose another")
         settle(run)
-    # What a start that was killed at once may leave behind is no reason to refuse the next.
+    # A start that was killed at once may have left this, which is no reason to refuse the next.
     if set(storage.names(run)) - {storage.partial(Path(CONFIG_NAME)).name}:
         if storage.is_file(run / CONFIG_NAME) and not overwrite:
             earlier = load_config(run)
@@ -172,5 +172,5 @@ def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
 
 
 def write_json(path: Location, values: Any) -> None:
-    """Writes JSON whole or not at all, so that no half file is ever read."""
+    """Write JSON whole or not at all, so that no half file is ever read."""
     storage.write_text(path, json.dumps(values, indent=2) + "\n")

@@ -6,13 +6,8 @@ from typing import Any
 
 import bladerunner_ae
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.runs.config import (
-    ModelConfig,
-    TrainConfig,
-    differences,
-    from_json,
-    to_json,
-)
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
+from bladerunner_ae.runs.fields import differences, from_json, to_json
 from bladerunner_ae.runs.films import FilmUse, conversion_differences
 
 # May change between one start and the next of the same run: how often it reports, how long it

@@ -12,7 +12,7 @@
 | `json_codec`, `json_process` | JSON to tensors and back; large JSON in a process of its own |
 | `rest`, `bodies`, `browsers` | HTTP: routes, bodies, protection against web pages |
 | `rpc` | gRPC |
-| `connections` | ports, and connections that do not last for ever |
+| `connections` | ports, slow clients |
 | `metrics` | Prometheus |
 | `explorer` | the page at `/` |
 | `process` | all of it in one process, and how it stops |

@@ -1,4 +1,4 @@
-"""Bodies of HTTP requests: received whole or not at all."""
+"""Bodies of HTTP requests: received completely or not at all."""
 
 from __future__ import annotations
 

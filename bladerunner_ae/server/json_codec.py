@@ -15,7 +15,7 @@ import math
 import re
 import reprlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -245,8 +245,8 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _listed(types: Types) -> str:
-    return ", ".join(sorted(types))
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def predictions(outputs: Mapping[str, Array]) -> bytes:
@@ -257,15 +257,14 @@ def predictions(outputs: Mapping[str, Array]) -> bytes:
     """
     sizes = {len(array) if array.ndim else None for array in outputs.values()}
     if len(sizes) != 1 or None in sizes:
-        raise invalid(f"The outputs {_listed(outputs)} have no rows; ask with 'inputs'")  # type: ignore[arg-type]
+        raise invalid(f"The outputs {_listed(outputs)} have no rows; ask with 'inputs'")
     columns = {
         name: [_text(name, array[row, ...]) for row in range(len(array))]
         for name, array in outputs.items()
     }
-    rows = map(
-        dict, (zip(columns, row, strict=True) for row in zip(*columns.values(), strict=True))
-    )
-    return _encoded("predictions", _joined("[]", map(_object, rows)))
+    rows = zip(*columns.values(), strict=True)
+    texts = (_object(dict(zip(columns, row, strict=True))) for row in rows)
+    return _encoded("predictions", _joined("[]", texts))
 
 
 def columns(outputs: Mapping[str, Array]) -> bytes:
@@ -280,13 +279,13 @@ def columns(outputs: Mapping[str, Array]) -> bytes:
 
 
 def _object(texts: Mapping[str, str]) -> str:
-    """Values in JSON by their names; a single one goes without."""
+    """Return named values in JSON; a single one goes without its name."""
     if len(texts) == 1:
         return next(iter(texts.values()))
     return _joined("{}", (f"{json.dumps(name)}: {text}" for name, text in texts.items()))
 
 
-def _joined(brackets: str, texts: Any) -> str:
+def _joined(brackets: str, texts: Iterable[str]) -> str:
     return brackets[0] + ", ".join(texts) + brackets[1]
 
 

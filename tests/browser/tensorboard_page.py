@@ -58,7 +58,7 @@ def tensorboard(logs: Path) -> Iterator[str]:
 
 def open_page(browser: Chrome, url: str, plugin: str, tags: str = "") -> None:
     """Opens one of TensorBoard's pages, of tags that match an expression only."""
-    browser.get("about:blank")  # else another fragment alone would not load it anew
+    browser.get("about:blank")  # else another fragment alone would not reload it
     browser.get(f"{url}/?tagFilter={tags}#{plugin}&tagFilter={tags}")
 
 

@@ -55,7 +55,7 @@ def serving(decoder: Path) -> Iterator[Serving]:
 
 @pytest.fixture
 def page(browser: Chrome, downloads: Path, serving: Serving) -> Iterator[ExplorerPage]:
-    """The page, opened anew; it must not log an error."""
+    """The page, newly opened; it must not log an error."""
     found = ExplorerPage(browser, downloads)
     found.open(serving.url)
     yield found
@@ -345,7 +345,7 @@ def test_the_page_survives_a_restart_of_the_server(
     page.note("The server is back.")
     page.slide("share", 0.25)
     page.shows(spherical(first, second, 0.25))
-    complaints(page.browser)  # of requests that nobody answered
+    complaints(page.browser)  # of unanswered requests
 
 
 def test_a_new_version_is_noticed(

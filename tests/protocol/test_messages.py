@@ -1,7 +1,7 @@
 """Messages of TensorFlow Serving: the bytes of the official classes, and arrays to and from them.
 
 Golden bytes are put together here from field numbers, as the wire format lays them down: a field's
-key is 8 * number + kind (0 a whole number, 2 something with a length).
+key is 8 * number + kind (0 an integer, 2 something with a length).
 """
 
 from __future__ import annotations
@@ -47,53 +47,63 @@ def request() -> Any:
     return made
 
 
-def test_a_request_has_the_official_bytes() -> None:
-    assert request().SerializeToString() == REQUEST
-    back = messages.PredictRequest.FromString(REQUEST)
-    assert back == request()
-    assert (back.model_spec.version.value, back.model_spec.WhichOneof("choice")) == (3, "version")
-
-
-def test_a_response_has_the_official_bytes() -> None:
+def response() -> Any:
     made = messages.PredictResponse(model_spec=spec())
     made.outputs["image"].CopyFrom(tensors.to_tensor(FLOATS))
-    assert made.SerializeToString() == RESPONSE
+    return made
 
 
-def test_a_label_takes_the_place_of_a_version() -> None:
+def labelled() -> Any:
     made = spec()
-    made.version_label = "stable"
-    assert made.SerializeToString() == (
-        field(1, b"decoder") + field(3, b"decode") + field(4, b"stable")
-    )
+    made.version_label = "stable"  # takes the place of the version
+    return made
 
 
-def test_a_warmup_record_has_the_official_bytes() -> None:
-    made = messages.PredictionLog(predict_log=messages.PredictLog(request=request()))
-    assert made.SerializeToString() == field(6, field(1, REQUEST))
-
-
-def test_metadata_and_status_have_the_official_bytes() -> None:
-    asked = messages.GetModelMetadataRequest(model_spec=spec(), metadata_field=["signature_def"])
-    assert asked.SerializeToString() == field(1, SPEC) + field(2, b"signature_def")
-    signature = messages.SignatureDef(method_name=messages.PREDICT_METHOD)
+def signatures() -> Any:
+    made = messages.SignatureDefMap()
+    signature = made.signature_def["d"]
+    signature.method_name = messages.PREDICT_METHOD
     signature.inputs["z"].name = "z:0"
     signature.inputs["z"].dtype = 1
     signature.inputs["z"].tensor_shape.dim.add(size=2)
-    inputs = field(1, b"z") + field(
-        2, field(1, b"z:0") + field(2, 1) + field(3, field(2, field(1, 2)))
-    )
-    golden = field(1, inputs) + field(3, b"tensorflow/serving/predict")
-    assert signature.SerializeToString() == golden
-    named = messages.SignatureDefMap()
-    named.signature_def["d"].CopyFrom(signature)
-    assert named.SerializeToString() == field(1, field(1, b"d") + field(2, golden))
+    return made
+
+
+def status() -> Any:
     state = messages.ModelVersionStatus(version=3, state="AVAILABLE")
     state.status.error_message = "x"
-    answer = messages.GetModelStatusResponse(model_version_status=[state])
-    status = field(1, 3) + field(2, 30) + field(3, field(2, b"x"))
-    assert answer.SerializeToString() == field(1, status)
-    assert messages.GetModelStatusRequest(model_spec=spec()).SerializeToString() == field(1, SPEC)
+    return messages.GetModelStatusResponse(model_version_status=[state])
+
+
+INFO = field(1, b"z:0") + field(2, 1) + field(3, field(2, field(1, 2)))
+SIGNATURE = field(1, field(1, b"z") + field(2, INFO)) + field(3, b"tensorflow/serving/predict")
+
+
+@pytest.mark.parametrize(
+    ("made", "golden"),
+    [
+        (request(), REQUEST),
+        (response(), RESPONSE),
+        (labelled(), field(1, b"decoder") + field(3, b"decode") + field(4, b"stable")),
+        (messages.PredictionLog(predict_log=messages.PredictLog(request=request())),
+         field(6, field(1, REQUEST))),
+        (messages.GetModelMetadataRequest(model_spec=spec(), metadata_field=["signature_def"]),
+         field(1, SPEC) + field(2, b"signature_def")),
+        (signatures(), field(1, field(1, b"d") + field(2, SIGNATURE))),
+        (status(), field(1, field(1, 3) + field(2, 30) + field(3, field(2, b"x")))),
+        (messages.GetModelStatusRequest(model_spec=spec()), field(1, SPEC)),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_messages_have_the_official_bytes(made: Any, golden: bytes) -> None:
+    assert made.SerializeToString() == golden
+    assert type(made).FromString(golden) == made
+
+
+def test_versions_and_labels_exclude_each_other() -> None:
+    assert (spec().WhichOneof("choice"), labelled().WhichOneof("choice")) == (
+        "version", "version_label"
+    )  # fmt: skip
 
 
 def test_metadata_is_packed_under_its_official_name() -> None:

@@ -1,4 +1,4 @@
-"""Tensors in messages: written and read as a whole, equal to the official ways."""
+"""Tensors in messages: equal to those of TensorFlow in both directions."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_a_run_goes_on_with_the_same_weights(server: S3Server, run: Result) -> N
         server.client.delete_object(Bucket=BUCKET, Key=f"runs/a/{name}")
     again = server.run(*TRAIN, f"--model_dir={RUN}")
     assert again.code == 0, again.err
-    assert "going on from step 4" in again.err
+    assert "resuming from step 4" in again.err
     resumed = server.objects("runs/a/")
     assert _losses(resumed["metrics.jsonl"]) == _losses(unbroken["metrics.jsonl"])
     assert len(resumed[weights]) == len(unbroken[weights])

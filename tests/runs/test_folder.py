@@ -11,7 +11,8 @@ import pytest
 
 from bladerunner_ae.errors import InputError, OutputError, UsageError
 from bladerunner_ae.runs import folder as run_folder
-from bladerunner_ae.runs.config import ModelConfig, TrainConfig, from_json, to_json
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
+from bladerunner_ae.runs.fields import from_json, to_json
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import load_config, open_run, write_json
 from bladerunner_ae.runs.presets import PRESETS, preset
@@ -25,7 +26,7 @@ def make_config(**changes: Any) -> RunConfig:
         "preset": "preview",
         "objective": "vae",
         "weights": {"kl_weight": 1e-5, "noise": 1.0},
-        "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model),
+        "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model).resolve(),
         "train": TrainConfig(**PRESETS["preview"].train),
         "films": (film(),),
         "reading": Reading(),
@@ -63,7 +64,7 @@ def test_presets_round_trip_through_json(name: str) -> None:
         assert from_json(type(config), json.loads(json.dumps(to_json(config)))) == config
 
 
-def test_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
+def test_same_run_is_resumed(tmp_path: Path) -> None:
     open_run(tmp_path / "run", make_config(), overwrite=False)
     (tmp_path / "run" / "checkpoints").mkdir()
     longer = train(steps=5000, checkpoint_every=7, sample_every=8, log_every=9)
@@ -148,7 +149,7 @@ def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
         open_run(tmp_path / "file", make_config(), overwrite=True)
 
 
-def test_a_start_killed_while_it_wrote_the_first_file_is_no_obstacle(tmp_path: Path) -> None:
+def test_start_killed_while_writing_config_is_no_obstacle(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / ".config.json.partial").write_text('{"preset": "prev')
@@ -227,17 +228,17 @@ def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"steps": 0}, "--steps must be at least 1, not 0"),
-     ({"batch_size": -1}, "--batch_size must be at least 1"),
+    [({"steps": 0}, "--steps=0: give 1 or more"),
+     ({"batch_size": -1}, "--batch_size=-1: give"),
      ({"checkpoint_every": 0}, "--checkpoint_every"),
      ({"learning_rate": 0.0}, "--learning_rate"),
      ({"learning_rate": float("nan")}, "--learning_rate"),
-     ({"discriminator_learning_rate": float("inf")}, "--discriminator_learning_rate must be above"),
+     ({"discriminator_learning_rate": float("inf")}, "--discriminator_learning_rate=inf: give"),
      ({"clip_norm": float("nan")}, "--clip_norm"),
      ({"ema": float("nan")}, "--ema"),
-     ({"beta_1": float("nan")}, "beta_1 must be 0 to below 1, not nan"),
-     ({"beta_2": 1.0}, "beta_2 must be 0 to below 1, not 1"),
-     ({"warmup_steps": -1}, "warmup_steps must be 0 or above, not -1"),
+     ({"beta_1": float("nan")}, "^beta_1=nan: give 0 to below 1"),
+     ({"beta_2": 1.0}, "^beta_2=1: give 0 to below 1"),
+     ({"warmup_steps": -1}, "^warmup_steps=-1: give 0 or more"),
      ({"seed": -1}, "--seed"),
      ({"precision": "float8"}, "--precision=float8")],
 )  # fmt: skip
@@ -284,3 +285,12 @@ def test_a_full_disk_is_explained(tmp_path: Path, kind: type[Exception]) -> None
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="something else"), run_folder.writing(tmp_path / "run"):
         raise ValueError("something else")
+
+
+def test_open_sizes_are_decided_once() -> None:
+    asked = ModelConfig(height=64, width=128, refinement_blocks=3)
+    resolved = asked.resolve()
+    assert (asked.latent_size, asked.refinement_blocks) == (0, 3), "a new value"
+    assert (resolved.latent_size, resolved.latent_channels) == (200, 0)
+    assert resolved.refinement_blocks == 0, "there is no linear path to see"
+    assert resolved.resolve() == resolved

@@ -123,7 +123,7 @@ def test_what_is_measured_while_training_is_told_apart(tmp_path: Path) -> None:
     assert set(marks(evaluation._film().held_out)) == held
 
 
-def test_the_density_of_latents_is_fitted_to_frames_that_were_seen(tmp_path: Path) -> None:
+def test_latent_density_is_fitted_to_seen_frames(tmp_path: Path) -> None:
     config, records = marked_run(tmp_path)
     kept, held = divided(config)
     parts = training_set.film_parts(config, records)

@@ -1,4 +1,4 @@
-"""Bodies of requests: received whole or not at all, within the limits."""
+"""Bodies of requests: received completely or not at all, within the limits."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_stalled_uploads_are_dropped_for_others() -> None:
             small = b"x" * SMALL
             with holdings.share() as other:
                 other.resize(SMALL + 1)
-                with pytest.raises(ServingError):  # nobody waits for a client
+                with pytest.raises(ServingError):  # no other request waits for its client
                     await upload("http.request")
                 with holdings.share() as share:  # small ones pass all the same
                     assert await bodies.receive(request(small), share, 1 << 20, 60.0) == small

@@ -192,7 +192,7 @@ def test_floats_come_back_exactly() -> None:
 
 
 def test_pictures_take_little_memory() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 50, 100, 3)).astype(np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 100, 200, 3)).astype(np.uint8)
     tracemalloc.start()
     try:
         body = json_codec.predictions({"image": pictures})

@@ -1,7 +1,7 @@
 """TensorFlow Serving's own client package against our server, in a throw-away environment.
 
-Its package requires the whole of `tensorflow`, so it is installed without what it requires, beside
-the packages that are here.
+Its package requires the whole of `tensorflow`, so it is installed without what it requires, next to
+the packages of this environment.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from bladerunner_ae.server.process import Options, Server
 from tests.helpers.saved_models import save_model
 
 ROWS = {"instances": [[1.0, 2.0, 3.0], [0.0, 0.0, 0.5]]}
+GZIP = {"Content-Encoding": "gzip"}
 DOUBLED = {"predictions": [[2.0, 4.0, 6.0], [0.0, 0.0, 1.0]]}
 
 
@@ -110,25 +111,20 @@ def test_nan_and_infinity(rest: Rest) -> None:
 
 def test_gzip_is_unpacked(rest: Rest) -> None:
     content = gzip.compress(json.dumps(ROWS).encode())
-    response = rest.ask("POST", "/v1/models/small:predict", content=content,
-                        headers={"Content-Encoding": "gzip"})  # fmt: skip
+    response = rest.ask("POST", "/v1/models/small:predict", content=content, headers=GZIP)
     assert response.json() == DOUBLED
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "message"),
     [
-        ("PUT", "/v1/models/small", 400, "Malformed request: PUT /v1/models/small"),
-        ("DELETE", "/v1/models/small:predict", 400, "Malformed request: DELETE /v1/models/small:"
-         "predict"),
-        ("GET", "/v1/models/small:predict", 400, "Malformed request: GET /v1/models/small:predict"),
-        ("POST", "/v1/models/small", 400, "Malformed request: POST /v1/models/small"),
-        ("POST", "/v1/models/small:dream", 400, "Malformed request: POST /v1/models/small:dream"),
-        ("POST", "/v1/models/small:predict?a=1", 400, "Malformed request: POST /v1/models/small:"
-         "predict?a=1"),
-        ("POST", "/v1/models/small/versions/x:predict", 400, "Malformed request: POST"),
+        *((method, path, 400, f"Malformed request: {method} {path}") for method, path in (
+            ("PUT", "/v1/models/small"), ("DELETE", "/v1/models/small:predict"),
+            ("GET", "/v1/models/small:predict"), ("POST", "/v1/models/small"),
+            ("POST", "/v1/models/small:dream"), ("POST", "/v1/models/small:predict?a=1"),
+            ("POST", "/v1/models/small/versions/x:predict"), ("GET", "/v1/foo"),
+        )),
         ("POST", f"/v1/models/small/versions/{2**64}:predict", 400, "Version 184467"),
-        ("GET", "/v1/foo", 400, "Malformed request: GET /v1/foo"),
         ("GET", "/v1/models", 400, "The path names no model"),
         ("GET", "/v1/models/other", 404, "Model other has no versions"),
         ("GET", "/v1/models/small/versions/9", 404, "Model small has no version 9"),
@@ -145,53 +141,49 @@ def test_other_paths_are_not_found(rest: Rest) -> None:
     assert rest.get("/nothing").status_code == 404
 
 
+EXAMPLES = {"examples": [{"x": 1}]}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "message"),
     [
         ("other:predict", ROWS, 404, "Model other is not served"),
         ("small/versions/9:predict", ROWS, 404, "Model small is not served in version 9"),
         ("small/labels/x:predict", ROWS, 400, "Model small has no version label x"),
-        ("small:predict", {**ROWS, "signature_name": "nope"}, 400,
-         'The model has no signature "nope"'),
+        ("small:predict", {**ROWS, "signature_name": "no"}, 400, 'The model has no signature "no"'),
         ("small:predict", b"", 400, "The body is not JSON: "),
+        ("other:predict", b"", 400, "The body is not JSON: "),
         ("small:predict", b"\xff\xfe\x00garbage", 400, "The body is not JSON: "),
         ("small:predict", {"instances": []}, 400, "'instances' must be a list"),
         ("small:predict", {"instances": [["a", 1, 2]]}, 400, "instances[0]: 'a' is no float"),
-        ("small:predict", {"instances": [[1, 2]]}, 400, "Matrix size-incompatible: In[0]: [1,2], "
-         "In[1]: [3,3]\n\t [[{{node "),
-        ("small:predict", {"instances": [[0, 0, 0]] * 9}, 400, "The request has 9 rows, more than "
-         "--max_batch_size=8"),
+        ("small:predict", {"instances": [[1, 2]]}, 400, "Matrix size-incompatible: In[0]: [1,2]"),
+        ("small:predict", {"instances": [[0, 0, 0]] * 9}, 400, "The request has 9 rows, more than"),
         ("small:predict", {"inputs": []}, 400, "In[0] "),
-        ("small:classify", {"examples": [{"x": 1}]}, 400, "Signature \"serving_default\" is not "
-         "for classify; use predict"),
-        ("small:regress", {"examples": [{"x": 1}]}, 400, "Signature \"serving_default\" is not for "
-         "regress; use predict"),
+        ("small:classify", EXAMPLES, 400, 'Signature "serving_default" is not for classify'),
+        ("small:regress", EXAMPLES, 400, 'Signature "serving_default" is not for regress'),
         ("small:classify", {"a": 1}, 400, "The body needs 'examples'"),
-        ("small:classify", {"examples": [1], "signature_name": "x"}, 400,
-         'The model has no signature "x"'),
-        ("other:classify", {"examples": [1]}, 404, "Model other is not served"),
+        ("small:classify", {**EXAMPLES, "signature_name": "x"}, 400, "The model has no signature"),
+        ("other:classify", EXAMPLES, 404, "Model other is not served"),
     ],
-)  # fmt: skip
+)
 def test_invalid_requests_are_refused(
     rest: Rest, path: str, body: Any, status: int, message: str
 ) -> None:
     found = refused(rest.post(f"/v1/models/{path}", body), status)
     assert found.startswith(message), found
-    assert rest.post("/v1/models/small:predict", ROWS).json() == DOUBLED  # it goes on
+    assert rest.post("/v1/models/small:predict", ROWS).json() == DOUBLED  # still served
 
 
 def test_too_large_bodies_are_refused(rest: Rest) -> None:
-    large = b" " * 20_001
-    response = rest.post("/v1/models/small:predict", large)
+    response = rest.post("/v1/models/small:predict", b" " * 20_001)
     assert refused(response, 413).startswith("The request is larger than 20000 bytes")
     assert response.headers["connection"] == "close"
-    bomb = gzip.compress(b" " * 10_000_000)
-    response = rest.ask("POST", "/v1/models/small:predict", content=bomb,
-                        headers={"Content-Encoding": "gzip"})  # fmt: skip
-    assert "larger than" in refused(response, 413)
-    response = rest.ask("POST", "/v1/models/small:predict", content=b"not gzip",
-                        headers={"Content-Encoding": "gzip"})  # fmt: skip
-    assert "cannot be decompressed" in refused(response)
+    for body, status, message in (
+        (gzip.compress(b" " * 10_000_000), 413, "The request is larger than"),
+        (b"not gzip", 400, "The body cannot be decompressed"),
+    ):
+        response = rest.ask("POST", "/v1/models/small:predict", content=body, headers=GZIP)
+        assert refused(response, status).startswith(message)
 
 
 def test_status(rest: Rest) -> None:
@@ -256,8 +248,8 @@ def test_scalars_are_not_batched(model: Path, rest: Rest) -> None:
 
 
 def test_slow_requests_time_out(model: Path) -> None:
-    rest = Rest(model, limits=Limits(run_seconds=0.2))
-    body = {"signature_name": "work", "instances": [10**5]}
+    rest = Rest(model, limits=Limits(run_seconds=1.0))
+    body = {"signature_name": "work", "instances": [10**8]}
     assert refused(rest.post("/v1/models/small:predict", body), 504) == (
         "There was no answer within --run_seconds"
     )

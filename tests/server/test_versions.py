@@ -92,7 +92,7 @@ def test_a_new_version_takes_over(watched: Watched, model: Path, saved: Path) ->
         old = watched.catalogue.find("small")
         assert watched.look() == [2]
         assert watched.factor() == 3.0
-        assert factor(old) == 2.0  # whoever has it may finish
+        assert factor(old) == 2.0  # requests that have it may finish
     with pytest.raises(tf.errors.CancelledError, match="closed"):
         factor(old)
     assert [watched.state(number) for number in (1, 2)] == ["END", "AVAILABLE"]

@@ -106,7 +106,7 @@ def test_films_of_different_size_are_refused_in_one_line(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reading", [{}, {"cache_limit": 0, "balance": "shots"}])
-def test_a_run_on_several_films_goes_on_exactly(
+def test_run_on_several_films_resumes_exactly(
     films: list[Path], tmp_path: Path, reading: dict[str, Any]
 ) -> None:
     """From memory and from shards, weighted and balanced."""
@@ -144,7 +144,7 @@ def test_training_from_a_service_is_training_from_the_shards(
     assert result.code == 1 and "is at step 2" in result.error
     assert "leave out --data_service and add --cache_limit=0" in result.error
     result = commands.run("train", *flags(films, run, cache_limit=0))
-    assert result.code == 0 and "going on from step 2" in result.err
+    assert result.code == 0 and "resuming from step 2" in result.err
     check_same_checkpoint(run / "checkpoints/step-4", here / "checkpoints/step-4")
     worker._stop()
     dispatcher._stop()

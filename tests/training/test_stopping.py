@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bladerunner_ae.training import callback
+from bladerunner_ae.training import callbacks
 from bladerunner_ae.training.checkpoints import checkpoint_steps
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
 from bladerunner_ae.training.monitoring.probes import Probes
@@ -190,7 +190,7 @@ def test_a_preempted_run_resumes_to_the_same_weights(
         at.append(int(step))
     assert any(step % 40 for step in at), "no signal came between two checkpoints"
     result = commands.run("train", *command)
-    assert result.code == 0 and f"going on from step {at[-1]}" in result.err, result.err
+    assert result.code == 0 and f"resuming from step {at[-1]}" in result.err, result.err
     train_here(tiny_flags(small_records, unbroken, **steps))
     check_same_checkpoint(run / "checkpoints/step-160", unbroken / "checkpoints/step-160")
     logs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -202,7 +202,7 @@ def test_a_signal_after_the_last_step_precedes_the_export(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """Export and report may take minutes."""
-    monkeypatch.setattr(callback, "write_projector", lambda *_: send(signal.SIGTERM))
+    monkeypatch.setattr(callbacks, "write_projector", lambda *_: send(signal.SIGTERM))
     with pytest.raises(Preempted):
         train_here(tiny_flags(small_records, tmp_path / "run"))
     assert f"stopped at step 4, checkpoint written; {RESUMES}" in capsys.readouterr().err
@@ -237,7 +237,7 @@ AT_THE_END = ("prior.png", "interpolation.png", "tensorboard/projector_config.pb
     [
         pytest.param(Probes, "scores", 3, marks=pytest.mark.slow),
         pytest.param(RunEvaluation, "measure", 2, marks=pytest.mark.slow),
-        (callback, "write_projector", 1),
+        (callbacks, "write_projector", 1),
     ],
 )
 def test_the_same_command_shows_what_a_signal_cut_short(

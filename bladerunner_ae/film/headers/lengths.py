@@ -1,4 +1,4 @@
-"""Rates, lengths and start times that a file claims for its streams."""
+"""Rates, lengths and start times that a file declares for its streams."""
 
 from fractions import Fraction
 from numbers import Rational
@@ -18,16 +18,16 @@ _MOST_GUESSED = Fraction(1000)
 _NEARLY_EVEN = Fraction(101, 100)
 
 
-def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
-    """Every plausible rate the file claims, without repeats, the most credible first.
+def declared_rates(stream: VideoStream) -> tuple[Fraction, ...]:
+    """Every plausible declared rate, without repeats, the most credible first.
 
     libav's guess comes first: an average is taken from the index or from the first second, and
     AVI and raw streams are off by a factor of two or more.
     """
-    claims = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+    declared = (stream.guessed_rate, stream.average_rate, stream.base_rate)
     # Without a better guess libav takes the units of the clock for frames, 1000 or 90000 a second.
     fastest = max(_MOST_GUESSED, Fraction(stream.average_rate or 0) * _NEARLY_EVEN)
-    rates = [Fraction(rate) for rate in claims if rate and 0 < rate < fastest]
+    rates = [Fraction(rate) for rate in declared if rate and 0 < rate < fastest]
     return tuple(dict.fromkeys(rates)) or (Fraction(24),)
 
 
@@ -36,7 +36,7 @@ def is_own(stream: Stream) -> bool:
     return stream.discard != Discard.all
 
 
-def claimed_start(container: InputContainer) -> Fraction:
+def declared_start(container: InputContainer) -> Fraction:
     """Seconds on the clock of the container at which a film begins, about."""
     times = _own_times(container)
     if times:
@@ -44,8 +44,8 @@ def claimed_start(container: InputContainer) -> Fraction:
     return Fraction(container.start_time or 0, av.time_base)
 
 
-def claimed_length(container: InputContainer) -> Fraction | None:
-    """Seconds that a file claims to last, or None if it does not say."""
+def declared_length(container: InputContainer) -> Fraction | None:
+    """Seconds that a file declares to last, or None."""
     times = _own_times(container)
     if times:
         return max(end for _, end in times) - min(start for start, _ in times)
@@ -101,7 +101,7 @@ def estimate_frames(
         return min(by_time, stream.frames) if stream.frames else by_time
     if stream.frames:
         return stream.frames
-    length = claimed_length(container)
+    length = declared_length(container)
     return round(length * rate) if length else None
 
 

@@ -15,7 +15,6 @@ class StreamHeader:
 
     Attributes:
         codec: the file's own name of its codec, or "".
-        crop: what is not to be shown.
         dolby_vision: its Dolby Vision configuration record (ETSI TS 103 572), or b"".
     """
 

@@ -32,7 +32,6 @@ class TransportTables:
         programmes: by number, the numbers (PIDs) of the programme's streams.
         dolby_vision: by number of the stream, its Dolby Vision descriptor.
         packets: by number of the stream, how many packets with a payload were seen.
-        scrambled: likewise, how many of them are scrambled.
     """
 
     programmes: dict[int, set[int]] = field(default_factory=dict)

@@ -71,7 +71,6 @@ class _Profile:
     """A colour profile, and what it does.
 
     Attributes:
-        mode: of Pillow, that pictures must have for `transform`.
         transform: to sRGB; None: there is nothing to do, or it cannot be done.
         problem: why it cannot, or None.
     """

@@ -48,7 +48,6 @@ class ImageSequence:
         paths: one file for each frame; only one if it is an animated picture.
         times: of each frame, and of the end of the last, in units of `time_base`.
         time_base: seconds per unit; None: a unit is a frame, however long that is shown.
-        notes: e.g. that numbers are missing.
     """
 
     paths: tuple[Path, ...]
@@ -67,7 +66,6 @@ class ImageSequence:
         """Some frames as uint8 [height, width, 3], sRGB, see `film.images.stills.read_still`.
 
         Args:
-            numbers: of the frames, from 0, rising.
             size: (height, width) they must have, or None for any.
         """
         if self.time_base is None:
@@ -90,8 +88,6 @@ class SequenceFacts:
 
     Attributes:
         size: (height, width) of every one of them.
-        codec: format of the first, e.g. "png".
-        notes: including those of the sequence.
     """
 
     size: Size

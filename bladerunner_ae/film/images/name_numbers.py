@@ -35,7 +35,6 @@ class Column:
     """A number that all names have.
 
     Attributes:
-        starts: where its digits begin in each name.
         stable: whether the text around it is the same in all names.
         word: the letters before it in the first name, in lower case.
         is_time: whether it is a date, perhaps with a time.

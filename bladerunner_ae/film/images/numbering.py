@@ -81,9 +81,6 @@ class _Reading:
 def order_names(names: tuple[str, ...]) -> Order:
     """Find the order of images.
 
-    Args:
-        names: of the files, without their suffixes; all different.
-
     Raises:
         UnclearOrderError: several orders are possible, or none.
     """

@@ -14,7 +14,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from bladerunner_ae.film.headers.lengths import claimed_length, claimed_start
+from bladerunner_ae.film.headers.lengths import declared_length, declared_start
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.reading.container import key_frames
 
@@ -29,22 +29,22 @@ Key = TypeVar("Key")
 
 
 def may_have_fields(codec: str) -> bool:
-    """Whether a codec, by its name, can hold frames of two fields."""
+    """Whether a codec, by its name, can hold interlaced frames."""
     return codec not in _WHOLE_FRAME_CODECS
 
 
 def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoFrame) -> bool:
-    """Whether any of some frames from all over a film consists of two fields.
+    """Whether any of some frames from all over a film is interlaced.
 
     Args:
         container: the open film; it is left at another place.
     """
     if first.interlaced_frame:
         return True
-    length = claimed_length(container)
+    length = declared_length(container)
     if not may_have_fields(stream.codec_context.name) or not length:
         return False
-    start = claimed_start(container)
+    start = declared_start(container)
     return any(
         frame.interlaced_frame
         for number in range(_PLACES)

@@ -30,7 +30,6 @@ class FrameScaler:
     """Scaler of a rectangle of every frame, turned upright.
 
     Args:
-        picture: of the film; frames are turned as it says.
         size: (height, width) of the result.
         crop: the part of the upright stored picture to take; None: all of it.
     """

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.headers import metadata
 from bladerunner_ae.film.headers.headers import NO_HEADERS, Headers, refuse_unshowable
-from bladerunner_ae.film.headers.lengths import claimed_length, claimed_start
+from bladerunner_ae.film.headers.lengths import declared_length, declared_start
 from bladerunner_ae.film.picture_limits import MOST_PIXELS, refuse_huge
 from bladerunner_ae.film.reading.streams import is_film_picture
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS
@@ -190,7 +190,7 @@ def _seek(container: InputContainer, place: Fraction) -> None:
         container.seek(int(place * av.time_base))
         return
     # Where times jump only the place in the file is sure.
-    part = (place - claimed_start(container)) / (claimed_length(container) or 1)
+    part = (place - declared_start(container)) / (declared_length(container) or 1)
     offset = int(container.size * min(max(part, Fraction(0)), Fraction(1)))
     container.seek(offset, unsupported_byte_offset=True)
 

@@ -67,7 +67,6 @@ def jumps_note(jumps: Sequence[int], time_base: Fraction, first: int) -> Note | 
 
     Args:
         jumps: timestamps given to the first frames after the jumps, in units of `time_base`.
-        first: timestamp of the first frame.
     """
     if not jumps:
         return None

@@ -46,11 +46,9 @@ class Run:
     """Packets that one decoder gets, and the frames that it gives.
 
     Attributes:
-        number: of the run, from 0.
         first_packet: the key frame, counted in the order of decoding.
         end_packet: one after the last packet that the run's own frames need.
         first_frame: the first of its frames, counted in the order of showing.
-        begin: lowest timestamp that belongs to the run.
         end: lowest timestamp that does not, or None in the last run.
     """
 
@@ -69,7 +67,6 @@ class PacketTable:
 
     Attributes:
         pts: int64 [packets], timestamps in units of the film's time base.
-        key: bool [packets], whether it is a key frame.
         size: int64 [packets], bytes.
         times: int64 [frames], the timestamps of all frames to be read, rising.
         end_pts: when the last of these frames ends, or None if that is not known.

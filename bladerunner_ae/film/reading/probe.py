@@ -12,8 +12,8 @@ from av.video.stream import VideoStream
 
 from bladerunner_ae.film.headers.headers import Headers, read_headers
 from bladerunner_ae.film.headers.lengths import (
-    claimed_length,
-    claimed_rates,
+    declared_length,
+    declared_rates,
     describe_stream,
     estimate_frames,
     film_start,
@@ -106,7 +106,7 @@ def _film_info(
         peak_nits=colours.peak_nits,
         crop=crop,
     )
-    rates = claimed_rates(stream)  # before the search for fields reads on
+    rates = declared_rates(stream)  # before the search for fields reads on
     interlaced = are_interlaced(container, stream, frame)
     return FilmInfo(
         path=path,
@@ -136,7 +136,7 @@ def _timing(
         rate_candidates=rates,
         time_base=time_base,
         frames_estimate=estimate_frames(container, stream, time_base, rates[0]),
-        duration=claimed_length(container),
+        duration=declared_length(container),
         start_pts=start,
         film_start=min(starts.values(), default=film_start(container, start * time_base)),
     )
@@ -177,7 +177,7 @@ def _first_times(path: Path) -> dict[int, Fraction]:
                 times.setdefault(packet.stream_index, time * Fraction(packet.time_base))
         for stream in container.streams.video:
             if stream.index in times and stream.codec_context is not None:
-                late = reordered_frames(container, stream) / claimed_rates(stream)[0]
+                late = reordered_frames(container, stream) / declared_rates(stream)[0]
                 times[stream.index] += late
     return times
 

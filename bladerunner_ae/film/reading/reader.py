@@ -1,7 +1,6 @@
 """Every frame of a film in the order it is shown, scaled for the records in the same pass.
 
-Decoding runs in threads of its own,
-scaling in the thread that iterates, so two or more cores are kept busy.
+Decoding runs in threads of its own, scaling in the thread that iterates.
 """
 
 from collections.abc import Generator, Iterator
@@ -85,13 +84,13 @@ class FrameReader:
         start: seconds after the film's start at which to begin, or None for the beginning.
         duration: seconds to read, or None for the rest.
         first: number of frames to decode and skip.
-        threads: decode in several threads. Of a damaged film libavcodec then gives frames before it
-            knows that a part of them is made up, and with threads for slices it makes up that part
-            differently every time; without, all is the same every time.
+        threads: decode in several threads. libavcodec then gives damaged frames before it knows
+            that a part of them is concealed, and with threads for slices conceals it differently
+            every time; without threads the result is reproducible.
 
     Attributes:
         problem: after the last frame: what could not be read, or None.
-        repaired_timestamps: how many frames had no sound time of their own.
+        repaired_timestamps: number of frames without a valid time of their own.
         jumps: after the last frame: where the file's times jump, or None.
         end_pts: after the last frame: when it ends, in units of the film's time base, or None if
             that is not known.
@@ -205,7 +204,7 @@ class FrameReader:
             last = None
             for pts, frame in _frames(packets, stream, clock, completeness, tail):
                 if self._end is not None and pts >= self._end:
-                    # Of an excerpt only damage counts: what comes after it was not looked at.
+                    # Of an excerpt only damage counts: what comes after it is unknown.
                     self.problem = joined(completeness.damage())
                     self.end_pts = pts
                     break

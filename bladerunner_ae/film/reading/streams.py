@@ -44,8 +44,6 @@ class LeftOut:
     """A stream that is no part of what is made of the film.
 
     Attributes:
-        index: of the stream in its file.
-        kind: "video", "audio", "subtitle", "data", "attachment" or "unknown".
         codec: name of its codec, else the file's own word for it, else "".
         language: as the file says it, e.g. "deu", or "".
         title: as the file says it (of an attachment its name), or "".
@@ -88,11 +86,7 @@ def leave_out(container: InputContainer, indices: Iterable[int]) -> None:
 
 
 def sound_streams(container: InputContainer, headers: Headers) -> tuple[int, ...]:
-    """Indices of the film's sound tracks that can be read, in the order of the file.
-
-    Args:
-        container: the open film, its other programmes left out.
-    """
+    """Indices of the film's sound tracks that can be read, in the order of the file."""
     return tuple(
         stream.index
         for stream in container.streams.audio
@@ -105,11 +99,7 @@ def sound_streams(container: InputContainer, headers: Headers) -> tuple[int, ...
 def left_out(
     container: InputContainer, picture: VideoStream, headers: Headers
 ) -> tuple[LeftOut, ...]:
-    """All streams but the picture and its sound, in the order of the file.
-
-    Args:
-        container: the open film, its other programmes left out.
-    """
+    """All streams but the picture and its sound, in the order of the file."""
     taken = {picture.index, *sound_streams(container, headers)}
     return tuple(
         _left_out(stream, headers.of(stream.index))

@@ -59,11 +59,7 @@ class Tail:
         self._bytes -= sum(packet.size for packet in self._groups.popleft())
 
     def rest(self, completeness: Completeness) -> list[VideoFrame]:
-        """The frames after the last one given, when the decoder was emptied.
-
-        Args:
-            completeness: is told how many packets cannot be decoded.
-        """
+        """The frames after the last one given, when the decoder was emptied."""
         last = self._last
         # Packets need not make a frame each: then this costs a moment and finds nothing.
         if self._missing <= 0 or last is None or not self._groups:

@@ -52,12 +52,10 @@ class _Part:
     """Packets between two jumps.
 
     Attributes:
-        number: of the part, from 0.
         latest: the latest time of decoding in it, as in the file.
         last: the time at which its last picture so far is shown, as in the file.
         shift: what is added to its times; None until its first frame is known.
         shown: times of its pictures while there is no shift.
-        sure: whether its first frame is known.
     """
 
     number: int

@@ -177,7 +177,7 @@ def same_sound(original: RawStream, written: RawStream) -> bool:
 
 
 def rising(times: Sequence[int], wraps: bool) -> Iterator[int]:
-    """Times of sound, which is never reordered, whatever a file claims; and without wraps."""
+    """Times of sound, which is never reordered, whatever a file says; and without wraps."""
     latest = before = times[0] if len(times) else 0
     for time in times:
         before = before + step(before, time) if wraps else time

@@ -58,8 +58,6 @@ class SoundTrack:
     """One sound track of the film and what becomes of it.
 
     Attributes:
-        index: of the stream in its file.
-        codec: its codec, e.g. "mp3".
         encoding: how it is encoded again; None: its packets are copied.
         reason: why it is encoded again, or None.
         hides: whether players of the new file leave out what is before time 0.
@@ -83,7 +81,6 @@ class SoundPlan:
     """The fate of all sound tracks of a film in one kind of file.
 
     Attributes:
-        suffix: of the file, e.g. ".mp4".
         tracks: those that it gets, in the order of the film.
         left_out: streams that it does not get, each with the reason.
     """
@@ -147,11 +144,7 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
 def reencoded(
     info: FilmInfo, track: SoundTrack, suffix: str, reason: Note | None = None
 ) -> SoundTrack:
-    """The track, to be encoded again.
-
-    Raises:
-        InputError: nothing that such a file holds can be made of it.
-    """
+    """The track, to be encoded again."""
     with open_film(info.path) as container:
         context = cast(AudioStream, container.streams[track.index]).codec_context
         encoding = choose_encoding(context, CONTAINERS[suffix])
@@ -265,11 +258,7 @@ def film_packets(
 
 
 def add_tracks(film: Any, info: FilmInfo, source: InputContainer, plan: SoundPlan) -> list[Any]:
-    """Add a stream for every track to a film that is written, and return them in order.
-
-    Args:
-        info: the film that the sound is taken from.
-    """
+    """Add a stream for every track to a film that is written, and return them in order."""
     targets = []
     for track in plan.tracks:
         stream = cast(AudioStream, source.streams[track.index])
@@ -330,7 +319,6 @@ class _TargetClock:
     in Matroska), and would be pushed apart there.
 
     Args:
-        target: the stream that is written; its header is.
         origin: seconds of the film that become 0.
     """
 

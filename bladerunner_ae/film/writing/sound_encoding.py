@@ -47,12 +47,7 @@ _SILENCE_SECONDS = 1
 
 @dataclass(frozen=True)
 class SoundEncoding:
-    """Encoding of a track.
-
-    Attributes:
-        codec: libav's name of the encoder.
-        layout: its channels, e.g. "5.1".
-    """
+    """Encoding of a track."""
 
     codec: str
     rate: int
@@ -134,7 +129,6 @@ class SoundEncoder:
 
     Args:
         origin: seconds of the film that become 0; what is before is cut off.
-        exact: whether the film's times are to be trusted to the millisecond.
     """
 
     def __init__(

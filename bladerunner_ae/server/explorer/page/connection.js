@@ -18,7 +18,7 @@ export class Tending {
     Object.assign(this, { server, lane, load, isOpen });
   }
 
-  /** To be called by whoever finds the server away. */
+  /** To be called when the server does not answer. */
   lose(error) {
     this.isAway = true;
     this.lane.hold();

@@ -36,7 +36,7 @@ export function slerp(first, second, share) {
 }
 
 /**
- * A smooth way from b to c that comes from a and goes on to d: a Catmull-Rom spline, whose length
+ * A smooth path from b to c that comes from a and continues to d: a Catmull-Rom spline, whose length
  * follows the lengths of b and c instead of cutting the corner through the middle.
  */
 export function smoothWay(a, b, c, d, share) {

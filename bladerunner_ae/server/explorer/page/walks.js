@@ -6,7 +6,7 @@ const LEG = 5; // seconds from one frame to the next while wandering
 const SLOWEST = 0.5; // seconds at most between two frames while playing
 
 /**
- * Wanders from a latent through frames of the film drawn by chance, for ever.
+ * Wanders from a latent through random frames of the film, without end.
  * Returns a function: seconds gone by since the last call -> where it is now.
  */
 export function wander(film, start) {

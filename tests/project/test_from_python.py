@@ -1,0 +1,51 @@
+"""The package used from Python: a film converted, learnt, loaded, dreamt and served."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bladerunner_ae
+from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film
+from bladerunner_ae.conversion.options import ConversionOptions
+from tests.helpers.saved_models import running_server
+
+train = pytest.importorskip("bladerunner_ae.training.run").train
+
+
+def test_every_step_from_python(film_factory: Callable[..., Path], tmp_path: Path) -> None:
+    film, run = film_factory(frames=30, height=96, width=160), tmp_path / "run"
+    options = ConversionOptions(height=24, width=40, num_shards=1)
+    card = convert_film(film, tmp_path / "data", options)
+    assert (card.frames, card.height, card.width) == (30, 24, 40)
+    exported = bladerunner_ae.train(
+        tmp_path / "data" / "film", run, objective="vae", steps=2, batch_size=4, strategy="none",
+        report=False,
+    )  # fmt: skip
+    assert {path.parent.name for path in map(Path, exported)} >= {"autoencoder", "decoder"}
+    network = load_autoencoder(run)
+    result = reassemble_film(film, network, tmp_path / "dream.mp4")
+    assert result.films[0].frames == 30 and result.films[0].sound[0].startswith("copied")
+    with (
+        running_server(run, tmp_path) as server,
+        connect(f"http://{server.rest}", "decoder") as client,
+    ):
+        ((name, latents),) = client.signature("serving_default").inputs.items()
+        assert client.predict({name: np.zeros((1, *latents.shape[1:]), latents.dtype)})
+
+
+def test_train_stays_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever imports the command's module, before or after."""
+    for _ in range(2):
+        monkeypatch.delitem(sys.modules, "bladerunner_ae.train", raising=False)
+        assert bladerunner_ae.train is train
+        module = import_module("bladerunner_ae.train")
+        assert bladerunner_ae.train is train and module.cli is not train
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="module 'bladerunner_ae' has no attribute 'dream'"):
+        _ = bladerunner_ae.dream
