@@ -86,8 +86,8 @@ def convert_film(
             print(f"{plan.directory}: resuming from frame {writer.frames}", file=sys.stderr)
         elif writer.dropped:
             print(
-                f"{plan.directory}: starting over: what is there of an unfinished conversion is "
-                "damaged, or of an earlier version of this program",
+                f"{plan.directory}: its unfinished conversion is damaged, or of an earlier version "
+                "of this program; starting over",
                 file=sys.stderr,
             )
         _write_frames(plan, writer, encoder, facts, expected)

@@ -136,7 +136,7 @@ def test_a_film_in_a_folder_that_a_conversion_empties_is_refused(records: Record
     assert film.exists()
 
 
-def test_what_a_kill_behind_the_last_rename_leaves_is_tidied(records: Records) -> None:
+def test_leftovers_of_a_kill_after_the_last_rename(records: Records) -> None:
     film, folder, card = records
     folder.with_name(".film.state").mkdir()
     folder.with_name(".film.lock").touch()

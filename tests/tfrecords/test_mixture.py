@@ -228,7 +228,7 @@ def test_any_number_of_workers_shares_the_frames(
 
 @pytest.mark.parametrize("workers", [2, 5])
 @pytest.mark.parametrize("mode", MODES)
-def test_tf_distribute_divides_batches_among_any_number_of_workers(
+def test_distribute_divides_batches_among_workers(
     films: list[Path], mode: dict[str, Any], workers: int
 ) -> None:
     """What MultiWorkerMirroredStrategy does to a data set: 7 shards would not do for AUTO."""

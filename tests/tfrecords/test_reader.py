@@ -171,7 +171,7 @@ def test_pictures_decoded_beforehand_are_those_decoded_each_time(
         np.testing.assert_array_equal(ours["index"], theirs["index"])
 
 
-def test_a_damaged_picture_in_memory_is_met_where_training_takes_it(tmp_path: Path) -> None:
+def test_damaged_picture_in_memory_is_met_in_training(tmp_path: Path) -> None:
     write_small_film(tmp_path / "film")
     batches = training_frames(tmp_path / "film", batch_size=8, seed=1)
     with pytest.raises(tf.errors.InvalidArgumentError):

@@ -331,7 +331,7 @@ def test_a_publication_that_fails_half_way_is_completed(
     assert os.listdir(tmp_path) == ["film"]
 
 
-def test_what_a_kill_behind_the_last_rename_leaves_is_tidied(tmp_path: Path) -> None:
+def test_leftovers_of_a_kill_after_the_last_rename(tmp_path: Path) -> None:
     directory = tmp_path / "film"
     write_small_film(directory, 20)
     (tmp_path / ".film.state").mkdir()
