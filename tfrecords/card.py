@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords import storage
-from tfrecords.errors import DamagedError, RecordsError
 from tfrecords.framing import read_records
-from tfrecords.messages import counted
+from tfrecords.record_errors import DamagedError, RecordsError
 from tfrecords.shards import is_shard_name
+from tfrecords.wording import counted
 
 SCHEMA_VERSION = 1
 CARD_NAME = "film.json"

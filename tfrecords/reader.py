@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tfrecords import storage
 from tfrecords.card import FilmCard, check_shards, load_card
 from tfrecords.draw_order import Draws
-from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart, check_together, quotas
+from tfrecords.record_errors import RecordsError
+from tfrecords.record_streams import InMemory, Streamed, film_records
 from tfrecords.schema import example_spec
-from tfrecords.streams import InMemory, Streamed, film_records
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of records up to which a training set is held in memory, still encoded."""

@@ -15,8 +15,8 @@ import numpy as np
 
 from tfrecords import storage
 from tfrecords.card import Shard
-from tfrecords.errors import DamagedError
 from tfrecords.framing import HEADER, OVERHEAD, checked_length, missing_shard, read_record, scan
+from tfrecords.record_errors import DamagedError
 from tfrecords.schema import parse
 
 _WALKED_RECORDS = 8

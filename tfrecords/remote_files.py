@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from tfrecords.errors import ConnectionLostError, StorageError
+from tfrecords.record_errors import ConnectionLostError, StorageError
 
 # What tensorflow-io adds, and the only TensorFlow that its last release was built for.
 _IO_SCHEMES = ("s3", "az", "hdfs", "viewfs")

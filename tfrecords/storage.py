@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tfrecords.errors import RecordsError
 from tfrecords.hidden_names import hidden_path
+from tfrecords.record_errors import RecordsError
 
 AnyPath = str | os.PathLike[str]
 """A path. A remote one must not be a `Path`: that would fold its two slashes into one."""

@@ -37,8 +37,8 @@ from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.film.reading.source import Source, film_name
 from bladerunner_ae.geometry import FITS
 from tfrecords.card import FilmCard
-from tfrecords.messages import counted, visible
 from tfrecords.storage import Location, RemotePath, location
+from tfrecords.wording import counted, visible
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from tests.helpers.small_records import PTS_STEP, card_maker, encode
 from tfrecords import frames as single_frames
-from tfrecords import messages, storage
+from tfrecords import storage, wording
 from tfrecords.card import FilmCard, Shard, load_card
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
@@ -228,7 +228,7 @@ def table(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> list[str]:
         "",
         "Written by `benchmarks/measuring`: two films of synthetic records that differ in their "
         f"length alone, {HEIGHT}x{WIDTH}, a network of one step on each. Ratios are of medians "
-        f"over {messages.counted(repeats, 'run')} of each command, the two films in turns; the "
+        f"over {wording.counted(repeats, 'run')} of each command, the two films in turns; the "
         f"longer film has {long / short:.0f} times as many frames.",
         "",
         "| command | frames of the film | time, ratio | CPU time, ratio | peak memory, ratio "

@@ -30,7 +30,7 @@ from benchmarks.training.__main__ import machine
 from benchmarks.training.workers import Json, Worker, WorkerError
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.server.folders import ModelFolder, find_models
+from bladerunner_ae.server.model_folders import ModelFolder, find_models
 
 # Way -> scheme of its URL, signature.
 WAYS = {

@@ -28,8 +28,8 @@ from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
 from bladerunner_ae.film.reading.source import film_name
 from tfrecords import storage
 from tfrecords.card import FilmCard, load_card
-from tfrecords.errors import RecordsError
 from tfrecords.hidden_names import fitted_name, hidden_path, longest_name
+from tfrecords.record_errors import RecordsError
 from tfrecords.shard_files import write_json
 
 _Result = TypeVar("_Result")

@@ -19,11 +19,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from bladerunner_ae.conversion.card import make_card
 from bladerunner_ae.conversion.convert import convert_film
 from bladerunner_ae.conversion.encode import FrameEncoder
 from bladerunner_ae.conversion.existing import finished_card, refuse_other_identity
 from bladerunner_ae.conversion.facts import Facts
+from bladerunner_ae.conversion.make_card import make_card
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.plan import ConversionPlan, plan_conversion
 from bladerunner_ae.errors import InputError
@@ -32,9 +32,9 @@ from bladerunner_ae.film.reading.packet_table import PacketTable
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, ReadingMode
 from bladerunner_ae.film.reading.source import Source
 from tfrecords.card import FilmCard, load_card
-from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
 from tfrecords.hidden_names import hidden_path
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import serialize
 from tfrecords.shard_files import (
     Part,

@@ -15,10 +15,10 @@ from typing import Any
 from bladerunner_ae.command_line.progress import Progress
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, check_shards, load_card
-from tfrecords.errors import RecordsError, ReplaceableError
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.publication import remove_records
+from tfrecords.record_errors import RecordsError, ReplaceableError
 from tfrecords.shards import is_all_shards, is_shard_name
 from tfrecords.storage import RemotePath
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.exports.folders import is_saved_model, run_of, sibling, versions
+from bladerunner_ae.exports.export_folders import is_saved_model, run_of, sibling, versions
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.geometry import Size
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves, Latents, Pictures

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from tensorflow.python.client import pywrap_tf_session
 
 from bladerunner_ae.protocol import messages, tensors
-from bladerunner_ae.server.errors import Code, ServingError, invalid
+from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
 from tfrecords import storage
-from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
+from tfrecords.record_errors import RecordsError
 from tfrecords.storage import Location
 
 Arrays = dict[str, NDArray[Any]]

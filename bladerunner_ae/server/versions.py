@@ -16,10 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bladerunner_ae.server import saved_model
-from bladerunner_ae.server.errors import Code, ServingError, from_exception, invalid, not_found
-from bladerunner_ae.server.folders import ModelFolder, Stamp, stamp
 from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.model_folders import ModelFolder, Stamp, stamp
 from bladerunner_ae.server.saved_model import SavedModel, warm_up
+from bladerunner_ae.server.serving_errors import (
+    Code,
+    ServingError,
+    from_exception,
+    invalid,
+    not_found,
+)
 from tfrecords.storage import Location
 
 NEWEST = "newest"

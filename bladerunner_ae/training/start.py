@@ -16,10 +16,10 @@ from bladerunner_ae.runs.run_config import Reading, RunConfig
 from bladerunner_ae.runs.training_set import Shots, hold_out_runs, hold_out_shots
 from bladerunner_ae.training.distributed import devices
 from tfrecords.card import FilmCard, load_card
-from tfrecords.messages import counted
 from tfrecords.mixture import BALANCES, FilmPart, check_together
 from tfrecords.reader import fits
 from tfrecords.storage import AnyPath
+from tfrecords.wording import counted
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
 from tests.helpers.small_records import flip_byte
 from tfrecords.card import FilmCard
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 FilmFactory = Callable[..., Path]
 SMALL = ConversionOptions(height=72, width=128, num_shards=4, bars=(0, 0, 0, 0))

@@ -16,8 +16,8 @@ import pytest
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import cut
 from tests.helpers.small_records import flip_byte
 from tfrecords.card import CARD_NAME, FilmCard, load_card

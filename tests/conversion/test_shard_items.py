@@ -19,7 +19,7 @@ from bladerunner_ae.film.reading.packet_table import PacketTable, read_packet_ta
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle, ReadingMode
 from tests.helpers.small_records import flip_byte
 from tfrecords.card import FilmCard, load_card
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 from tfrecords.shard_files import PartWriter
 
 FilmFactory = Callable[..., Path]

@@ -15,7 +15,7 @@ from bladerunner_ae.errors import InputError
 from tests.helpers.small_records import write_small_film
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, load_card
-from tfrecords.errors import RecordsError, StorageError
+from tfrecords.record_errors import RecordsError, StorageError
 from tfrecords.storage import RemotePath
 from tools.make_tfrecords import Request, convert
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.film.images.folder import list_images
+from bladerunner_ae.film.images.image_sequence import list_images
 from bladerunner_ae.inspection.pictures import (
     export_frames,
     mean_light,

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tests.helpers.small_records import flip_byte, write_small_film
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card, save_card
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 CURE = "run make_tfrecords again with --overwrite"
 

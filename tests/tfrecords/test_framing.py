@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers.small_records import flip_byte
-from tfrecords.errors import RecordsError
 from tfrecords.framing import OVERHEAD, masked_crc, read_records, write_record
+from tfrecords.record_errors import RecordsError
 
 RECORDS = [b"first", b"", bytes(range(256)) * 40, b"last"]
 CURE = "run make_tfrecords again with --overwrite"

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from tests.helpers.small_records import encode, flip_byte, write_numbered_film, write_small_film
 from tests.helpers.synthetic_film import film_pictures, read_number
-from tfrecords import reader, streams
+from tfrecords import reader, record_streams
 from tfrecords.card import load_card
-from tfrecords.errors import RecordsError
 from tfrecords.reader import decode_image, explain_data_loss, film_frames, training_frames
+from tfrecords.record_errors import RecordsError
 
 ROOT = Path(__file__).parent.parent.parent
 FRAMES = 53  # prime: no batch size divides it
@@ -164,7 +164,7 @@ def test_pictures_decoded_beforehand_are_those_decoded_each_time(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = list(training_frames(film, batch_size=8, seed=5).take(9))
-    monkeypatch.setattr(streams, "DECODED_BYTES", FRAMES * HEIGHT * WIDTH * 3 - 1)
+    monkeypatch.setattr(record_streams, "DECODED_BYTES", FRAMES * HEIGHT * WIDTH * 3 - 1)
     each_time = list(training_frames(film, batch_size=8, seed=5).take(9))
     for ours, theirs in zip(decoded, each_time, strict=True):
         np.testing.assert_array_equal(ours["image"], theirs["image"])

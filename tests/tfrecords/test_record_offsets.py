@@ -10,8 +10,8 @@ import pytest
 from tests.helpers.small_records import FILM_ID, card_maker, flip_byte
 from tfrecords import record_offsets, storage
 from tfrecords.card import FilmCard, Shard
-from tfrecords.errors import RecordsError
 from tfrecords.framing import OVERHEAD, read_records
+from tfrecords.record_errors import RecordsError
 from tfrecords.record_offsets import record_offset
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter

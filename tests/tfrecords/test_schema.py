@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers.small_records import FILM_ID
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import SPEC, Frame, example_spec, parse, serialize
 
 FRAMES = [

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tfrecords import remote_files, storage
-from tfrecords.errors import ConnectionLostError, RecordsError, StorageError
+from tfrecords.record_errors import ConnectionLostError, RecordsError, StorageError
 from tfrecords.storage import Location, RemotePath
 
 _numbers = itertools.count()

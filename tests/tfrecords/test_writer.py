@@ -20,9 +20,9 @@ import pytest
 
 from tests.helpers.small_records import card_maker, small_frames, write_small_film
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
-from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
 from tfrecords.publication import tidy
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import Frame, parse
 from tfrecords.shards import shard_name, shard_ranges
 from tfrecords.writer import FilmWriter

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bladerunner_ae.inspection.folder import Inspection, clock, inspect_film
-from bladerunner_ae.inspection.text import describe
-from bladerunner_ae.inspection.verify import verify
+from bladerunner_ae.inspection.inspect_folder import Inspection, clock, inspect_film
+from bladerunner_ae.inspection.screen import describe
+from bladerunner_ae.inspection.verify_shards import verify
 from tests.helpers.small_records import (
     FILM_ID,
     PTS_STEP,
@@ -22,7 +22,7 @@ from tests.helpers.small_records import (
     record_start,
 )
 from tests.helpers.synthetic_film import film_pictures
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import Frame
 from tfrecords.shards import shard_name
 from tfrecords.writer import FilmWriter

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tfrecords import storage
 from tfrecords.card import FilmCard, Shard
 from tfrecords.draw_order import Draws, Position, StreamedOrder, fold_in, shuffle
-from tfrecords.errors import DamagedError
 from tfrecords.framing import read_records
 from tfrecords.mixture import FilmPart
+from tfrecords.record_errors import DamagedError
 from tfrecords.record_offsets import chosen_data, record_offset
 from tfrecords.schema import Frame, example_spec, parse
 
