@@ -20,6 +20,7 @@ from bladerunner_ae.server.errors import Code, ServingError, from_exception, inv
 from bladerunner_ae.server.folders import ModelFolder, Stamp, stamp
 from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.saved_model import SavedModel, warm_up
+from tfrecords.messages import first_line
 from tfrecords.storage import Location
 
 NEWEST = "newest"
@@ -198,7 +199,7 @@ class ServedModel:
             if model is None:
                 raise from_exception(error) from error
             model.close()
-            code, words = from_exception(error).code, saved_model.first_line(error)
+            code, words = from_exception(error).code, first_line(error, 300)
             raise ServingError(code, f"its warm-up requests failed: {words}") from error
         self.metrics.load(str(folder), good=True)
         return model
