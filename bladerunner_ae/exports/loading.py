@@ -16,6 +16,7 @@ from bladerunner_ae.model.autoencoder import Autoencoder, Halves, Latents, Pictu
 from bladerunner_ae.runs.files import CONFIG_NAME
 from bladerunner_ae.runs.folder import refuse_unexported
 from tfrecords import storage
+from tfrecords.messages import first_line
 from tfrecords.storage import AnyPath, Location
 
 SIGNATURE = "reconstruct"
@@ -100,9 +101,9 @@ def _load(folder: Location) -> Any:
     try:
         return tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise InputError(
-            f"{folder}: is a SavedModel that cannot be loaded ({reason}); export it again"
+            f"{folder}: is a SavedModel that cannot be loaded ({first_line(error)}); export it "
+            "again"
         ) from error
 
 

@@ -24,6 +24,9 @@ from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
 from tfrecords import storage
 from tfrecords.framing import read_records
 from tfrecords.record_errors import RecordsError
+from tfrecords.errors import DamagedError
+from tfrecords.framing import read_records
+from tfrecords.messages import first_line
 from tfrecords.storage import Location
 
 Arrays = dict[str, NDArray[Any]]
@@ -145,16 +148,8 @@ def load(folder: Location) -> SavedModel:
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
         if session is not None:
             session.close()
-        raise ServingError(_code(error), first_line(error)) from error
+        raise ServingError(_code(error), first_line(error, 300)) from error
     return SavedModel(folder, session, meta_graph.signature_def)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error that names the cause, not too long."""
-    text = getattr(error, "message", None) or str(error)
-    text = text.removeprefix("Graph execution error:")  # TensorFlow's headline; the cause follows
-    lines = text.strip().splitlines() or [type(error).__name__]
-    return lines[0][:300].rstrip(".: ")
 
 
 def _code(error: Exception) -> Code:
@@ -219,8 +214,8 @@ def warm_up(model: SavedModel, most_values: int) -> int:
             if count > _MOST:
                 raise invalid(f"{path}: has more than {_MOST} warm-up requests")
             _replay(model, messages.PredictionLog.FromString(record), most_values)
-    except RecordsError as error:
-        problem = str(error).partition(";")[0]  # the rest is the fix for a film's records
+    except DamagedError as error:
+        problem = f"{error.path}: {error.problem}"  # without the fix, that for a film's records
         raise ServingError(Code.DATA_LOSS, f"{problem}; export again") from error
     return count
 

@@ -26,6 +26,7 @@ from bladerunner_ae.server.serving_errors import (
     invalid,
     not_found,
 )
+from tfrecords.messages import first_line
 from tfrecords.storage import Location
 
 NEWEST = "newest"
@@ -204,7 +205,7 @@ class ServedModel:
             if model is None:
                 raise from_exception(error) from error
             model.close()
-            code, words = from_exception(error).code, saved_model.first_line(error)
+            code, words = from_exception(error).code, first_line(error, 300)
             raise ServingError(code, f"its warm-up requests failed: {words}") from error
         self.metrics.load(str(folder), good=True)
         return model
