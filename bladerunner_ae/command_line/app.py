@@ -25,9 +25,8 @@ from bladerunner_ae.command_line.installed import missing_package
 from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
 from bladerunner_ae.errors import BladerunnerError
 from tfrecords import storage
-from tfrecords.messages import first_line, visible
 from tfrecords.system_failures import is_out_of_memory, system_failure
-from tfrecords.wording import visible
+from tfrecords.wording import first_line, visible
 
 # Errors of the operating system about the path given; any other OSError interrupted the work.
 _BAD_PATH = {

@@ -16,8 +16,8 @@ from bladerunner_ae.model.autoencoder import Autoencoder, Halves, Latents, Pictu
 from bladerunner_ae.runs.files import CONFIG_NAME
 from bladerunner_ae.runs.folder import refuse_unexported
 from tfrecords import storage
-from tfrecords.messages import first_line
 from tfrecords.storage import AnyPath, Location
+from tfrecords.wording import first_line
 
 SIGNATURE = "reconstruct"
 INPUT, OUTPUT = "image", "reconstruction"

@@ -23,11 +23,9 @@ from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
 from tfrecords import storage
 from tfrecords.framing import read_records
-from tfrecords.record_errors import RecordsError
-from tfrecords.errors import DamagedError
-from tfrecords.framing import read_records
-from tfrecords.messages import first_line
+from tfrecords.record_errors import DamagedError
 from tfrecords.storage import Location
+from tfrecords.wording import first_line
 
 Arrays = dict[str, NDArray[Any]]
 PREDICT = "tensorflow/serving/predict"

@@ -26,8 +26,8 @@ from bladerunner_ae.server.serving_errors import (
     invalid,
     not_found,
 )
-from tfrecords.messages import first_line
 from tfrecords.storage import Location
+from tfrecords.wording import first_line
 
 NEWEST = "newest"
 ALL = "all"
