@@ -50,7 +50,7 @@ from bladerunner_ae.training.flags import (
     flagfiles,
     given_flags,
 )
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.messages import counted
 from tfrecords.mixture import FilmPart, check_together
 from tfrecords.storage import Location
@@ -154,10 +154,13 @@ def main() -> None:
     """Reads the flags, then trains, or goes on, and exports."""
     from bladerunner_ae.runs.files import settling
     from bladerunner_ae.runs.folder import CONFIG_NAME, load_config, open_run, writing
+    from bladerunner_ae.runs.working_copy import WorkingCopy
     from bladerunner_ae.training import fit
     from bladerunner_ae.training.distributed import devices
 
     values = flags.FLAGS
+    if values.spool_dir:
+        os.environ[spool.FOLDER] = values.spool_dir
     if values.data_service:
         check_service(values.data_service)
     records = [storage.location(directory) for directory in values.data]
@@ -179,7 +182,9 @@ def main() -> None:
     if values.dry_run:
         return
     with contextlib.ExitStack() as stack:
+        copy = WorkingCopy(run)
         if workers.chief:
+            run = stack.enter_context(copy.opened(values.overwrite))
             stack.enter_context(writing(run))
             if values.overwrite:
                 refuse_to_delete(run, _inputs(values))
@@ -190,9 +195,13 @@ def main() -> None:
         if workers.chief:
             config = open_run(run, config, values.overwrite)
             storage.write_text(run / "flags.txt", given_flags(values))
+            if workers.several:  # they look for it
+                copy.send()
         workers.check_same_run(config, run)
-        for path in _train(config, earlier, workers, records, run, values):
-            print(path)
+        exported = _train(config, earlier, workers, records, run, values, copy)
+        copy.send()
+        for path in exported:
+            print(copy.place_of(path))
         workers.wait_for_all()
 
 
@@ -222,7 +231,13 @@ def _fine_tuned(config: Any, values: Any, run: Location) -> Any:
 
 
 def _train(
-    config: Any, earlier: Any, workers: Any, records: list[Location], run: Location, values: Any
+    config: Any,
+    earlier: Any,
+    workers: Any,
+    records: list[Location],
+    run: Location,
+    values: Any,
+    copy: Any,
 ) -> list[Location]:
     """Trains from the newest checkpoint to the end and exports; returns the SavedModels.
 
@@ -266,7 +281,16 @@ def _train(
                 print(change, file=sys.stderr)
         if service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]
-        fit.fit(trainer, config, records, run, start, service, workers)
+        fit.fit(
+            trainer,
+            config,
+            records,
+            run,
+            start,
+            service,
+            workers,
+            copy.send if copy.remote else None,
+        )
     if not workers.chief:
         return []
     exported = from_run.export_trained(trainer.dreaming, trainer.steps_done, config, run, records)

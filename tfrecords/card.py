@@ -190,8 +190,7 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
     """
     path = storage.join(directory, CARD_NAME)
     try:
-        with storage.open_for_reading(path) as file:
-            text = file.read()
+        text = storage.read_bytes(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         if not storage.is_directory(directory):
             raise RecordsError(
@@ -253,16 +252,16 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
         RecordsError: names the first shard that is missing, of another size than the card gives, or
             not on the card; of one that is too short also the record at which it breaks.
     """
+    sizes = storage.file_sizes(directory)
     for shard in card.shards:
         path = storage.join(directory, shard.name)
-        try:
-            size = storage.file_size(path)
-        except FileNotFoundError as error:
+        size = sizes.get(shard.name)
+        if size is None:
             raise ReplaceableError(
                 f"{path}: shard is missing (frames {shard.first_frame} to "
                 f"{shard.first_frame + shard.frames - 1}); "
                 "restore it or run make_tfrecords again with --overwrite"
-            ) from error
+            )
         if size != shard.bytes:
             records = sum(1 for _ in read_records(path))  # names the record that is cut, if one is
             raise ReplaceableError(
@@ -271,7 +270,7 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
                 "restore it or run make_tfrecords again with --overwrite"
             )
     known = {shard.name for shard in card.shards}
-    for name in storage.names(directory):
+    for name in sorted(sizes):
         if is_shard_name(name) and name not in known:
             raise ReplaceableError(
                 f"{storage.join(directory, name)}: is no shard of this film, {CARD_NAME} lacks it; "

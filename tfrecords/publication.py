@@ -209,7 +209,7 @@ def unfinished_identity(directory: Path) -> dict[str, Any] | None:
 
 
 def refuse_other_identity(
-    directory: Path, before: dict[str, Any], identity: dict[str, Any]
+    directory: os.PathLike[str], before: dict[str, Any], identity: dict[str, Any]
 ) -> None:
     """Raises ReplaceableError if an unfinished run was not of the same identity.
 

@@ -122,7 +122,7 @@ def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions
         if outcome.card is not None:
             if not outcome.up_to_date:
                 conversion.warn(outcome.card)
-            line = summary(Path(values.output_dir) / film_name(outcome.film), outcome.card)
+            line = summary(location(values.output_dir) / film_name(outcome.film), outcome.card)
             print(f"{line}; up to date" if outcome.up_to_date else line)
     failed = [outcome for outcome in outcomes if outcome.card is None]
     for outcome in failed:

@@ -13,7 +13,7 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.geometry import Size
 from bladerunner_ae.runs.folder import refuse_unexported
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.storage import AnyPath, Location
 
 SIGNATURE = "reconstruct"
@@ -62,10 +62,11 @@ def load_autoencoder(path: AnyPath) -> Autoencoder:
     """
     folder = find_saved_model(storage.location(path))
     load_model_card(folder)  # an export of a newer version may not mean what it meant
+    readable = str(spool.local_folder(folder))
     import tensorflow as tf
 
     try:
-        model = tf.saved_model.load(str(folder))
+        model = tf.saved_model.load(readable)
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise InputError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.geometry import Size
 from bladerunner_ae.model import pixels
 from bladerunner_ae.model.networks import Networks
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.storage import Location
 
 _BATCH = 64
@@ -103,7 +103,7 @@ def load_latent_model(autoencoder: Location) -> tuple[LatentModel | None, str]:
         if not storage.is_file(folder / "saved_model.pb"):
             return None, f"{folder} is missing"
         try:
-            model = tf.saved_model.load(str(folder))
+            model = tf.saved_model.load(str(spool.local_folder(folder)))
         except Exception as error:  # TensorFlow raises almost anything for a damaged file
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             return None, f"{folder} cannot be loaded ({reason})"

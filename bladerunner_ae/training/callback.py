@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -58,6 +58,7 @@ class TrainingLog(keras.callbacks.Callback):
         start: steps done before; what an interrupted run logged beyond is dropped.
         preemption: is asked after every step whether the run shall stop.
         clock: knows how long steps wait for data.
+        after_checkpoint: is called each time there is a new checkpoint, to send the folder.
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class TrainingLog(keras.callbacks.Callback):
         start: int,
         preemption: Preemption | None = None,
         clock: WaitingClock | None = None,
+        after_checkpoint: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self._config, self._run, self._manager, self._start = config, run, manager, start
         self._preemption, self._clock = preemption or Preemption(), clock or WaitingClock()
+        self._after_checkpoint = after_checkpoint
         self._parts, self._probes = parts, Probes(parts)
         self._evaluation = RunEvaluation(parts) if config.train.evaluate_every else None
         self._step = self._saved = start
@@ -88,7 +91,11 @@ class TrainingLog(keras.callbacks.Callback):
         self._metrics = opened(LogFile(self._run / "metrics.jsonl", self._is_before_start))
         self._text = opened(LogFile(self._run / "log.txt"))
         train, networks = self._config.train, self.model.networks
-        self._summaries = opened(contextlib.closing(Summaries(self._run, self._start)))
+        self._summaries = opened(
+            contextlib.closing(
+                Summaries(self._run, self._start, self._after_checkpoint is not None)
+            )
+        )
         self._gallery = opened(contextlib.closing(Gallery(self._summaries)))
         run_pages.introduce(self._summaries, self._config, networks, self._start)
         self._profile = opened(contextlib.closing(Profile(self._run, train.profiled())))
@@ -179,6 +186,8 @@ class TrainingLog(keras.callbacks.Callback):
                 self._manager.save(checkpoint_number=self._step)
                 self._saved = self._step
                 settle(self._run)  # an earlier run that waited for this one's first checkpoint
+                if self._after_checkpoint is not None:
+                    self._after_checkpoint()
         return self._step
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """A run from its configuration to its weights: build, restore, start, fit."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -87,6 +87,7 @@ def fit(
     start: int,
     service: str = "",
     workers: Workers | None = None,
+    after_checkpoint: Callable[[], None] | None = None,
 ) -> None:
     """Trains from step `start` to the configured number of steps and checkpoints at the end.
 
@@ -102,6 +103,7 @@ def fit(
         start: steps done.
         service: address of a tf.data service that reads and decodes; none if empty.
         workers: that train together; None: this process trains alone.
+        after_checkpoint: is called each time the run folder has a new checkpoint, to send it.
 
     Raises:
         Preempted: SIGTERM came.
@@ -118,7 +120,9 @@ def fit(
         batches = clock.watch(batches)
     with workers.own_folder(run) as folder, workers.preemption(trainer) as preemption:
         manager = checkpoint_manager(trainer, run) if workers.chief else NoCheckpoints()
-        log = TrainingLog(config, parts, folder, manager, start, preemption, clock)
+        log = TrainingLog(
+            config, parts, folder, manager, start, preemption, clock, after_checkpoint
+        )
         log.set_model(trainer)
         try:
             if start == 0:

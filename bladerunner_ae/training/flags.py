@@ -105,13 +105,15 @@ def define_flags() -> None:
         "deleted once this one has a checkpoint. Other files stay.",
     )
     flags.DEFINE_bool("report", True, "At the end write RUN/report.html, the film's memory.")
+    text("spool_dir", None, "Where copies of remote records and the work on a remote run lie. "
+         "Default: in the user's cache.")  # fmt: skip
     flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")
 
 
 _FOLDERS = ("data", "model_dir", "fine_tune_from")
 # What a start was asked for, not a run: read from a file, the first would delete what it is to
 # go on with.
-_NOT_THE_RUN_S = ("overwrite", "dry_run")
+_NOT_THE_RUN_S = ("overwrite", "dry_run", "spool_dir")
 
 
 def given_flags(values: flags.FlagValues) -> str:

@@ -1,4 +1,4 @@
-"""Records sent to a remote folder (ram://): whole, in order, gone on with, never half a film."""
+"""Records sent to a remote folder (memory://): whole, in order, resumed, never half a film."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def remote() -> RemotePath:
-    return RemotePath(f"ram://publishing{next(_numbers)}/data/film")
+    return RemotePath(f"memory://publishing{next(_numbers)}/data/film")
 
 
 @pytest.fixture
@@ -154,6 +154,7 @@ def test_a_folder_is_tried_before_the_work(tmp_path: Path, remote: RemotePath) -
 
 
 def test_the_spool_is_one_a_remote_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("BLADERUNNER_SPOOL")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     one, other = spool_directory(RemotePath("s3://a/b")), spool_directory(RemotePath("s3://a/c"))
     assert one != other and one.parent == other.parent == tmp_path / "bladerunner_ae" / "spool"
@@ -168,7 +169,7 @@ def test_a_film_is_converted_into_a_remote_folder(
     from bladerunner_ae.errors import InputError
     from tools.make_tfrecords import convert
 
-    remote = RemotePath(f"ram://publishing{next(_numbers)}/data")
+    remote = RemotePath(f"memory://publishing{next(_numbers)}/data")
 
     def make(output_dir: object, quality: int = 95, **changes: object) -> str:
         values = {"output_dir": str(output_dir), "spool_dir": str(tmp_path / "spool"), "threads": 1,
@@ -200,7 +201,7 @@ def test_records_whose_sending_was_stopped_are_not_made_again(
     from bladerunner_ae.conversion.options import ConversionOptions
     from tools.make_tfrecords import convert
 
-    remote = RemotePath(f"ram://publishing{next(_numbers)}/data")
+    remote = RemotePath(f"memory://publishing{next(_numbers)}/data")
     values = SimpleNamespace(output_dir=str(remote), spool_dir=str(tmp_path), threads=1,
                              overwrite=False, dry_run=False, strict=False,
                              keep_damaged=False)  # fmt: skip

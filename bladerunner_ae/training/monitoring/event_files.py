@@ -27,11 +27,13 @@ class Summaries:
     Args:
         run: run folder, local or remote.
         start: steps done before.
+        in_pieces: begin another file with every checkpoint, because the folder is sent then.
     """
 
-    def __init__(self, run: Location, start: int) -> None:
+    def __init__(self, run: Location, start: int, in_pieces: bool = False) -> None:
         self._folder = run / FOLDER
         self._local = isinstance(run, Path)
+        self._in_pieces = in_pieces or not self._local
         self._open()
         # What was written at the step gone on from stays; a run begun anew has nothing to keep.
         first = start + 1 if start else 0
@@ -91,8 +93,8 @@ class Summaries:
         self._writer.flush()
 
     def synchronise(self) -> None:
-        """Brings a remote log up to date; local ones always are."""
-        if not self._local:
+        """Completes the file of a folder that is sent now."""
+        if self._in_pieces:
             # An events file that grows would be sent whole at every flush: begin another.
             self._writer.close()
             self._open()
