@@ -61,7 +61,7 @@ class _File:
 def folder(chosen: str | None = None) -> Path:
     """Return the folder for local work on remote paths: the chosen one, or the user's."""
     if found := chosen or os.environ.get(FOLDER):
-        return Path(found).expanduser()
+        return Path(found).expanduser().absolute()
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "bladerunner_ae" / "spool"
 

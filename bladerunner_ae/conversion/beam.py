@@ -1,4 +1,4 @@
-"""Converts films as an Apache Beam pipeline: many films, many machines, the same records.
+"""Conversion of films as an Apache Beam pipeline: many films, many machines, the same records.
 
 Beam decides which machine does which item of `shard_items`, and when; the items themselves reach
 films through a file system that all machines share, and records there or in a bucket. A small file
@@ -40,8 +40,7 @@ _MISSING = (
 )
 # Beam's own DirectRunner first looks for a server program on the network.
 _LOCAL_RUNNER = "FnApiRunner"
-# An item that failed for no reason of the film's, such as a file system that was away, is tried
-# again.
+# An item that failed for a reason other than its film, such as an absent file system, is retried.
 _TRIES = 3
 _PAUSE_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 1.0
@@ -50,7 +49,7 @@ _LOOK_REMOTELY_EVERY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a film ended.
+    """The end of a film's conversion.
 
     Attributes:
         film: as it was given.
@@ -85,7 +84,7 @@ def convert_films(
     threads: int = 0,
     keep_damaged: bool = False,
 ) -> list[Outcome]:
-    """Converts films, each whole or not at all; one that fails does not stop the others.
+    """Convert films, each whole or not at all; one that fails does not stop the others.
 
     Args:
         films: of different names.
@@ -101,12 +100,12 @@ def convert_films(
         keep_damaged: convert films of which hardly anything can be decoded.
 
     Returns:
-        How each film ended, in the order given.
+        The end of each film, in the order given.
 
     Raises:
         UsageError: Beam is not installed, or does not know an option.
         StorageError: the bucket cannot be written.
-        InputError: Beam ended without a word of any film.
+        InputError: Beam ended without a result for any film.
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise UsageError(_MISSING)
@@ -116,7 +115,7 @@ def convert_films(
     # Workers have working directories of their own.
     directory = storage.location(output_dir)
     if isinstance(directory, Path):
-        directory = directory.absolute()
+        directory = Path(os.path.abspath(directory))
     job = Job(uuid4().hex, directory, options, strict, overwrite, threads, keep_damaged)
     paths = [Path(os.path.abspath(film)) for film in films]
     outcomes = _outcomes(job)
@@ -129,7 +128,7 @@ def convert_films(
             problem = _run(paths, job, pipeline)
         if problem and not any(storage.exists(_told(job, film)) for film in films):
             raise InputError(
-                f"--runner=beam: Beam did not finish ({problem}); the same command goes on"
+                f"--runner=beam: Beam did not finish ({problem}); the same command resumes"
             )
         return [_outcome(job, film, problem) for film in films]
     finally:
@@ -139,7 +138,7 @@ def convert_films(
 
 
 def _run(films: list[Path], job: Job, pipeline: Any) -> str:
-    """Runs the pipeline to its end; returns what went wrong with it, or ""."""
+    """Run the pipeline to its end; return its problem, or ""."""
     beam = importlib.import_module("apache_beam")
     _ = (
         pipeline
@@ -161,9 +160,9 @@ def _run(films: list[Path], job: Job, pipeline: Any) -> str:
 
 
 def _pipeline(arguments: list[str]) -> tuple[Any, bool]:
-    """An empty pipeline of some options, and whether it does one item after the other.
+    """Return an empty pipeline of some options, and whether it does one item after the other.
 
-    Names of options that a local runner would overlook are refused.
+    Options that a local runner would silently ignore are refused.
     """
     logging.disable(logging.WARNING)  # of packages that Beam would like to have for other work
     try:
@@ -189,7 +188,7 @@ def _pipeline(arguments: list[str]) -> tuple[Any, bool]:
 
 
 def _let_local_workers_import() -> None:
-    """Processes that the local runner starts find this package where it is not installed."""
+    """Have processes that the local runner starts find this package if it is not installed."""
     root = str(Path(__file__).resolve().parent.parent.parent)
     known = os.environ.get("PYTHONPATH", "")
     if root not in known.split(os.pathsep):
@@ -197,7 +196,7 @@ def _let_local_workers_import() -> None:
 
 
 def plan(film: str, job: Job) -> list[tuple[str, Item]]:
-    """First step: the items of a film, each with the film's name."""
+    """First step: return the items of a film, each with the film's name."""
     items, error = _guarded(lambda: plan_film(Path(film), job))
     if not items:
         _tell(job, Path(film), error, up_to_date=not error)
@@ -205,14 +204,14 @@ def plan(film: str, job: Job) -> list[tuple[str, Item]]:
 
 
 def make(named: tuple[str, Item], job: Job) -> tuple[str, _Done]:
-    """Second step: an item is done, or says why not."""
+    """Second step: do an item, or say why it failed."""
     film, item = named
     reason, error = _guarded(lambda: make_item(item, job))
     return film, _Done(item, reason or "", error)
 
 
 def finish(named: tuple[str, Iterable[_Done]], job: Job) -> None:
-    """Third step: a film is put together out of its items."""
+    """Third step: put a film together from its items."""
     film, done = named[0], sorted(named[1], key=lambda one: one.item.shard)
     error = next((one.error for one in done if one.error), "")
     if not error and not storage.exists(_told(job, Path(film))):
@@ -222,7 +221,7 @@ def finish(named: tuple[str, Iterable[_Done]], job: Job) -> None:
 
 
 def _guarded(work: Callable[[], _Result]) -> tuple[_Result | None, str]:
-    """The result of some work, or the line that says why there is none."""
+    """Return the result of some work, or the line that says why there is none."""
     for left in reversed(range(_TRIES)):
         try:
             return work(), ""
@@ -259,7 +258,7 @@ def _tell(job: Job, film: Path, error: str, up_to_date: bool = False) -> None:
 
 
 def _outcome(job: Job, film: Path, problem: str) -> Outcome:
-    """How a film ended; `problem` is that of the pipeline."""
+    """Return the end of a film; `problem` is that of the pipeline."""
     try:
         told = json.loads(storage.read_text(_told(job, film)))
         if told["error"]:
@@ -269,7 +268,7 @@ def _outcome(job: Job, film: Path, problem: str) -> Outcome:
     except FileNotFoundError:
         reason = f" ({problem})" if problem else ""
         return Outcome(
-            film, None, f"{film}: Beam did not finish it{reason}; the same command goes on"
+            film, None, f"{film}: Beam did not finish it{reason}; the same command resumes"
         )
     except RecordsError as error:
         return Outcome(film, None, str(error))

@@ -1,4 +1,4 @@
-"""The conversion of a film as items of work that any machine can do, in any order, more than once.
+"""Conversion of a film as items of work that any machine can do, in any order, more than once.
 
 A film is planned, its shards are made one by one, and it is finished; all three on machines that
 reach the same films and the same output folder, shared or in a bucket, by the same paths. What one
@@ -61,7 +61,7 @@ _FRAMES_BEFORE = 48
 
 @dataclass(frozen=True)
 class Job:
-    """What all items of a call have in common.
+    """Settings that all items of a call share.
 
     Attributes:
         name: told from all other calls'.
@@ -104,7 +104,7 @@ class Item:
 
     @property
     def folder(self) -> Location:
-        """Where steps leave things for each other."""
+        """The hidden folder through which steps hand things on."""
         return storage.hidden(self.directory, ".apart")
 
     def ranges(self) -> list[range]:
@@ -113,7 +113,7 @@ class Item:
 
 
 class _SeveralDecoders:
-    """How a film was read whose shards were made apart; see `conversion.Reading`."""
+    """The reading of a film whose shards were made apart; see `convert.Reading`."""
 
     problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
 
@@ -122,7 +122,7 @@ class _SeveralDecoders:
 
 
 def plan_film(film: Path, job: Job) -> list[Item]:
-    """Decides which items a film is made of.
+    """Decide which items a film is made of.
 
     Args:
         film: its absolute path.
@@ -168,7 +168,7 @@ def _local(directory: Location) -> Iterator[Path]:
 
 
 def _prepare_folder(item: Item, job: Job) -> None:
-    """Makes the hidden folder, unless one of the same identity is there to go on from."""
+    """Make the hidden folder, unless one of the same identity is there to resume from."""
     path, values = item.folder / _IDENTITY, identity(item.source, item.plan)
     found = _read_identity(path)
     if found is None or (job.overwrite and found["job"] != job.name):
@@ -189,7 +189,7 @@ def _prepare_folder(item: Item, job: Job) -> None:
 
 
 def _read_identity(path: Location) -> dict[str, Any] | None:
-    """What the hidden folder was begun for; None if nobody can tell."""
+    """Return the identity of the hidden folder's conversion; None if it is unreadable."""
     try:
         found = json.loads(storage.read_text(path))
         return found if isinstance(found["identity"], dict) and "job" in found else None
@@ -219,7 +219,7 @@ def _load_table(folder: Location) -> PacketTable:
 
 
 def make_item(item: Item, job: Job) -> str:
-    """Makes a shard, unless it is there and whole; or converts a whole film.
+    """Make a shard, unless it is there and whole; or convert a whole film.
 
     Returns:
         Why the film must be converted as a whole after all, or "".
@@ -255,7 +255,7 @@ def _name(item: Item, shard: int) -> str:
 
 
 def _restored(item: Item, shard: int) -> tuple[PartFile, list[int], Any] | None:
-    """As `restore_part`: a shard that is whole, the size of each of its records, and its facts."""
+    """Return a shard that is whole, the size of each record, and its facts, as `restore_part`."""
     frames = item.ranges()[shard]
     if isinstance(item.folder, Path):
         found = restore_part(item.folder, item.folder, shard, frames.start)
@@ -324,7 +324,7 @@ def _write_part(item: Item, frames: range, folder: Path) -> None:
 
 
 def finish_film(item: Item, reasons: list[str], job: Job) -> FilmCard:
-    """Makes a film's folder out of its shards.
+    """Make a film's folder out of its shards.
 
     Args:
         item: any of the film's.

@@ -30,6 +30,8 @@ from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
 from bladerunner_ae.runs.files import CHECKPOINTS, CONFIG_NAME, FLAGS_NAME, is_run_file
 from tfrecords import remote_files, spool, storage
 from tfrecords.errors import ConnectionLostError, RecordsError, StorageError
+from tfrecords.hidden_names import hidden_path
+from tfrecords.lock import FileLock
 from tfrecords.storage import Location, RemotePath
 
 _WRITER = ".writer.json"
@@ -75,19 +77,25 @@ class WorkingCopy:
                 until the first sending.
 
         Raises:
-            InputError: the remote folder holds something else, or another process writes it.
+            InputError: the remote folder holds something else, or another machine writes it.
+            RecordsError: another process of this machine writes it.
             StorageError: the bucket cannot be read or written.
         """
         if not isinstance(self._run, RemotePath):
             yield Path(self._folder)
             return
         with self._naming_the_run():
-            self._writer = _Writer(self._run)
-            with self._writer.writing():
-                self._fetch(overwrite)
-                yield self._folder
-                self.send(last=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(hidden_path(self._folder, ".copy"), str(self._run))
+            try:
+                self._writer = _Writer(self._run)
+                with self._writer.writing():
+                    self._fetch(overwrite)
+                    yield self._folder
+                    self.send(last=True)
+                shutil.rmtree(self._folder, ignore_errors=True)
+            finally:
+                lock.release()
 
     @property
     def remote(self) -> bool:
@@ -248,17 +256,15 @@ class _Writer:
             )
 
     def _refuse_living(self, other: dict[str, Any]) -> None:
-        if other.get("host") == self._claim["host"]:
-            if not _is_alive(other.get("process")):
-                return
-        else:
-            who = _who(other)
-            print(f"{self._run}: {who} was writing it; seeing whether it still does",
-                  file=sys.stderr)  # fmt: skip
-            time.sleep(2.5 * _BEAT_SECONDS)
-            if self._other() == other:
-                return
-        raise InputError(f"{self._run}: {_who(other)} is writing it; wait for it to end or stop it")
+        if other.get("host") == self._claim["host"] and not _is_alive(other.get("process")):
+            return
+        print(f"{self._run}: {_who(other)} was writing it; watching whether it still does",
+              file=sys.stderr)  # fmt: skip
+        time.sleep(2.5 * _BEAT_SECONDS)
+        if self._other() not in (other, None):
+            raise InputError(
+                f"{self._run}: {_who(other)} is writing it; wait for it to end or stop it"
+            )
 
     def _keep(self) -> None:
         while not self._over.wait(_BEAT_SECONDS):
