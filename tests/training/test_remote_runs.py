@@ -128,21 +128,6 @@ def test_a_remote_run_is_resumed_from_its_last_checkpoint(
         np.testing.assert_array_equal(ours[name], values, name)
 
 
-def test_a_remote_run_is_fine_tuned_and_exported(
-    trained: tuple[dict[str, Any], RemotePath], records: tuple[Path, RemotePath], tmp_path: Path
-) -> None:
-    run = trained[1]
-    local = tiny_run({**trained[0], "fine_tune_from": str(run)})
-    config = fine_tuned(local, run)
-    check_source(config, tmp_path / "new")
-    networks = build_trainer(config)
-    assert load_source(networks, config).fine_tune["step"] == 4
-    assert str(export_run(run, [records[1]])[0]) == f"{run}/export/autoencoder/2"
-    for name in MODELS:  # as if it had never been
-        for file in storage.files_below(run / "export" / name / "2"):
-            storage.remove(run / "export" / name / "2" / file)
-
-
 def test_a_remote_export_is_found_and_dreams(trained: tuple[dict[str, Any], RemotePath]) -> None:
     run = trained[1]
     assert [str(path) for path in newest_versions(run / "export")] == [
@@ -228,3 +213,15 @@ def test_a_remote_log_is_written_when_asked_and_now_and_then(
     assert storage.read_text(folder / "log") == "1\n2\n"
     log.close()
     log.close()
+
+
+def test_a_remote_run_is_fine_tuned_and_exported(
+    trained: tuple[dict[str, Any], RemotePath], records: tuple[Path, RemotePath], tmp_path: Path
+) -> None:
+    run = trained[1]
+    local = tiny_run({**trained[0], "fine_tune_from": str(run)})
+    config = fine_tuned(local, run)
+    check_source(config, tmp_path / "new")
+    networks = build_trainer(config)
+    assert load_source(networks, config).fine_tune["step"] == 4
+    assert str(export_run(run, [records[1]])[0]) == f"{run}/export/autoencoder/2"
