@@ -39,7 +39,7 @@ help:  ## this text
 	@echo 'The first call makes the virtual environment .venv (VENV=folder for another place,'
 	@echo 'PYTHON=interpreter for another Python, TENSORFLOW=cpu or gpu to choose by hand).'
 
-set_up:  ## make the virtual environment, or find it ready
+set_up:  ## make the virtual environment, if it is not up to date
 	@sh tools/set_up.sh "$$VENV"
 
 film: set_up  ## turn a film into its autoencoded self
@@ -63,7 +63,7 @@ oldest = film/reading/test_probe film/reading/test_streams film/writing/test_sou
     tfrecords/test_writer exports/test_image_files exports/test_saved_models \
     exports/test_signatures exports/test_serving_contract server/test_rest \
     server/test_process training/monitoring/test_run_pages training/test_options \
-    training/test_replicas commands/test_make_film
+    training/test_replicas test_pipeline
 oldest_test: set_up  ## a short film and part of the tests with the oldest of all dependencies, in build/oldest/venv; needs Python 3.11
 	@test -x build/oldest/venv/bin/python || $(python) -m venv build/oldest/venv
 	@build/oldest/venv/bin/python -m pip install --quiet -e ".[cpu,serve,dev]" \
@@ -94,7 +94,7 @@ lint: set_up  ## style and types
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
 
-format: set_up  ## lay the code out, mend what ruff can mend
+format: set_up  ## format the code, fix what ruff can fix
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 

@@ -1,30 +1,30 @@
-"""The errors a person can do something about, each with the exit code of its kind.
+"""Errors a person can do something about, apart from those of records (`tfrecords.errors`).
 
-Every message is one line that names the file, says what is wrong and what would cure it.
-`cli.run` prints it without a traceback.
+Every message is one line that names the file, the problem and the fix.
+`command_line.app` prints it without a traceback.
 """
 
+from tfrecords.errors import BladerunnerError
 from tfrecords.system_failures import system_failure
 
-
-class BladerunnerError(Exception):
-    """Base of the errors whose message is meant for the person at the terminal."""
-
-    exit_code = 2
-    cured_by_overwrite = False
-    """Whether --overwrite would do what was refused, or replace what is damaged."""
+__all__ = [
+    "BladerunnerError",
+    "InputError",
+    "OutputError",
+    "ReplaceableError",
+    "UsageError",
+    "system_error",
+]
 
 
 class UsageError(BladerunnerError):
-    """The command line makes no sense: a flag is missing, unknown or contradicts another."""
+    """A flag is missing, unknown or contradicts another."""
 
     exit_code = 1
 
 
 class InputError(BladerunnerError):
     """A file or folder given to the command is missing, of the wrong kind or damaged."""
-
-    exit_code = 2
 
 
 class ReplaceableError(InputError):
@@ -34,21 +34,21 @@ class ReplaceableError(InputError):
 
 
 class OutputError(BladerunnerError):
-    """The output could not be written whole, or failed its own verification."""
+    """The output could not be written completely, or failed its own verification."""
 
     exit_code = 3
 
 
 def system_error(error: BaseException, where: object = "") -> BladerunnerError | None:
-    """Returns an error that says what the operating system refused, and the cure.
+    """Return what the operating system refused as an error that names the fix.
 
     Args:
         error: an `OSError`, or one of a library that quotes the operating system.
-        where: the file or folder to name; by default the one that the error names.
+        where: file or folder to name; by default the one that the error names.
 
     Returns:
-        `InputError` if a path is no good, `OutputError` if the work broke off; None for an error
-        of another kind.
+        `InputError` if the path cannot be used, `OutputError` if the work broke off; None for any
+        other error.
     """
     failure = system_failure(error)
     if failure is None:

@@ -1,11 +1,11 @@
 """Exports a run's newest checkpoint as SavedModels.
 
-Writes RUN/export/{autoencoder,encoder,decoder}/<version>/, each when it is whole and has answered
-its warm-up requests; older versions stay. Training does the same at its end. docs/serving.md lists
-what they take and give.
+Writes RUN/export/{autoencoder,encoder,decoder}/<version>/, each when it is complete and has
+answered its warm-up requests; older versions stay. Training does the same at its end.
+docs/serving.md lists the signatures.
 
-With --data the film's latents go along: the decoder's signature `sample` then draws pictures that
-look like the film, and the explorer page can walk through it.
+With --data the film's latents are exported too: the decoder's signature `sample` then draws
+pictures that look like the film, and the explorer page can walk through it.
 
 Examples:
   python -m bladerunner_ae.export --model_dir=out/my_film/run --data=out/my_film/records/my_film
@@ -13,25 +13,26 @@ Examples:
   saved_model_cli show --dir out/my_film/run/export/decoder/1 --all
 """
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
 from collections.abc import Sequence
 
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
 from bladerunner_ae.errors import InputError
 from tfrecords import storage
 from tfrecords.storage import Location
 
 
 def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location]:
-    """Exports the newest checkpoint of a run folder.
+    """Export the newest checkpoint of a run folder.
 
     Args:
         run: the folder.
-        records: of the run's films, as far as they are at hand.
+        records: folders of those of the run's films that are available.
+
+    Returns:
+        The folders written, one for each model.
 
     Raises:
         InputError: the folder is no run, or has no checkpoint that can be read; or records are
@@ -39,10 +40,11 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
         OutputError: the disk is full, or another program is writing the run.
         RecordsError: records are missing or damaged.
     """
-    from bladerunner_ae.exports import from_run
-    from bladerunner_ae.runs.folder import load_config, writing
-    from bladerunner_ae.training import fit
-    from bladerunner_ae.training.checkpoints import restore
+    with slow_imports():
+        from bladerunner_ae.exports import from_run
+        from bladerunner_ae.runs.folder import load_config, writing
+        from bladerunner_ae.training import fit
+        from bladerunner_ae.training.checkpoints import restore
 
     config = load_config(run)
     with writing(run):
@@ -53,7 +55,7 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
 
 
 def main() -> None:
-    """Reads the flags and exports."""
+    """Read the flags and export."""
     values = flags.FLAGS
     records = [storage.location(directory) for directory in values.data]
     for path in export_run(storage.location(values.model_dir), records):

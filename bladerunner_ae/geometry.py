@@ -1,10 +1,10 @@
-"""Where a film's picture lies in the record and how it gets back, in whole pixels.
+"""The place of a film's picture in its records, and the way back, in whole pixels.
 
-A film is decided upon once: which rectangle of the stored picture is kept (`crop`), how large the
-record is (`raster`) and where in the record the kept picture lies (`picture`). The same numbers,
-read backwards, put a reconstruction back to where the film had it (`Geometry.display_crop`).
+Decided once for a film: the rectangle of the stored picture that is kept (`crop`), the size of a
+record (`raster`) and the place of the kept picture in it (`picture`). Read backwards, the same
+numbers put a reconstruction back where the film had the original (`Geometry.display_crop`).
 
-All sizes are (height, width). Nothing here touches pixels, and nothing is a float.
+All sizes are (height, width). No pixels here, and no floats.
 """
 
 from dataclasses import dataclass
@@ -17,22 +17,25 @@ from bladerunner_ae.errors import InputError, UsageError
 Size = tuple[int, int]
 """(height, width)."""
 
-# How many times worse a wrong shape is than a wrong number of pixels when a raster is chosen:
-# 1 % of distortion weighs as much as 4 % too many or too few pixels.
+
+def size_text(size: Size) -> str:
+    """Word a size."""
+    return f"{size[0]}x{size[1]} (height x width)"
+
+
+# 1 % of distortion weighs as much as 4 % too many or too few pixels when a raster is chosen.
 _SHAPE_WEIGHT = 4
 
 
 def choose_raster(
     shape: Fraction, height: int | None, width: int | None, pixels: int, multiple: int
 ) -> Size:
-    """(height, width) of a record.
+    """Return the size of a record.
 
     Args:
-        shape: of the picture that is to fill it: so many times as wide as high.
-        height: of the record, or None if it is chosen here.
-        width: of the record, or None if it is chosen here.
-        pixels: how many it has, about, where both sides are chosen here.
-        multiple: sides that are chosen here are multiples of this.
+        shape: width / height of the picture that fills it.
+        height, width: of the record; None: chosen here, as a multiple of `multiple`.
+        pixels: approximate number, if both sides are chosen here.
     """
     if height is not None and width is not None:
         return height, width
@@ -58,7 +61,7 @@ def choose_raster(
 
 
 def _ratio(one: Fraction, other: Fraction) -> Fraction:
-    """How many times the larger is the smaller, at least 1."""
+    """Return the larger divided by the smaller."""
     return max(one / other, other / one)
 
 
@@ -71,7 +74,7 @@ FITS = ("contain", "cover", "stretch")
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A rectangle of whole pixels; `top` and `left` count from 0."""
+    """A rectangle of whole pixels."""
 
     top: int
     left: int
@@ -80,12 +83,12 @@ class Rectangle:
 
     @property
     def bottom(self) -> int:
-        """The first row below the rectangle."""
+        """First row below the rectangle."""
         return self.top + self.height
 
     @property
     def right(self) -> int:
-        """The first column to the right of the rectangle."""
+        """First column to the right of the rectangle."""
         return self.left + self.width
 
     @property
@@ -94,14 +97,11 @@ class Rectangle:
         return self.height, self.width
 
     def turned_back(self, rotation: int, upright: Size) -> "Rectangle":
-        """The same pixels in a picture that is still to be turned.
+        """Return the same pixels in the picture before rotation.
 
         Args:
-            rotation: degrees clockwise (0, 90, 180, 270) that make the other picture upright.
-            upright: (height, width) of the upright picture in which this rectangle lies.
-
-        Returns:
-            The rectangle in the picture as it is before it is turned.
+            rotation: degrees clockwise (0, 90, 180, 270) that make that picture upright.
+            upright: (height, width) of the upright picture, which this rectangle is in.
         """
         height, width = upright
         if rotation == 90:
@@ -113,23 +113,23 @@ class Rectangle:
         return self
 
     def to_json(self) -> dict[str, int]:
-        """The rectangle as a JSON object."""
+        """Return the rectangle as a JSON object."""
         return {"top": self.top, "left": self.left, "height": self.height, "width": self.width}
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How the pictures of one film become records, and back.
+    """The way of one film's pictures into records, and back.
 
     Attributes:
         stored: size of the upright picture in the file's own pixels: after rotation, before the
             sample aspect.
         sample_aspect: width of a stored pixel divided by its height.
         display: size of the film as it is shown, in square pixels.
-        crop: what is kept of the stored picture: black bars cut off, with "cover" more.
+        crop: part of the stored picture that is kept: without black bars, with "cover" less.
         raster: size of a record.
-        picture: where in the record the kept part lies; the rest of the record is black.
-        fit: how crop and raster were brought together: "contain", "cover" or "stretch".
+        picture: place of the kept part in the record; the rest of the record is black.
+        fit: of crop and raster: "contain", "cover" or "stretch".
     """
 
     stored: Size
@@ -141,10 +141,10 @@ class Geometry:
     fit: str
 
     def display_crop(self) -> Rectangle:
-        """Where the kept part lies in the picture as shown, in square pixels.
+        """Return the place of the kept part in the picture as shown, in square pixels.
 
-        Edges inside the picture fall on even rows and columns, because the usual 4:2:0 films
-        cannot place anything on odd ones. Edges of the picture itself stay where they are.
+        Edges inside the picture are moved to even rows and columns, as 4:2:0 films need it; edges
+        of the picture itself stay.
         """
         top, bottom = (
             _even_edge(edge * self.display[0], self.stored[0], self.display[0])
@@ -157,7 +157,7 @@ class Geometry:
         return Rectangle(top, left, max(bottom - top, 1), max(right - left, 1))
 
     def to_json(self) -> dict[str, Any]:
-        """The geometry as a JSON object; `from_json` is the inverse."""
+        """Return the geometry as a JSON object; `from_json` is the inverse."""
         return {
             "stored": list(self.stored),
             "sample_aspect": str(self.sample_aspect),
@@ -170,11 +170,7 @@ class Geometry:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Geometry":
-        """Reads what `to_json` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError: `data` is not such an object.
-        """
+        """Read what `to_json` wrote; KeyError, TypeError or ValueError if it did not."""
         return cls(
             stored=_size(data["stored"]),
             sample_aspect=Fraction(data["sample_aspect"]),
@@ -195,22 +191,20 @@ def decide_geometry(
     pixels: int = 36864,
     multiple: int = 16,
 ) -> Geometry:
-    """Decides once for a film how its pictures become records.
+    """Decide how a film's pictures become records.
 
-    With no raster, or only one side of it, the record takes the film's own shape as nearly as
-    multiples of `multiple` allow; the picture then fills the whole record, a few per cent wider
-    or narrower than life, which `Geometry.display_crop` undoes in the end. Only with both sides
-    given can film and record differ in shape, and `fit` says what happens then.
+    With at most one side of the raster given, the record takes the film's own shape as nearly as
+    multiples of `multiple` allow, and the picture fills it, distorted by a few per cent, which
+    `Geometry.display_crop` undoes. Only if both sides are given can film and record differ in
+    shape, and `fit` applies.
 
     Args:
-        stored: (height, width) of the upright picture as stored.
-        sample_aspect: width of a stored pixel divided by its height.
+        stored, sample_aspect: as in `Geometry`.
         bars: black rows and columns to cut off: (top, bottom, left, right), in stored pixels.
         raster: (height, width) of a record; None, or None for one side: chosen here.
-        fit: "contain" shows all and leaves black margins, "cover" fills the record and cuts off
-            what does not fit, "stretch" fills it and distorts.
-        pixels: how many pixels a record has, about, where it is chosen here.
-        multiple: sides that are chosen here are multiples of this.
+        fit: "contain" shows everything and leaves black margins, "cover" fills the record and cuts
+            off what does not fit, "stretch" fills it and distorts.
+        pixels, multiple: as for `choose_raster`.
 
     Raises:
         InputError: the bars leave nothing of the picture.
@@ -239,10 +233,9 @@ def decide_geometry(
 
 
 def display_size(stored: Size, sample_aspect: Fraction) -> Size:
-    """Size in square pixels at which a player shows a stored picture.
+    """Return the size in square pixels at which a player shows a stored picture.
 
-    The shorter side of the pixel is stretched, so that no stored row or column is lost; a side
-    that is stretched comes out even.
+    The shorter side of the pixel is stretched, to an even size, so that no row or column is lost.
     """
     height, width = stored
     if sample_aspect > 1:
@@ -287,7 +280,7 @@ def _without_bars(stored: Size, bars: tuple[int, int, int, int]) -> Rectangle:
 
 
 def _cover(crop: Rectangle, shape: Fraction) -> Rectangle:
-    """The largest part in the middle of `crop` that is `shape` times as wide as high."""
+    """Return the largest part in the middle of `crop` that is `shape` times as wide as high."""
     height, width = crop.size
     if Fraction(width, height) > shape:
         width = _even_part(height * shape, width)
@@ -299,12 +292,12 @@ def _cover(crop: Rectangle, shape: Fraction) -> Rectangle:
 
 
 def _even_part(length: Fraction, whole: int) -> int:
-    """The even number nearest to `length`, or the whole if it is nearer."""
+    """Return the even number nearest to `length`, or the whole if that is nearer."""
     return whole if length > whole - 1 else max(2 * round(length / 2), 2)
 
 
 def _contain(raster: Size, shape: Fraction) -> Rectangle:
-    """The largest rectangle of the given shape in the middle of the raster."""
+    """Return the largest rectangle of the given shape in the middle of the raster."""
     height, width = raster
     if shape * height >= width:
         height = min(max(round(width / shape), 1), height)
@@ -314,7 +307,7 @@ def _contain(raster: Size, shape: Fraction) -> Rectangle:
 
 
 def _even_edge(numerator: int, denominator: int, end: int) -> int:
-    """The even number nearest to a fraction, or `end` where the fraction is just that."""
+    """Return the even number nearest to a fraction, or `end` if the fraction reaches it."""
     if numerator >= end * denominator:
         return end
     return min(2 * round(Fraction(numerator, 2 * denominator)), end)

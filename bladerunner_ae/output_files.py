@@ -1,12 +1,11 @@
-"""Files that get their name only when they are whole.
+"""Output files that get their name only when they are complete.
 
-While it is made, OUT.mp4 is `.OUT.partial.mp4` beside it. Whatever ends the program, the final
-name never holds half a film; what a killed run left behind, the next one removes.
+While it is written, OUT.mp4 is called `.OUT.partial.mp4`. However the program ends, the final name
+never holds half a film, and the next run removes what a killed one left.
 """
 
 import os
 from pathlib import Path
-from types import TracebackType
 
 from bladerunner_ae.errors import InputError, ReplaceableError, system_error
 from tfrecords.hidden_names import hidden_path, longest_name
@@ -16,13 +15,10 @@ from tfrecords.lock import FileLock
 class UnfinishedFilm:
     """The temporary files of one film, and its lock; use as a context manager.
 
-    Args:
-        path: the final name. Its folder is made if it does not exist.
-
     Attributes:
-        path: the final name.
-        pictures: name for the encoded pictures, still without sound.
-        partial: name for the film while it is written and verified.
+        path: final name; its folder is made on entering.
+        pictures: name of the encoded pictures, without sound.
+        partial: name of the film while it is written and verified.
 
     Raises:
         InputError: on entering: nothing can be written into the folder.
@@ -48,17 +44,12 @@ class UnfinishedFilm:
         return self
 
     def publish(self) -> None:
-        """Gives the finished film its name, in one step and safe from a power cut."""
+        """Give the finished film its name, atomically and durably."""
         with open(self.partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(self.partial, self.path)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._remove()
         self._lock.release()
 
@@ -68,10 +59,9 @@ class UnfinishedFilm:
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Raises InputError if it is plain, without writing anything, that a film cannot be written.
+    """Raise InputError if a file cannot be written, as far as that is known without writing.
 
-    Args:
-        path: where it is to be written; missing folders would be made.
+    Missing folders would be made.
     """
     folder = path.absolute().parent
     while not folder.exists() and folder != folder.parent:
@@ -96,20 +86,14 @@ def _unwritable(path: Path, reason: str | None) -> InputError:
 
 
 def refuse_existing(path: Path, film: Path, overwrite: bool) -> None:
-    """Raises InputError where a film must not be written.
-
-    Args:
-        path: where it is to be written.
-        film: the original, which is never overwritten.
-        overwrite: whether another existing file may be replaced.
-    """
+    """Raise InputError if a film must not be written to `path`: the original is never replaced."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a film file")
     unfinished = UnfinishedFilm(path)
     for temporary in (unfinished.pictures, unfinished.partial):
         if film.exists() and temporary.exists() and temporary.samefile(film):
             raise InputError(
-                f"{film}: has the name of the file that {path} is made in; rename it, or choose "
+                f"{film}: has the name of the temporary file of {path}; rename it, or choose "
                 "another name for the output"
             )
     if not path.exists():

@@ -1,7 +1,7 @@
 """Film to film: every frame through the network and back to its place, in one pass.
 
-A decoding thread, the network and one encoder for each film that is written work side by side;
-between them wait a few batches at most, so memory stays the same however long the film is.
+A decoding thread, the network and an encoding thread for each film written run in parallel, with a
+few batches between them at most, so that memory does not grow with the film.
 """
 
 from array import array
@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,12 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.info import FilmInfo
+from bladerunner_ae.film.notes import Note, NoteKind
+from bladerunner_ae.film.reading.bars import find_bars
+from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
-from bladerunner_ae.film.reading.source import refuse_changed, source_stamp
+from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.reading.threads import Background, Prefetch
 from bladerunner_ae.film.writing.encoder import (
     Encoding,
@@ -32,31 +36,25 @@ from bladerunner_ae.film.writing.encoder import (
 )
 from bladerunner_ae.film.writing.layout import Layout, film_layout, raster_layout
 from bladerunner_ae.film.writing.mux import Timeline, join_with_sound, make_timeline
+from bladerunner_ae.film.writing.raw_packets import RawFilm, read_original
 from bladerunner_ae.film.writing.sound import (
     SoundPlan,
-    encoded_anew,
     plan_sound,
+    reencoded,
     refuse_unknown_suffix,
 )
-from bladerunner_ae.film.writing.verify import (
-    Expected,
-    RawFilm,
-    TrackError,
-    Verification,
-    read_original,
-    verify_film,
-)
-from bladerunner_ae.geometry import Geometry, Size, decide_geometry
+from bladerunner_ae.film.writing.verify import Expected, TrackError, Verification, verify_film
+from bladerunner_ae.geometry import Geometry, Size, decide_geometry, size_text
 from bladerunner_ae.output_files import UnfinishedFilm, refuse_existing, refuse_unwritable
 
 Pictures = NDArray[np.uint8]
 
-# The pictures of one batch take at most this much; large originals for the side by side film
-# make the batches smaller. About five batches are on their way at a time.
+# Most memory of one batch, of about five at a time: large originals, which the side by side film
+# shows, make the batches smaller.
 _BATCH_BYTES = 48 * 2**20
 
-# A film whose shape differs from the raster's by less than this fills it, as it would have filled
-# the records of a conversion; a few per cent of distortion disappear again on the way back.
+# A film whose shape differs less from the raster's fills it, as conversion would have it; the
+# distortion is undone on the way back.
 _FILL_DISTORTION = Fraction(8, 100)
 
 
@@ -65,12 +63,10 @@ class ReassemblyOptions:
     """What is written, and how.
 
     Attributes:
-        side_by_side: where to write the film of original and dream, or None for no such film.
+        side_by_side: path of the film that shows original and dream; None: no such film.
         keep_raster: write the network's own pixels instead of the film's.
-        max_height: no film is made higher than this; 0: as high as the original.
-        batch_size: at most so many frames go through the network at a time.
-        encoding: quality and effort of the encoder.
-        overwrite: whether existing films are replaced.
+        max_height: of the films written; 0: the original's.
+        batch_size: most frames in the network at a time.
         keep_damaged: write a film of which most frames are damaged, too.
     """
 
@@ -82,65 +78,100 @@ class ReassemblyOptions:
     overwrite: bool = False
     keep_damaged: bool = False
 
+    def outputs(self, output: Path) -> list[Path]:
+        """Return the paths of all films: the dream's, and maybe that of both."""
+        return [output] if self.side_by_side is None else [output, self.side_by_side]
+
+
+@dataclass(frozen=True)
+class WrittenFilm:
+    """A film that was written and verified.
+
+    Attributes:
+        frames_read, frames: number of the original's frames, and of this film's.
+        rate: frames a second; the mean if `variable`.
+        largest_error: seconds by which a picture's time differs from its frame's.
+        sound: what became of each track.
+        left_out: what this film does not have of the original, each with the reason.
+    """
+
+    path: Path
+    frames_read: int
+    frames: int
+    rate: Fraction
+    variable: bool
+    largest_error: Fraction
+    sound: list[str]
+    left_out: list[str]
+
+    def report(self) -> str:
+        """Describe the film, after its path."""
+        return f"{self.path}: {self.describe()}"
+
+    def describe(self) -> str:
+        """Describe what verification found, in a line."""
+        rate = float(self.rate)
+        exact = f"{self.rate} fps"
+        speed = exact if self.rate.denominator == 1 else f"{exact} ({rate:.3f})"
+        if self.variable:
+            speed = f"variable rate (about {rate:.3f} fps)"
+        none = "none" if self.left_out else "none, as in the original"
+        left_out = f"; left out: {'; '.join(self.left_out)}" if self.left_out else ""
+        return (
+            f"{self.frames_read} frames in, {self.frames} out, {speed}, "
+            f"largest timestamp error {float(self.largest_error):.3g} s; "
+            f"sound {'; '.join(self.sound) or none}{left_out}; sync verified"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object; `from_json` is the inverse."""
+        texts = {name: str(getattr(self, name)) for name in ("path", "rate", "largest_error")}
+        return {**vars(self), **texts}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "WrittenFilm":
+        """Read what `to_json` returned; KeyError, TypeError or ValueError if it did not."""
+        rate, error = Fraction(data["rate"]), Fraction(data["largest_error"])
+        return cls(**{**data, "path": Path(data["path"]), "rate": rate, "largest_error": error})
+
 
 @dataclass(frozen=True)
 class Reassembly:
-    """What came of it.
+    """What was made of a film.
 
     Attributes:
-        films: each film that was written, and what verification found it to be.
-        frames: how many frames were read.
-        timeline: when they are shown.
-        problem: what could not be read of the original, or "".
-        jumps: where its times jump, or "".
-        left_out: what the films do not have of the original, each with the reason.
+        films: those written, the dream first.
+        problem: what could not be read of the original.
+        jumps: where its times jump.
     """
 
-    films: list[tuple[Path, Verification]]
-    frames: int
-    timeline: Timeline
-    problem: str
-    jumps: str
-    left_out: list[str]
-
-    def report(self) -> list[str]:
-        """One line for each film."""
-        rate = self.timeline.rate
-        speed = f"{rate} fps" if rate.denominator == 1 else f"{rate} fps ({float(rate):.3f})"
-        if self.timeline.variable:
-            speed = f"variable rate (about {float(rate):.3f} fps)"
-        none = "none" if self.left_out else "none, as in the original"
-        left_out = f"; left out: {'; '.join(self.left_out)}" if self.left_out else ""
-        return [
-            f"{path}: {self.frames} frames in, {found.frames} out, {speed}, "
-            f"largest timestamp error {float(found.largest_error):.3g} s; "
-            f"sound {'; '.join(found.sound) or none}{left_out}; sync verified"
-            for path, found in self.films
-        ]
+    films: list[WrittenFilm]
+    problem: Note | None
+    jumps: Note | None
 
 
 def choose_geometry(
     info: FilmInfo, raster: Size, bars: tuple[int, int, int, int], fit: str = "auto"
 ) -> Geometry:
-    """Decides how a film's pictures go into a network of a given raster.
+    """Decide how a film's pictures go into a network of a given raster.
 
     Args:
-        info: the film.
-        raster: (height, width) of the network's pictures.
         bars: black rows and columns to cut off: (top, bottom, left, right), in stored pixels.
         fit: one of `geometry.FITS`, or "auto": a film of about the raster's shape fills it, any
             other is shown whole with margins.
     """
     if fit == "auto":
-        whole = decide_geometry(info.stored, info.sample_aspect, bars, raster, "stretch")
-        shape = Fraction(whole.crop.width, whole.crop.height) * info.sample_aspect
+        whole = decide_geometry(
+            info.picture.stored, info.picture.sample_aspect, bars, raster, "stretch"
+        )
+        shape = Fraction(whole.crop.width, whole.crop.height) * info.picture.sample_aspect
         ratio = shape / Fraction(raster[1], raster[0])
         fit = "stretch" if abs(ratio - 1) < _FILL_DISTORTION else "contain"
-    return decide_geometry(info.stored, info.sample_aspect, bars, raster, fit)
+    return decide_geometry(info.picture.stored, info.picture.sample_aspect, bars, raster, fit)
 
 
 def film_layouts(geometry: Geometry, options: ReassemblyOptions) -> tuple[Layout, Layout]:
-    """Layouts of the dreamt film and of one panel of the side by side film."""
+    """Return the layouts of the dreamt film and of one panel of the side by side film."""
     if options.keep_raster:
         return raster_layout(geometry), film_layout(geometry, geometry.raster[0])
     layout = film_layout(geometry, options.max_height)
@@ -148,15 +179,8 @@ def film_layouts(geometry: Geometry, options: ReassemblyOptions) -> tuple[Layout
 
 
 def check_outputs(film: Path, output: Path, options: ReassemblyOptions) -> None:
-    """Raises InputError where the films could not be written, before any long work.
-
-    Args:
-        film: the original.
-        output: where the dreamt film is to be written.
-        options: what else is written.
-    """
-    paths = [output] if options.side_by_side is None else [output, options.side_by_side]
-    for path in paths:
+    """Raise InputError if the films could not be written, before any long work."""
+    for path in options.outputs(output):
         refuse_unknown_suffix(path)
         refuse_existing(path, film, options.overwrite)
         refuse_unwritable(path)
@@ -165,129 +189,125 @@ def check_outputs(film: Path, output: Path, options: ReassemblyOptions) -> None:
 
 
 def reassemble_film(
-    info: FilmInfo,
+    film: FilmInfo | Path | str,
     autoencoder: Autoencoder,
-    geometry: Geometry,
-    output: Path,
-    options: ReassemblyOptions,
+    output: Path | str,
+    options: ReassemblyOptions | None = None,
+    geometry: Geometry | None = None,
 ) -> Reassembly:
-    """Dreams a whole film.
+    """Show a whole film to a network and write what it draws, with the original's times and sound.
 
     Args:
-        info: the film.
-        autoencoder: the network.
-        geometry: how the film's pictures go into the network's raster.
-        output: the film to write; its suffix decides the container.
-        options: what else is written, and how.
+        film: its path, or what `probe_film` found.
+        autoencoder: as `load_autoencoder` returns it.
+        output: path of the dreamt film; its suffix decides the container.
+        geometry: places the film's pictures in the network's raster; None: black bars are looked
+            for, and a film of another shape is shown whole.
 
     Returns:
-        What was written; every film has passed `film.writing.verify.verify_film` before it got its
-        name.
+        The films written; each was verified before it got its name.
 
     Raises:
         InputError: the film cannot be read, or an output not be written.
-        OutputError: writing failed, or a finished film failed its verification; no output file
-            is left behind or touched.
+        OutputError: writing failed, or a film failed its verification; no output file is left or
+            replaced.
     """
+    info = film if isinstance(film, FilmInfo) else probe_film(Path(film))
+    output, options = Path(output), options or ReassemblyOptions()
     check_outputs(info.path, output, options)
+    if geometry is None:
+        geometry = choose_geometry(info, autoencoder.raster, find_bars(info))
     if geometry.raster != autoencoder.raster:
         raise InputError(
-            f"{autoencoder.path}: takes pictures of {_words(autoencoder.raster)}, the records are "
-            f"{_words(geometry.raster)}; leave --data out, or use the model trained on them"
+            f"{autoencoder.path}: takes pictures of {size_text(autoencoder.raster)}, the records "
+            f"are {size_text(geometry.raster)}; leave --data out, or use the model trained on them"
         )
-    stamp = source_stamp(info.path)
+    source = Source(info.path).stamped()
     sounds = plan_sounds(info, output, options)
     with ExitStack() as stack:
         layouts = film_layouts(geometry, options)
-        plans = [
-            _Plan(stack.enter_context(UnfinishedFilm(path)), layout, sounds[path], panels)
+        outputs = [
+            _Output(stack.enter_context(UnfinishedFilm(path)), layout, sounds[path], panels)
             for path, layout, panels in zip(sounds, layouts, (False, True), strict=False)
         ]
-        pts, reader = _dream(info, autoencoder, geometry, plans, options)
+        pts, reader = _dream(info, autoencoder, geometry, outputs, options)
         end = pts[-1] + _usual_length(pts, info) if reader.end_pts is None else reader.end_pts
-        timeline = make_timeline(pts, end, info)
-        films, left_out = _finish(info, plans, pts, end, timeline, bool(reader.jumps))
-        refuse_changed(info.path, stamp)
-        for plan in plans:
-            plan.unfinished.publish()
-    return Reassembly(films, len(pts), timeline, reader.problem, reader.jumps, left_out)
+        films = _finish(info, outputs, pts, end, bool(reader.jumps))
+        source.check_unchanged()
+        for one in outputs:
+            one.unfinished.publish()
+    return Reassembly(films, reader.problem, reader.jumps)
 
 
 def plan_sounds(info: FilmInfo, output: Path, options: ReassemblyOptions) -> dict[Path, SoundPlan]:
-    """What becomes of the sound in each film that is written, by its path.
+    """Return what becomes of the sound in each film, by its path.
 
     Raises:
         InputError: a film cannot hold the sound.
     """
-    paths = [output] if options.side_by_side is None else [output, options.side_by_side]
+    paths = options.outputs(output)
     by_suffix = {suffix: plan_sound(info, suffix) for suffix in {p.suffix.lower() for p in paths}}
     return {path: by_suffix[path.suffix.lower()] for path in paths}
 
 
 def _usual_length(pts: Sequence[int], info: FilmInfo) -> int:
-    """How long a frame is shown, in units of the time base, where a film does not say."""
-    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.frame_rate / info.time_base
+    """Return how long a last frame is shown, in the time base, if the film does not say it."""
+    step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.timing.frame_rate / info.timing.time_base
     return max(round(step), 1)
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """One film to be written: the dream alone, or with the original in a panel beside it."""
+class _Batch:
+    """Consecutive frames and their dreams."""
+
+    frames: list[DecodedFrame]
+    dreams: Pictures
+
+
+@dataclass(frozen=True)
+class _Output:
+    """One film to be written: the dream alone, or in panels with the original."""
 
     unfinished: UnfinishedFilm
     layout: Layout
     sound: SoundPlan
     panels: bool
 
-    def writer(self, rate: Fraction, encoding: Encoding) -> PictureWriter:
-        """An encoder for this film's pictures."""
+    def encoder(self, stack: ExitStack, rate: Fraction, encoding: Encoding) -> Background[_Batch]:
+        """Start a thread that encodes this film's pictures; the stack closes it."""
         size = side_by_side_size(self.layout) if self.panels else self.layout.raster
         filters = (side_by_side_filters if self.panels else dream_filters)(self.layout)
-        return PictureWriter(
-            self.unfinished.pictures, size, filters, rate, encoding, name=self.unfinished.path
+        writer = stack.enter_context(
+            PictureWriter(
+                self.unfinished.pictures, size, filters, rate, encoding, name=self.unfinished.path
+            )
         )
 
+        def write(batch: _Batch) -> None:
+            for frame, dream in zip(batch.frames, batch.dreams, strict=True):
+                if frame.display is not None and self.panels:
+                    dream = side_by_side_picture(self.layout, frame.display, dream)
+                writer.write(dream)
 
-@dataclass(frozen=True)
-class _Batch:
-    """Some consecutive frames and, once dreamt, what became of them."""
-
-    frames: list[DecodedFrame]
-    dreams: Pictures
-
-
-class _Encoder:
-    """Encodes batches in a thread of its own."""
-
-    def __init__(self, plan: _Plan, writer: PictureWriter) -> None:
-        self._plan, self._writer = plan, writer
-
-    def write(self, batch: _Batch) -> None:
-        """Encodes the frames of a batch, in order."""
-        for frame, dream in zip(batch.frames, batch.dreams, strict=True):
-            if frame.display is not None and self._plan.panels:
-                dream = side_by_side_picture(self._plan.layout, frame.display, dream)
-            self._writer.write(dream)
+        return stack.enter_context(Background(write, waiting=1, interrupt=writer.abort))
 
 
 def _dream(
     info: FilmInfo,
     autoencoder: Autoencoder,
     geometry: Geometry,
-    plans: Sequence[_Plan],
+    outputs: Sequence[_Output],
     options: ReassemblyOptions,
 ) -> tuple[Sequence[int], FrameReader]:
-    """Encodes the pictures of all films; returns the frames' timestamps and their reader."""
-    display = next((plan.layout.output for plan in plans if plan.panels), None)
+    """Encode the pictures of all films; return the frames' timestamps and their reader."""
+    display = next((output.layout.output for output in outputs if output.panels), None)
     size = _batch_size(options.batch_size, display)
-    rate, pts = nominal_rate(info.frame_rate), array("q")
+    rate, pts = nominal_rate(info.timing.frame_rate), array("q")
     with ExitStack() as stack:
-        encoders = [
-            stack.enter_context(_start(stack, plan, rate, options.encoding)) for plan in plans
-        ]
+        encoders = [output.encoder(stack, rate, options.encoding) for output in outputs]
         reader = stack.enter_context(FrameReader(info, geometry=geometry, display_size=display))
         batches = stack.enter_context(closing(Prefetch(_batches(reader, size), ahead=1)))
-        progress = stack.enter_context(Progress("dream", info.frames_estimate))
+        progress = stack.enter_context(Progress("dream", info.timing.frames_estimate))
         for frames in batches:
             dreams = autoencoder.reconstruct(np.stack([frame.image for frame in frames]))
             for encoder in encoders:
@@ -302,11 +322,6 @@ def _dream(
                 "what there is)"
             )
     return pts, reader
-
-
-def _start(stack: ExitStack, plan: _Plan, rate: Fraction, encoding: Encoding) -> Background[_Batch]:
-    writer = stack.enter_context(plan.writer(rate, encoding))
-    return Background(_Encoder(plan, writer).write, waiting=1, interrupt=writer.abort)
 
 
 def _batches(reader: FrameReader, size: int) -> Iterator[list[DecodedFrame]]:
@@ -327,37 +342,32 @@ def _batch_size(wanted: int, display: Size | None) -> int:
 
 
 def _finish(
-    info: FilmInfo,
-    plans: Sequence[_Plan],
-    pts: Sequence[int],
-    end: int,
-    timeline: Timeline,
-    jumps: bool,
-) -> tuple[list[tuple[Path, Verification]], list[str]]:
-    """Joins pictures and sound of every film and verifies the results.
-
-    Returns:
-        Each film and what it was found to be; what was left out of them.
-    """
-    original, films = read_original(info), []
-    left_out = dict[str, None]()
-    for plan in plans:
+    info: FilmInfo, outputs: Sequence[_Output], pts: Sequence[int], end: int, jumps: bool
+) -> list[WrittenFilm]:
+    """Join pictures and sound of every film and verify the results."""
+    original, timeline = read_original(info), make_timeline(pts, end, info)
+    films, left_out = [], dict[Note, None]()
+    for output in outputs:
         # A film that was cut off can announce sound of which nothing is there.
-        sound = plan.sound.without_empty(original.sound)
+        sound = output.sound.without_empty(original.sound)
         for track in sound.tracks:
             if track.copied and original.sound[track.index].changes:
-                reason = "its channels or rate change midway"
-                sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
-        verification = _join(info, plan, sound, original, pts, end, timeline, jumps)
-        plan.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
-        films.append((plan.unfinished.path, verification))
+                reason = NoteKind.SOUND_CHANGES.note()
+                sound = sound.replaced(track, reencoded(info, track, sound.suffix, reason))
+        found = _join(info, output, sound, original, pts, end, timeline, jumps)
+        output.unfinished.pictures.unlink()  # or two copies of both films would fill the disk
+        films.append((output.unfinished.path, found))
         left_out.update(dict.fromkeys(sound.left_out))
-    return films, list(left_out)
+    missing, clock = list(map(str, left_out)), (timeline.rate, timeline.variable)
+    return [
+        WrittenFilm(path, len(pts), found.frames, *clock, found.largest_error, found.sound, missing)
+        for path, found in films
+    ]
 
 
 def _join(
     info: FilmInfo,
-    plan: _Plan,
+    output: _Output,
     sound: SoundPlan,
     original: RawFilm,
     pts: Sequence[int],
@@ -365,8 +375,8 @@ def _join(
     timeline: Timeline,
     jumps: bool,
 ) -> Verification:
-    """Joins pictures and sound of one film; sound that cannot be copied after all is encoded."""
-    unfinished, rate = plan.unfinished, nominal_rate(info.frame_rate)
+    """Join pictures and sound of one film; encode sound that turns out not to fit as it is."""
+    unfinished, rate = output.unfinished, nominal_rate(info.timing.frame_rate)
     while True:
         join_with_sound(
             unfinished.pictures, unfinished.partial, timeline, info, sound, rate, unfinished.path
@@ -378,8 +388,8 @@ def _join(
             track = sound.tracks[error.track]
             if not track.copied:
                 raise
-            reason = f"copied, it {error.what}"
-            sound = sound.replaced(track, encoded_anew(info, track, sound.suffix, reason))
+            reason = NoteKind.COPY_FAILED.note(problem=error.what)
+            sound = sound.replaced(track, reencoded(info, track, sound.suffix, reason))
 
 
 def expected_film(
@@ -390,30 +400,20 @@ def expected_film(
     sound: SoundPlan,
     jumps: bool,
 ) -> Expected:
-    """What verification must find.
+    """Return what verification must find.
 
     Args:
-        info: the original.
-        pts: the times of its frames, as decoded, in its time base.
-        end: the time at which the last of them ends.
-        timeline: the times that they were given; whether they keep to a rate decides the rounding
-            that is allowed.
-        sound: what was to become of its sound.
-        jumps: whether its clock jumps.
+        pts: times of the original's frames, as decoded, in its time base.
+        end: time at which the last of them ends.
+        timeline: the times given to them; whether they keep to a rate decides the rounding that is
+            allowed.
+        jumps: whether the original's clock jumps.
     """
     return Expected(
         pts=pts,
         end=end,
-        time_base=info.time_base,
+        time_base=info.timing.time_base,
         exact=not timeline.variable,
         jumps=jumps,
-        tracks=[
-            (one.index, one.codec, None if one.encoding is None else one.encoding.name)
-            for one in sound.tracks
-        ],
-        reasons={one.index: one.reason for one in sound.tracks},
+        tracks=sound.tracks,
     )
-
-
-def _words(size: Size) -> str:
-    return f"{size[0]}x{size[1]} (height x width)"

@@ -1,6 +1,6 @@
-"""Serves exported models over REST and gRPC, as TensorFlow Serving does.
+"""Serve exported models over REST and gRPC, as TensorFlow Serving does.
 
-A client cannot tell the two apart; see docs/server.md. New versions are picked up while it runs.
+Clients of one work with the other; see docs/server.md. New versions are picked up while it runs.
 With a decoder, the page at / walks through the film's latent space.
 
 Examples:
@@ -9,26 +9,29 @@ Examples:
   curl http://127.0.0.1:8501/v1/models/decoder
 """
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
+from __future__ import annotations
 
-# isort: split
 import asyncio
 import importlib.util
 import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
 from bladerunner_ae.errors import UsageError
+
+if TYPE_CHECKING:
+    from bladerunner_ae.server.folders import ModelFolder
 
 _NEEDED = ("starlette", "uvicorn", "grpc", "prometheus_client")
 
 
 def main() -> None:
-    """Reads the flags and serves until asked to stop."""
+    """Read the flags and serve until asked to stop."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -47,15 +50,20 @@ def main() -> None:
 
 
 def _serve(
-    values: Any, models: list[Any], labels: Any, versions: Any, hosts: tuple[str, ...]
+    values: flags.FlagValues,
+    models: list[ModelFolder],
+    labels: dict[str, int],
+    versions: str | tuple[int, ...],
+    hosts: tuple[str, ...],
 ) -> None:
     from bladerunner_ae.server import connections
 
     connections.check(values.host, values.grpc_port, "grpc_port")
     listening = connections.listen(values.host, values.port)
     connections.allow_many_connections()
-    from bladerunner_ae.server.process import Options, Server  # imports TensorFlow
-    from bladerunner_ae.server.running import Limits
+    with slow_imports():
+        from bladerunner_ae.server.limits import Limits
+        from bladerunner_ae.server.process import Options, Server
 
     options = Options(
         models=models,
@@ -79,11 +87,11 @@ def _serve(
             run_seconds=values.run_seconds,
         ),
     )
-    asyncio.run(Server(options).serve(listening, _say_ready))
+    asyncio.run(Server(options).serve(listening, say_ready))
 
 
-def _say_ready(models: list[str], rest: str, grpc: str | None, explorer: bool) -> None:
-    """Tells where it can be reached, on stdout."""
+def say_ready(models: list[str], rest: str, grpc: str | None, explorer: bool) -> None:
+    """Print the URLs to stdout."""
     for name in models:
         print(f"http://{rest}/v1/models/{quote(name, safe='')}")
     if grpc:
@@ -92,7 +100,7 @@ def _say_ready(models: list[str], rest: str, grpc: str | None, explorer: bool) -
 
 
 def wanted_versions(text: str) -> str | tuple[int, ...]:
-    """Reads --versions: "newest", "all", or numbers with commas between them.
+    """Read --versions: "newest", "all", or numbers with commas between them.
 
     Raises:
         UsageError: it is none of these.
@@ -105,7 +113,7 @@ def wanted_versions(text: str) -> str | tuple[int, ...]:
 
 
 def version_labels(texts: list[str]) -> dict[str, int]:
-    """Reads --version_labels: LABEL:NUMBER each.
+    """Read --version_labels: LABEL:NUMBER each.
 
     Raises:
         UsageError: one is not of this form.
@@ -120,7 +128,7 @@ def version_labels(texts: list[str]) -> dict[str, int]:
 
 
 def allowed_hosts(names: list[str]) -> tuple[str, ...]:
-    """Reads --allowed_hosts: names and addresses without connections, *.DOMAIN, or * for any.
+    """Read --allowed_hosts: names and addresses without ports, *.DOMAIN, or * for any.
 
     Raises:
         UsageError: one is none of these.

@@ -11,23 +11,23 @@ from typing import Any
 
 import pytest
 
-from bladerunner_ae.command_line.app import use_onednn
+from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
 from tests.helpers.commands import Commands, Result
 from tests.helpers.s3_server import S3Server
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.synthetic_film import make_film
 
-# As commands do, with whose results those of this process are compared to the bit.
-use_onednn()
+# As in commands: results are compared with theirs to the bit.
+set_up_tensorflow()
 
-# A shell starts what it sends to the background deaf to Ctrl-C, and so would be the commands that
-# the tests interrupt. A handler of our own does not pass on to them.
+# A shell has its background jobs ignore Ctrl-C, and so would the commands that tests interrupt. A
+# handler is not inherited.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
-    """Divides the CPU in two, CPU:0 and CPU:1, for tests of `tf.distribute`.
+    """Divide the CPU in two, CPU:0 and CPU:1, for tests of `tf.distribute`.
 
     That is possible only before TensorFlow's first operation, so no test module may run one while
     it is imported. A run of tests without TensorFlow does not import it.
@@ -42,7 +42,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def film_factory(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Returns `make_film` without its path: the same arguments give the same file, made once.
+    """Return `make_film` without its path: the same arguments give the same file, made once.
 
     `name` is the file's name, by default film.mp4; its suffix decides the container. The file is
     shared by all tests: copy it before you damage it.
@@ -60,7 +60,7 @@ def film_factory(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 @pytest.fixture(scope="session")
 def synthetic_film(film_factory: Callable[..., Path]) -> Path:
-    """Returns the default film: 48 frames, 180 x 320, 24 a second, with sound."""
+    """Return the default film: 48 frames, 180 x 320, 24 a second, with sound."""
     return film_factory()
 
 
@@ -95,7 +95,7 @@ def s3_here(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 @pytest.fixture(scope="session")
 def commands() -> Iterator[Commands]:
-    """Returns a runner of our commands that imports TensorFlow once: `tests.helpers.commands`."""
+    """Return a runner of our commands that imports TensorFlow once: `tests.helpers.commands`."""
     runner = Commands()
     yield runner
     runner.close()
@@ -103,7 +103,7 @@ def commands() -> Iterator[Commands]:
 
 @pytest.fixture(scope="session")
 def small_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the synthetic film's 48 frames as lossless records of 24 x 32. Copy before damage."""
+    """Return the synthetic film's 48 frames as lossless records of 24 x 32. Copy before damage."""
     folder = tmp_path_factory.mktemp("records") / "film"
     write_numbered_film(folder, 48, 24, 32, image_format="png")
     return folder
@@ -113,7 +113,7 @@ def small_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_run(
     small_records: Path, tmp_path_factory: pytest.TempPathFactory, commands: Commands
 ) -> tuple[Path, Result]:
-    """Returns the run folder of a tiny, finished training command, and what the command said.
+    """Return the run folder of a tiny, finished training command, and what the command said.
 
     Frames 40 to 47 of `small_records`, the second shot, were held out. Copy before you change it.
     """
@@ -128,7 +128,7 @@ def trained_run(
 
 @pytest.fixture(scope="session")
 def tiny_export(small_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns RUN/export of untrained networks, version 1 of each: `tests.helpers.tiny_exports`.
+    """Return RUN/export of untrained networks, version 1 of each: `tests.helpers.tiny_exports`.
 
     Copy before you change it.
     """

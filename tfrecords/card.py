@@ -1,6 +1,6 @@
-"""The card of a film: film.json, all there is to know about a folder of records.
+"""The card of a film, film.json, which describes a folder of records.
 
-The card is written last and by rename, so its presence means that the records are complete.
+It is written last and by rename, so its presence means that the records are complete.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords import storage
-from tfrecords.errors import RecordsError, ReplaceableError
+from tfrecords.errors import DamagedError, RecordsError
 from tfrecords.framing import read_records
 from tfrecords.messages import counted
 from tfrecords.shards import is_shard_name
@@ -45,7 +45,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class FilmCard:
-    """What film.json says.
+    """The content of film.json.
 
     Attributes:
         schema_version: of the records and of the card; this code reads up to `SCHEMA_VERSION`.
@@ -55,14 +55,13 @@ class FilmCard:
         frames: how many frames there are, numbered from 0.
         frame_rate: frames a second; of a film of variable rate, the average.
         time_base: seconds in one unit of pts.
-        first_pts: presentation time of frame 0, in units of the time base.
-        last_pts: presentation time of the last frame, in units of the time base.
-        variable_rate: whether frames last differently long.
+        first_pts, last_pts: presentation times of the first and last frame, in units of the time
+            base.
+        variable_rate: whether frames differ in duration.
         streams: one dictionary for each stream of the source.
         colour: how the source codes colour.
-        geometry: how source and record pictures lie to each other.
-        height: rows of the record pictures.
-        width: columns of the record pictures.
+        geometry: how the source's picture is placed in the records'.
+        height, width: of the record pictures.
         encoding: format, quality and subsampling of the record pictures.
         options: every option of the conversion that decides the bytes.
         shot_starts: first frame of each shot, ascending from 0.
@@ -95,7 +94,7 @@ class FilmCard:
     end_pts: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the card as JSON values; fractions become text such as "24000/1001"."""
+        """Return the card as JSON values; fractions become text such as "24000/1001"."""
         values = asdict(self)
         for name in ("frame_rate", "time_base"):
             values[name] = str(values[name])
@@ -103,7 +102,7 @@ class FilmCard:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> FilmCard:
-        """Returns the card that `to_json` gave; unknown keys are ignored.
+        """Return the card that `to_json` was called of; unknown keys are ignored.
 
         Raises:
             ValueError: a key is missing or has a value of the wrong type, or the shards do not add
@@ -135,7 +134,7 @@ class FilmCard:
         return card
 
     def _check_consistency(self) -> None:
-        """Raises ValueError unless shards and shots cover the film without gap or overlap."""
+        """Raise ValueError unless shards and shots cover the film without gap or overlap."""
         numbers = (self.frames, self.height, self.width, self.frame_rate, self.time_base)
         if not all(0 < number < _LARGEST for number in numbers):
             raise ValueError("frames, height, width, frame rate or time base is out of range")
@@ -153,7 +152,7 @@ class FilmCard:
             raise ValueError("'shot_starts' do not ascend from 0 to the last frame")
 
     def shots(self) -> list[tuple[int, int]]:
-        """Returns each shot as (first frame, frame after its last), in film order."""
+        """Return each shot as (first frame, frame after its last), in film order."""
         return list(pairwise([*self.shot_starts, self.frames]))
 
 
@@ -176,13 +175,13 @@ def _check_items(name: str, items: list[Any], wanted: type) -> None:
 
 
 def _json_type(annotation: str) -> type:
-    """Returns the type that a field of the card, annotated so, has in JSON."""
+    """Return the type that a field with this annotation has in JSON."""
     name = annotation.split("[")[0].removesuffix(" | None")
     return {"int": int, "bool": bool, "str": str, "Fraction": str, "dict": dict, "list": list}[name]
 
 
 def load_card(directory: storage.AnyPath) -> FilmCard:
-    """Reads the card of a folder of records, local or remote.
+    """Read the card of a folder of records, local or remote.
 
     Raises:
         RecordsError: the folder is missing, has no card (the conversion did not finish), or the
@@ -192,26 +191,13 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
     try:
         text = storage.read_bytes(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        if not storage.is_directory(directory):
-            raise RecordsError(
-                f"{directory}: there is no such folder; make it with tools/make_tfrecords.py"
-            ) from error
-        below = _folder_below(directory)
-        if below is not None:
-            raise RecordsError(
-                f"{directory}: holds folders of records, not records; give one of them, such as "
-                f"{below}"
-            ) from error
-        raise ReplaceableError(
-            f"{directory}: has no {CARD_NAME}, the card without which its records mean nothing; "
-            "put it back or run make_tfrecords again with --overwrite"
-        ) from error
+        raise _missing_card(directory) from error
     try:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("it is not a JSON object")
         version = values.get("schema_version")
-        # Asked first: what a newer card lacks or adds is no damage.
+        # Checked first: what a newer card lacks or adds is no damage.
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise RecordsError(
                 f"{path}: has schema version {version} but this program reads up to "
@@ -220,18 +206,36 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
         return FilmCard.from_json(values)
     # JSON and Unicode errors are ValueErrors too.
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise ReplaceableError(
-            f"{path}: is damaged ({error}); run make_tfrecords again with --overwrite"
-        ) from error
+        fix = "run make_tfrecords again with --overwrite"
+        raise DamagedError(path, f"is damaged ({error})", fix) from error
+
+
+def _missing_card(directory: storage.AnyPath) -> RecordsError:
+    if not storage.is_directory(directory):
+        return RecordsError(
+            f"{directory}: there is no such folder; make it with tools/make_tfrecords.py"
+        )
+    if not storage.is_remote(directory):
+        cards = sorted(Path(directory).glob(f"*/{CARD_NAME}"))
+        if cards:
+            return RecordsError(
+                f"{directory}: holds folders of records, not records; give one of them, such as "
+                f"{cards[0].parent}"
+            )
+    return DamagedError(
+        directory,
+        f"has no {CARD_NAME}, the card without which its records mean nothing",
+        "put it back or run make_tfrecords again with --overwrite",
+    )
 
 
 def is_record_file(name: str) -> bool:
-    """Returns whether a file in a folder of records is called as one that a conversion writes."""
+    """Return whether a file in a folder of records has a name that conversions give."""
     return name == CARD_NAME or name.startswith(f".{CARD_NAME}.") or is_shard_name(name)
 
 
 def save_card(directory: storage.AnyPath, card: FilmCard) -> None:
-    """Writes the card into a local folder, whole or not at all: a reader never sees half of it."""
+    """Write the card into a local folder, complete or not at all."""
     path = Path(directory) / CARD_NAME
     temporary = path.with_name(f".{CARD_NAME}.{os.getpid()}")
     try:
@@ -246,7 +250,7 @@ def save_card(directory: storage.AnyPath, card: FilmCard) -> None:
 
 
 def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
-    """Checks that the card's shards are there, and no others; reads no records.
+    """Check that the card's shards are there, and no others; reads no records.
 
     Raises:
         RecordsError: names the first shard that is missing, of another size than the card gives, or
@@ -257,30 +261,20 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
         path = storage.join(directory, shard.name)
         size = sizes.get(shard.name)
         if size is None:
-            raise ReplaceableError(
-                f"{path}: shard is missing (frames {shard.first_frame} to "
-                f"{shard.first_frame + shard.frames - 1}); "
-                "restore it or run make_tfrecords again with --overwrite"
-            )
+            frames = f"frames {shard.first_frame} to {shard.first_frame + shard.frames - 1}"
+            raise DamagedError(path, f"shard is missing ({frames})")
         if size != shard.bytes:
             records = sum(1 for _ in read_records(path))  # names the record that is cut, if one is
-            raise ReplaceableError(
-                f"{path}: holds {counted(records, 'record')} in {size} bytes but {CARD_NAME} says "
-                f"{shard.frames} in {shard.bytes}; "
-                "restore it or run make_tfrecords again with --overwrite"
+            raise DamagedError(
+                path,
+                f"holds {counted(records, 'record')} in {size} bytes but {CARD_NAME} says "
+                f"{shard.frames} in {shard.bytes}",
             )
     known = {shard.name for shard in card.shards}
     for name in sorted(sizes):
         if is_shard_name(name) and name not in known:
-            raise ReplaceableError(
-                f"{storage.join(directory, name)}: is no shard of this film, {CARD_NAME} lacks it; "
-                "remove it, or run make_tfrecords again with --overwrite if records were mixed up"
+            raise DamagedError(
+                storage.join(directory, name),
+                f"is no shard of this film, {CARD_NAME} lacks it",
+                "remove it, or run make_tfrecords again with --overwrite if records were mixed up",
             )
-
-
-def _folder_below(directory: storage.AnyPath) -> Path | None:
-    """The first folder of records in a local folder that has none itself; None if there is none."""
-    if not isinstance(directory, str | os.PathLike) or storage.is_remote(directory):
-        return None
-    cards = sorted(Path(directory).glob(f"*/{CARD_NAME}"))
-    return cards[0].parent if cards else None

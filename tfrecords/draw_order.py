@@ -1,7 +1,7 @@
-"""Which frames a pass draws and in which order, from numbers alone: nothing here opens a file.
+"""The frames that a pass draws, and their order, from numbers alone: nothing here opens a file.
 
-**How often.** Frames lie side by side on a line, each as long as its quota; marks stand on the line
-at distance one, and a frame is drawn once for every mark on it. So a quota of 2 gives two draws in
+**How often.** Frames are laid end to end on a line, each as long as its quota, with marks on the
+line at distance one; a frame is drawn once for every mark on it. So a quota of 2 gives two draws in
 every pass, one of 0.1 a draw in one pass of ten, and of a long shot with small quotas each pass
 draws frames evenly spread. Passes differ in where the first mark stands: in the first 2**k passes
 it takes each of the 2**k equally spaced places once, so that each frame is drawn as often as
@@ -10,7 +10,7 @@ it takes each of the 2**k equally spaced places once, so that each frame is draw
 **In which order, of a set in memory.** A stateless shuffle of all draws.
 
 **In which order, of a set that is streamed.** Shards are shuffled and dealt to at most
-`CURSORS` cursors. The cursors take turns, a record each. What is drawn of that goes into windows
+`CURSORS` cursors. The cursors take turns, a record each. What is drawn of that fills windows
 of `shuffle_buffer` draws, each shuffled as a whole. A pass may begin at any draw: how far every
 cursor has come by then is counted, not read.
 """
@@ -30,13 +30,13 @@ _ONE = 1 << _BITS
 
 
 def shuffle(values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns `values` in an order that depends on their number and `seed` (int64 [2]) alone."""
+    """Return `values` in an order that depends on their number and `seed` (int64 [2]) alone."""
     order = tf.range(tf.size(values))
     return tf.gather(values, tf.random.experimental.stateless_shuffle(order, seed, alg="philox"))
 
 
 def fold_in(seed: tf.Tensor, number: Any) -> tf.Tensor:
-    """Returns a seed (int64 [2]) for thing `number` of those that belong to `seed`."""
+    """Return a seed (int64 [2]) for thing `number` of those that belong to `seed`."""
     return tf.random.fold_in(seed, tf.cast(number, tf.int64), alg="philox")
 
 
@@ -63,7 +63,7 @@ class Draws:
         self._shift = tf.bitwise.bitwise_and(fold_in(seed, -1)[0], tf.constant(_ONE - 1, tf.int64))
 
     def counts(self, epoch: tf.Tensor) -> tf.Tensor:
-        """Returns how often pass `epoch` (int64) draws each frame: int64 [frames]."""
+        """Return how often pass `epoch` (int64) draws each frame: int64 [frames]."""
         places = tf.range(_BITS, dtype=tf.int64)
         bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(epoch, places), tf.ones([], tf.int64))
         mirrored = tf.reduce_sum(tf.bitwise.left_shift(bits, _BITS - 1 - places))
@@ -105,11 +105,11 @@ class StreamedOrder:
         self.cursors = min(CURSORS, len(lengths))
 
     def shards(self, seed: tf.Tensor) -> tf.Tensor:
-        """Returns the shards in the pass's order: int32 [shards]; cursor c has c, c + cursors..."""
+        """Return the shards in the pass's order: int32 [shards]; cursor c has c, c + cursors..."""
         return shuffle(tf.range(len(self._lengths)), fold_in(seed, -1))
 
     def records(self, seed: tf.Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns all records in the order in which cursors give them.
+        """Return all records in the order in which cursors give them.
 
         Returns:
             The frames' numbers in the set, and the cursors that give them, both int64 [frames].
@@ -127,7 +127,7 @@ class StreamedOrder:
         return np.concatenate(lines)[order], cursor[order]
 
     def position(self, seed: tf.Tensor, counts: NDArray[np.int64], draw: int) -> Position:
-        """Returns where the window begins that holds draw number `draw` of the pass.
+        """Return where the window begins that holds draw number `draw` of the pass.
 
         Args:
             seed: int64 [2], of the pass.
@@ -144,7 +144,7 @@ class StreamedOrder:
         return Position(window, skip, int(cursors[place]), consumed)
 
     def draws(self, seed: tf.Tensor, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Returns the frames' numbers as one pass draws them: int64 [draws]."""
+        """Return the frames' numbers as one pass draws them: int64 [draws]."""
         frames, _ = self.records(seed)
         drawn = np.repeat(frames, counts[frames])
         windows = range(0, len(drawn), self.shuffle_buffer)

@@ -1,28 +1,49 @@
-"""The errors of a records folder that cannot be used or written."""
+"""Errors a person can do something about, each with the exit code of its kind.
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+Every message is one line that names the file, the problem and the fix.
+"""
 
-from tfrecords.system_failures import system_failure
+from __future__ import annotations
 
 
-class RecordsError(Exception):
-    """A records folder is missing, incomplete or damaged; the message names file and record."""
+class BladerunnerError(Exception):
+    """Base of the errors whose message is meant for the person at the terminal."""
 
     exit_code = 2
     cured_by_overwrite = False
     """Whether --overwrite would do what was refused, or replace what is damaged."""
 
 
+class RecordsError(BladerunnerError):
+    """A records folder is missing, incomplete or damaged."""
+
+
 class ReplaceableError(RecordsError):
-    """Records are in the way, or damaged, and --overwrite would make them anew."""
+    """Records are in the way, or damaged, and --overwrite would replace them."""
 
     cured_by_overwrite = True
 
 
+class DamagedError(ReplaceableError):
+    """A card or shard is missing, damaged, or does not belong to its film.
+
+    Attributes:
+        path: of the file or folder.
+        problem: without the file and the fix.
+    """
+
+    def __init__(
+        self,
+        path: object,
+        problem: str,
+        fix: str = "restore it or run make_tfrecords again with --overwrite",
+    ) -> None:
+        super().__init__(f"{path}: {problem}; {fix}")
+        self.path, self.problem = path, problem
+
+
 class DiskError(RecordsError):
-    """The disk failed or is full while records were written: no fault of the input."""
+    """The disk failed or is full while records were written."""
 
     exit_code = 3
 
@@ -32,20 +53,6 @@ class StorageError(RecordsError):
 
 
 class ConnectionLostError(StorageError):
-    """A remote store failed in the middle of the work: no fault of the input."""
+    """A remote store failed in the middle of the work."""
 
     exit_code = 3
-
-
-@contextmanager
-def naming_the_disk(directory: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns the errors of a disk into one line that names the folder of records."""
-    try:
-        yield
-    except OSError as error:
-        failure = system_failure(error)
-        kind = DiskError if failure and failure.exit_code == DiskError.exit_code else RecordsError
-        cure = failure.cure if failure else "choose another folder"
-        if isinstance(error, FileNotFoundError):
-            cure = "the folder was removed or renamed meanwhile; run the same command again"
-        raise kind(f"{directory}: cannot be written ({error.strerror or error}); {cure}") from error

@@ -1,5 +1,7 @@
 """Single frames of a film's records: pictures, numbers and times, without reading the rest."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -17,18 +19,16 @@ FrameBatch = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
 def read_images(
     directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
 ) -> NDArray[np.uint8]:
-    """Returns the pictures that `read_frames` does, without their times."""
+    """Return the pictures that `read_frames` does, without their times."""
     return read_frames(directory, card, indices)[0]
 
 
 def read_frames(
     directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Reads single frames, and little else of the shards that hold them.
+    """Read single frames, and little else of the shards that hold them.
 
     Args:
-        directory: of the records.
-        card: of the film.
         indices: frame numbers, in any order.
 
     Returns:
@@ -51,14 +51,12 @@ def read_frames(
 def chosen_batches(
     directory: storage.AnyPath, card: FilmCard, chosen: NDArray[np.bool_], batch_size: int
 ) -> Iterator[FrameBatch]:
-    """Yields some frames of a film in its order; memory is that of some batches.
+    """Yield some frames of a film in its order; memory is that of some batches.
 
-    What lies between them is neither decoded nor, where it is more than a few records, read.
+    Other frames are neither decoded nor, where they are more than a few, read.
 
     Args:
-        directory: of the records.
-        card: of the film.
-        chosen: bool [frames], which.
+        chosen: bool [frames].
         batch_size: frames in a batch; the last may have fewer.
 
     Yields:

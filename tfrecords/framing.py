@@ -1,4 +1,4 @@
-"""The TFRecord container: how records lie one after the other in a file.
+"""The TFRecord container: how records follow each other in a file.
 
 A record is `uint64 length`, `uint32 masked CRC-32C of the length`, `length` bytes of data, `uint32
 masked CRC-32C of the data`, all little-endian. Every byte is under a checksum, so damage is always
@@ -7,14 +7,15 @@ found and can be named by record.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Protocol
 
 import google_crc32c
 
 from tfrecords import storage
-from tfrecords.errors import RecordsError
+from tfrecords.errors import DamagedError
 
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
@@ -23,10 +24,11 @@ OVERHEAD = HEADER.size + FOOTER.size
 
 _LENGTH = struct.Struct("<Q")
 _MASK_DELTA = 0xA282EAD8
+_BLOCK_BYTES = 1 << 20
 
 
 def masked_crc(data: bytes) -> int:
-    """Returns the CRC-32C of `data`, rotated and shifted as TFRecord wants it.
+    """Return the CRC-32C of `data`, rotated and shifted as TFRecord wants it.
 
     The mask exists because the CRC of bytes that hold their own CRC is a poor checksum.
     """
@@ -35,18 +37,41 @@ def masked_crc(data: bytes) -> int:
 
 
 def frame_record(data: bytes) -> bytes:
-    """Returns `data` as one record: `len(data) + OVERHEAD` bytes."""
+    """Return `data` as one record: `len(data) + OVERHEAD` bytes."""
     length = _LENGTH.pack(len(data))
     return b"".join((length, FOOTER.pack(masked_crc(length)), data, FOOTER.pack(masked_crc(data))))
 
 
 def write_record(file: BinaryIO, data: bytes) -> int:
-    """Appends one record to `file` and returns how many bytes that took."""
+    """Append one record to `file` and return how many bytes that took."""
     return file.write(frame_record(data))
 
 
+class Readable(Protocol):
+    """A file to read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, fewer only at the end."""
+
+
+class ScannedRecord(NamedTuple):
+    """One record of a shard, or the place at which its records end too early.
+
+    Attributes:
+        number: place in the shard, from 0.
+        data: the record's bytes; None if damaged.
+        problem: why, or "".
+        last: whether nothing after it can be reached, because its length is not known.
+    """
+
+    number: int
+    data: bytes | None
+    problem: str = ""
+    last: bool = False
+
+
 def read_records(path: storage.AnyPath) -> Iterator[bytes]:
-    """Yields the data of each record of a shard, in order, with every checksum verified.
+    """Yield the data of each record of a shard, in order, with every checksum verified.
 
     Memory is that of one record.
 
@@ -55,55 +80,113 @@ def read_records(path: storage.AnyPath) -> Iterator[bytes]:
             the number of the record in it, counted from 0.
     """
     try:
-        bytes_left = storage.file_size(path)
+        size = storage.file_size(path)
         with storage.open_for_reading(path) as file:
-            number = 0
-            while header := file.read(HEADER.size):
-                data = _read_rest(file, header, bytes_left, f"{path}: record {number} (from 0)")
-                bytes_left -= len(data) + OVERHEAD
-                number += 1
-                yield data
+            for record in scan(file, size):
+                yield _verified(record, path, record.number)
     except FileNotFoundError as error:
-        raise RecordsError(
-            f"{path}: shard is missing; restore it or run make_tfrecords again with --overwrite"
-        ) from error
+        raise missing_shard(path) from error
 
 
-def read_record(file: BinaryIO, bytes_left: int, where: str) -> bytes:
-    """Returns the data of the record at which `file` stands, its checksums verified.
+def read_record(file: BinaryIO, bytes_left: int, path: storage.AnyPath, number: int) -> bytes:
+    """Return the data of the record at which `file` stands, its checksums verified.
 
     Args:
         file: of the shard.
         bytes_left: from the record's first byte to the end of the file.
-        where: shard and record, for the message.
+        path, number: shard and record, for the message.
 
     Raises:
         RecordsError: the record is cut short or damaged.
     """
-    return _read_rest(file, file.read(HEADER.size), bytes_left, where)
+    end = ScannedRecord(0, None, "cut short", last=True)
+    return _verified(next(scan(file, bytes_left), end), path, number)
 
 
-def _read_rest(file: BinaryIO, header: bytes, bytes_left: int, where: str) -> bytes:
-    """Returns the data of the record whose first bytes are `header`.
+def _verified(record: ScannedRecord, path: storage.AnyPath, number: int) -> bytes:
+    if record.data is None:
+        raise DamagedError(path, f"record {number} (from 0) is {record.problem}")
+    return record.data
+
+
+def missing_shard(path: storage.AnyPath) -> DamagedError:
+    """Return the error of a shard that is not there."""
+    return DamagedError(path, "shard is missing")
+
+
+def scan(file: Readable, size: int) -> Iterator[ScannedRecord]:
+    """Yield every record that can be reached in the `size` bytes ahead, damaged ones too.
+
+    A damaged length is never used to allocate memory.
+    """
+    number = 0
+    while header := file.read(HEADER.size):
+        length = checked_length(header)
+        if length is None:
+            cut = len(header) < HEADER.size
+            problem = "cut short" if cut else "damaged (checksum of its length)"
+            yield ScannedRecord(number, None, problem, last=True)
+            return
+        size -= length + OVERHEAD
+        data = file.read(length) if size >= 0 else b""
+        footer = file.read(FOOTER.size) if size >= 0 else b""
+        if len(footer) < FOOTER.size:
+            yield ScannedRecord(number, None, "cut short", last=True)
+            return
+        whole = FOOTER.unpack(footer)[0] == masked_crc(data)
+        problem = "" if whole else "damaged (checksum of its data)"
+        yield ScannedRecord(number, data if whole else None, problem)
+        number += 1
+
+
+def checked_length(header: bytes) -> int | None:
+    """Return the length of the record with this header, or None if the header is damaged."""
+    if len(header) < HEADER.size:
+        return None
+    length, crc = HEADER.unpack(header)
+    return int(length) if crc == masked_crc(header[: _LENGTH.size]) else None
+
+
+class ShardScan:
+    """Iterates once over the records of a shard, whole and damaged ones.
+
+    `read_records` stops at the first damage, as all should who need the records. This continues
+    after it, to find out how much is lost. Memory is that of one record.
 
     Args:
-        file: stands behind the header.
-        header: up to `HEADER.size` bytes.
-        bytes_left: from the record's first byte to the end of the file; a damaged length is never
-            used to allocate memory.
-        where: shard and record, for the message.
+        path: of the shard, local or remote.
+
+    Attributes:
+        bytes: size of the file, once iteration has begun.
+        sha256: of the whole file, once iteration has ended; 64 hex digits.
+
+    Raises:
+        FileNotFoundError: while iterating: there is no such file.
+        OSError: while iterating: it cannot be read.
     """
-    cure = "restore the shard or run make_tfrecords again with --overwrite"
-    if len(header) < HEADER.size:
-        raise RecordsError(f"{where} is cut short; {cure}")
-    length, length_crc = HEADER.unpack(header)
-    if length_crc != masked_crc(header[: _LENGTH.size]):
-        raise RecordsError(f"{where} is damaged (checksum of its length); {cure}")
-    if length + OVERHEAD > bytes_left:
-        raise RecordsError(f"{where} is cut short; {cure}")
-    data, footer = file.read(length), file.read(FOOTER.size)
-    if len(footer) < FOOTER.size:  # the file has become shorter, or is shorter than its card says
-        raise RecordsError(f"{where} is cut short; {cure}")
-    if FOOTER.unpack(footer)[0] != masked_crc(data):
-        raise RecordsError(f"{where} is damaged (checksum of its data); {cure}")
-    return data
+
+    def __init__(self, path: storage.AnyPath) -> None:
+        self.path = path
+        self.bytes = 0
+        self.sha256 = ""
+
+    def __iter__(self) -> Iterator[ScannedRecord]:
+        self.bytes = storage.file_size(self.path)
+        with storage.open_for_reading(self.path) as file:
+            hashing = _Hashing(file)
+            yield from scan(hashing, self.bytes)
+            while hashing.read(_BLOCK_BYTES):
+                pass
+        self.sha256 = hashing.digest.hexdigest()
+
+
+class _Hashing:
+    """Hashes what is read of a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        return data

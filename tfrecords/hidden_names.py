@@ -1,4 +1,4 @@
-"""Hidden names for what is not finished yet: beside the final name, and no longer than allowed.
+"""Hidden names for unfinished files, next to the final name and no longer than allowed.
 
 A name may have 255 bytes on most file systems. `.NAME.partial` is longer than NAME, so of a long
 NAME the hidden name holds the beginning and a checksum.
@@ -15,7 +15,7 @@ _CHECKSUM_DIGITS = 16
 
 
 def longest_name(folder: Path) -> int:
-    """Returns how many bytes a name in a folder may have; the folder need not exist yet."""
+    """Return how many bytes a name in a folder may have; the folder need not exist yet."""
     folder = folder.absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -26,27 +26,17 @@ def longest_name(folder: Path) -> int:
 
 
 def fitted_name(name: str, most: int) -> str:
-    """Returns a name, shortened if it has more than `most` bytes; other names give others.
-
-    Args:
-        name: of a file or folder.
-        most: bytes that it may have, more than the 17 that tell shortened names apart.
-    """
+    """Return a name, shortened if it has more than `most` (over 17) bytes; others give others."""
     data = os.fsencode(name)
     if len(data) <= most:
         return name
     checksum = hashlib.sha256(data).hexdigest()[:_CHECKSUM_DIGITS]
-    # No half of a letter may stay.
+    # No part of a letter may stay.
     kept = data[: most - 1 - _CHECKSUM_DIGITS].decode("utf-8", "ignore")
     return f"{kept}-{checksum}"
 
 
 def hidden_path(path: Path, ending: str) -> Path:
-    """Returns the hidden path `.NAME` + `ending` beside a path, always the same for it.
-
-    Args:
-        path: the final path.
-        ending: what tells this hidden path from others of the same file, such as ".partial".
-    """
+    """Return the hidden path `.NAME` + `ending` next to a path, always the same for it."""
     most = longest_name(path.parent) - len(os.fsencode(f".{ending}"))
     return path.with_name(f".{fitted_name(path.name, most)}{ending}")

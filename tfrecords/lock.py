@@ -10,14 +10,14 @@ from tfrecords.errors import RecordsError
 
 
 class FileLock:
-    """Holds an exclusive `flock` on a file that exists only while it is locked or was abandoned.
+    """An exclusive `flock` on a file that exists only while it is locked or was abandoned.
 
-    The kernel gives the lock up when its process dies, so a file left by a killed run never blocks
+    The kernel releases the lock when its process dies, so a file left by a killed run never blocks
     the next. Not for file systems without `flock`.
     """
 
     def __init__(self, path: Path, purpose: str) -> None:
-        """Takes the lock at once.
+        """Take the lock at once.
 
         Args:
             path: the lock file; its folder must exist.
@@ -38,12 +38,12 @@ class FileLock:
             raise
 
     def _try_to_lock(self, purpose: str) -> int:
-        """Returns the locked descriptor, or -1 if the file was replaced meanwhile."""
+        """Return the locked descriptor, or -1 if the file was replaced meanwhile."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its last owner may have removed the name between our open and our lock; then we hold
-            # a lock on a file that nobody else will ever open.
+            # a lock on a file that no other process will ever open.
             if os.fstat(descriptor).st_nlink > 0:
                 return descriptor
             os.close(descriptor)
@@ -56,7 +56,7 @@ class FileLock:
             ) from None
 
     def release(self) -> None:
-        """Gives the lock up and removes its file; further calls do nothing."""
+        """Release the lock and remove its file. Idempotent."""
         if self._descriptor >= 0:
             # Removed while still locked, or a successor's file could be the one removed.
             self._path.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ class FilmPart:
     weight: float = 1.0
 
     def kept(self) -> NDArray[np.bool_]:
-        """Returns bool [frames].
+        """Return bool [frames].
 
         Raises:
             ValueError: `keep` has another length than the film, or keeps nothing.
@@ -56,7 +56,7 @@ class FilmPart:
 
 
 def check_together(parts: Sequence[FilmPart]) -> None:
-    """Checks that films can be one training set and that their shards are there.
+    """Check that films can be one training set and that their shards are there.
 
     Raises:
         RecordsError: two are of different size, two are the same film, or shards are missing.
@@ -86,7 +86,7 @@ def check_together(parts: Sequence[FilmPart]) -> None:
 
 
 def quotas(parts: Sequence[FilmPart], balance: str = "none") -> NDArray[np.float64]:
-    """Returns how often each frame is drawn in one pass, on average over passes.
+    """Return how often each frame is drawn in one pass, on average over passes.
 
     Args:
         parts: the films.

@@ -1,37 +1,51 @@
-"""How a finished folder of records gets its name: whole or not at all.
+"""How a finished folder of records gets its name: complete or not at all.
 
-A folder that is new gets it by one rename. In a folder of earlier records, the new ones take the
-place of the old ones file by file, so that whatever else a person keeps there stays where it is.
-Its card goes first and comes last, and a process killed in between leaves what the next one
-completes.
+A new folder gets it by one rename. In a folder of earlier records, the new ones replace the old
+ones file by file, so that whatever else a person keeps there stays. The card is removed first and
+comes last, and what a process killed in between leaves, the next one completes.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
-from tfrecords.card import CARD_NAME, FilmCard, is_record_file, load_card
+from tfrecords.card import CARD_NAME, is_record_file, load_card
 from tfrecords.errors import RecordsError, ReplaceableError
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
-from tfrecords.messages import changed_option
+from tfrecords.shard_files import apart_folder, partial_folder, states_folder
 from tfrecords.shards import is_all_shards
 
 
+def lock_path(directory: Path) -> Path:
+    """Return the lock file of those who write a folder of records."""
+    return hidden_path(directory, ".lock")
+
+
+def work_folders(directory: Path) -> list[Path]:
+    """Return the hidden folders in which records are made, and which are then removed."""
+    return [
+        partial_folder(directory),
+        states_folder(directory),
+        apart_folder(directory),
+        _ready(directory),
+    ]
+
+
 def refuse_to_replace(directory: Path, overwrite: bool) -> None:
-    """Raises RecordsError if a folder exists and may not be replaced.
+    """Raise RecordsError if a folder exists and may not be replaced.
 
     Args:
         directory: DATA/<film>.
-        overwrite: whether records may be replaced, also those whose card is lost. Of another kind
-            of folder only an empty one is ever used.
+        overwrite: whether records may be replaced, also those whose card is lost. Of other folders
+            only an empty one is ever used.
     """
     if directory.is_symlink() and not directory.exists():
-        raise RecordsError(f"{directory}: is a link that leads nowhere; mend it or choose another")
+        raise RecordsError(
+            f"{directory}: is a link that leads nowhere; repair it or choose another folder"
+        )
     if not directory.exists():
         return
     if not directory.is_dir():
@@ -51,41 +65,28 @@ def refuse_to_replace(directory: Path, overwrite: bool) -> None:
             raise RecordsError(f"{path}: is a folder where records belong; move it elsewhere")
 
 
-def read_back(directory: Path) -> FilmCard:
-    """Returns the card in a folder; one that could not be read again must not be published.
-
-    Raises:
-        ValueError: the card contradicts itself.
-    """
-    try:
-        return load_card(directory)
-    except RecordsError as error:
-        raise ValueError(f"the card contradicts itself: {error}") from error
-
-
 def publish(partial: Path, directory: Path) -> None:
-    """Gives finished records their final name, in the place of others that are there.
+    """Give finished records their final name, in place of others that are there.
 
     Args:
         partial: the finished folder, on the same file system.
         directory: its final name; of an existing folder only files of records are replaced.
 
     Raises:
-        OSError: it cannot be renamed. What was there before is there again, or `partial` is gone:
-            then the next call of `finish_publishing` completes it.
+        OSError: it cannot be renamed. Either nothing has changed, or `partial` is gone: then the
+            next call of `finish_publishing` completes it.
     """
-    _synchronise(partial)
+    sync_folder(partial)
     if directory.exists() and any(directory.iterdir()):
         os.rename(partial, _ready(directory))  # from here on there is no way back
         finish_publishing(directory)
     else:
         os.rename(partial, directory)
-        _synchronise(directory.parent)
+        sync_folder(directory.parent)
 
 
 def finish_publishing(directory: Path) -> None:
-    """Completes what a process that was killed, or failed, while it published has left."""
-    _restore_replaced(directory)
+    """Complete what a process that was killed, or failed, while it published has left."""
     ready = _ready(directory)
     if not ready.is_dir():
         return
@@ -93,7 +94,7 @@ def finish_publishing(directory: Path) -> None:
     if CARD_NAME in new:
         directory.mkdir(exist_ok=True)
         kept = {shard.name for shard in load_card(ready).shards}
-        # Without its card nobody takes a mixture of old and new shards for a film.
+        # Without its card a mixture of old and new shards is not taken for a film.
         (directory / CARD_NAME).unlink(missing_ok=True)
         for name in new:
             if name != CARD_NAME:
@@ -101,49 +102,23 @@ def finish_publishing(directory: Path) -> None:
         for name in os.listdir(directory):
             if is_record_file(name) and name not in kept:
                 (directory / name).unlink()
-        _synchronise(directory)
+        sync_folder(directory)
         os.replace(ready / CARD_NAME, directory / CARD_NAME)
-        _synchronise(directory)
+        sync_folder(directory)
     shutil.rmtree(ready)
 
 
-def _restore_replaced(directory: Path) -> None:
-    """Puts right what a version that replaced whole folders has left when it was killed."""
-    replaced = hidden_path(directory, ".replaced")
-    if not replaced.is_dir():
-        return
-    if not directory.exists():  # killed between its two renames
-        os.rename(replaced, directory)
-        return
-    remove_records(replaced)
-    for path in replaced.iterdir():
-        target = directory / path.name
-        if not os.path.lexists(target):
-            os.rename(path, target)
-    if not any(replaced.iterdir()):
-        replaced.rmdir()
+def tidy(directory: Path) -> None:
+    """Complete or remove what a conversion killed while it published has left.
 
-
-def remove_records(directory: Path) -> None:
-    """Removes card and shards from a folder, and the folder itself if nothing else is in it."""
-    for path in sorted(directory.iterdir(), key=lambda path: path.name != CARD_NAME):
-        if is_record_file(path.name) and (path.is_symlink() or not path.is_dir()):
-            path.unlink()
-    if not any(directory.iterdir()):
-        directory.rmdir()
-
-
-def put_right(directory: Path) -> None:
-    """Completes or tidies what a conversion left that was killed while its records got their name.
-
-    Nothing happens while another process writes them, nor where nothing was left.
+    Does nothing while another process writes the records, or where nothing was left.
     """
     directory = directory.resolve()
     if not (_ready(directory).exists() or _is_done(directory)):
         return
     try:
-        lock = FileLock(hidden_path(directory, ".lock"), str(directory))
-    except (RecordsError, OSError):  # somebody is writing it, or nobody may
+        lock = FileLock(lock_path(directory), str(directory))
+    except (RecordsError, OSError):  # it is being written, or may not be
         return
     try:
         finish_publishing(directory)
@@ -154,25 +129,22 @@ def put_right(directory: Path) -> None:
 
 
 def _is_done(directory: Path) -> bool:
-    """Whether states were left of records that have their name."""
-    partial = hidden_path(directory, ".partial")
-    lock = hidden_path(directory, ".lock")
-    left = states_folder(directory).exists() or lock.exists()
-    return left and not partial.exists() and (directory / CARD_NAME).exists()
+    """Whether there is something left of records that have their name."""
+    left = states_folder(directory).exists() or lock_path(directory).exists()
+    return left and not partial_folder(directory).exists() and (directory / CARD_NAME).exists()
 
 
-def work_folders(directory: Path) -> list[Path]:
-    """The hidden folders in which records are made, and which are removed."""
-    names = ("partial", "state", "apart", "ready", "replaced")
-    return [hidden_path(directory, f".{name}") for name in names]
+def remove_records(directory: Path) -> None:
+    """Remove card and shards from a folder, and the folder itself if nothing else is in it."""
+    for path in sorted(directory.iterdir(), key=lambda path: path.name != CARD_NAME):
+        if is_record_file(path.name) and (path.is_symlink() or not path.is_dir()):
+            path.unlink()
+    if not any(directory.iterdir()):
+        directory.rmdir()
 
 
-def _ready(directory: Path) -> Path:
-    return hidden_path(directory, ".ready")
-
-
-def _synchronise(directory: Path) -> None:
-    """Puts the names in a folder on the disk, so that a power cut cannot undo a rename."""
+def sync_folder(directory: Path) -> None:
+    """Put the names in a folder on the disk, so that a power cut cannot undo a rename."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -180,57 +152,5 @@ def _synchronise(directory: Path) -> None:
         os.close(descriptor)
 
 
-IDENTITY_NAME = "identity.json"
-# What decides the bytes beside film and options. It is named where no option explains it.
-_NO_OPTIONS = {
-    "geometry": "the film's picture lies otherwise in the records",
-    "tool_version": "another version of this program began it",
-}
-
-
-def states_folder(directory: Path) -> Path:
-    """The hidden folder beside a folder of records that holds the states of an unfinished run."""
-    return hidden_path(directory, ".state")
-
-
-def unfinished_identity(directory: Path) -> dict[str, Any] | None:
-    """The identity of an unfinished run that has left finished shards, or None.
-
-    A run without finished shards, or whose identity cannot be read, has left nothing to go on from.
-    """
-    states = states_folder(directory)
-    if not any(states.glob("part-*.json")):
-        return None
-    try:
-        found = json.loads((states / IDENTITY_NAME).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def refuse_other_identity(
-    directory: os.PathLike[str], before: dict[str, Any], identity: dict[str, Any]
-) -> None:
-    """Raises ReplaceableError if an unfinished run was not of the same identity.
-
-    Args:
-        directory: of the records, for the message.
-        before: identity of the unfinished run.
-        identity: JSON values of all that decides the bytes now.
-    """
-    now = json.loads(json.dumps(identity))
-    names = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
-    if not names:
-        return
-    if "film" in names:
-        what = "an unfinished run of another film, or of an earlier version of this one, is there"
-        raise ReplaceableError(f"{directory}: {what}; --overwrite starts over")
-    different = [
-        changed_option(name, before.get(name), now.get(name))
-        for name in names
-        if name not in _NO_OPTIONS
-    ] or [_NO_OPTIONS[name] for name in names]
-    raise ReplaceableError(
-        f"{directory}: an unfinished run with other options is there ({'; '.join(different)}); "
-        "give its options to go on, or --overwrite, which starts over"
-    )
+def _ready(directory: Path) -> Path:
+    return hidden_path(directory, ".ready")

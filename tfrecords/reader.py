@@ -1,7 +1,7 @@
 """Records as `tf.data`: a film in its own order, or shuffled without end for training.
 
-A damaged record shows as `tf.errors.DataLossError`, which names neither film nor record nor cure;
-`explain_data_loss` makes the sentence for people out of it.
+A damaged record shows as `tf.errors.DataLossError`, which names neither film nor record nor fix;
+`explain_data_loss` returns an error that does.
 """
 
 from __future__ import annotations
@@ -32,14 +32,13 @@ _BUFFER_BYTES = 8 << 20
 
 
 def decode_image(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Returns the picture in a JPEG or PNG file.
+    """Return the picture in a JPEG or PNG file.
 
     The accurate integer transform is both the fastest and, by 2 dB, the nearest to the original.
 
     Args:
         encoded: scalar string, the file; TensorFlow tells the formats apart by their first bytes.
-        height: rows that the picture must have.
-        width: columns that the picture must have.
+        height, width: that the picture must have.
 
     Returns:
         uint8 [height, width, 3], RGB.
@@ -58,13 +57,12 @@ def film_frames(
     parallel: int = tf.data.AUTOTUNE,
     pad: bool = False,
 ) -> tf.data.Dataset:
-    """Returns every frame of a film once, in the film's order.
+    """Return every frame of a film once, in the film's order.
 
     Args:
         directory: a folder of records, local or remote.
-        batch_size: frames in a batch.
         parallel: how many frames are decoded at once; the order is the same for any number.
-        pad: fill the last batch up, so that all have one shape, and say which frames are real.
+        pad: fill the last batch up, so that all have one shape, and mark which frames are real.
 
     Returns:
         Batches {"image": uint8 [batch, height, width, 3], "index": int64 [batch], "pts": int64
@@ -85,7 +83,7 @@ def film_frames(
     def decode(number: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tf.io.parse_single_example(serialized, spec)
         found = features["frame/index"], features["film/id"]
-        # Checksums say nothing of whole records, or shards, that lie where others belong.
+        # Checksums say nothing about undamaged records, or shards, in the place of others.
         due = tf.equal(found[0], number) & tf.equal(found[1], card.film_id)
         with tf.control_dependencies([tf.debugging.Assert(due, [number, *found])]):
             features["frame/index"] = tf.identity(found[0])
@@ -118,22 +116,14 @@ def training_frames(
     shuffle_buffer: int = SHUFFLE_BUFFER,
     memory_limit: int = MEMORY_LIMIT,
 ) -> tf.data.Dataset:
-    """Returns the frames of one film for training: shuffled, without end, repeatable.
+    """Return the frames of one film for training: shuffled, without end, repeatable.
 
     A set of at most `memory_limit` bytes is read once and shuffled as a whole. A larger one is
     streamed. For the rest see `mixed_frames`.
 
     Args:
-        directory: a folder of records, local or remote.
-        batch_size, seed, first_batch, shuffle_buffer: as for `mixed_frames`.
         keep: bool [frames], which frames to train on; all if None.
         memory_limit: bytes of records; it must stay the same for the order to stay the same.
-
-    Returns:
-        Batches as of `mixed_frames`.
-
-    Raises:
-        RecordsError, ValueError, tf.errors.DataLossError: as `mixed_frames`.
     """
     part = FilmPart(directory, load_card(directory), keep)
     return mixed_frames(
@@ -147,7 +137,7 @@ def training_frames(
 
 
 def fits(parts: Sequence[FilmPart], memory_limit: int) -> bool:
-    """Returns whether the films' records have at most `memory_limit` bytes."""
+    """Return whether the films' records have at most `memory_limit` bytes."""
     return sum(shard.bytes for part in parts for shard in part.card.shards) <= memory_limit
 
 
@@ -162,7 +152,7 @@ def mixed_frames(
     shuffle_buffer: int = SHUFFLE_BUFFER,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Returns the frames of films for training: shuffled, without end, repeatable.
+    """Return the frames of films for training: shuffled, without end, repeatable.
 
     Every pass draws each kept frame of each film as often as `tfrecords.mixture` says: of films of
     equal weight and without balance exactly once. The order follows from `seed` and the number of
@@ -186,7 +176,7 @@ def mixed_frames(
             of memory.
         shard: (this worker's number from 0, workers). Of every `batch_size` * workers frames of the
             order each worker takes its part: the first worker the first `batch_size`, and so on. So
-            the workers' batches, one behind the other, are the batches that one worker would have.
+            the workers' batches, one after the other, are the batches that one worker would have.
 
     Returns:
         Batches {"image": uint8 [batch_size, height, width, 3], "film": int64 [batch_size], the
@@ -239,19 +229,19 @@ def _options(policy: tf.data.experimental.AutoShardPolicy) -> tf.data.Options:
 
 
 def _pad(values: tf.Tensor, length: int) -> tf.Tensor:
-    """Returns `values` with zeros behind them, so that the first axis has a known length."""
+    """Return `values` with zeros after them, so that the first axis has a known length."""
     missing = length - tf.shape(values)[0]
     padded = tf.pad(values, [[0, missing]] + [[0, 0]] * (len(values.shape) - 1))
     return tf.ensure_shape(padded, [length, *values.shape[1:]])
 
 
 def shard_paths(directory: storage.AnyPath, card: FilmCard) -> list[str]:
-    """Returns the paths of all shards in film order."""
+    """Return the paths of all shards in film order."""
     return [storage.join(directory, shard.name) for shard in card.shards]
 
 
 def through_service(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
-    """Returns a streamed training set that the workers of a tf.data service read and decode.
+    """Return a streamed training set that the workers of a tf.data service read and decode.
 
     Each worker takes whole passes, first come, first served: so no frame is seen twice in a pass,
     but several workers' passes mix. The order is that of `batches` if there is one worker, and of
@@ -266,12 +256,12 @@ def through_service(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
     distributed = batches.apply(
         service.distribute(processing_mode=service.ShardingPolicy.DYNAMIC, service=address)
     )
-    # What comes from elsewhere cannot be divided among workers of tf.distribute by files.
+    # Its workers cannot be divided among those of tf.distribute by files.
     return distributed.with_options(_options(tf.data.experimental.AutoShardPolicy.OFF))
 
 
 def find_damage(directory: storage.AnyPath, card: FilmCard) -> RecordsError | None:
-    """Returns what is wrong with a folder of records, or None; reads all of it up to the damage."""
+    """Return what is wrong with a folder of records, or None; reads all of it up to the damage."""
     try:
         check_shards(directory, card)
         for _ in film_records(directory, card):
@@ -282,19 +272,16 @@ def find_damage(directory: storage.AnyPath, card: FilmCard) -> RecordsError | No
 
 
 def explain_data_loss(directory: storage.AnyPath, card: FilmCard) -> RecordsError:
-    """Returns what is wrong with a folder of records in which reading failed.
+    """Return an error that names the damage of a folder of records in which reading failed.
 
-    Reads every record until it finds the damage; raises nothing.
-
-    Returns:
-        An error to raise, that names the shard and the number of the record in it, from 0.
+    Reads every record until it finds the damage.
     """
     return find_damage(directory, card) or unexplained_loss(directory)
 
 
 def unexplained_loss(*directories: storage.AnyPath) -> RecordsError:
-    """Returns the error of folders in which reading failed, and nothing is wrong now."""
+    """Return the error of folders in which reading failed, but no damage can be found."""
     return RecordsError(
-        f"{', '.join(map(str, directories))}: reading failed, yet every record is whole when read "
-        "again; check the disk and the memory of this machine"
+        f"{', '.join(map(str, directories))}: reading failed, yet every record is undamaged when "
+        "read again; check the disk and the memory of this machine"
     )

@@ -2,7 +2,7 @@
 
 Every record's header is under a checksum and every record tells its frame's number, so wherever a
 shard is opened, the next record can be found and named. Records of one film are of similar size:
-a few looks, each nearer, lead to any of them, on a disk as in a remote store.
+a few probes, each nearer, lead to any of them, on a disk as in a remote store.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy as np
 
 from tfrecords import storage
 from tfrecords.card import Shard
-from tfrecords.errors import RecordsError
-from tfrecords.framing import FOOTER, HEADER, OVERHEAD, masked_crc, read_record
+from tfrecords.errors import DamagedError
+from tfrecords.framing import HEADER, OVERHEAD, checked_length, missing_shard, read_record, scan
 from tfrecords.schema import parse
 
 _WALKED_RECORDS = 8
-_WALKED_BETWEEN = 64  # twelve bytes of each are less to read than a single look's kilobytes
-_LOOKS = 24
+_WALKED_BETWEEN = 64  # twelve bytes of each are less to read than a single probe's kilobytes
+_PROBES = 24
 
 
 def record_offset(path: storage.AnyPath, shard: Shard, number: int) -> int:
-    """Returns the byte at which a record begins.
+    """Return the byte at which a record begins.
 
     Args:
         path: of the shard's file.
-        shard: what the card says of it.
+        shard: its entry of the card.
         number: of the record in the shard, from 0; the number of records gives the file's size.
 
     Raises:
@@ -47,11 +47,11 @@ def record_offset(path: storage.AnyPath, shard: Shard, number: int) -> int:
 def chosen_data(
     path: storage.AnyPath, shard: Shard, numbers: Iterable[int]
 ) -> Iterator[tuple[int, bytes]]:
-    """Yields (number, data) of some records of a shard, without reading those between.
+    """Yield (number, data) of some records of a shard, without reading those between.
 
     Args:
         path: of the shard's file.
-        shard: what the card says of it.
+        shard: its entry of the card.
         numbers: of the records in the shard, from 0, ascending.
 
     Raises:
@@ -64,18 +64,16 @@ def chosen_data(
             for number in numbers:
                 offset = _offset(file, path, shard, number, here, _WALKED_BETWEEN)
                 file.seek(offset)
-                data = read_record(file, shard.bytes - offset, f"{path}: record {number} (from 0)")
+                data = read_record(file, shard.bytes - offset, path, number)
                 yield number, data
                 here = (number + 1, offset + len(data) + OVERHEAD)
     except FileNotFoundError as error:
-        raise RecordsError(
-            f"{path}: shard is missing; restore it or run make_tfrecords again with --overwrite"
-        ) from error
+        raise missing_shard(path) from error
 
 
 @contextmanager
 def _unbuffered(path: storage.AnyPath) -> Iterator[BinaryIO]:
-    # A look is of some kilobytes; the usual buffer would read a megabyte for each.
+    # A probe is of some kilobytes; the usual buffer would read a megabyte for each.
     with storage.open_for_reading(path, buffering=0) as file:
         yield file
 
@@ -88,34 +86,40 @@ def _offset(
     low: tuple[int, int],
     walked: int = _WALKED_RECORDS,
 ) -> int:
-    """Returns the byte at which a record begins.
+    """Return the byte at which a record begins.
 
     Args:
         file, path, shard, number: as for `record_offset`.
         low: (an earlier record, where it begins).
-        walked: from so many records before it on, goes from header to header.
+        walked: from so many records before it on, step from header to header.
     """
     high = (shard.frames, shard.bytes)  # (record, where it begins at the earliest)
-    for _ in range(_LOOKS):
+    for _ in range(_PROBES):
         if number - low[0] <= walked:
             break
         share = (number - low[0]) / (high[0] - low[0])
         guess = low[1] + int(share * (high[1] - low[1]) * 0.99)
         found = _next_record(file, path, shard, guess, high)
         if found[0] > number:
-            high = (found[0], guess)  # no record before it begins behind the guess
+            high = (found[0], guess)  # no record before it begins after the guess
         else:
             low = found
     offset = low[1]
     for record in range(low[0], number):
-        offset += _length(file, path, record, offset) + OVERHEAD
+        file.seek(offset)
+        length = checked_length(file.read(HEADER.size))
+        if length is None:
+            raise DamagedError(
+                path, f"record {record} (from 0) is damaged (checksum of its length)"
+            )
+        offset += length + OVERHEAD
     return offset
 
 
 def _next_record(
     file: BinaryIO, path: storage.AnyPath, shard: Shard, start: int, end: tuple[int, int]
 ) -> tuple[int, int]:
-    """Returns (number, offset) of the first record that begins in bytes [start, end), else `end`.
+    """Return (number, offset) of the first record that begins in bytes [start, end), else `end`.
 
     Reads on until it finds one, a few records' bytes at a time.
     """
@@ -124,27 +128,22 @@ def _next_record(
         file.seek(start)
         data = file.read(min(block, end[1] + HEADER.size - start))
         for place in _plausible_headers(data):
-            length, crc = HEADER.unpack_from(data, place)
-            offset = start + place
-            if offset + length + OVERHEAD > shard.bytes or crc != masked_crc(
-                data[place : place + 8]
-            ):
+            if checked_length(data[place : place + HEADER.size]) is None:
                 continue
-            record = _record(file, offset, length)
-            if record is not None:
-                number = parse(record).index - shard.first_frame
+            offset = start + place
+            file.seek(offset)
+            record = next(scan(file, shard.bytes - offset))
+            if record.data is not None:
+                number = parse(record.data).index - shard.first_frame
                 if not 0 <= number < shard.frames:
-                    raise RecordsError(
-                        f"{path}: the record at byte {offset} is not of this shard; "
-                        "restore it or run make_tfrecords again with --overwrite"
-                    )
+                    raise DamagedError(path, f"the record at byte {offset} is not of this shard")
                 return number, offset
         start += max(len(data) - HEADER.size + 1, 1)
     return end
 
 
 def _plausible_headers(data: bytes) -> list[int]:
-    """Returns the places in `data` where a length below 2 ** 32 may stand: four bytes of zero."""
+    """Return the places in `data` where a length below 2 ** 32 may stand: four bytes of zero."""
     zero = np.frombuffer(data, np.uint8) == 0
     count = len(data) - HEADER.size + 1
     if count <= 0:
@@ -153,24 +152,3 @@ def _plausible_headers(data: bytes) -> list[int]:
     for byte in (5, 6, 7):
         high = high & zero[byte : byte + count]
     return [int(place) for place in np.flatnonzero(high)]
-
-
-def _record(file: BinaryIO, offset: int, length: int) -> bytes | None:
-    """Returns the data of a record, or None if its checksum is wrong: so it is none."""
-    file.seek(offset + HEADER.size)
-    data = file.read(length)
-    footer = file.read(FOOTER.size)
-    whole = len(data) == length and len(footer) == FOOTER.size
-    return data if whole and FOOTER.unpack(footer)[0] == masked_crc(data) else None
-
-
-def _length(file: BinaryIO, path: storage.AnyPath, record: int, offset: int) -> int:
-    """Returns the length of the record that begins at `offset`; reads its header only."""
-    file.seek(offset)
-    header = file.read(HEADER.size)
-    if len(header) < HEADER.size or HEADER.unpack(header)[1] != masked_crc(header[:8]):
-        raise RecordsError(
-            f"{path}: record {record} (from 0) is damaged (checksum of its length); "
-            "restore the shard or run make_tfrecords again with --overwrite"
-        )
-    return int(HEADER.unpack(header)[0])

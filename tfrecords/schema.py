@@ -23,10 +23,9 @@ class Frame:
     """One frame of one film, its picture encoded.
 
     Attributes:
-        encoded: the picture as a whole JPEG or PNG file, RGB, 8 bits a channel.
+        encoded: a complete JPEG or PNG file, RGB, 8 bits a channel.
         format: "jpeg" or "png".
-        height: rows of the picture, in pixels.
-        width: columns of the picture, in pixels.
+        height, width: of the picture, in pixels.
         index: number of the frame in the film, from 0, without gaps.
         pts: presentation time in units of the film's time base; may be negative.
         film_id: the film's identity, the first 16 hex digits of the source's SHA-256.
@@ -43,7 +42,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Field:
-    """One line of `SPEC`: where an attribute of `Frame` lives in the record, and its type."""
+    """One line of `SPEC`: the key of an attribute of `Frame` in the record, and its type."""
 
     key: str
     attribute: str
@@ -62,7 +61,7 @@ SPEC = (
 
 
 def _declare_example() -> type[message.Message]:
-    """Returns the message class `tensorflow.Example`, built in a private descriptor pool.
+    """Return the message class `tensorflow.Example`, built in a private descriptor pool.
 
     Field numbers and types are those of tensorflow/core/example/{feature,example}.proto.
     """
@@ -110,7 +109,7 @@ _Example: Any = _declare_example()
 
 
 def serialize(frame: Frame) -> bytes:
-    """Returns `frame` as a serialised `tf.train.Example`; equal frames give equal bytes.
+    """Return `frame` as a serialised `tf.train.Example`; equal frames give equal bytes.
 
     Raises:
         ValueError: the format is not one of `IMAGE_FORMATS`.
@@ -131,7 +130,7 @@ def serialize(frame: Frame) -> bytes:
 
 
 def parse(serialized: bytes) -> Frame:
-    """Returns the frame in a serialised `tf.train.Example`, without TensorFlow.
+    """Return the frame in a serialised `tf.train.Example`, without TensorFlow.
 
     Raises:
         RecordsError: the bytes are no Example, or lack a feature of `SPEC` in its type.
@@ -153,7 +152,7 @@ def parse(serialized: bytes) -> Frame:
 
 
 def example_spec() -> dict[str, Any]:
-    """Returns `SPEC` as the features of `tf.io.parse_example`: scalars of int64 or string.
+    """Return `SPEC` as the features of `tf.io.parse_example`: scalars of int64 or string.
 
     Imports TensorFlow.
     """

@@ -1,8 +1,8 @@
-"""Shards while they are written, and what a later run must know to go on after them.
+"""Shards of an unfinished conversion, and what a later run needs to resume it.
 
 A part is a shard that has no final name yet, because the number of shards depends on the number of
-frames, which a damaged film tells only at its end. Beside a finished part lies a state file,
-written after the part is on the disk; so a part with a state is whole, and one without is begun
+frames, which a damaged film tells only at its end. The state file of a finished part is written
+once the part is on the disk; so a part with a state file is complete, and one without is begun
 again.
 """
 
@@ -11,118 +11,125 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tfrecords.card import Shard
 from tfrecords.hidden_names import hidden_path
 
-COPY_BYTES = 1 << 20
+# Of the state files. Parts of another format are begun again.
+_FORMAT = 2
+_BUFFER_BYTES = 1 << 20
+_IDENTITY_NAME = "identity.json"
 
 
-class PartFile:
-    """One part: counts and checksums what goes into it.
+@dataclass
+class Part:
+    """A file of consecutive records, complete and on the disk.
 
     Attributes:
-        path: where it lies.
+        path: of the file.
         first_frame: the film's number of its first record.
-        bytes: how many were written.
+        sizes: bytes of each record.
+        sha256: of the file, 64 hex digits.
+        state: JSON values that the caller needs to resume after it.
+    """
+
+    path: Path
+    first_frame: int
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    sha256: str = ""
+    state: Any = None
+
+    @property
+    def frames(self) -> range:
+        """The film's numbers of its records."""
+        return range(self.first_frame, self.first_frame + len(self.sizes))
+
+    def publish(self, name: str) -> Shard:
+        """Rename the file and return its entry of the card."""
+        os.rename(self.path, self.path.with_name(name))
+        return Shard(name, len(self.sizes), self.first_frame, sum(self.sizes), self.sha256)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of its state file."""
+        return {
+            "format": _FORMAT,
+            "first_frame": self.first_frame,
+            "sizes": self.sizes.tolist(),
+            "sha256": self.sha256,
+            "state": self.state,
+        }
+
+    @classmethod
+    def from_json(cls, path: Path, values: dict[str, Any]) -> Part:
+        """Return the part at a path with the content of its state file.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is of another format.
+        """
+        if values["format"] != _FORMAT:
+            raise ValueError(f"format {values['format']}")
+        sizes = array("q", values["sizes"])
+        return cls(path, values["first_frame"], sizes, values["sha256"], values["state"])
+
+
+class PartWriter:
+    """A part while it is written; a context manager that closes it whatever happens.
+
+    Attributes:
+        part: what was written so far.
     """
 
     def __init__(self, path: Path, first_frame: int) -> None:
-        self.path = path
-        self.first_frame = first_frame
-        self.bytes = 0
+        self.part = Part(path, first_frame)
         self._sha256 = hashlib.sha256()
-        self._digest = ""
-        self._file: BinaryIO | None = open(path, "xb", buffering=COPY_BYTES)  # noqa: SIM115
+        self._file = open(path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115
 
-    @classmethod
-    def restored(cls, path: Path, first_frame: int, size: int, digest: str) -> PartFile:
-        """A part that an earlier run has finished."""
-        part = cls.__new__(cls)
-        part.path, part.first_frame, part.bytes = path, first_frame, size
-        part._digest, part._file = digest, None
-        return part
+    def write(self, record: bytes) -> None:
+        """Append a record."""
+        self._sha256.update(record)
+        self._file.write(record)
+        self.part.sizes.append(len(record))
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of a closed part, 64 hex digits."""
-        return self._digest
+    def finish(self) -> Part:
+        """Put the bytes on the disk, where an error may show only now, and return the part."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self.part.sha256 = self._sha256.hexdigest()
+        return self.part
 
-    def write(self, data: bytes) -> int:
-        """Appends bytes as they are and returns how many."""
-        assert self._file is not None
-        self._sha256.update(data)
-        self.bytes += len(data)
-        return self._file.write(data)
+    def __enter__(self) -> PartWriter:
+        return self
 
-    def close(self) -> None:
-        """Puts the bytes on the disk; an error of the disk may show only here. Harmless twice."""
-        if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # a full disk cannot take the rest of the buffer
             self._file.close()
-            self._file = None
-            self._digest = self._sha256.hexdigest()
-
-    def finish(self, name: str, frames: int) -> Shard:
-        """Closes and renames the file and returns its entry of the card."""
-        self.close()
-        os.rename(self.path, self.path.with_name(name))
-        return Shard(name, frames, self.first_frame, self.bytes, self._digest)
-
-    def abandon(self) -> None:
-        """Closes a file that will be deleted; a full disk cannot take the rest of the buffer."""
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
-            self._file = None
-
-    def save_state(self, path: Path, record_bytes: list[int], state: Any) -> None:
-        """Writes the state file of a closed part.
-
-        Args:
-            path: of the state file.
-            record_bytes: size of each of the part's records.
-            state: JSON values of the caller, given back when the part is restored.
-        """
-        values = {
-            "first_frame": self.first_frame,
-            "bytes": self.bytes,
-            "sha256": self._digest,
-            "record_bytes": record_bytes,
-            "state": state,
-        }
-        write_json(path, values)
-
-
-def apart_folder(directory: Path) -> Path:
-    """Where parts of a film wait that are made apart from each other, for whoever joins them."""
-    return hidden_path(directory, ".apart")
 
 
 def part_name(number: int) -> str:
-    """Name of a part's file."""
+    """Return the name of a part's file."""
     return f"part-{number:05d}"
 
 
-def restore_part(
-    directory: Path, states: Path, number: int, first_frame: int
-) -> tuple[PartFile, list[int], Any] | None:
-    """A part that an earlier run has finished, if it is what its state file says.
+def state_name(number: int) -> str:
+    """Return the name of a part's state file."""
+    return f"{part_name(number)}.json"
+
+
+def load_part(directory: Path, states: Path, number: int, frames: range) -> Part | None:
+    """Return a part that an earlier run has finished, or None.
 
     Args:
-        directory: of the parts.
+        directory: folder of the parts.
         states: folder of the state files.
         number: of the part, from 0.
-        first_frame: that the part must begin with.
-
-    Returns:
-        The part, the size of each of its records, and the caller's state; None if the part is not
-        there, not whole, or does not follow its predecessor.
+        frames: that it must hold.
     """
     path = directory / part_name(number)
     if not path.exists():  # killed while the parts got their final names
@@ -130,59 +137,50 @@ def restore_part(
         if len(renamed) == 1:
             os.rename(renamed[0], path)
     try:
-        values = json.loads((states / f"{part_name(number)}.json").read_text("utf-8"))
-        whole = (
-            values["first_frame"] == first_frame
-            and path.stat().st_size == values["bytes"] == sum(values["record_bytes"])
-            and _digest(path) == values["sha256"]
-        )
-        found = PartFile.restored(path, first_frame, values["bytes"], values["sha256"])
-        return (found, values["record_bytes"], values["state"]) if whole else None
+        part = Part.from_json(path, json.loads((states / state_name(number)).read_text("utf-8")))
+        same = part.frames == frames and path.stat().st_size == sum(part.sizes)
+        return part if same and _sha256(path) == part.sha256 else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def divide_again(
-    parts: list[PartFile], record_bytes: Sequence[int], ranges: list[range]
-) -> list[PartFile]:
-    """Cuts parts anew where the film was longer or shorter than expected.
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
-    Only the cuts move: the records, one after the other, are the same bytes. Each old part is
-    removed as soon as it is copied, so this takes the room of one part more, not of the film.
+
+def divide_again(parts: list[Part], ranges: list[range]) -> list[Part]:
+    """Divide parts otherwise where the film was longer or shorter than expected.
+
+    Each old part is removed as soon as it is copied, so this takes the room of one part more, not
+    of the film.
 
     Args:
         parts: all of the film.
-        record_bytes: size of every record of the film.
         ranges: the frames of each new part.
     """
-    for part in parts:
-        part.close()
-    pieces = _read_and_remove([part.path for part in parts])
+    records = _read_and_remove(parts)
     divided = []
-    rest = b""
     for number, frames in enumerate(ranges):
-        part = PartFile(parts[0].path.with_name(f"divided-{number:05d}"), frames.start)
-        divided.append(part)
-        wanted = sum(record_bytes[frames.start : frames.stop])
-        while wanted > 0:
-            piece = rest or next(pieces)
-            rest = piece[wanted:]
-            wanted -= part.write(piece[:wanted])
-    next(pieces, None)  # no bytes are left, but the last old part is still to be removed
+        path = parts[0].path.with_name(f"divided-{number:05d}")
+        with PartWriter(path, frames.start) as writer:
+            for _ in frames:
+                writer.write(next(records))
+            divided.append(writer.finish())
+    next(records, None)  # no record is left, but the last old part is still to be removed
     return divided
 
 
-def _read_and_remove(paths: list[Path]) -> Iterator[bytes]:
-    """Yields the bytes of all files, one after the other, and removes each at its end."""
-    for path in paths:
-        with open(path, "rb") as file:
-            while piece := file.read(COPY_BYTES):
-                yield piece
-        path.unlink()
+def _read_and_remove(parts: list[Part]) -> Iterator[bytes]:
+    for part in parts:
+        with part.path.open("rb", buffering=_BUFFER_BYTES) as file:
+            for size in part.sizes:
+                yield file.read(size)
+        part.path.unlink()
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes JSON under a temporary name, puts it on the disk and renames it."""
+    """Write JSON under a temporary name, put it on the disk and rename it."""
     temporary = path.with_name(f"{path.name}.new")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(values))  # `dump` encodes in Python, ten times as slowly
@@ -191,6 +189,37 @@ def write_json(path: Path, values: Any) -> None:
     os.rename(temporary, path)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def partial_folder(directory: Path) -> Path:
+    """Return the hidden folder in which a folder of records is written."""
+    return hidden_path(directory, ".partial")
+
+
+def states_folder(directory: Path) -> Path:
+    """Return the hidden folder of the state files of an unfinished conversion."""
+    return hidden_path(directory, ".state")
+
+
+def apart_folder(directory: Path) -> Path:
+    """Return the hidden folder of parts that are made apart from each other."""
+    return hidden_path(directory, ".apart")
+
+
+def save_identity(directory: Path, identity: dict[str, Any]) -> None:
+    """Write what decides the bytes of the records that are made for a folder."""
+    states_folder(directory).mkdir(exist_ok=True)
+    write_json(states_folder(directory) / _IDENTITY_NAME, identity)
+
+
+def unfinished_identity(directory: Path) -> dict[str, Any] | None:
+    """Return the identity of an unfinished run that left finished parts, or None.
+
+    A run without finished parts, or whose identity cannot be read, left nothing to resume.
+    """
+    states = states_folder(directory)
+    if not (partial_folder(directory).exists() and any(states.glob("part-*.json"))):
+        return None
+    try:
+        found = json.loads((states / _IDENTITY_NAME).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,4 +1,4 @@
-"""How a film is divided into shards: arithmetic and names."""
+"""The division of a film into shards: arithmetic and names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAME = re.compile(r"frames-(\d{5})-of-(\d{5})\.tfrecord")
 
 
 def shard_name(index: int, count: int) -> str:
-    """Returns the file name of shard `index` (from 0) of `count`.
+    """Return the file name of shard `index` (from 0) of `count`.
 
     Names sort in film order as text, and each says how many there are.
 
@@ -24,23 +24,32 @@ def shard_name(index: int, count: int) -> str:
 
 
 def is_shard_name(name: str) -> bool:
-    """Returns whether a file is called as a shard is."""
+    """Return whether a file has the name of a shard."""
     return _NAME.fullmatch(name) is not None
 
 
-def is_all_shards(names: Iterable[str]) -> bool:
-    """Returns whether a folder holds shards and nothing of anyone else's.
+def missing_shards(names: Iterable[str]) -> list[str]:
+    """Return the names of the shards that the names of the others promise."""
+    there = [match.groups() for name in names if (match := _NAME.fullmatch(name))]
+    counts = {count for _, count in there}
+    if len(counts) != 1:
+        return []
+    count = int(counts.pop())
+    missing = set(range(count)) - {int(index) for index, _ in there}
+    return [shard_name(index, count) for index in sorted(missing)]
 
-    Args:
-        names: of all that is in it. A card that was being written when its writer was killed has a
-            hidden name, and does not count.
+
+def is_all_shards(names: Iterable[str]) -> bool:
+    """Return whether a folder with files of these names holds shards and nothing else.
+
+    The hidden file of a card whose writer was killed does not count.
     """
     left = [name for name in names if not name.startswith(".film.json.")]
     return bool(left) and all(map(is_shard_name, left))
 
 
 def shard_ranges(frames: int, shards: int) -> list[range]:
-    """Returns which frames each shard holds: consecutive, in film order, none empty.
+    """Return which frames each shard holds: consecutive, in film order, none empty.
 
     Sizes differ by at most one, the longer shards first. A film of fewer frames than `shards` gets
     as many shards as it has frames, so the result is a function of the two numbers alone.

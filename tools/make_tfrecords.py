@@ -1,7 +1,7 @@
 """Turns films into sharded TFRecords, one folder a film, with a card that describes them.
 
 Every frame is kept, in the order of showing, upright, in the film's own shape and colours; black
-bars are cut off. DATA/<film>/film.json is written last: its presence means the records are whole.
+bars are cut off. DATA/<film>/film.json is written last: its presence means the records are there.
 Run again, a finished film is left alone. Of several films one that fails gets an `error:` line, the
 others are converted, and the exit code is 2; a full disk stops all.
 
@@ -17,12 +17,10 @@ Examples:
 import os
 import sys
 
-if __package__ in (None, ""):  # runs without installation too
+if __package__ in (None, ""):  # `python tools/NAME.py` where the package is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +29,44 @@ from absl import flags
 from bladerunner_ae.command_line.app import explain
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate, parse_time
-from bladerunner_ae.conversion import convert as conversion
 from bladerunner_ae.conversion import upload
+from bladerunner_ae.conversion.convert import convert_film, plan_conversion, warn
 from bladerunner_ae.conversion.existing import finished_card
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.film.reading.source import film_exists, film_name
+from bladerunner_ae.film.reading.source import Source, film_name
 from bladerunner_ae.geometry import FITS
 from tfrecords.card import FilmCard
 from tfrecords.messages import counted, visible
 from tfrecords.storage import Location, RemotePath, location
 
 
-def options_from_flags(values: Any) -> ConversionOptions:
-    """Turns flag values into options; the only place where they are read."""
-    return ConversionOptions(
+@dataclass(frozen=True)
+class Request:
+    """What the flags ask for, see `cli`."""
+
+    films: list[Path]
+    output_dir: str
+    spool_dir: str | None
+    options: ConversionOptions
+    strict: bool
+    overwrite: bool
+    threads: int
+    keep_damaged: bool
+    dry_run: bool
+    runner: str
+    beam_options: str
+
+    @property
+    def handling(self) -> dict[str, Any]:
+        """Keyword arguments of both ways to convert."""
+        names = ("strict", "overwrite", "threads", "keep_damaged")
+        return {name: getattr(self, name) for name in names}
+
+
+def request_from_flags(values: flags.FlagValues) -> Request:
+    """Parse the flags."""
+    options = ConversionOptions(
         height=values.height,
         width=values.width,
         pixels=values.pixels,
@@ -60,46 +81,58 @@ def options_from_flags(values: Any) -> ConversionOptions:
         frame_rate=parse_rate(values.frame_rate),
         deinterlace=values.deinterlace,
     )
+    films = [parse_local("film", film) for film in values.film]
+    names = [film_name(film) for film in films]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two films would both go to {values.output_dir}/{name}; rename one")
+    if values.beam_options and values.runner != "beam":
+        raise UsageError("--beam_options are for --runner=beam")
+    return Request(
+        films=films,
+        options=options,
+        **{name: getattr(values, name) for name in (
+            "output_dir", "spool_dir", "strict", "overwrite", "threads", "keep_damaged", "dry_run",
+            "runner", "beam_options",
+        )},
+    )  # fmt: skip
 
 
-def convert(film: Path, values: Any, options: ConversionOptions) -> None:
-    """Converts one film, or finds it converted, and says so on stdout."""
-    output_dir = location(values.output_dir)
+def convert(film: Path, request: Request) -> None:
+    """Convert one film, or find it converted, and print a summary."""
+    output_dir = location(request.output_dir)
     directory = output_dir / film_name(film)
-    if not film_exists(film):
+    if not Source(film).exists:
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
-    card = finished_card(film, directory, options, values.overwrite)
+    card = finished_card(film, directory, request.options, request.overwrite)
     if card is not None:
         print(f"{summary(directory, card)}; up to date")
         return
     if isinstance(output_dir, RemotePath):
-        output_dir = upload.spool_directory(output_dir, values.spool_dir)
-    plan = conversion.plan_conversion(film, output_dir, options)
+        output_dir = upload.spool_directory(output_dir, request.spool_dir)
+    plan = plan_conversion(film, output_dir, request.options)
     print(visible(plan.describe()), file=sys.stderr)
-    if values.dry_run:
+    if request.dry_run:
         return
     if isinstance(directory, RemotePath):
         upload.prepare(directory)
-        # Whole already if only the sending was stopped.
-        card = finished_card(film, plan.directory, options, values.overwrite)
-    card = card or conversion.convert_film(
-        plan, strict=values.strict, overwrite=values.overwrite, threads=values.threads,
-        keep_damaged=values.keep_damaged,
-    )  # fmt: skip
+        # Complete already if only the sending was stopped.
+        card = finished_card(film, plan.directory, request.options, request.overwrite)
+    card = card or convert_film(plan, **request.handling)
     if isinstance(directory, RemotePath):
-        upload.publish(plan.directory, directory, values.overwrite)
-    conversion.warn(card)
+        upload.publish(plan.directory, directory, request.overwrite)
+    warn(card)
     print(summary(directory, card))
 
 
-def converted(film: Path, values: Any, options: ConversionOptions) -> bool:
-    """Converts one film of several: says why if that fails, and lets the others go on.
+def converted(film: Path, request: Request) -> bool:
+    """Convert one film of several; if that fails, print why, so that the others are converted.
 
     Raises:
-        Exception: it failed for no reason of the film's, such as a full disk.
+        Exception: it failed for a reason that is not the film's, such as a full disk.
     """
     try:
-        convert(film, values, options)
+        convert(film, request)
     except Exception as error:
         line, code = explain(error)
         if code > InputError.exit_code:
@@ -109,20 +142,19 @@ def converted(film: Path, values: Any, options: ConversionOptions) -> bool:
     return True
 
 
-def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions) -> int:
-    """Converts films as a pipeline; returns the exit code. Each that failed gets a line."""
-    from bladerunner_ae.conversion import beam as beam_conversion
+def convert_with_beam(request: Request) -> int:
+    """Convert films as a pipeline; return the exit code. Each that failed gets a line."""
+    from bladerunner_ae.conversion import beam
 
-    outcomes = beam_conversion.convert_films(
-        films, values.output_dir, options, values.beam_options,
-        strict=values.strict, overwrite=values.overwrite, threads=values.threads,
-        keep_damaged=values.keep_damaged,
+    outcomes = beam.convert_films(
+        request.films, request.output_dir, request.options, request.beam_options,
+        **request.handling,
     )  # fmt: skip
     for outcome in outcomes:
         if outcome.card is not None:
             if not outcome.up_to_date:
-                conversion.warn(outcome.card)
-            line = summary(location(values.output_dir) / film_name(outcome.film), outcome.card)
+                warn(outcome.card)
+            line = summary(location(request.output_dir) / film_name(outcome.film), outcome.card)
             print(f"{line}; up to date" if outcome.up_to_date else line)
     failed = [outcome for outcome in outcomes if outcome.card is None]
     for outcome in failed:
@@ -131,7 +163,7 @@ def convert_with_beam(films: list[Path], values: Any, options: ConversionOptions
 
 
 def summary(directory: Location, card: FilmCard) -> str:
-    """One line: where, how many, how large, how fast."""
+    """Return one line: where, how many, how large, how fast."""
     speed = f"about {float(card.frame_rate):.3f}" if card.variable_rate else str(card.frame_rate)
     return (
         f"{directory}: {counted(card.frames, 'frame')} {card.height}x{card.width}, {speed} fps, "
@@ -141,22 +173,14 @@ def summary(directory: Location, card: FilmCard) -> str:
 
 
 def main() -> int:
-    """Reads the flags and converts one film after the other, or all in a pipeline."""
-    values = flags.FLAGS
-    options = options_from_flags(values)
-    films = [parse_local("film", film) for film in values.film]
-    names = [film_name(film) for film in films]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"two films would both go to {values.output_dir}/{name}; rename one")
-    if values.beam_options and values.runner != "beam":
-        raise UsageError("--beam_options are for --runner=beam")
-    if values.runner == "beam" and not values.dry_run:
-        return convert_with_beam(films, values, options)
-    if len(films) == 1:
-        convert(films[0], values, options)
+    """Read the flags and convert one film after the other, or all in a pipeline."""
+    request = request_from_flags(flags.FLAGS)
+    if request.runner == "beam" and not request.dry_run:
+        return convert_with_beam(request)
+    if len(request.films) == 1:
+        convert(request.films[0], request)
         return 0
-    failed = [film for film in films if not converted(film, values, options)]
+    failed = [film for film in request.films if not converted(film, request)]
     return InputError.exit_code if failed else 0
 
 

@@ -1,8 +1,8 @@
-"""Films what a network remembers: a film goes in, the same film as the network dreams it comes out.
+"""Show a film to a network and write it as the network dreams it.
 
-Frame by frame, with the original's exact timing, black bars, shape and soundtrack (copied, not
-encoded again). The film is verified before it gets its name. The model need not have been trained
-on the same film.
+Frame by frame, with the original's exact timing, black bars, shape and soundtrack (copied where
+possible). The film is verified before it gets its name. The model need not have been trained on the
+same film.
 
 --output's suffix decides the kind of file: .mp4, .m4v, .mov or .mkv.
 
@@ -16,28 +16,25 @@ Examples:
 import os
 import sys
 
-if __package__ in (None, ""):  # runs without installation too
+if __package__ in (None, ""):  # `python tools/NAME.py` where the package is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import bladerunner_ae.command_line.signals  # noqa: F401  first: signals are one line from here on
-
-# isort: split
+import json
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate
-from bladerunner_ae.command_line.installed import need_tensorflow
+from bladerunner_ae.command_line.tensorflow_import import import_tensorflow, need_tensorflow
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import Autoencoder, find_saved_model, load_autoencoder
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.bars import find_bars
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film
+from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.writing.encoder import PRESETS, Encoding
 from bladerunner_ae.film.writing.ffmpeg import ffmpeg_program
-from bladerunner_ae.film.writing.sound import SoundTrack
-from bladerunner_ae.geometry import FITS, Geometry
+from bladerunner_ae.geometry import FITS, Geometry, size_text
 from bladerunner_ae.reassembly import (
     Reassembly,
     ReassemblyOptions,
@@ -53,11 +50,7 @@ from tfrecords.storage import Location, location
 
 
 def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
-    """How the film lies in its records, from their card.
-
-    Args:
-        folder: DATA/<film>.
-        info: the film.
+    """Return how the film is placed in its records, from their card.
 
     Raises:
         RecordsError: there are no finished records.
@@ -68,11 +61,11 @@ def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
         geometry = Geometry.from_json(card.geometry)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(
-            f"{folder}: its card does not say how the film lies in the records ({error!r}); run "
-            "make_tfrecords again with --overwrite"
+            f"{folder}: its card does not say how the film is placed in the records ({error!r}); "
+            "run make_tfrecords again with --overwrite"
         ) from error
     other_size = info.path.is_file() and info.path.stat().st_size != card.source.get("bytes")
-    if geometry.stored != info.stored or other_size:
+    if geometry.stored != info.picture.stored or other_size:
         raise InputError(
             f"{folder}: are records of another film ({card.source['name']}) than {info.path}; "
             "leave --data out"
@@ -80,44 +73,58 @@ def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
     return geometry
 
 
-def plan(
+def describe_outputs(
     info: FilmInfo,
     autoencoder: Autoencoder,
     geometry: Geometry,
     output: Path,
     options: ReassemblyOptions,
 ) -> list[str]:
-    """What would be written, in lines for a terminal."""
-    lines = [f"model {autoencoder.path}, {_size(autoencoder.raster)}"]
+    """Return a line for the model, for each film that would be written and for what it lacks."""
+    lines = [f"model {autoencoder.path}, {size_text(autoencoder.raster)}"]
     sounds = plan_sounds(info, output, options)
     for (path, sound), layout in zip(sounds.items(), film_layouts(geometry, options), strict=False):
         height, width = layout.output
-        size = _size((height, 2 * width if path != output else width))
-        frames = f"about {info.frames_estimate}" if info.frames_estimate else "all"
-        tracks = [_fate(track) for track in sound.tracks]
+        size = size_text((height, 2 * width if path != output else width))
+        frames = f"about {info.timing.frames_estimate}" if info.timing.frames_estimate else "all"
+        tracks = [
+            f"{track.codec} re-encoded as {track.encoding.name}"
+            if track.encoding
+            else f"{track.codec} copied"
+            for track in sound.tracks
+        ]
         lines.append(f"{path}: {frames} frames, {size}; sound {', '.join(tracks) or 'none'}")
         lines += [f"left out: {words}" for words in sound.left_out]
     return lines
 
 
-def _fate(track: SoundTrack) -> str:
-    how = "copied" if track.encoding is None else f"re-encoded as {track.encoding.name}"
-    return f"{track.codec} {how}"
+def side_by_side_path(output: Path, path: str | None, wanted: bool) -> Path | None:
+    """Return where the film of original and dream goes, if it is wanted."""
+    if path:
+        return parse_local("side_by_side_output", path)
+    return output.with_name(f"{output.stem}_side_by_side{output.suffix}") if wanted else None
 
 
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]} (height x width)"
+def print_result(result: Reassembly, film: Path, as_json: bool) -> None:
+    """Print the films on stdout, and what is wrong with the original on stderr."""
+    if result.jumps:
+        print(visible(f"note: {film}: {result.jumps}"), file=sys.stderr)
+    if result.problem:
+        frames = counted(result.films[0].frames_read, "frame")
+        warning = f"{film}: {result.problem}; what could be read was written: {frames}"
+        print(visible(f"warning: {warning}"), file=sys.stderr)
+    if as_json:
+        print(json.dumps([one.to_json() for one in result.films], indent=2, ensure_ascii=False))
+    else:
+        print(*(visible(one.report()) for one in result.films), sep="\n")
 
 
-def _options(values: Any) -> ReassemblyOptions:
-    output = parse_local("output", values.output)
-    side_by_side = None
-    if values.side_by_side_output:
-        side_by_side = parse_local("side_by_side_output", values.side_by_side_output)
-    elif values.side_by_side:
-        side_by_side = output.with_name(f"{output.stem}_side_by_side{output.suffix}")
-    return ReassemblyOptions(
-        side_by_side=side_by_side,
+def main() -> None:
+    """Read the flags, check everything that can be checked at once, dream, report."""
+    values = flags.FLAGS
+    film, output = parse_local("film", values.film), parse_local("output", values.output)
+    options = ReassemblyOptions(
+        side_by_side=side_by_side_path(output, values.side_by_side_output, values.side_by_side),
         keep_raster=values.keep_raster,
         max_height=values.max_height,
         batch_size=values.batch_size,
@@ -125,55 +132,29 @@ def _options(values: Any) -> ReassemblyOptions:
         overwrite=values.overwrite,
         keep_damaged=values.keep_damaged,
     )
-
-
-def _geometry(values: Any, info: FilmInfo, autoencoder: Autoencoder) -> Geometry:
-    if values.data:
-        return geometry_from_records(location(values.data), info)
     bars = parse_bars(values.crop_bars)
-    if bars is None:
-        bars = find_bars(info)
-    return choose_geometry(info, autoencoder.raster, bars, values.fit)
-
-
-def _report(result: Reassembly, film: Path) -> None:
-    if result.jumps:
-        print(visible(f"note: {film}: {result.jumps}"), file=sys.stderr)
-    if result.problem:
-        warning = (
-            f"warning: {film}: {result.problem}; what could be read was written: "
-            f"{counted(result.frames, 'frame')}"
-        )
-        print(visible(warning), file=sys.stderr)
-    for line in result.report():
-        print(visible(line))
-
-
-def main() -> None:
-    """Reads the flags, checks everything that can be checked at once, dreams, reports."""
-    values = flags.FLAGS
-    film, output = parse_local("film", values.film), parse_local("output", values.output)
-    options = _options(values)
-    parse_bars(values.crop_bars)
     need_tensorflow()
     ffmpeg_program()
     info = probe_film(film, parse_rate(values.frame_rate))
     check_outputs(film, output, options)
     find_saved_model(location(values.model))
-    if values.data:
-        geometry_from_records(location(values.data), info)
+    geometry = geometry_from_records(location(values.data), info) if values.data else None
     for note in info.notes:
         print(visible(f"note: {film}: {note}"), file=sys.stderr)
+    import_tensorflow()
     autoencoder = load_autoencoder(values.model)
-    geometry = _geometry(values, info, autoencoder)
+    if geometry is None:
+        bars = find_bars(info) if bars is None else bars
+        geometry = choose_geometry(info, autoencoder.raster, bars, values.fit)
     if values.dry_run:
-        print("\n".join(map(visible, plan(info, autoencoder, geometry, output, options))))
+        lines = describe_outputs(info, autoencoder, geometry, output, options)
+        print("\n".join(map(visible, lines)))
         return
-    _report(reassemble_film(info, autoencoder, geometry, output, options), film)
+    print_result(reassemble_film(info, autoencoder, output, options, geometry), film, values.json)
 
 
 def cli() -> None:
-    """Runs the command."""
+    """Entry point: `python tools/reassemble_film.py`."""
     flags.DEFINE_string("film", None, "Film file, or folder of numbered images.", required=True)
     flags.DEFINE_string(
         "model",
@@ -192,17 +173,16 @@ def cli() -> None:
     flags.DEFINE_string(
         "crop_bars",
         "auto",
-        "Black bars that the network does not see: auto, none, or pixels as top:bottom:left:right. "
+        "Black bars to keep from the network: auto, none, or pixels as top:bottom:left:right. "
         "Not with --data.",
     )
     flags.DEFINE_enum(
         "fit",
         "auto",
         ["auto", *FITS],
-        "How the network sees a film of another shape than its own: contain whole, in margins that "
-        "are cut off again; cover only the middle, so that the dream is black around it; stretch "
-        "distorted; auto: stretch if the shapes differ by less than 8 %, else contain. Not with "
-        "--data.",
+        "How the network sees a film of another shape. contain: whole, in margins that are cut off "
+        "again; cover: only the middle, and the dream is black around it; stretch: distorted; "
+        "auto: stretch if the shapes differ by less than 8 %, else contain. Not with --data.",
     )
     flags.DEFINE_bool("keep_raster", False, "Write the model's own pixels, not the film's size.")
     flags.DEFINE_integer(
@@ -214,7 +194,8 @@ def cli() -> None:
     flags.DEFINE_string("frame_rate", "24", "Frames per second of a folder of images.")
     flags.DEFINE_bool("overwrite", False, "Replace existing films.")
     flags.DEFINE_bool("keep_damaged", False, "Write films of which most frames are damaged, too.")
-    flags.DEFINE_bool("dry_run", False, "Say what would be written, and stop.")
+    flags.DEFINE_bool("dry_run", False, "Print what would be written, and stop.")
+    flags.DEFINE_bool("json", False, "Print one JSON array with an object for each film instead.")
     less_memory = "a smaller --max_height or --batch_size takes less, and so does no --side_by_side"
     run_command(main, less_memory)
 

@@ -1,14 +1,15 @@
 #!/bin/sh
-# Makes the virtual environment that every target of the Makefile runs in, or finds it ready.
+# Makes the virtual environment of the Makefile's targets, unless it is up to date.
 #
 #   sh tools/set_up.sh VENV           from the checkout's top folder
 #
 # Environment: PYTHON      the interpreter to use, else the first of 3.11, 3.12, 3.13 that is there
 #              TENSORFLOW  cpu or gpu, else gpu where an NVIDIA GPU answers on Linux
 #
-# VENV/.installed is written last and says what is installed: cpu or gpu, from which checkout, from
-# which requirements; one of another Python than PYTHON is made anew. VENV/.installing stays behind where pip was killed: half a package may then
-# look like a whole one to pip, so the next call starts over (pip's own cache keeps the downloads).
+# VENV/.installed is written last: cpu or gpu, the checkout, a checksum of the requirements. An
+# environment of another Python than PYTHON is made again. VENV/.installing is left if pip was killed:
+# pip may take half a package for a complete one, so the next call starts over (pip's cache keeps the
+# downloads).
 set -eu
 
 venv=$1
@@ -91,14 +92,14 @@ if [ -n "$works" ] && [ -n "$installed" ] && [ "$(state "$wanted")" = "$(cat "$s
 fi
 
 [ -n "$python" ] || python=$(find_python) || exit 1
-[ -z "$other" ] || echo "$venv is of another Python than PYTHON=$PYTHON and is made anew" >&2
-echo "setting up $venv, once: downloads TensorFlow ($wanted) and what else is needed, some minutes ..." >&2
+[ -z "$other" ] || echo "$venv is of another Python than PYTHON=$PYTHON and is made again" >&2
+echo "setting up $venv, once: downloads TensorFlow ($wanted) and other packages, some minutes ..." >&2
 rm -f "$stamp"
 if [ -f "$venv/.installing" ] ||
     { [ -f "$venv/pyvenv.cfg" ] && { [ -z "$works" ] || [ "${installed:-$wanted}" != "$wanted" ]; }; }
 then
-    # Its Python is gone or not the one wanted, or it holds the other TensorFlow: two of them in one
-    # place break each other.
+    # Its Python is gone or another one is wanted, or it has the other TensorFlow: two of them in one
+    # environment break each other.
     rm -rf "$venv"
 fi
 ours=$installed
@@ -110,7 +111,7 @@ fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
     --editable ".[$wanted,serve,dev]" >&2 || {
     rm -f "$venv/.installing"
-    fail "pip could not install what is needed, its last lines say why; the same command goes on"
+    fail "pip could not install what is needed, its last lines say why; the same command resumes"
 }
 state "$wanted" >"$stamp.new"
 mv "$stamp.new" "$stamp"

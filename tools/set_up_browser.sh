@@ -1,5 +1,5 @@
 #!/bin/sh
-# Finds Chromium and its driver for `make browser_test`; as root on Debian it installs them.
+# Finds Chromium and its driver for `make browser_test`; installs them if it is root on Debian.
 set -eu
 
 there() {

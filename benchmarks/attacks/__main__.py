@@ -117,7 +117,7 @@ def stalled(model: str) -> Attack:
 def messages(size: int) -> Attack:
     """A large message over gRPC."""
     # The model's name, the signature's, and a file that is no picture.
-    from bladerunner_ae.protocol.raw_messages import RawPredictRequest
+    from bladerunner_ae.protocol.messages import RawPredictRequest
     from bladerunner_ae.protocol.tensors import write
 
     request = RawPredictRequest()

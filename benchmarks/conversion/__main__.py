@@ -158,7 +158,7 @@ def libraries() -> Usage:
 def measure(name: str, film: Path, rounds: int, scratch: Path) -> list[str]:
     """One row of each table for a film."""
     frames = sum(1 for _ in packets(film))
-    parts = halves(film, float(probe_film(film).duration or 0))
+    parts = halves(film, float(probe_film(film).timing.duration or 0))
     ours, theirs, limits = list[Usage](), list[Usage](), list[float]()
     for number in range(rounds):
         tasks = [lambda: ours.append(conversion(film, scratch / "records")),

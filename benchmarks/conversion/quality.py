@@ -68,7 +68,7 @@ def quality(film: Path, size: Size, scratch: Path) -> tuple[list[float], list[fl
         scratch: folder for a picture.
     """
     info = probe_film(film)
-    scaler = RecordScaler(info, decide_geometry(info.stored, raster=size))
+    scaler = RecordScaler(info.picture, decide_geometry(info.picture.stored, raster=size))
     scaling, compression = [], []
     for frame in some_frames(film, 24):
         image = scaler.scale(frame)

@@ -38,13 +38,12 @@ from benchmarks.cross_film.plan import (
 )
 from benchmarks.cross_film.table import table
 from benchmarks.demo.__main__ import machine
-from bladerunner_ae.command_line.app import quiet_tensorflow
 from bladerunner_ae.command_line.signals import working
+from bladerunner_ae.command_line.tensorflow_import import import_tensorflow
 from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
 from bladerunner_ae.film.reading.source import film_name
 from bladerunner_ae.geometry import FITS
 from tfrecords.card import load_card
-from tfrecords.errors import RecordsError
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _HEIGHT, _WIDTH = 72, 128
@@ -85,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 128 + signal.SIGINT
-    except (BladerunnerError, RecordsError) as error:
+    except BladerunnerError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, BladerunnerError) else InputError.exit_code
+        return error.exit_code
     return 0
 
 
@@ -216,7 +215,7 @@ def write_results(options: argparse.Namespace, plan: Plan) -> None:
         options.output.write_text(text + "\n", "utf-8")
     if options.picture:
         # TensorFlow is needed for this alone, and takes seconds to import.
-        quiet_tensorflow()
+        import_tensorflow()
         from benchmarks.cross_film.picture import draw
 
         png = draw(work, plan)

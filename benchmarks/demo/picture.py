@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bladerunner_ae.command_line.app import quiet_tensorflow
+from bladerunner_ae.command_line.tensorflow_import import import_tensorflow
 from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.pictures.contact_sheet import spread_frames
 from tfrecords.card import load_card
@@ -43,7 +43,7 @@ def main() -> None:
     if len(sys.argv) != 2 or "--help" in sys.argv:
         print(__doc__)
         return
-    quiet_tensorflow()
+    import_tensorflow()
     _OUTPUT.parent.mkdir(exist_ok=True)
     draw(Path(sys.argv[1])).save(_OUTPUT, optimize=True)
 

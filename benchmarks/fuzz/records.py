@@ -123,7 +123,7 @@ def read(reader: Callable[[Path], Pictures], folder: Path, truth: Pictures) -> t
             if error := find_damage(folder, load_card(folder)):
                 raise error from None
             raise
-    except (RecordsError, BladerunnerError) as error:
+    except BladerunnerError as error:
         return _judge_message(str(error), folder)
     except AssertionError as error:
         return SILENT, str(error)

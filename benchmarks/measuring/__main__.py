@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.helpers.small_records import PTS_STEP, card_maker, encode
+from tfrecords import frames as single_frames
 from tfrecords import messages, storage
 from tfrecords.card import FilmCard, Shard, load_card
 from tfrecords.schema import Frame
@@ -64,10 +65,8 @@ class Reads:
 @contextlib.contextmanager
 def counting_reads() -> Iterator[Reads]:
     """Counts what this process takes from records frame by frame; a pass over a film is refused."""
-    from bladerunner_ae.training import batches
-
     reads = Reads()
-    decode, opening = batches.decode_image, storage.open_for_reading
+    decode, opening = single_frames.decode_image, storage.open_for_reading
 
     class Counted:
         def __init__(self, file: Any) -> None:
@@ -95,8 +94,8 @@ def counting_reads() -> Iterator[Reads]:
         raise AssertionError("all frames of the film are read")
 
     with (
-        mock.patch.object(batches, "decode_image", decode_counted),
-        mock.patch.object(batches, "film_frames", refuse),
+        mock.patch.object(single_frames, "decode_image", decode_counted),
+        mock.patch.object(single_frames, "film_frames", refuse),
         mock.patch.object(storage, "open_for_reading", open_counted),
     ):
         yield reads

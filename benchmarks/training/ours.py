@@ -40,9 +40,11 @@ import tensorflow as tf
 
 from bladerunner_ae.model import pixels
 from bladerunner_ae.objectives import Batch, make_objective
-from bladerunner_ae.runs.config import ModelConfig, TrainConfig, to_json
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
+from bladerunner_ae.runs.fields import to_json
+from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.presets import PRESETS
+from bladerunner_ae.runs.run_config import Reading, RunConfig
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training.distributed import devices
 from tfrecords.card import load_card
@@ -78,16 +80,15 @@ class Ours:
         height, width = asked.get("raster") or (card.height, card.width)
         train = {**preset.train, "steps": _EVER, "batch_size": asked["batch"]}
         train["augment"] = asked.get("augment", train.get("augment", 0.0))
-        film = {"name": "film", "film_id": card.film_id, "frames": card.frames, "weight": 1.0}
         precision = devices.choose_precision(asked["precision"])
         self.config = RunConfig(
             preset=asked["preset"],
             objective=asked["objective"],
             weights=dataclasses.asdict(objective),  # type: ignore[call-overload]
-            model=ModelConfig(height=height, width=width, **preset.model),
+            model=ModelConfig(height=height, width=width, **preset.model).resolve(),
             train=TrainConfig(**train, precision=precision, jit=asked.get("jit", "off")),
-            films=[{**film, "held_out": []}],
-            reading={"order": "memory", "balance": "none"},
+            films=(FilmUse("film", card.film_id, card.frames),),
+            reading=Reading(),
         )
         self.trainer = training.build_trainer(self.config)
         self._asked = asked

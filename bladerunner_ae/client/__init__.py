@@ -1,10 +1,12 @@
-"""A client for models that are served, here or by TensorFlow Serving, over REST or gRPC.
+"""Clients of models that are served, by this package or by TensorFlow Serving.
+
+    from bladerunner_ae.client import connect, decode_images
 
     with connect("http://127.0.0.1:8501", "decoder") as client:
         encoded = client.predict({"latent": latents})["image_bytes"]
         pictures = decode_images(encoded)
 
-REST needs nothing beside Python and numpy, gRPC needs grpcio; neither imports TensorFlow.
+REST needs only Python and numpy, gRPC needs grpcio; neither imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -31,21 +33,28 @@ def connect(
     label: str | None = None,
     timeout: float = 30.0,
 ) -> Client:
-    """Returns a client for a model.
+    """Return a client of a served model; nothing is sent yet.
 
     Args:
         url: http://host:8501, https://host or grpc://host:8500.
-        model: its name, such as "decoder".
+        model: its name on the server, such as "decoder".
         version: its number; by default the newest.
-        label: another name of the version.
+        label: another name of the version, in place of its number.
         timeout: seconds for each answer.
 
     Raises:
-        UsageError: the URL is none of these.
+        UsageError: the URL is none of these, or there are both a version and a label.
+
+    Example:
+        >>> with connect("http://127.0.0.1:8501", "decoder") as client:
+        ...     print(client.signatures())
+        ...     png = client.predict({"latent": np.zeros((4, 200))}, "decode_png_bytes")
+        >>> png["image_bytes"].shape
+        (4,)
     """
     parts = urlsplit(url)
     if not _is_address_alone(parts):
-        raise UsageError(f"{url}: give http://HOST:PORT or grpc://HOST:PORT, and nothing behind it")
+        raise UsageError(f"{url}: give http://HOST:PORT or grpc://HOST:PORT, and nothing after it")
     if parts.scheme == "grpc" and parts.netloc:
         from bladerunner_ae.client.grpc_client import GrpcClient
 
@@ -57,7 +66,7 @@ def connect(
 
 
 def _is_address_alone(parts: SplitResult) -> bool:
-    """Whether there is no more in a URL than where to connect to."""
+    """Whether a URL has only scheme, host and port."""
     try:
         parts.port  # noqa: B018  raises if it is no number of a port
     except ValueError:
@@ -67,13 +76,10 @@ def _is_address_alone(parts: SplitResult) -> bool:
 
 
 def decode_images(encoded: Iterable[bytes]) -> NDArray[np.uint8]:
-    """Decodes JPEG or PNG files of one size.
+    """Decode JPEG or PNG files of one size to uint8 [batch, height, width, 3], RGB.
 
     Args:
         encoded: at least one file, such as the output `image_bytes`.
-
-    Returns:
-        uint8 [batch, height, width, 3], RGB.
 
     Raises:
         PIL.UnidentifiedImageError: a file is neither JPEG nor PNG.
@@ -81,7 +87,7 @@ def decode_images(encoded: Iterable[bytes]) -> NDArray[np.uint8]:
     from PIL import Image
 
     def decode(file: bytes) -> NDArray[np.uint8]:
-        # By their content alone Pillow would open dozens of formats, some by other programs.
+        # Without `formats` Pillow opens dozens of them, some by other programs.
         with Image.open(io.BytesIO(file), formats=("JPEG", "PNG")) as picture:
             return np.asarray(picture.convert("RGB"))
 

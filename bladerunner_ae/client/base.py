@@ -1,4 +1,4 @@
-"""What both clients have in common: errors, signatures, the interface; see `client`."""
+"""Base of the clients: errors, signatures, the interface; see `client`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RequestError(BladerunnerError):
 
     Attributes:
         status: HTTP's number (404) or gRPC's code (`NOT_FOUND`).
-        message: the server's words.
+        message: that of the server.
     """
 
     def __init__(self, status: int | str, message: str) -> None:
@@ -36,7 +36,7 @@ class RequestError(BladerunnerError):
 
 
 class UnreachableError(BladerunnerError):
-    """Nobody answered, or not in time."""
+    """There was no answer in time."""
 
     exit_code = 3
 
@@ -46,8 +46,8 @@ class Tensor:
     """An input or output of a signature.
 
     Attributes:
-        dtype: numpy's type; object, which holds bytes, for strings.
-        shape: None where any size goes; None for a shape that is not known at all.
+        dtype: object, which holds bytes, for strings.
+        shape: None for dimensions of any size; None for an unknown shape.
     """
 
     dtype: np.dtype[Any]
@@ -56,7 +56,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a signature takes and gives."""
+    """Inputs and outputs of a signature, by name."""
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
@@ -68,15 +68,7 @@ class Client(abc.ABC):
     def __init__(
         self, address: str, model: str, version: int | None, label: str | None, timeout: float
     ) -> None:
-        """Makes one; nothing is sent yet.
-
-        Args:
-            address: host:port.
-            model: its name.
-            version: its number; by default the server's newest.
-            label: another name of the version, in place of its number.
-            timeout: seconds for each answer.
-        """
+        """Make one for a server at `address`, HOST:PORT; for the rest see `connect`."""
         if version is not None and label is not None:
             raise UsageError("a version goes by its number or by its label, not by both")
         self.address, self.model, self.timeout = address, model, timeout
@@ -90,36 +82,35 @@ class Client(abc.ABC):
         signature: str = DEFAULT_SIGNATURE,
         outputs: Sequence[str] = (),
     ) -> Arrays:
-        """Runs a signature.
+        """Run a signature.
 
         Args:
             inputs: by name; the first dimension of each is the batch.
-            signature: its name.
             outputs: those that are wanted; empty means all.
 
         Returns:
             Arrays by name, of the signature's types; strings as objects of bytes.
 
         Raises:
-            RequestError: the server refused.
-            UnreachableError: nobody answered in time.
+            RequestError: the server refused the request.
+            UnreachableError: there was no answer in time.
         """
 
     @abc.abstractmethod
     def states(self) -> dict[int, str]:
-        """The state of each version that the server knows of, such as `AVAILABLE`."""
+        """Return the state of each version that the server knows, such as `AVAILABLE`."""
 
     @abc.abstractmethod
     def _fetch_signatures(self) -> dict[str, Signature]: ...
 
     def signatures(self) -> dict[str, Signature]:
-        """What the model offers, by name; asked for once."""
+        """Return the model's signatures by name; they are asked for once."""
         if self._signatures is None:
             self._signatures = self._fetch_signatures()
         return self._signatures
 
     def signature(self, name: str) -> Signature:
-        """What a signature takes and gives.
+        """Return a signature.
 
         Raises:
             RequestError: there is no such signature.
@@ -131,7 +122,7 @@ class Client(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +132,7 @@ class Client(abc.ABC):
 
 
 def signatures_of(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, Signature]:
-    """Signatures out of their `SignatureDef`s in JSON; none of those that only the server runs."""
+    """Return signatures from their `SignatureDef`s in JSON, without the server's internal ones."""
     return {
         name: Signature(
             *(
@@ -155,7 +146,7 @@ def signatures_of(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, Sig
 
 
 def _tensor(entry: Mapping[str, Any]) -> Tensor:
-    """A `TensorInfo` in JSON."""
+    """Return a tensor from its `TensorInfo` in JSON."""
     shape = entry.get("tensor_shape", {})
     sizes = tuple(int(dim.get("size", 0)) for dim in shape.get("dim", ()))
     return Tensor(
@@ -165,7 +156,7 @@ def _tensor(entry: Mapping[str, Any]) -> Tensor:
 
 
 def as_array(values: ArrayLike, known: Tensor | None) -> NDArray[Any]:
-    """Values as the server wants them, unless that would change them."""
+    """Return values in the type that the server wants, unless that would change them."""
     array = np.asarray(values)
     if array.dtype.kind in "SU":  # numpy drops zeros at the end of these
         array = np.asarray(values, object)

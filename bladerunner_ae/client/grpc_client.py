@@ -20,10 +20,10 @@ from bladerunner_ae.client.base import (
 )
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.protocol import messages, tensors
-from bladerunner_ae.protocol.raw_messages import RawPredictRequest, RawPredictResponse
+from bladerunner_ae.protocol.messages import RawPredictRequest, RawPredictResponse
 
-# What gRPC itself says, and no server: not connected, hung up, or no such name.
-_NOBODY = ("connect", "Socket closed", "resolv", "DNS")
+# Messages of gRPC itself, not of a server: not connected, hung up, or no such name.
+_NO_SERVER = ("connect", "Socket closed", "resolv", "DNS")
 
 
 class GrpcClient(Client):
@@ -37,7 +37,7 @@ class GrpcClient(Client):
         label: str | None = None,
         timeout: float = 30.0,
     ) -> None:
-        """Makes one; see `Client`.
+        """Make one; see `Client`.
 
         Raises:
             UsageError: grpcio is not installed.
@@ -119,10 +119,10 @@ class GrpcClient(Client):
             code, details = failed.code().name, failed.details()
             if code == "DEADLINE_EXCEEDED":
                 raise UnreachableError(f"{self.address}: no answer in {self.timeout:g} s") from None
-            if code == "UNAVAILABLE" and any(words in details for words in _NOBODY):
+            if code == "UNAVAILABLE" and any(words in details for words in _NO_SERVER):
                 raise UnreachableError(f"{self.address}: no answer ({details[:200]})") from None
             raise RequestError(code, details) from None
 
     def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
         self._channel.close()

@@ -1,4 +1,4 @@
-"""A client over REST; see `client`. It needs nothing but Python and numpy."""
+"""A client over REST; see `client`. It needs only Python and numpy."""
 
 from __future__ import annotations
 
@@ -39,16 +39,7 @@ class RestClient(Client):
         timeout: float = 30.0,
         tls: bool = False,
     ) -> None:
-        """Makes one; see `Client`.
-
-        Args:
-            address: host:port.
-            model: its name.
-            version: its number.
-            label: another name of the version.
-            timeout: seconds for each answer.
-            tls: over https.
-        """
+        """Make one, over https with `tls`; see `Client`."""
         super().__init__(address, model, version, label, timeout)
         kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
         self._connection = kind(address, timeout=timeout)
@@ -126,7 +117,7 @@ class RestClient(Client):
         except (http.client.RemoteDisconnected, ConnectionError):
             if not kept:
                 raise
-            # The server hung up on a connection that nobody used; that is no failure yet.
+            # The server closed an idle connection; that is no failure yet.
             self._connection.close()
             return self._send_once(method, path, body, headers)
 
@@ -136,7 +127,7 @@ class RestClient(Client):
         try:
             self._connection.request(method, path, body, headers)
         except ConnectionError as failed:
-            if self._connection.sock is None:  # there was no connection at all
+            if self._connection.sock is None:  # there was no connection
                 raise
             # A server that does not want a body that large says so and hangs up.
             try:
@@ -150,12 +141,12 @@ class RestClient(Client):
         return response.status, response.read()
 
     def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
         self._connection.close()
 
 
 def _rows(inputs: Mapping[str, ArrayLike], known: Signature) -> list[Any]:
-    """A batch as a list of its rows, each by itself or as an object of named values."""
+    """Return a batch as a list of its rows, each by itself or as an object of named values."""
     columns = {}
     for name, values in inputs.items():
         array = as_array(values, known.inputs.get(name))
@@ -171,7 +162,7 @@ def _rows(inputs: Mapping[str, ArrayLike], known: Signature) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Strings as JSON holds them."""
+    """Return strings as JSON holds them."""
     if isinstance(value, np.ndarray):
         return [_plain(element) for element in value]
     return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value

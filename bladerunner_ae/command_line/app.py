@@ -1,8 +1,8 @@
-"""What every command shares: help that exits 0, one-line errors, exit codes, quiet TensorFlow.
+"""The frame of every command: flags, help, one-line errors, exit codes.
 
 Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output could not be written or failed its own
-verification, 130 Ctrl-C, 143 SIGTERM, 141 whoever read our output has gone, as `head` does (that is
-how a shell sees other programs end then). Results go to stdout, everything else to stderr.
+verification, 130 Ctrl-C, 143 SIGTERM, 141 the reader of our output has gone, as `head` does (the
+code of SIGPIPE). Results go to stdout, everything else to stderr.
 """
 
 import errno
@@ -13,7 +13,7 @@ import signal
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TextIO, cast
 
@@ -22,71 +22,82 @@ from absl import app, flags, logging
 import bladerunner_ae
 from bladerunner_ae.command_line import signals, temporary_files
 from bladerunner_ae.command_line.installed import missing_package
-from bladerunner_ae.command_line.quiet_import import QuietImport
+from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
 from bladerunner_ae.errors import BladerunnerError
 from tfrecords import storage
-from tfrecords.errors import RecordsError
 from tfrecords.messages import visible
 from tfrecords.system_failures import is_out_of_memory, system_failure
 
-# Errors of the operating system that say "this path is no good"; any other OSError means that
-# writing or reading broke off half way.
+# Errors of the operating system about the path given; any other OSError interrupted the work.
 _BAD_PATH = {
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
     errno.EROFS, errno.ENAMETOOLONG, errno.ENOTEMPTY,
 }  # fmt: skip
+# absl adds this to the help of flags that may be given several times.
 _REPEATED = "; repeat this option to specify a list of values"
 _NO_READER = 128 + signal.SIGPIPE
 OVERWRITE_HINT = "BLADERUNNER_AE_OVERWRITE_HINT"
-"""Environment variable: what to say behind an error that --overwrite cures, for a command that
-calls this one and has another name for it."""
+"""Environment variable: a line to print after an error that --overwrite would fix, for a calling
+command whose own flag has another name."""
 
 _LESS_MEMORY = "end other programs, or use a machine with more memory"
 _less_memory = _LESS_MEMORY
+_HELP_END = (
+    "",
+    "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks, --version.",
+    "",
+    "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, 143 SIGTERM.",
+)
 # absl knows the long ones too, but leaves with exit code 1.
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
-def run(main: Callable[[], int | None], less_memory: str = "") -> None:
-    """Parses the command line, calls `main` and exits with its code. Never returns.
-
-    The docstring of `main`'s module is the command's help, so it should end with examples.
+def run(
+    main: Callable[[], int | None],
+    less_memory: str = "",
+    define_flags: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+) -> None:
+    """Parse the command line, call `main` and exit with its code. Never returns.
 
     Args:
-        main: reads the flags, does the work and returns an exit code or None for 0.
-        less_memory: with which flags the command takes less memory, for the end of a sentence.
+        main: reads the flags, does the work and returns an exit code or None for 0. Its module's
+            docstring is the command's help, so that should end with examples.
+        less_memory: a clause that names the flags with which the command takes less memory.
+        define_flags: defines flags that need slow imports; returns the groups that --help lists.
     """
     global _less_memory
     _less_memory = less_memory or _LESS_MEMORY
 
     def without_arguments(arguments: list[str]) -> int | None:
         if arguments:
-            print(f"error: unexpected argument {arguments[0]!r}; flags are written --name=value, "
-                  "see --help", file=sys.stderr)  # fmt: skip
+            problem = f"unexpected argument {arguments[0]!r}; flags are written --name=value"
+            print(f"error: {problem}, see --help", file=sys.stderr)
             return 1
         return main()
 
-    _start(without_arguments, main.__module__)
+    _start(without_arguments, main.__module__, define_flags)
 
 
 def run_with_arguments(main: Callable[[list[str]], int | None]) -> None:
-    """Like `run`, for a command that takes arguments beside its flags.
-
-    Args:
-        main: gets the arguments that are no flags; else as for `run`.
-    """
+    """Like `run`, for a command whose `main` takes the arguments that are no flags."""
     _start(main, main.__module__)
 
 
-def _start(main: Callable[[list[str]], int | None], module_name: str) -> None:
-    quiet_tensorflow()
-    use_onednn()
+def _start(
+    main: Callable[[list[str]], int | None],
+    module_name: str,
+    define_flags: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+) -> None:
+    set_up_tensorflow()
     if not isinstance(sys.stdout, VisibleText):
         sys.stdout, sys.stderr = _shown(sys.stdout), _shown(sys.stderr)
     module = sys.modules[module_name]
+    groups: dict[str, Sequence[str]] = {}
+    if define_flags and (code := _call(lambda: groups.update(define_flags()))):
+        sys.exit(code)
     arguments = sys.argv[1:]
     if _HELP.intersection(arguments):
-        sys.exit(_call(lambda: print(_help_text(module, sys.argv[0]))))
+        sys.exit(_call(lambda: print(_help_text(module, sys.argv[0], groups))))
     if "--version" in arguments:
         sys.exit(_call(lambda: print(version_text())))
 
@@ -119,7 +130,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _call(main: Callable[[], int | None]) -> int:
-    """Calls `main`; returns the exit code once all that was printed is written."""
+    """Call `main`; return the exit code once all output is written."""
     code = _call_main(main)
     try:
         if sys.stdout is not None:  # as in a shell's >&-
@@ -136,7 +147,7 @@ def _call(main: Callable[[], int | None]) -> int:
 
 def _call_main(main: Callable[[], int | None]) -> int:
     if logging.WARNING < logging.get_verbosity() < logging.DEBUG:
-        logging.set_verbosity(logging.WARNING)  # TensorFlow's notes are not for the person
+        logging.set_verbosity(logging.WARNING)  # TensorFlow logs through absl, too
     try:
         with signals.working():
             return main() or 0
@@ -147,18 +158,18 @@ def _call_main(main: Callable[[], int | None]) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _no_reader():
             return _NO_READER
-        if stopped := signals.signal_that_came():  # native code made another error of it
+        if stopped := signals.received():  # native code turned it into another error
             return _say_stopped(stopped)
         code = _report(*explain(error))
         hint = os.environ.get(OVERWRITE_HINT)
-        if hint and getattr(error, "cured_by_overwrite", False):
+        if hint and isinstance(error, BladerunnerError) and error.cured_by_overwrite:
             print(hint, file=sys.stderr)
         return code
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """Returns an error in one line, and the exit code that it deserves."""
-    if isinstance(error, BladerunnerError | RecordsError):
+    """Return an error in one line, and its exit code."""
+    if isinstance(error, BladerunnerError):
         return str(error), error.exit_code
     if isinstance(error, ModuleNotFoundError) and (missing := missing_package(error)):
         return missing, 2
@@ -171,7 +182,6 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"{where}{error.strerror or error}", 2 if error.errno in _BAD_PATH else 3
     if reason := storage.failure(error):
         return f"a remote store failed ({reason}); run the same command again", 3
-    # a fault of ours: still one line, the traceback on request
     what = f"unexpected {type(error).__name__}: {_first_line(error)}"
     return f"{what} (--verbosity=1 shows the traceback)", 3
 
@@ -196,27 +206,23 @@ def _report(message: str, code: int) -> int:
 
 
 def _show_causes(error: BaseException | None) -> None:
-    """Has the traceback show what an error was made of, where only a person is to be spared it."""
+    """Have the traceback show the errors that others were raised from, also `from None`."""
     while error is not None:
         error.__suppress_context__ = error.__cause__ is not None
         error = error.__cause__ or error.__context__
 
 
 class VisibleText:
-    """A stream of text that shows the control characters in it instead of having them obeyed.
+    """A text stream that writes control characters visibly, so that a terminal does not obey them.
 
-    Names of films and notes on cards come from anybody, and go to terminals. Line breaks and tabs
-    pass, and so does what draws a progress bar.
-
-    Args:
-        stream: that the text goes to; answers everything else.
+    Names of films and notes on cards are foreign text. Line breaks, tabs and the carriage return of
+    a progress bar pass.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes text; returns its length."""
         try:
             self._stream.write(visible(text, lines=True))
         except OSError as error:
@@ -232,7 +238,7 @@ def _shown(stream: TextIO) -> TextIO:
 
 
 def _no_reader() -> bool:
-    """Whether stdout or stderr leads to a program that is gone; else another pipe broke."""
+    """Whether the reader of stdout or stderr is gone; otherwise another pipe broke."""
     gone = False
     for stream in filter(None, (sys.stdout, sys.stderr)):
         poll = select.poll()
@@ -244,32 +250,15 @@ def _no_reader() -> bool:
 
 
 def _drop(stream: TextIO) -> None:
-    """Lets what is still to be written to a stream vanish; Python would complain at its end."""
+    """Discard what a stream still holds; Python would fail to write it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
-def quiet_tensorflow() -> None:
-    """Hides the log lines of TensorFlow's native code. Must run before TensorFlow is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3" and "tensorflow" not in sys.modules:
-        sys.meta_path.insert(0, QuietImport("tensorflow"))
-
-
-def use_onednn() -> None:
-    """Turns oneDNN's kernels on, which TensorFlow leaves off on processors without AVX-512 VNNI.
-
-    There a step of `preview` takes three quarters of the processor's time with them. Must run
-    before TensorFlow is imported; a value that is already set stays.
-    """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-
 def version_text() -> str:
-    """Versions of this package and of what decides its results, one line."""
-    from importlib.metadata import PackageNotFoundError, version
+    """Return the versions of this package and of the libraries that decide its results."""
+    from importlib.metadata import PackageNotFoundError, version  # takes a tenth of a second
 
     found = [f"bladerunner_ae {bladerunner_ae.__version__}"]
     for name in ("tensorflow", "tensorflow-cpu", "keras", "moviepy", "av", "imageio-ffmpeg"):
@@ -280,20 +269,21 @@ def version_text() -> str:
     return ", ".join(found)
 
 
-def _help_text(module: ModuleType, program: str) -> str:
-    # Not __main__: where an installed command starts, that is the script that imports the module.
-    key_flags = flags.FLAGS.get_key_flags_for_module(module)
+def _help_text(module: ModuleType, program: str, groups: Mapping[str, Sequence[str]]) -> str:
+    if not groups:
+        key_flags = flags.FLAGS.get_key_flags_for_module(module)
+        groups = {"": sorted(flag.name for flag in key_flags)}
     lines = [(module.__doc__ or "").strip(), "", f"Flags of {os.path.basename(program)}:"]
-    for flag in sorted(key_flags, key=lambda flag: flag.name):
+    heading = ""
+    for group, name in ((group, name) for group, names in groups.items() for name in names):
+        if group != heading:
+            lines += ["", f"{group}:"]
+            heading = group
+        flag = flags.FLAGS[name]
         # absl quotes every value, numbers too.
         default = (flag.default_as_str or "").strip("'")
         default = f" (default: {default})" if default else ""
-        # absl adds that a flag may be repeated, behind our own full stop.
         text = " ".join(flag.help.split()).removesuffix(_REPEATED) + default
-        lines += [f"  --{flag.name}", *textwrap.wrap(text, 94, initial_indent=" " * 6,
-                  subsequent_indent=" " * 6, break_on_hyphens=False)]  # fmt: skip
-    lines += ["", "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks,",
-              "--version.", "",
-              "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, "
-              "143 SIGTERM."]  # fmt: skip
-    return "\n".join(lines)
+        wrapped = textwrap.wrap(text, 88, break_on_hyphens=False)
+        lines += [f"  --{flag.name}", *(f"      {line}" for line in wrapped)]
+    return "\n".join([*lines, *_HELP_END])

@@ -1,6 +1,7 @@
-"""Reads what people type after a flag: times, frame rates, black bars, names of outputs."""
+"""Values of flags: times, frame rates, black bars, names of outputs; UsageError for others."""
 
 from fractions import Fraction
+from functools import reduce
 from pathlib import Path
 
 from bladerunner_ae.errors import UsageError
@@ -11,19 +12,7 @@ _FASTEST = 1_000_000
 
 
 def parse_time(name: str, text: str | None) -> Fraction | None:
-    """Reads a moment or a length of time.
-
-    Args:
-        name: of the flag, for the message.
-        text: seconds, minutes:seconds or hours:minutes:seconds, such as "90", "1:30" or
-            "0:01:30.5"; None stays None.
-
-    Returns:
-        Seconds.
-
-    Raises:
-        UsageError: the text is none of these.
-    """
+    """Return the seconds of "90", "1:30" or "0:01:30.5"; None for None."""
     if text is None:
         return None
     try:
@@ -34,22 +23,11 @@ def parse_time(name: str, text: str | None) -> Fraction | None:
         raise UsageError(
             f"--{name}={text}: give seconds or hours:minutes:seconds, such as 90 or 0:01:30"
         )
-    seconds = Fraction(0)
-    for part in parts:
-        seconds = seconds * 60 + part
-    return seconds
+    return reduce(lambda seconds, part: seconds * 60 + part, parts)
 
 
 def parse_local(name: str, text: str) -> Path:
-    """Reads the path of a film, which decoders and encoders need on a local disk.
-
-    Args:
-        name: of the flag, for the message.
-        text: the path.
-
-    Raises:
-        UsageError: it is remote.
-    """
+    """Return the path of a film; it must be local, as decoders and encoders need it."""
     if is_remote(text):
         raise UsageError(
             f"--{name}={text}: films are read and written on a local disk; copy the film there, "
@@ -59,18 +37,16 @@ def parse_local(name: str, text: str) -> Path:
 
 
 def parse_output(name: str, text: str | None, kind: str, *endings: str) -> Location | None:
-    """Reads the path of a file that is to be written, before anything takes its time.
+    """Return the path of a file to write, None for no text; checked before any work.
 
     Args:
-        name: of the flag, for the message.
-        text: the path, local or remote; none if empty or None.
-        kind: what it is written as, such as "PNG".
-        endings: of its name, one of which it must have, such as ".png": a slip of the keyboard
-            must not replace a film.
+        name: of the flag.
+        kind: file format, such as "PNG".
+        endings: that the name may have, such as ".png", so that a typing error replaces no film.
 
     Raises:
-        UsageError: it is called otherwise, or is a folder.
-        InputError: it is plain that it cannot be written there.
+        UsageError: the name has another ending, or is a folder's.
+        InputError: the file cannot be written there.
     """
     if not text:
         return None
@@ -87,20 +63,16 @@ def parse_output(name: str, text: str | None, kind: str, *endings: str) -> Locat
 
 
 def parse_png(name: str, text: str | None) -> Location | None:
-    """As `parse_output`, of a picture."""
+    """Return the path of a picture to write; see `parse_output`."""
     return parse_output(name, text, "PNG", ".png")
 
 
 def parse_folder(name: str, text: str | None) -> Location | None:
-    """Reads the path of a folder that files are to be written to.
-
-    Args:
-        name: of the flag, for the message.
-        text: the path, local or remote; none if empty or None.
+    """Return the path of a folder to write to, None for no text.
 
     Raises:
         UsageError: it is a file.
-        InputError: it is plain that nothing can be written there.
+        InputError: nothing can be written there.
     """
     if not text:
         return None
@@ -113,17 +85,7 @@ def parse_folder(name: str, text: str | None) -> Location | None:
 
 
 def parse_bars(text: str) -> tuple[int, int, int, int] | None:
-    """Reads --crop_bars.
-
-    Args:
-        text: "auto", "none" or "top:bottom:left:right" in pixels of the film.
-
-    Returns:
-        None for "auto", else (top, bottom, left, right).
-
-    Raises:
-        UsageError: the text is none of these.
-    """
+    """Return (top, bottom, left, right) of --crop_bars, in pixels of the film; None for "auto"."""
     if text == "auto":
         return None
     if text == "none":
@@ -139,11 +101,7 @@ def parse_bars(text: str) -> tuple[int, int, int, int] | None:
 
 
 def parse_rate(text: str) -> Fraction:
-    """Reads --frame_rate: frames per second such as "24", "23.976" or "24000/1001".
-
-    Raises:
-        UsageError: the text is no number above 0 and up to a million.
-    """
+    """Return --frame_rate, such as "24", "23.976" or "24000/1001": above 0, up to a million."""
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -15,10 +14,9 @@ class Progress:
     """Counts items of work on stderr; use as a context manager.
 
     Args:
-        label: what is being done, e.g. "convert".
-        total: how many items there are, or None where nobody knows.
-        unit: the items' name, e.g. "frames".
-        done: items that were finished before (a resumed run).
+        label: name of the work, e.g. "convert".
+        total: number of items, or None if it is not known.
+        done: items finished before, by the run that is resumed.
     """
 
     def __init__(self, label: str, total: int | None, unit: str = "frames", done: int = 0) -> None:
@@ -33,7 +31,7 @@ class Progress:
         )
 
     def update(self, count: int = 1, note: str = "") -> None:
-        """Adds `count` finished items; `note` is shown behind the rate."""
+        """Add finished items; `note` is shown after the rate."""
         self._count += count
         if self._first[1] == self._start:
             self._first = (time.monotonic(), self._count)
@@ -45,7 +43,7 @@ class Progress:
             print(self._line(note), file=sys.stderr, flush=True)
 
     def _fitting(self, note: str) -> str:
-        """As many of a note's figures as the terminal has room for: half of one is wrong."""
+        """Return as many of a note's figures as fit the terminal; half of one would be wrong."""
         assert self._bar is not None
         values = self._bar.format_dict
         if not note or (values["ncols"] or 0) <= 0:  # a terminal that does not know its width
@@ -71,20 +69,15 @@ class Progress:
         return line + (f", {note}" if note else "")
 
     def _rate(self) -> float:
-        """Items a second; without the first ones as soon as there are others."""
-        then, before = self._first if self._count > self._first[1] else (
-            self._start_time, self._start)  # fmt: skip
+        """Items a second; without the first ones once there are others."""
+        begun = self._count > self._first[1]
+        then, before = self._first if begun else (self._start_time, self._start)
         return (self._count - before) / max(time.monotonic() - then, 1e-9)
 
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
         elif kind is None:

@@ -1,56 +1,80 @@
-"""Ctrl-C and SIGTERM: one line and their exit code, at whatever moment they come.
+"""Ctrl-C and SIGTERM: one line and exit code 128 plus the signal's number, at any moment.
 
-A command imports this module before all others, which may take seconds to import:
-
-    import bladerunner_ae.command_line.signals  # first: signals are one line from here on
-
-While modules are imported there is nothing to tidy up, and an exception raised there may get lost
-in native code or come out as another one; so a signal ends the process at once. While the command
-works it is an exception, so that temporary files are removed and checkpoints written on the way
-out. Nothing happens where a module is imported by something else than one of our commands, such as
-a test: signals are not a library's business.
+While a command's modules are imported a signal ends the process at once: there is nothing to clean
+up, and an exception raised there may be lost in native code. While the command works it is an
+exception, so that temporary files are removed. Training (`training/stopping.py`) and the server
+finish their step or their requests instead. Nothing is handled in a process that was not started as
+one of our commands: signals are not the business of a library.
 """
 
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 LINES = {
-    signal.SIGINT: "\ninterrupted; the same command goes on or starts over cleanly",
-    signal.SIGTERM: "stopped; the same command goes on or starts over cleanly",
+    signal.SIGINT: "\ninterrupted; the same command resumes or starts over cleanly",
+    signal.SIGTERM: "stopped; the same command resumes or starts over cleanly",
 }
-_PACKAGES = ("bladerunner_ae", "bladerunner_ae_tools", "tools")
-_IMPORTS = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 PARENT = "BLADERUNNER_AE_PARENT"
-"""Environment variable: number of the end of a pipe whose other end only the calling command has.
-When that command is gone, even by SIGKILL, this one is asked to stop as by SIGTERM."""
-
+"""Environment variable: descriptor of a pipe whose other end only the calling command has open.
+When that command is gone, even by SIGKILL, this one is stopped as by SIGTERM."""
 TOGETHER_SECONDS = 1.0
-"""Signals that come within this time are one. Whoever ends a job often signals twice at once:
-`timeout` and Slurm the process and its group, a terminal's Ctrl-C our parent too, which then passes
-SIGTERM on to us."""
 
-stderr = 2  # the file descriptor that says so
+_TOOLS = ("bladerunner_ae_tools", "tools")
 _working = False
-_came: signal.Signals | None = None
+_received: signal.Signals | None = None
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Terminated(SystemExit):
     """SIGTERM came while a command was working."""
 
 
+class StopRequest:
+    """The first signal that asked a process to stop; those within `TOGETHER_SECONDS` are the same.
+
+    Jobs are often signalled twice at once: `timeout` and Slurm signal the process and its group,
+    and a terminal's Ctrl-C reaches our parent too, which passes SIGTERM on.
+
+    Attributes:
+        number: of the first signal, None before it.
+    """
+
+    number: int | None = None
+
+    def repeats(self, number: int) -> bool:
+        """Note a signal; return whether it is a second request."""
+        now = time.monotonic()
+        if self.number is None:
+            self.number, self._first = number, now
+        return now - self._first > TOGETHER_SECONDS
+
+
+@contextmanager
+def handled_by(handler: Handler) -> Iterator[None]:
+    """Have a handler answer both signals inside the block, unless they are ignored, as by nohup."""
+    with ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+            for number in _heeded():
+                stack.callback(signal.signal, number, signal.signal(number, handler))
+        yield
+
+
 @contextmanager
 def working() -> Iterator[None]:
-    """Until the block ends, signals are `KeyboardInterrupt` and `Terminated`.
+    """Have signals raise `KeyboardInterrupt` and `Terminated` inside the block.
 
-    Outside of it they end the process at once.
+    Afterwards they end the process at once.
     """
     global _working
-    _watch()
+    end_process_on_signals()
     _working = True
     try:
         yield
@@ -58,68 +82,86 @@ def working() -> Iterator[None]:
         _working = False
 
 
-def is_working() -> bool:
-    """Whether a command of ours is at work."""
-    return _working
+@contextmanager
+def left_to_native_code() -> Iterator[None]:
+    """Let Ctrl-C end a command at once while native code waits, maybe without end.
+
+    Python's handlers wait until that code returns. It may install a handler for SIGTERM of its own,
+    which is removed afterwards.
+    """
+    earlier = {number: signal.getsignal(number) for number in LINES}
+    if _working and signal.SIGINT in _heeded():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if _working:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
 
 
-def signal_that_came() -> signal.Signals | None:
-    """The signal that interrupted the work, if one did."""
-    return _came
+def ignore_in_command() -> None:
+    """Ignore signals from now on if a command is working: it is leaving, with its exit code."""
+    if _working:
+        for number in LINES:
+            signal.signal(number, signal.SIG_IGN)
 
 
-def _watch() -> None:
-    """Handles both signals, unless whoever started us had them ignored, as nohup does."""
-    for number in LINES:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _handle)
+def end_process_on_signals() -> None:
+    """Have signals end the process at once, except while a command works."""
+    for number in _heeded():
+        signal.signal(number, _handle)
+
+
+def end_process(number: int, stderr: int = 2) -> None:
+    """End the process with a signal's line and exit code."""
+    os.write(stderr, f"{LINES[signal.Signals(number)]}\n".encode())
+    os._exit(128 + number)
+
+
+def received() -> signal.Signals | None:
+    """Return the signal that interrupted the work, if one did."""
+    return _received
+
+
+def _heeded() -> list[signal.Signals]:
+    return [number for number in LINES if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    if not _working or _imports(frame):
-        os.write(stderr, f"{LINES[signal.Signals(number)]}\n".encode())
-        os._exit(128 + number)
-    global _came
-    _came = signal.Signals(number)
+    if not _working:
+        end_process(number)
+    global _received
+    _received = signal.Signals(number)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise Terminated(128 + number)
 
 
-def _watch_parent() -> None:
-    """Ends this command with the one that has called it, if that one has asked for it."""
+def start_in_command() -> None:
+    """Handle signals, and the end of the calling command, if this process is a command of ours."""
+    if not _is_command():
+        return
+    end_process_on_signals()
     number = os.environ.pop(PARENT, "")  # not for this command's own children
     if number.isdecimal():
-        threading.Thread(target=_wait_for_end, args=(int(number),), daemon=True).start()
+        threading.Thread(target=_stop_with_parent, args=(int(number),), daemon=True).start()
 
 
-def _wait_for_end(descriptor: int) -> None:
+def _stop_with_parent(descriptor: int) -> None:
     try:
         while os.read(descriptor, 1):
             pass
-    except OSError:  # a number of something else
+    except OSError:  # the descriptor is something else's
         return
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _imports(frame: FrameType | None) -> bool:
-    """Whether a module is being imported where the signal found us."""
-    while frame is not None:
-        if frame.f_code.co_filename in _IMPORTS:
-            return True
-        frame = frame.f_back
-    return False
-
-
 def _is_command() -> bool:
-    """Whether this process was started as one of our commands."""
-    started = os.path.abspath(getattr(sys.modules.get("__main__"), "__file__", None) or "")
-    folder, name = os.path.split(started)
+    """Whether Python was started as `bladerunner-NAME`, TOOLS/NAME.py or -m bladerunner_ae.NAME."""
+    started = sys.argv[0] if sys.argv else ""
+    if started == "-m":  # Python is still looking for the module
+        return any(re.fullmatch(r"bladerunner_ae\.\w+", text) for text in sys.orig_argv)
+    folder, name = os.path.split(os.path.abspath(started))
     top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    ours = [os.path.join(top, package) for package in _PACKAGES]
-    return name.startswith("bladerunner-") or folder in ours
-
-
-if _is_command():
-    _watch()
-    _watch_parent()
+    return name.startswith("bladerunner-") or folder in [os.path.join(top, one) for one in _TOOLS]

@@ -1,8 +1,7 @@
-"""A temporary folder of the process's own, so that what a killed process left can be told.
+"""A temporary folder for each process, so that the next one can remove what a killed one left.
 
-TensorFlow writes a file for every Python function that it translates, and removes them only when
-the process ends by itself. The next command of the same user removes the folders of those that
-are dead.
+TensorFlow writes a file for every Python function that it compiles, and removes them only when the
+process ends normally.
 """
 
 import atexit
@@ -17,9 +16,10 @@ _own: int | None = None
 
 
 def use_own_folder() -> None:
-    """Has this process's temporary files made in a folder of its own, if there is room for one.
+    """Make this process's temporary files in a folder of its own, if there is room for one.
 
-    The folder is locked while the process lives and removed when it ends.
+    The folder is locked while the process lives, and removed at its end; those of dead processes of
+    the same user are removed now.
     """
     global _own
     if _own is not None:
@@ -36,7 +36,7 @@ def use_own_folder() -> None:
 
 
 def _locked(folder: str) -> int | None:
-    """Locks a folder; returns its descriptor, or None if another process has just removed it."""
+    """Lock a folder; return its descriptor, or None if another process has just removed it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def _locked(folder: str) -> int | None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes a folder of this user whose process is dead."""
+    """Remove a folder of this user; BlockingIOError if its process lives."""
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

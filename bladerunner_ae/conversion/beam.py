@@ -226,7 +226,7 @@ def _guarded(work: Callable[[], _Result]) -> tuple[_Result | None, str]:
         try:
             return work(), ""
         except Exception as error:
-            ours = isinstance(error, BladerunnerError | RecordsError)
+            ours = isinstance(error, BladerunnerError)
             if not left or (ours and not isinstance(error, ConnectionLostError)):
                 return None, _line(error)
             time.sleep(_PAUSE_SECONDS)

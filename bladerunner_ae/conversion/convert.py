@@ -1,151 +1,52 @@
-"""From a film to its records: decoded, scaled and compressed in parallel, whole or not at all.
+"""The conversion of a film to records: decoded, scaled and compressed in parallel, all or nothing.
 
-What a killed run has finished, the next one of the same film and options goes on from.
+Whatever a killed run has finished, the next one of the same film and options resumes after.
 TensorFlow is not needed here, and not imported.
 """
 
 import sys
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import bladerunner_ae
 from bladerunner_ae.command_line.progress import Progress
+from bladerunner_ae.conversion.card import make_card
 from bladerunner_ae.conversion.encode import FrameEncoder
+from bladerunner_ae.conversion.existing import refuse_other_identity
 from bladerunner_ae.conversion.facts import Facts
-from bladerunner_ae.conversion.options import ConversionOptions, nothing_read, refuse_too_large
-from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.reading.bars import find_bars
-from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
-from bladerunner_ae.film.reading.gaps import describe_gaps, describe_late_start, promised_end
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film, without_deinterlacing
-from bladerunner_ae.film.reading.source import (
-    film_exists,
-    film_name,
-    refuse_changed,
-    source_facts,
-    source_stamp,
-)
-from bladerunner_ae.geometry import Geometry, decide_geometry
-from bladerunner_ae.output_files import refuse_unwritable
-from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
+from bladerunner_ae.conversion.options import ConversionOptions, nothing_read
+from bladerunner_ae.conversion.plan import ConversionPlan, plan_conversion
+from bladerunner_ae.errors import BladerunnerError, InputError
+from bladerunner_ae.film.picture.shots import WARM_UP_FRAMES, ShotMeter
+from bladerunner_ae.film.reading.reading_mode import ReadingMode
+from tfrecords.card import FilmCard
 from tfrecords.errors import RecordsError
-from tfrecords.messages import counted, visible
-from tfrecords.publication import refuse_to_replace, work_folders
-from tfrecords.schema import Frame
+from tfrecords.messages import visible
+from tfrecords.publication import refuse_to_replace
+from tfrecords.shard_files import unfinished_identity
 from tfrecords.writer import FilmWriter
 
-
-class Reading(Protocol):
-    """How a film was read, as `FrameEncoder` says it."""
-
-    @property
-    def problem(self) -> str:
-        """What could not be read, for the end of a sentence, or ""."""
-
-    @property
-    def repaired_timestamps(self) -> int:
-        """How many frames had no sound time of their own."""
-
-    @property
-    def end_pts(self) -> int | None:
-        """When the last frame ends, in units of the film's time base, or None if nobody knows."""
-
-    @property
-    def jumps(self) -> str:
-        """Where the film's times jump, for the end of a sentence, or ""."""
-
-    @property
-    def single_pass(self) -> str:
-        """Why it was read in a single pass, or ""."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a conversion is going to do.
-
-    Attributes:
-        info: the film.
-        options: as asked for.
-        geometry: how the film becomes records.
-        directory: DATA/<film>.
-        stamp: of the film, from before it was looked at.
-    """
-
-    info: FilmInfo
-    options: ConversionOptions
-    geometry: Geometry
-    directory: Path
-    stamp: dict[str, int]
-
-    def frames_estimate(self) -> int | None:
-        """How many frames will be converted, about, or None if nobody knows."""
-        frames, rate = self.info.frames_estimate, self.info.frame_rate
-        if frames is None:
-            return None
-        left = max(frames / rate - (self.options.start or 0), Fraction(0))
-        if self.options.duration is not None:
-            left = min(left, self.options.duration)
-        return round(left * rate)
-
-    def describe(self) -> str:
-        """Says it in a line."""
-        height, width = self.geometry.raster
-        frames = self.frames_estimate()
-        count = "an unknown number of frames" if frames is None else counted(frames, "frame")
-        about = "" if frames is None else "about "
-        return (
-            f"{self.info.path}: {about}{count} of {self.info.stored[0]}x{self.info.stored[1]} -> "
-            f"{self.directory}, {height}x{width}, {self.options.image_format}, "
-            f"{counted(self.options.num_shards, 'shard')}"
-        )
-
-
-def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) -> Plan:
-    """Looks at a film and decides how it is to be converted; writes nothing.
-
-    Raises:
-        InputError: the film cannot be read, or is none, or its records cannot be written there.
-        UsageError: impossible sizes.
-    """
-    directory = output_dir / film_name(film)
-    refuse_unwritable(directory)
-    for folder in work_folders(directory.resolve()):
-        if folder in film.resolve().parents:
-            raise InputError(
-                f"{film}: lies in {folder.name}, where records are made and which is then removed; "
-                "move the film elsewhere"
-            )
-    stamp = source_stamp(film) if film_exists(film) else {}
-    info = probe_film(film, options.frame_rate)
-    if options.deinterlace == "off":
-        info = without_deinterlacing(info)
-    bars = find_bars(info) if options.bars is None else options.bars
-    raster = (options.height, options.width)
-    geometry = decide_geometry(
-        info.stored, info.sample_aspect, bars, raster if any(raster) else None, options.fit,
-        options.pixels, options.multiple,
-    )  # fmt: skip
-    refuse_too_large(geometry.raster)
-    return Plan(info, options, geometry, directory, stamp)
+__all__ = ["convert_film", "plan_conversion", "warn"]
 
 
 def convert_film(
-    plan: Plan,
+    film: ConversionPlan | Path | str,
+    output_dir: Path | str = "data",
+    options: ConversionOptions | None = None,
     *,
     strict: bool = False,
     overwrite: bool = False,
     threads: int = 0,
     keep_damaged: bool = False,
 ) -> FilmCard:
-    """Converts a film. The folder appears when it is whole.
+    """Convert a film. Its folder appears when it is complete.
 
-    Killed at any moment, the next call for the same film and options goes on behind the last shard
+    Killed at any moment, the next call for the same film and options resumes after the last shard
     that was finished. The records are the same bytes, however often that happens.
 
+        convert_film("my_film.mp4", "data")    # makes data/my_film
+
     Args:
-        plan: from `plan_conversion`.
+        film: its path, or a plan from `plan_conversion`, which has the next two arguments.
         strict: refuse a film that cannot be read to its end, instead of keeping what can.
         overwrite: replace records that are there, finished or not.
         threads: decoders that run at once, 0 for as many as suit the machine.
@@ -157,147 +58,95 @@ def convert_film(
         RecordsError: the folder cannot be written, or exists and may not be replaced, or an
             unfinished conversion of another film or with other options is there.
     """
-    info, options, raster = plan.info, plan.options, plan.geometry.raster
-    source = source_facts(info.path)
-    refuse_changed(info.path, plan.stamp)
-    film_id = source["sha256"][:16]
-    facts = Facts()
+    plan = film
+    if not isinstance(plan, ConversionPlan):
+        plan = plan_conversion(Path(plan), Path(output_dir), options or ConversionOptions())
+    info, options = plan.info, plan.options
+    identity, facts, mode = plan.identity(), Facts(), ReadingMode()
     encoder = FrameEncoder(info, plan.geometry, options, threads)
     expected = encoder.expected() or plan.frames_estimate()
+    before = unfinished_identity(plan.directory.resolve())
+    if before is not None and not overwrite:
+        refuse_other_identity(plan.directory, before, identity)
+
+    def state(frames: range) -> dict[str, Any]:
+        return {"facts": facts.to_json(frames), "mode": encoder.mode.to_json()}
+
     with FilmWriter(
-        plan.directory,
-        expected or 0,
-        options.num_shards,
-        identity=identity(source, plan),
-        make_state=lambda: facts.to_state(encoder.single_pass),
+        plan.directory, expected or 0, options.num_shards, identity=identity, make_state=state,
         start_over=overwrite,
-    ) as writer:
+    ) as writer:  # fmt: skip
         _refuse_published(plan, writer, overwrite)
-        if writer.state is not None:
-            facts = Facts.from_state(writer.state)
-            if facts.single_pass:
-                encoder = FrameEncoder(info, plan.geometry, options, threads, facts.single_pass)
-            print(f"{plan.directory}: going on from frame {writer.frames}", file=sys.stderr)
-        with Progress("convert", expected, done=writer.frames) as progress:
-            for index, pts, picture in encoder.frames(writer.frames):
-                facts.feed(pts, picture)
-                writer.write(
-                    Frame(picture.encoded, options.image_format, *raster, index, pts, film_id)
-                )
-                progress.update()
-        _refuse_changed(plan, writer)
-        if not facts.times or (encoder.problem and strict):
-            writer.discard()
-            if not facts.times:
-                raise nothing_read(info.path, options, encoder.problem)
-            raise InputError(f"{info.path}: {encoder.problem}; nothing was written (--strict)")
-        if encoder.mostly_damaged and not keep_damaged:
-            writer.discard()
-            raise InputError(
-                f"{info.path}: {encoder.mostly_damaged}; it may be encrypted, or damaged on its "
-                "way; copy or download it again (--keep_damaged converts what there is)"
+        for earlier in writer.states:
+            facts.extend(Facts.from_json(earlier["facts"]))
+            mode = ReadingMode.from_json(earlier["mode"])
+        if mode.single_pass:
+            encoder = FrameEncoder(info, plan.geometry, options, threads, mode)
+        if writer.frames:
+            print(f"{plan.directory}: resuming from frame {writer.frames}", file=sys.stderr)
+        elif writer.dropped:
+            print(
+                f"{plan.directory}: starting over: what is there of an unfinished conversion is "
+                "damaged, or of an earlier version of this program",
+                file=sys.stderr,
             )
-        return writer.commit(
-            lambda shards: make_card(plan, source, facts, encoder, shards), overwrite
-        )
+        _write_frames(plan, writer, encoder, facts, expected)
+        if problem := _problem(plan, encoder, facts, strict, keep_damaged):
+            writer.discard()
+            raise problem
+        return writer.commit(lambda shards: make_card(plan, facts, encoder, shards), overwrite)
 
 
-def _refuse_published(plan: Plan, writer: FilmWriter, overwrite: bool) -> None:
-    """Another process may have published the records between our plan and our lock."""
+def _write_frames(
+    plan: ConversionPlan,
+    writer: FilmWriter,
+    encoder: FrameEncoder,
+    facts: Facts,
+    expected: int | None,
+) -> None:
+    first, meter = writer.frames, ShotMeter()
+    with Progress("convert", expected, done=first) as progress:
+        for index, pts, picture in encoder.frames(max(first - WARM_UP_FRAMES, 0)):
+            mark = meter.mark(picture.thumbnail)
+            if index < first:
+                continue
+            facts.add(pts, picture, mark)
+            writer.write(plan.frame(picture.encoded, index, pts))
+            progress.update()
+
+
+def _refuse_published(plan: ConversionPlan, writer: FilmWriter, overwrite: bool) -> None:
+    """Refuse what another process has published between our plan and our lock."""
     try:
         refuse_to_replace(plan.directory, overwrite)
     except RecordsError:
-        if not writer.frames:  # else they are what an interrupted --overwrite will go on with
+        if not writer.frames:  # else an interrupted --overwrite resumes with them
             writer.discard()
         raise
 
 
-def _refuse_changed(plan: Plan, writer: FilmWriter) -> None:
-    """Records of which nobody knows what film they are of must not stay."""
+def _problem(
+    plan: ConversionPlan, encoder: FrameEncoder, facts: Facts, strict: bool, keep_damaged: bool
+) -> BladerunnerError | None:
+    """Return why the records must not be kept, after the last frame; or None."""
+    film, problem = plan.info.path, encoder.problem
     try:
-        refuse_changed(plan.info.path, plan.stamp)
-    except InputError:
-        writer.discard()
-        raise
-
-
-def identity(source: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """What decides the bytes of the records, for telling whether a run can be gone on with."""
-    return {
-        "film": source["sha256"],
-        **plan.options.to_json(source["kind"]),
-        "geometry": plan.geometry.to_json(),
-        "tool_version": bladerunner_ae.__version__,
-    }
-
-
-def _notes(plan: Plan, facts: Facts, reading: Reading) -> list[str]:
-    """What a person should know about the records."""
-    info = plan.info
-    whole = plan.options.duration is None
-    end = promised_end(info.streams, info.video_stream) if whole else None
-    gaps = describe_gaps(facts.times, info.time_base, end)
-    late = ""
-    if not plan.options.start and info.kind == "film":
-        late = describe_late_start(facts.times[0] * info.time_base, info.film_start)
-    notes = [*info.notes, *facts.notes(info)]
-    notes += filter(None, (late, reading.jumps, gaps, reading.problem))
-    if reading.repaired_timestamps:
-        count = counted(reading.repaired_timestamps, "frame")
-        notes.append(f"{count} had no usable time of their own")
-    if reading.single_pass and info.kind == "film":
-        notes.append(f"read in a single pass: {reading.single_pass}")
-    return notes
-
-
-def make_card(
-    plan: Plan,
-    source: dict[str, Any],
-    facts: Facts,
-    reading: Reading,
-    shards: list[Shard],
-) -> FilmCard:
-    """The card of a film of which everything is known.
-
-    Args:
-        plan: from `plan_conversion`.
-        source: from `source_facts`.
-        facts: of all its frames.
-        reading: how they were read.
-        shards: in film order.
-    """
-    info, options, times = plan.info, plan.options, facts.times
-    rate = constant_rate(times, info.time_base, info.rate_candidates)
-    jpeg = {"quality": options.quality, "subsampling": "4:4:4"}
-    return FilmCard(
-        schema_version=SCHEMA_VERSION,
-        tool_version=bladerunner_ae.__version__,
-        source=source,
-        film_id=source["sha256"][:16],
-        frames=len(times),
-        frame_rate=rate or mean_rate(times, info.time_base) or info.frame_rate,
-        time_base=info.time_base,
-        first_pts=times[0],
-        last_pts=times[-1],
-        variable_rate=rate is None,
-        streams=info.streams,
-        colour=info.colour(),
-        geometry=plan.geometry.to_json(),
-        height=plan.geometry.raster[0],
-        width=plan.geometry.raster[1],
-        encoding={
-            "format": options.image_format,
-            **(jpeg if options.image_format == "jpeg" else {}),
-        },
-        options=options.to_json(source["kind"]),
-        shot_starts=facts.shots.starts,
-        shards=shards,
-        notes=_notes(plan, facts, reading),
-        end_pts=reading.end_pts,
-    )
+        plan.source.check_unchanged()
+    except InputError as error:
+        return error
+    if not facts.times:
+        return nothing_read(film, plan.options, problem)
+    if problem and strict:
+        return InputError(f"{film}: {problem}; nothing was written (--strict)")
+    if encoder.mostly_damaged and not keep_damaged:
+        return InputError(
+            f"{film}: {encoder.mostly_damaged}; it may be encrypted, or damaged on its way; copy "
+            "or download it again (--keep_damaged converts what there is)"
+        )
+    return None
 
 
 def warn(card: FilmCard) -> None:
-    """Says on stderr what a person should know about the records."""
+    """Print the card's notes on stderr."""
     for note in card.notes:
         print(visible(f"note: {card.source['name']}: {note}"), file=sys.stderr)

@@ -1,7 +1,6 @@
 """A film's frames as the compressed pictures of its records, in order.
 
-Films are read in several decoders at once where that gives exactly the frames of a single pass, and
-in a single pass where it does not.
+Films are read by several decoders at once where that gives exactly the frames of a single pass.
 """
 
 import io
@@ -18,25 +17,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.film.info import FilmInfo
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
 from bladerunner_ae.film.picture.scaling import RecordScaler
 from bladerunner_ae.film.picture.shots import thumbnail
-from bladerunner_ae.film.reading.packet_table import (
-    DAMAGED,
-    NotDivisibleError,
-    PacketTable,
-    read_packet_table,
-)
-from bladerunner_ae.film.reading.parallel import UNDECODABLE, SegmentReader, default_threads
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.packet_table import PacketTable, read_packet_table
+from bladerunner_ae.film.reading.parallel import SegmentReader, default_threads
 from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader, time_range
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle, ReadingMode
 from bladerunner_ae.geometry import Geometry
 
 # Pictures of a single pass wait for compression in at most this much memory.
 _WAITING_BYTES = 64 * 2**20
 _MOST_WAITING = 64
-
-_HIDDEN_DAMAGE = "the data of its picture is damaged, but its decoder does not say where"
 
 
 @dataclass(frozen=True)
@@ -44,8 +38,8 @@ class RecordPicture:
     """The picture of a record.
 
     Attributes:
-        encoded: a whole JPEG or PNG file.
-        look: what the frame looked like in the film.
+        encoded: a JPEG or PNG file.
+        look: format of the frame in the film.
         interlaced: whether it consisted of two fields.
         thumbnail: uint8 [height, width, 3], RGB: the picture before compression, with fewer pixels.
     """
@@ -57,7 +51,7 @@ class RecordPicture:
 
 
 def compress(image: NDArray[np.uint8], options: ConversionOptions) -> bytes:
-    """A picture, uint8 [height, width, 3], RGB, as a JPEG 4:4:4 or PNG file."""
+    """Return a picture, uint8 [height, width, 3], RGB, as a JPEG 4:4:4 or PNG file."""
     if options.image_format == "png":
         file = io.BytesIO()
         Image.fromarray(image).save(file, "PNG", compress_level=1)
@@ -74,20 +68,17 @@ class FrameEncoder:
     """Reads a film and compresses its frames; `frames` may be called once.
 
     Args:
-        info: the film.
-        geometry: how its pictures become records.
-        options: of the conversion.
         threads: decoders that run at once, 0 for as many as suit the machine. The frames are the
             same for any number.
-        single_pass: why an earlier run found that the film must be read in a single pass, or "".
+        mode: how an earlier run found that the film must be read.
         table: the film's packets, where they are known already.
 
     Attributes:
         table: the film's packets, or None where it is read in a single pass.
-        single_pass: why it is, or "". May change while the frames are read.
-        mostly_damaged: after the last frame: how few are whole, for the end of a sentence, or "".
-        problem: after the last frame: what could not be read, for the end of a sentence, or "".
-        jumps: after the last frame: where the file's times jump, or "".
+        mode: how the film is read; replaced if several decoders turn out not to agree.
+        mostly_damaged: after the last frame: how few are undamaged, or None.
+        problem: after the last frame: what could not be read, or None.
+        jumps: after the last frame: where the file's times jump, or None.
         repaired_timestamps: how many frames had no sound time of their own.
         end_pts: after the last frame: when it ends, in units of the film's time base, or None if
             that is not known.
@@ -99,16 +90,18 @@ class FrameEncoder:
         geometry: Geometry,
         options: ConversionOptions,
         threads: int = 0,
-        single_pass: str = "",
+        mode: ReadingMode = ReadingMode(),  # noqa: B008 - immutable
         table: PacketTable | None = None,
     ) -> None:
         self._info, self._geometry, self._options = info, geometry, options
         self._threads = threads or default_threads(info)
-        self.single_pass = single_pass
-        self.problem, self.jumps, self.repaired_timestamps = "", "", 0
-        self.mostly_damaged = ""
+        self.mode = mode
+        self.problem: Note | None = None
+        self.jumps: Note | None = None
+        self.mostly_damaged: Note | None = None
+        self.repaired_timestamps = 0
         self.table = table
-        if table is None and not single_pass:
+        if table is None and not mode.single_pass:
             self.table = self._read_table()
         self.end_pts = None if self.table is None else self.table.end_pts
 
@@ -118,22 +111,22 @@ class FrameEncoder:
             table = read_packet_table(self._info, *times)
             table.runs()
         except NotDivisibleError as reason:
-            self.single_pass = str(reason)
+            self.mode = reason.mode
             return None
         return table
 
     def expected(self) -> int | None:
-        """How many frames there are: exact with a table, else None."""
+        """Return how many frames there are, or None without a table."""
         return None if self.table is None else len(self.table.times)
 
     def frames(
         self, first: int = 0, end: int | None = None
     ) -> Iterator[tuple[int, int, RecordPicture]]:
-        """Yields (index, pts, picture) in the order of showing, from frame `first` on.
+        """Yield (index, pts, picture) in the order of showing, from frame `first` on.
 
         Args:
-            first: the first frame wanted, by its index.
-            end: behind the last one, or None for all.
+            first: index of the first frame wanted.
+            end: index after the last one, or None for all.
         """
         done = first
         if self.table is not None:
@@ -143,24 +136,25 @@ class FrameEncoder:
                     done = index + 1
                 return
             except NotDivisibleError as reason:
-                self.single_pass = str(reason)
+                self.mode = reason.mode
         yield from self._single_pass(done, end)
 
     def divided_frames(
         self, first: int = 0, end: int | None = None
     ) -> Iterator[tuple[int, int, RecordPicture]]:
-        """Yields the same as `frames`, or nothing more than it can without a single pass.
+        """Yield the same as `frames`, as far as no single pass is needed.
 
         Raises:
             NotDivisibleError: the film must be read in a single pass.
         """
         if self.table is None:
-            raise NotDivisibleError(self.single_pass)
+            assert self.mode.obstacle is not None
+            raise NotDivisibleError(self.mode.obstacle, self.mode.number)
         yield from SegmentReader(self._info, self.table, self._maker, self._threads, first, end)
 
     def _maker(self) -> Callable[[VideoFrame], RecordPicture]:
-        scaler = RecordScaler(self._info, self._geometry)
-        looks = FrameFormatReader(self._info.look)
+        scaler = RecordScaler(self._info.picture, self._geometry)
+        looks = FrameFormatReader(self._info.picture.first)
 
         def make(frame: VideoFrame) -> RecordPicture:
             look = looks.read(frame)
@@ -174,7 +168,7 @@ class FrameEncoder:
         return RecordPicture(compress(image, self._options), look, interlaced, thumbnail(image))
 
     def _single_pass(self, first: int, end: int | None) -> Iterator[tuple[int, int, RecordPicture]]:
-        """One decoder with threads of its own; compression runs in others."""
+        """Yield frames of one decoder with its own threads; compression runs in others."""
         waiting: deque[tuple[DecodedFrame, Future[RecordPicture]]] = deque()
         most = _MOST_WAITING
         options = self._options
@@ -182,7 +176,7 @@ class FrameEncoder:
             FrameReader(
                 self._info, geometry=self._geometry, start=options.start,
                 duration=options.duration, first=first,
-                threads=self.single_pass not in (DAMAGED, UNDECODABLE),
+                threads=self.mode.decoder_threads,
             ) as reader,
             ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
         ):  # fmt: skip
@@ -190,7 +184,9 @@ class FrameEncoder:
                 for frame in reader:
                     if end is not None and frame.index >= end:
                         break
-                    made = pool.submit(self._picture, frame.image, frame.look, frame.interlaced)
+                    made = pool.submit(
+                        self._picture, frame.image, frame.frame_format, frame.interlaced
+                    )
                     waiting.append((frame, made))
                     most = min(most, max(_WAITING_BYTES // frame.image.nbytes, 2))
                     if len(waiting) >= most:
@@ -199,8 +195,9 @@ class FrameEncoder:
                     yield _result(*waiting.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
-            # Other decoders may have been told to fail where this one only makes up for it.
-            hidden = _HIDDEN_DAMAGE if self.single_pass == UNDECODABLE else ""
+            # Several decoders fail where this one conceals the damage.
+            failed = self.mode.obstacle is Obstacle.UNDECODABLE
+            hidden = NoteKind.HIDDEN_DAMAGE.note() if failed else None
             self.problem, self.jumps = reader.problem or hidden, reader.jumps
             self.repaired_timestamps = reader.repaired_timestamps
             self.end_pts, self.mostly_damaged = reader.end_pts, reader.mostly_damaged

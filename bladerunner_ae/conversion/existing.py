@@ -1,26 +1,33 @@
-"""What a conversion finds in its place: the finished records of an earlier one, or something else.
+"""Earlier results in the place of a conversion: finished records, an unfinished run, other files.
 
-No frame is read here, and nothing is written but what a killed conversion left to be completed.
+No frame is read here, and nothing is written, except to complete what a killed conversion left.
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
-from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.conversion.options import ConversionOptions, changed_option
 from bladerunner_ae.conversion.upload import UPLOAD_NAME
 from bladerunner_ae.errors import InputError, ReplaceableError
-from bladerunner_ae.film.reading.source import source_facts, source_kind, source_stamp
+from bladerunner_ae.film.reading.source import Source
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
-from tfrecords.messages import changed_option
-from tfrecords.publication import put_right
+from tfrecords.publication import tidy
 from tfrecords.shards import is_all_shards
 from tfrecords.storage import Location
+
+# What else determines the bytes. It is named where no option explains the difference.
+_NO_OPTIONS = {
+    "geometry": "the film's picture is placed otherwise in the records",
+    "tool_version": "another version of this program began it",
+}
 
 
 def finished_card(
     film: Path, directory: Location, options: ConversionOptions, overwrite: bool = False
 ) -> FilmCard | None:
-    """The card of an earlier, finished conversion of the same film with the same options.
+    """Return the card of an earlier, finished conversion of the same film with the same options.
 
     Args:
         film: the film that is to be converted.
@@ -38,22 +45,23 @@ def finished_card(
         RecordsError: the records are damaged.
     """
     if isinstance(directory, Path):
-        put_right(directory)
+        tidy(directory)
     found = storage.names(directory)
     if not found and not storage.is_file(directory):
         return None
     if CARD_NAME not in found:
         if UPLOAD_NAME in found:
             return None
-        if is_all_shards(found):
-            if overwrite:
-                return None
-            raise ReplaceableError(
-                f"{directory}: holds shards but their card {CARD_NAME} is missing; put it back, or "
-                "use --overwrite to convert the film again"
+        if not is_all_shards(found):
+            raise InputError(
+                f"{directory}: exists and holds no records; choose another --output_dir or remove "
+                "it"
             )
-        raise InputError(
-            f"{directory}: exists and holds no records; choose another --output_dir or remove it"
+        if overwrite:
+            return None
+        raise ReplaceableError(
+            f"{directory}: holds shards but their card {CARD_NAME} is missing; put it back, or use "
+            "--overwrite to convert the film again"
         )
     if overwrite:
         return None
@@ -69,19 +77,50 @@ def finished_card(
 
 
 def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list[str]:
-    """In which points earlier records differ from what is asked for now."""
-    kind = source_kind(film)
-    now = options.to_json(kind)
-    # Records of before an option existed were made as its default makes them.
-    before = ConversionOptions().to_json(kind) | card.options
+    """Return in which points earlier records differ from what is asked for now."""
+    source = Source(film)
+    # Records from before an option existed were made as its default makes them.
+    before = ConversionOptions().to_json(source.kind) | card.options
     found = [
         changed_option(name, before.get(name), value)
-        for name, value in now.items()
+        for name, value in options.to_json(source.kind).items()
         if before.get(name) != value
     ]
-    # Reading a whole film again only to compare it takes long; it is done when in doubt.
-    stamp = source_stamp(film)
-    same = all(card.source.get(name) == value for name, value in stamp.items())
-    if not same and source_facts(film)["sha256"] != card.source.get("sha256"):
+    # Reading a whole film only to compare it takes long; it is done when in doubt.
+    same = all(card.source.get(name) == value for name, value in source.stamp.items())
+    if not same and source.sha256 != card.source.get("sha256"):
         found.append(f"film: {card.source.get('name')} had another content than {film} has now")
     return found
+
+
+def refuse_other_identity(
+    directory: Location, before: dict[str, Any], identity: dict[str, Any]
+) -> None:
+    """Refuse to resume an unfinished run of something else.
+
+    Args:
+        directory: of the records, for the message.
+        before: identity of the unfinished run.
+        identity: JSON values of all that decides the bytes now.
+
+    Raises:
+        InputError: the two differ; --overwrite would start over.
+    """
+    now = json.loads(json.dumps(identity))
+    names = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
+    if not names:
+        return
+    if "film" in names:
+        raise ReplaceableError(
+            f"{directory}: an unfinished run of another film, or of an earlier version of this "
+            "one, is there; --overwrite starts over"
+        )
+    different = [
+        changed_option(name, before.get(name), now.get(name))
+        for name in names
+        if name not in _NO_OPTIONS
+    ] or [_NO_OPTIONS[name] for name in names]
+    raise ReplaceableError(
+        f"{directory}: an unfinished run with other options is there ({'; '.join(different)}); "
+        "give its options to resume it, or --overwrite, which starts over"
+    )

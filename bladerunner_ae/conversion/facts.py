@@ -1,139 +1,138 @@
-"""What a conversion learns of a film on the way, frame by frame, and can be interrupted in."""
+"""Facts about every frame of a conversion: kept as data, judged once at the end (`changes`)."""
 
 import base64
 import zlib
 from array import array
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.conversion.encode import RecordPicture
-from bladerunner_ae.conversion.watches import BarsWatch, ChangesWatch
-from bladerunner_ae.film.picture.shots import (
-    ShotFinder,
-    ShotMeasure,
-    ShotMeter,
-    measures_from_json,
-    measures_to_json,
-)
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.picture.frame_format import FrameFormat
+from bladerunner_ae.film.picture.shots import MARK_BITS, shot_starts
+
+# The bit of a mark after those of `ShotMeter`.
+_INTERLACED = 1 << MARK_BITS
+
+# Values 0..255: pixels above the first are picture, and a picture without any above the second is
+# too dark to show its edges.
+_BLACK_LEVEL = 20
+_BRIGHT_LEVEL = 48
+# About so many rows and columns are read across each other.
+_LINES = 32
+
+DARK = -1
+"""Width of the bars of a frame too dark to show its edges."""
 
 
 class Facts:
-    """Times, shots, bars and changes of the frames seen so far.
+    """Facts about consecutive frames, one entry a frame.
 
     Attributes:
-        times: timestamps of the frames, in units of the film's time base.
-        shots: where shots begin.
-        bars: how wide the black bars are.
-        changes: where they begin to look unlike before.
-        single_pass: why an earlier run read the film in a single pass, or "".
+        times: timestamps in units of the film's time base.
+        formats: as decoded.
     """
 
     def __init__(self) -> None:
         self.times = array("q")
-        self.shots = ShotFinder()
-        self.bars = BarsWatch()
-        self.changes = ChangesWatch()
-        self.single_pass = ""
+        self.formats: list[FrameFormat] = []
+        self._marks = bytearray()
+        self._bars = array("h")  # (rows, columns) of each frame
 
-    def feed(self, pts: int, picture: RecordPicture) -> None:
-        """Takes the next frame: its timestamp and what was made of it."""
-        thumbnail = picture.thumbnail
+    def add(self, pts: int, picture: RecordPicture, mark: int) -> None:
+        """Append the next frame.
+
+        Args:
+            pts: its timestamp.
+            picture: what was made of it.
+            mark: from `ShotMeter.mark`.
+        """
         self.times.append(pts)
-        self.changes.feed(pts, picture.look, picture.interlaced)
-        self.shots.feed(thumbnail)
-        self.bars.feed(thumbnail)
+        # One object for frames of one format: a film has millions of them.
+        same = self.formats and self.formats[-1] == picture.look
+        self.formats.append(self.formats[-1] if same else picture.look)
+        self._marks.append(mark | _INTERLACED * picture.interlaced)
+        self._bars.extend(bar_widths(picture.thumbnail))
 
-    def take(self, part: "PartFacts") -> None:
-        """Takes what was learned elsewhere of the next frames."""
-        self.times.extend(part.times)
-        for measure in part.measures:
-            self.shots.take(measure)
-        self.bars.add(part.bars)
-        self.changes.add(part.changes)
+    def extend(self, other: "Facts") -> None:
+        """Append the frames of another one, which follow."""
+        self.times.extend(other.times)
+        self.formats.extend(other.formats)
+        self._marks.extend(other._marks)
+        self._bars.extend(other._bars)
 
-    def notes(self, info: FilmInfo) -> list[str]:
-        """What a person should know of what was seen."""
-        return [*self.changes.notes(info), *filter(None, [self.bars.note()])]
+    def shot_starts(self) -> list[int]:
+        """Return the first frame of each shot."""
+        return shot_starts(self._marks)
 
-    def to_state(self, single_pass: str) -> dict[str, Any]:
-        """JSON values from which `from_state` makes facts that go on in just the same way."""
+    def interlaced(self) -> NDArray[np.bool_]:
+        """Return which frames consist of two fields: bool [frames]."""
+        return np.frombuffer(bytes(self._marks), np.uint8) & _INTERLACED != 0
+
+    def bars(self) -> NDArray[np.int16]:
+        """Return `bar_widths` of all frames: int16 [frames, 2]."""
+        return np.array(self._bars, np.int16).reshape(-1, 2)
+
+    def to_json(self, frames: range) -> dict[str, Any]:
+        """Return the facts about some of the frames as JSON values for `from_json`."""
+        chosen = slice(frames.start, frames.stop)
+        runs = groupby(self.formats[chosen])
         return {
-            "times": _times_to_text(self.times),
-            "shots": self.shots.state(),
-            "bars": self.bars.state(),
-            "changes": self.changes.state(),
-            "single_pass": single_pass,
+            "times": _to_text(self.times[chosen].tobytes()),
+            "formats": [[len(list(run)), one.to_json()] for one, run in runs],
+            "marks": _to_text(bytes(self._marks[chosen])),
+            "bars": _to_text(self._bars[2 * frames.start : 2 * frames.stop].tobytes()),
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "Facts":
-        """Reads what `to_state` gave."""
+    def from_json(cls, values: dict[str, Any]) -> "Facts":
+        """Return what `to_json` was called of."""
         facts = cls()
-        facts.times = _times_from_text(state["times"])
-        facts.shots = ShotFinder.from_state(state["shots"])
-        facts.bars = BarsWatch.from_state(state["bars"])
-        facts.changes = ChangesWatch.from_state(state["changes"])
-        facts.single_pass = str(state["single_pass"])
+        facts.times.frombytes(_from_text(values["times"]))
+        for count, one in values["formats"]:
+            facts.formats += [FrameFormat.from_json(one)] * count
+        facts._marks.extend(_from_text(values["marks"]))
+        facts._bars.frombytes(_from_text(values["bars"]))
         return facts
 
 
-class PartFacts:
-    """The same of frames from the middle of a film, as far as it needs none before them.
+def _to_text(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data)).decode("ascii")
 
-    Attributes:
-        times: timestamps of the frames, in units of the film's time base.
-        measures: what they contribute to finding shots.
-        bars: how wide the black bars are.
-        changes: where they begin to look unlike before.
+
+def _from_text(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
+
+
+def bar_widths(image: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return how wide the black bars of a picture are, in thousandths of its side.
+
+    Args:
+        image: uint8 [height, width, 3], RGB: a record's picture or its thumbnail.
+
+    Returns:
+        (each bar above and below, each bar left and right): 0 where the two differ, `DARK` for
+        both if the picture is too dark.
     """
-
-    def __init__(self) -> None:
-        self.times = array("q")
-        self.measures: list[ShotMeasure] = []
-        self.bars = BarsWatch()
-        self.changes = ChangesWatch()
-        self._meter = ShotMeter()
-
-    def warm_up(self, thumbnail: NDArray[np.uint8]) -> None:
-        """Takes one of the `WARM_UP_FRAMES` frames before the first, or of more."""
-        self._meter.measure(thumbnail)
-
-    def feed(self, pts: int, picture: RecordPicture) -> None:
-        """Takes the next frame: its timestamp and what was made of it."""
-        thumbnail = picture.thumbnail
-        self.times.append(pts)
-        self.changes.feed(pts, picture.look, picture.interlaced)
-        self.measures.append(self._meter.measure(thumbnail))
-        self.bars.feed(thumbnail)
-
-    def to_state(self) -> dict[str, Any]:
-        """JSON values from which `from_state` makes facts for `Facts.take`."""
-        return {
-            "times": _times_to_text(self.times),
-            "shots": measures_to_json(self.measures),
-            "bars": self.bars.state(),
-            "changes": self.changes.state(),
-        }
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "PartFacts":
-        """Reads what `to_state` gave."""
-        facts = cls()
-        facts.times = _times_from_text(state["times"])
-        facts.measures = measures_from_json(state["shots"])
-        facts.bars = BarsWatch.from_state(state["bars"])
-        facts.changes = ChangesWatch.from_state(state["changes"])
-        return facts
+    # Green alone: it is nearly what the eye takes for brightness, and this must be quick.
+    down, across = (max(side // _LINES, 1) for side in image.shape[:2])
+    top, bottom = image[0, ::across, 1].max(), image[-1, ::across, 1].max()
+    if max(top, bottom) >= _BRIGHT_LEVEL and (
+        max(image[::down, 0, 1].max(), image[::down, -1, 1].max()) > _BLACK_LEVEL
+    ):
+        return 0, 0  # the usual case, without what follows: picture at an edge of each pair
+    rows = np.ascontiguousarray(image[:, ::across, 1]).max(axis=1)
+    if rows.max() < _BRIGHT_LEVEL:
+        return DARK, DARK
+    columns = np.ascontiguousarray(image[::down, :, 1]).max(axis=0)
+    return _pair(rows > _BLACK_LEVEL), _pair(columns > _BLACK_LEVEL)
 
 
-def _times_to_text(times: "array[int]") -> str:
-    return base64.b64encode(zlib.compress(times.tobytes())).decode("ascii")
-
-
-def _times_from_text(text: str) -> "array[int]":
-    times = array("q")
-    times.frombytes(zlib.decompress(base64.b64decode(text)))
-    return times
+def _pair(lit: NDArray[np.bool_]) -> int:
+    size = len(lit)
+    before, after = int(lit.argmax()), int(lit[::-1].argmax())
+    if abs(before - after) > max(0.02 * size, 1):
+        return 0
+    return round(1000 * min(before, after) / size)

@@ -1,4 +1,4 @@
-"""What decides the bytes of a film's records, beside the film itself."""
+"""Options that determine the bytes of a film's records."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,24 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
+from bladerunner_ae.film.notes import Note
 from tfrecords.shards import MOST_SHARDS
 
 FORMATS = ("jpeg", "png")
 DEINTERLACE = ("auto", "off")
 # libjpeg's JPEG_MAX_DIMENSION.
 LONGEST_SIDE = 65_500
-# 8192 x 8192: every decoder holds a few such pictures of 200 MB, and readers of images take larger
+# 8192 x 8192: every decoder holds a few such pictures of 200 MB, and image readers take larger
 # ones for an attack.
 MOST_PIXELS = 2**26
+# Options whose flag has another name.
+_FLAGS = {"bars": "crop_bars", "image_format": "format"}
+# The meaning of a flag that was left out, where "not given" does not say it.
+_LEFT_OUT = {"bars": "auto", "start": "the beginning", "duration": "to the end"}
 
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """What decides the bytes of the records, beside the film.
+    """Everything that determines the bytes of the records besides the film.
 
     Attributes:
         height, width: of a record in pixels; None for a side that follows from the film's shape.
-        pixels: about how many pixels a record has where its size follows from the film.
+        pixels: approximate number of a record's pixels where its size follows from the film.
         multiple: sides that follow from the film are multiples of this.
         fit: "contain", "cover" or "stretch", see `geometry.decide_geometry`.
         bars: (top, bottom, left, right) to cut off in stored pixels, or None to find them.
@@ -33,7 +38,7 @@ class ConversionOptions:
         num_shards: files to write.
         start, duration: seconds of the film to take, or None.
         frame_rate: of a folder of images.
-        deinterlace: "auto" makes whole frames of interlaced ones, "off" leaves their fields.
+        deinterlace: "auto" deinterlaces frames of two fields, "off" keeps their fields.
     """
 
     height: int | None = None
@@ -73,11 +78,11 @@ class ConversionOptions:
             refuse_too_large((self.height, self.width))
 
     def to_json(self, kind: str) -> dict[str, Any]:
-        """Plain JSON values; fractions become text.
+        """Return JSON values; fractions become text.
 
         Args:
-            kind: "film" or "images"; a film brings its own frame rate, so that of the options is
-                left out.
+            kind: "film" or "images"; a film has its own frame rate, so that of the options is left
+                out.
         """
         values = dataclasses.asdict(self)
         if kind == "film":
@@ -88,8 +93,27 @@ class ConversionOptions:
         }
 
 
+def changed_option(name: str, before: Any, now: Any) -> str:
+    """Return such as "--height: 72 -> 144".
+
+    Args:
+        name: of the option.
+        before, now: its JSON values; None where the flag was left out.
+    """
+    values = " -> ".join(_value(name, value) for value in (before, now))
+    return f"--{_FLAGS.get(name, name)}: {values}"
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return _LEFT_OUT.get(name, "not given")
+    if isinstance(value, list):
+        return ":".join(map(str, value)) if any(value) else "none"
+    return str(value)
+
+
 def refuse_too_large(raster: tuple[int, int]) -> None:
-    """Raises UsageError if no record can have a picture of (height, width) pixels."""
+    """Raise UsageError if no record can have a picture of (height, width) pixels."""
     height, width = raster
     if max(height, width) > LONGEST_SIDE or height * width > MOST_PIXELS:
         raise UsageError(
@@ -99,13 +123,13 @@ def refuse_too_large(raster: tuple[int, int]) -> None:
         )
 
 
-def nothing_read(film: Path, options: ConversionOptions, problem: str) -> BladerunnerError:
-    """The error of a film of which no frame was read.
+def nothing_read(film: Path, options: ConversionOptions, problem: Note | None) -> BladerunnerError:
+    """Return the error of a film of which no frame was read.
 
     Args:
         film: its path.
         options: of the conversion.
-        problem: what could not be read, or "".
+        problem: what could not be read, or None.
     """
     if problem:
         return InputError(f"{film}: no frame of it can be read ({problem})")
@@ -113,7 +137,7 @@ def nothing_read(film: Path, options: ConversionOptions, problem: str) -> Blader
     asked = " ".join(f"--{name}={float(value):g}" for name, value in given.items() if value)
     if not asked:
         return InputError(f"{film}: holds no frame that can be read")
-    return UsageError(f"{asked}: no frame of {film} lies there; is its end earlier?")
+    return UsageError(f"{asked}: no frame of {film} is in that range; give an earlier one")
 
 
 def _plain(value: Any) -> Any:

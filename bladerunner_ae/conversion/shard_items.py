@@ -26,28 +26,33 @@ import numpy as np
 
 from bladerunner_ae.command_line.temporary_files import use_own_folder
 from bladerunner_ae.conversion import upload
-from bladerunner_ae.conversion.convert import (
-    Plan,
-    convert_film,
-    identity,
-    make_card,
-    plan_conversion,
-)
+from bladerunner_ae.conversion.card import make_card
+from bladerunner_ae.conversion.convert import convert_film
 from bladerunner_ae.conversion.encode import FrameEncoder
-from bladerunner_ae.conversion.existing import finished_card
-from bladerunner_ae.conversion.facts import Facts, PartFacts
+from bladerunner_ae.conversion.existing import finished_card, refuse_other_identity
+from bladerunner_ae.conversion.facts import Facts
 from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.conversion.plan import ConversionPlan, plan_conversion
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.reading.packet_table import NotDivisibleError, PacketTable
-from bladerunner_ae.film.reading.source import film_exists, film_name, refuse_changed, source_facts
+from bladerunner_ae.film.picture.shots import ShotMeter
+from bladerunner_ae.film.reading.packet_table import PacketTable
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, ReadingMode
+from bladerunner_ae.film.reading.source import Source
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card, save_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import frame_record
 from tfrecords.hidden_names import hidden_path
-from tfrecords.publication import refuse_other_identity, unfinished_identity
-from tfrecords.schema import Frame, serialize
-from tfrecords.shard_files import PartFile, part_name, restore_part
+from tfrecords.schema import serialize
+from tfrecords.shard_files import (
+    Part,
+    PartWriter,
+    load_part,
+    part_name,
+    state_name,
+    unfinished_identity,
+    write_json,
+)
 from tfrecords.shards import is_shard_name, shard_name, shard_ranges
 from tfrecords.storage import Location, RemotePath
 from tfrecords.writer import FilmWriter
@@ -61,7 +66,7 @@ _FRAMES_BEFORE = 48
 
 @dataclass(frozen=True)
 class Job:
-    """Settings that all items of a call share.
+    """What all items of a call have in common.
 
     Attributes:
         name: told from all other calls'.
@@ -89,15 +94,13 @@ class Item:
     Attributes:
         plan: of the film; its folder is that of local records only.
         directory: DATA/<film>.
-        source: from `source_facts`.
         frames: how many the film has; 0 for a film that is converted as a whole.
         shard: number of the shard, from 0.
         threads: decoders at once, 0 for as many as suit the machine.
     """
 
-    plan: Plan
+    plan: ConversionPlan
     directory: Location
-    source: dict[str, Any]
     frames: int
     shard: int = 0
     threads: int = 0
@@ -113,16 +116,16 @@ class Item:
 
 
 class _SeveralDecoders:
-    """The reading of a film whose shards were made apart; see `convert.Reading`."""
+    """How a film was read whose shards were made apart; see `conversion.Reading`."""
 
-    problem, jumps, repaired_timestamps, single_pass = "", "", 0, ""
+    problem, jumps, repaired_timestamps, mode = None, None, 0, ReadingMode()
 
     def __init__(self, end_pts: int | None) -> None:
         self.end_pts = end_pts
 
 
 def plan_film(film: Path, job: Job) -> list[Item]:
-    """Decide which items a film is made of.
+    """Decides which items a film is made of.
 
     Args:
         film: its absolute path.
@@ -136,18 +139,17 @@ def plan_film(film: Path, job: Job) -> list[Item]:
         InputError: the film cannot be read, or something else is in its place.
         RecordsError: records that are there are damaged, or unfinished ones are of other options.
     """
-    if not film_exists(film):
+    if not Source(film).exists:
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
-    directory = job.output_dir / film_name(film)
+    directory = job.output_dir / Source(film).name
     if finished_card(film, directory, job.options, job.overwrite) is not None:
         return []
     with _local(job.output_dir) as output_dir:
         plan = plan_conversion(film, output_dir, job.options)
-    source = source_facts(film)
     table = FrameEncoder(plan.info, plan.geometry, plan.options, job.threads).table
     if table is None or not len(table.times):
-        return [Item(plan, directory, source, 0, threads=job.threads)]
-    first = Item(plan, directory, source, len(table.times), threads=job.threads)
+        return [Item(plan, directory, 0, threads=job.threads)]
+    first = Item(plan, directory, len(table.times), threads=job.threads)
     _prepare_folder(first, job)
     _save_table(first.folder, table)
     return [replace(first, shard=shard) for shard in range(len(first.ranges()))]
@@ -169,7 +171,7 @@ def _local(directory: Location) -> Iterator[Path]:
 
 def _prepare_folder(item: Item, job: Job) -> None:
     """Make the hidden folder, unless one of the same identity is there to resume from."""
-    path, values = item.folder / _IDENTITY, identity(item.source, item.plan)
+    path, values = item.folder / _IDENTITY, item.plan.identity()
     found = _read_identity(path)
     if found is None or (job.overwrite and found["job"] != job.name):
         storage.remove_folder(item.folder)
@@ -181,7 +183,7 @@ def _prepare_folder(item: Item, job: Job) -> None:
         upload.refuse_to_replace(item.directory, names, job.overwrite)
         upload.make_room(item.directory, names, list(filter(is_shard_name, names)) if found else [])
     else:
-        unfinished = unfinished_identity(item.directory)  # of a conversion without items
+        unfinished = unfinished_identity(item.directory.resolve())  # of a conversion without items
         if unfinished is not None and not job.overwrite:
             refuse_other_identity(item.directory, unfinished, values)
         storage.make_directories(item.folder)
@@ -219,7 +221,7 @@ def _load_table(folder: Location) -> PacketTable:
 
 
 def make_item(item: Item, job: Job) -> str:
-    """Make a shard, unless it is there and whole; or convert a whole film.
+    """Makes a shard, unless it is there and whole; or converts a whole film.
 
     Returns:
         Why the film must be converted as a whole after all, or "".
@@ -235,18 +237,17 @@ def make_item(item: Item, job: Job) -> str:
         return ""
     if _restored(item, item.shard) is not None:
         return ""
-    film, frames = item.plan.info.path, item.ranges()[item.shard]
-    refuse_changed(film, item.source)
+    item.plan.source.check_unchanged()
     with _local(item.folder) as folder:
         try:
-            _write_part(item, frames, folder)
+            _write_part(item, item.ranges()[item.shard], folder)
         except NotDivisibleError as reason:
             return str(reason)
-        refuse_changed(film, item.source)
+        item.plan.source.check_unchanged()
         if isinstance(item.directory, RemotePath):
-            name = part_name(item.shard)
-            storage.copy_to_remote(folder / name, item.directory / _name(item, item.shard))
-            storage.copy_to_remote(folder / f"{name}.json", item.folder / f"{name}.json")
+            part, state = part_name(item.shard), state_name(item.shard)
+            storage.copy_to_remote(folder / part, item.directory / _name(item, item.shard))
+            storage.copy_to_remote(folder / state, item.folder / state)
     return ""
 
 
@@ -254,28 +255,16 @@ def _name(item: Item, shard: int) -> str:
     return shard_name(shard, len(item.ranges()))
 
 
-def _restored(item: Item, shard: int) -> tuple[PartFile, list[int], Any] | None:
-    """Return a shard that is whole, the size of each record, and its facts, as `restore_part`."""
-    frames = item.ranges()[shard]
-    if isinstance(item.folder, Path):
-        found = restore_part(item.folder, item.folder, shard, frames.start)
-    else:
-        found = _restored_remote(item, shard, frames.start)
-    return found if found is not None and len(found[1]) == len(frames) else None
-
-
-def _restored_remote(
-    item: Item, shard: int, first_frame: int
-) -> tuple[PartFile, list[int], Any] | None:
-    name = part_name(shard)
+def _restored(item: Item, shard: int) -> Part | None:
+    """Return a shard that is whole, as `load_part`."""
+    frames, folder = item.ranges()[shard], item.folder
+    if isinstance(folder, Path):
+        return load_part(folder, folder, shard, frames)
     try:
-        values = json.loads(storage.read_text(item.folder / f"{name}.json"))
-        part = PartFile.restored(Path(name), first_frame, values["bytes"], values["sha256"])
-        whole = (
-            values["first_frame"] == first_frame
-            and storage.file_size(item.directory / _name(item, shard)) == part.bytes
-        )
-        return (part, values["record_bytes"], values["state"]) if whole else None
+        values = json.loads(storage.read_text(folder / state_name(shard)))
+        part = Part.from_json(Path(part_name(shard)), values)
+        size = storage.file_size(item.directory / _name(item, shard))
+        return part if part.frames == frames and sum(part.sizes) == size else None
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -298,33 +287,29 @@ def _write_part(item: Item, frames: range, folder: Path) -> None:
     encoder = FrameEncoder(
         plan.info, plan.geometry, plan.options, item.threads, table=_load_table(item.folder)
     )
-    facts, sizes = PartFacts(), list[int]()
-    part = PartFile(_temporary(path), frames.start)
+    facts, meter, made = Facts(), ShotMeter(), _temporary(path)
     try:
-        first = max(frames.start - _FRAMES_BEFORE, 0)
-        for index, pts, picture in encoder.divided_frames(first, frames.stop):
-            if index < frames.start:
-                facts.warm_up(picture.thumbnail)
-                continue
-            facts.feed(pts, picture)
-            frame = Frame(
-                picture.encoded, plan.options.image_format, *plan.geometry.raster, index, pts,
-                item.source["sha256"][:16],
-            )  # fmt: skip
-            sizes.append(part.write(frame_record(serialize(frame))))
-        part.close()
-        state = path.with_name(f"{path.name}.json")
+        with PartWriter(made, frames.start) as writer:
+            first = max(frames.start - _FRAMES_BEFORE, 0)
+            for index, pts, picture in encoder.divided_frames(first, frames.stop):
+                mark = meter.mark(picture.thumbnail)
+                if index >= frames.start:
+                    facts.add(pts, picture, mark)
+                    frame = plan.frame(picture.encoded, index, pts)
+                    writer.write(frame_record(serialize(frame)))
+            part = writer.finish()
+        part.state = facts.to_json(range(len(frames)))
+        state = path.with_name(state_name(item.shard))
         temporary = _temporary(state)
-        part.save_state(temporary, sizes, facts.to_state())
-        os.replace(part.path, path)
-        os.replace(temporary, state)  # last: a part with a state is whole
+        write_json(temporary, part.to_json())
+        os.replace(made, path)
+        os.replace(temporary, state)  # last: a part with a state is complete
     finally:
-        part.abandon()
-        part.path.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
 
 
 def finish_film(item: Item, reasons: list[str], job: Job) -> FilmCard:
-    """Make a film's folder out of its shards.
+    """Makes a film's folder out of its shards.
 
     Args:
         item: any of the film's.
@@ -356,29 +341,29 @@ def _finished(item: Item) -> FilmCard | None:
 
 
 def _join_parts(item: Item, job: Job) -> FilmCard:
-    facts, parts = Facts(), list[tuple[PartFile, list[int]]]()
+    facts, parts = Facts(), list[Part]()
     for shard in range(len(item.ranges())):
-        found = _restored(item, shard)
-        if found is None:
+        part = _restored(item, shard)
+        if part is None:
             raise RecordsError(
                 f"{item.folder / part_name(shard)}: is gone or damaged; run the same command again"
             )
-        part, record_bytes, state = found
-        parts.append((part, record_bytes))
-        facts.take(PartFacts.from_state(state))
+        parts.append(part)
+        facts.extend(Facts.from_json(part.state))
     reading = _SeveralDecoders(_load_table(item.folder).end_pts)
 
     def card(shards: list[Shard]) -> FilmCard:
-        return make_card(item.plan, item.source, facts, reading, shards)
+        return make_card(item.plan, facts, reading, shards)
 
     if isinstance(item.directory, RemotePath):
         return _publish(item.directory, card([
-            Shard(_name(item, shard), len(sizes), part.first_frame, part.bytes, part.digest)
-            for shard, (part, sizes) in enumerate(parts)
+            Shard(_name(item, number), len(part.sizes), part.first_frame, sum(part.sizes),
+                  part.sha256)
+            for number, part in enumerate(parts)
         ]))  # fmt: skip
     with FilmWriter(item.directory, item.frames, item.plan.options.num_shards) as writer:
-        for part, record_bytes in parts:
-            writer.adopt(part, record_bytes)
+        for part in parts:
+            writer.adopt(part)
         return writer.commit(card, job.overwrite)
 
 

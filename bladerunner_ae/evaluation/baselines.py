@@ -1,8 +1,7 @@
-"""What remembers a film without a network: its mean frame, and its principal components.
+"""Memories of a film without a network: its mean frame, and its principal components.
 
-Both are fitted on training frames only. The best linear autoencoder of a given width is principal
-component analysis (Baldi & Hornik 1989), so what a network of that width adds is what it does
-better.
+Both are fitted to training frames only. The best linear autoencoder of a given width is principal
+component analysis (Baldi & Hornik 1989), so a network of that width is worth what it does better.
 """
 
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bladerunner_ae.pictures.spread import spread
+
 FRAMES = 2048
-"""At most so many training frames, evenly spread, are fitted; fewer where they are large."""
+"""Most training frames, evenly spread, that are fitted; fewer where they are large."""
 
 _BYTES = 1 << 30
 _BLOCK = 8192
@@ -33,21 +34,21 @@ class LinearBaseline:
     components: NDArray[np.float32]
 
     def reconstruct(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns what is left of the pictures, uint8 [batch, H, W, 3] in and out."""
+        """Project pictures, uint8 [batch, H, W, 3] in and out."""
         flat = images.reshape(len(images), -1).astype(np.float32) - self.mean
         output = (flat @ self.components) @ self.components.T + self.mean
         return np.clip(np.rint(output), 0, 255).astype(np.uint8).reshape(images.shape)
 
 
 def fit_baselines(images: NDArray[np.uint8], latent_size: int | None) -> list[LinearBaseline]:
-    """Fits the mean frame, and as many principal components as a frame has latent numbers.
+    """Fit the mean frame, and as many principal components as a frame has latent numbers.
 
-    n frames have at most n - 1 components, and memory holds so many; with fewer than
-    `latent_size` the baseline's name says how many there are.
+    There are fewer components where n frames have only n - 1, or memory holds no more; the
+    baseline's name has their number.
 
     Args:
         images: uint8 [n, H, W, 3], training frames.
-        latent_size: how many numbers a frame is remembered by; None where nobody knows: no PCA.
+        latent_size: how many numbers a frame is remembered by; None: unknown, no PCA.
     """
     room = _BYTES // (4 * images[0].size)
     count = min(latent_size or 0, max(len(images) - 1, 1), max(room, 1))
@@ -59,18 +60,17 @@ def fit_baselines(images: NDArray[np.uint8], latent_size: int | None) -> list[Li
 def principal_components(
     images: NDArray[np.uint8], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Principal components through the frames' Gram matrix, some thousand pixels at a time.
+    """Return the mean frame and the principal components of frames, the strongest first.
 
-    With centred frames as the rows of X and X X^T = V S^2 V^T, the components are X^T V / S. No
-    float copy of all frames is ever made.
+    With centred frames as the rows of X and X X^T = V S^2 V^T, the components are X^T V / S. Some
+    thousand pixels are taken at a time: no float copy of all frames is ever made.
 
     Args:
         images: uint8 [n, H, W, 3].
         count: components wanted.
 
     Returns:
-        (mean frame float32 [size], components float32 [size, count], the strongest first; columns
-        beyond what the frames span are zero).
+        (float32 [size], float32 [size, count]); columns beyond the span of the frames are zero.
     """
     flat = images.reshape(len(images), -1)
     size = flat.shape[1]
@@ -93,12 +93,7 @@ def principal_components(
 
 
 def training_frames(training: NDArray[np.bool_], frame_bytes: int) -> list[int]:
-    """Chooses the frames to fit: all training frames, or as many as fit, evenly spread.
-
-    Args:
-        training: bool [frames].
-        frame_bytes: of one frame, height * width * 3.
-    """
+    """Choose the frames to fit: all of `training` (bool [frames]), or an even choice that fits."""
     indices = np.flatnonzero(training)
     count = min(len(indices), FRAMES, max(_BYTES // frame_bytes, 1))
-    return indices[(2 * np.arange(count) + 1) * len(indices) // (2 * count)].tolist()
+    return indices[spread(len(indices), count)].tolist()

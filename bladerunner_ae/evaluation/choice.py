@@ -1,14 +1,13 @@
-"""Which frames of a film are measured, and how many each of them stands for.
+"""The choice of frames to measure, and how many each of them stands for.
 
-A film that is longer than the bound is measured on a sample, the same one every time: **pairs** of
-neighbours in every shot, more of them in longer ones, and a few **runs** of consecutive frames,
-evenly spread over the film, each within its shot, on which alone VMAF is measured. Pairs, because
-flicker and motion are seen between neighbours.
+A longer film than the limit is measured on a sample, always the same: **pairs** of neighbours in
+every shot, more of them in longer ones, because flicker and motion are seen between neighbours; and
+a few **runs** of consecutive frames, evenly spread over the film, each within its shot, for VMAF.
 
-A measured frame weighs as much as there are frames of its shot to which it is the nearest one, and
-a change from frame to frame likewise; so a figure estimates what all frames would give, wherever
-the sample is denser. Where a film has more shots than there is room for, those that were chosen
-stand for the others too. Where all frames are measured every weight is 1.
+A measured frame weighs as much as the frames of its shot to which it is the nearest, and likewise
+a change from frame to frame; so figures estimate those of all frames, wherever the sample is
+denser. If there are more shots than room, the chosen ones stand for the others too. If all frames
+are measured, every weight is 1.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,17 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bladerunner_ae.pictures.spread import spread
 from tfrecords.card import FilmCard
 
 MAX_FRAMES = 5_000
-"""At most so many frames of a film are measured unless more are asked for."""
+"""Most frames of a film that are measured by default."""
 
 RUN_FRAMES = 48
-"""Frames in a run, at most."""
+"""Most frames in a run."""
 
-_RUNS_SHARE = 5  # one frame in so many lies in a run
+_RUNS_SHARE = 5  # one frame in so many is in a run
 _FEWEST_RUNS = 5  # shorter runs rather than fewer
-_GROUP_SHARE = 5  # one run in so many, at least, for each group of frames
+_GROUP_SHARE = 5  # each group of frames has at least one run in so many
 
 Stretch = tuple[int, int]
 Weights = NDArray[np.float32]
@@ -40,10 +40,10 @@ class Choice:
     Attributes:
         frames: bool [frames], which are measured.
         follows: bool [frames], whether a frame and the one before it are, and are of one part.
-        runs: (first, after the last) of consecutive frames for VMAF; the film where all are chosen.
-        weights: float32 [frames], how many frames each stands for; 0 where it is not measured.
+        runs: (first, after the last) of consecutive frames for VMAF; the film if all are chosen.
+        weights: float32 [frames], how many frames each stands for; 0 if it is not measured.
         change_weights: float32 [frames], how many changes the one that leads to a frame stands for;
-            0 where it does not follow.
+            0 if it does not follow.
         run_weights: float32 [frames], as `weights`, for what is measured on the runs alone.
     """
 
@@ -61,15 +61,15 @@ class Choice:
 
 
 def choose(parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most: int) -> Choice:
-    """Chooses which frames of a film to measure.
+    """Choose which frames of a film to measure.
 
-    Every part gets a pair, and more in proportion to its length; where there is no room for that a
-    frame, and where there is none for that either, pairs of an even choice of each group's parts.
+    Every part gets a pair, and more in proportion to its length; without room for that a frame, and
+    without room for that either an even choice of each group's parts gets pairs.
 
     Args:
-        parts: (first frame, frame after the last) of what is sampled by itself: shots, cut where
-            one group ends; they cover the film in its order.
-        groups: the group of each part, such as "seen"; each group is given some runs.
+        parts: (first frame, frame after the last) of shots, divided where a group ends; they cover
+            the film in its order.
+        groups: the group of each part, such as "seen"; each group gets some runs.
         frames: of the film.
         at_most: how many to measure; 0: all.
     """
@@ -79,7 +79,7 @@ def choose(parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most
     chosen = run_weights > 0
     left = at_most - int(chosen.sum())
     has_run = [bool(chosen[start:end].any()) for start, end in parts]
-    if left < 2 * len(parts):  # then those with a run need no more
+    if left < 2 * len(parts):  # those with a run need no more
         places = [place for place, own in enumerate(has_run) if not own]
     else:
         places = list(range(len(parts)))
@@ -97,45 +97,40 @@ def choose(parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most
 
 
 def choose_all(parts: Sequence[Stretch], frames: int) -> Choice:
-    """Chooses every frame of a film; `parts` as for `choose`."""
+    """Choose every frame of a film; `parts` as for `choose`."""
     chosen, ones = np.ones(frames, bool), np.ones(frames, np.float32)
     follows = _follows(chosen, parts)
     return Choice(chosen, follows, [(0, frames)], ones, follows.astype(np.float32), ones)
 
 
 def spread_pairs(frames: int, pairs: int) -> NDArray[np.int64]:
-    """Chooses pairs of neighbours, evenly spread.
+    """Choose pairs of neighbours below `frames`, evenly spread: their numbers, ascending.
 
-    Args:
-        frames: to choose from.
-        pairs: how many; where they meet there are fewer frames than twice as many.
-
-    Returns:
-        Numbers below `frames`, ascending.
+    There are fewer than twice as many numbers where pairs meet.
     """
-    second = (2 * np.arange(pairs, dtype=np.int64) + 1) * frames // (2 * max(pairs, 1))
+    second = np.array(spread(frames, pairs), np.int64)
     return np.unique(np.concatenate([np.maximum(second - 1, 0), second]))
 
 
 def spread_evenly(weights: Weights, count: int) -> NDArray[np.int64]:
-    """Chooses measured frames that are evenly spread over the film, however dense the sample is.
+    """Choose measured frames that are evenly spread over the film, however dense the sample is.
 
     Args:
         weights: float32 [n], how many frames each stands for, in film order.
         count: how many to choose.
 
     Returns:
-        Places in `weights`, ascending: `count` of them, fewer where some would be the same, or all.
+        Indices of `weights`, ascending: `count` of them, fewer if some would be the same, or all.
     """
     if len(weights) <= count:
         return np.arange(len(weights))
     ends = np.cumsum(weights, dtype=np.float64)
-    marks = _middles(round(ends[-1]), count)
+    marks = spread(round(ends[-1]), count)
     return np.unique(np.searchsorted(ends[:-1], marks, side="right"))
 
 
 def describe_choice(choices: Iterable[tuple[Choice, FilmCard]], vmaf: bool = False) -> str:
-    """Says how many frames of how many shots are measured, and on how many VMAF is.
+    """Describe how many frames of how many shots are measured, and on how many VMAF is.
 
     >>> describe_choice([(choice, card)], vmaf=True)
     '4,978 of 172,800 frames in 250 shots, VMAF over 20 runs of 48 frames'
@@ -143,7 +138,8 @@ def describe_choice(choices: Iterable[tuple[Choice, FilmCard]], vmaf: bool = Fal
     choices = list(choices)
     frames = sum(len(choice.frames) for choice, _ in choices)
     measured = sum(int(choice.frames.sum()) for choice, _ in choices)
-    shots, of = (sum(numbers) for numbers in zip(*map(_count_shots, choices), strict=True))
+    shots = sum(measured_shots(choice, card) for choice, card in choices)
+    of = sum(len(card.shot_starts) for _, card in choices)
     amount = "all" if measured == frames else f"{measured:,} of"
     words = f"{amount} {_counted(frames, 'frame')} in "
     words += (f"{shots:,} of " if shots < of else "") + _counted(of, "shot")
@@ -164,22 +160,17 @@ def _counted(number: int, thing: str) -> str:
 
 
 def measured_shots(choice: Choice, card: FilmCard) -> int:
-    """Returns of how many of a film's shots something is measured."""
+    """Return in how many of a film's shots frames are measured."""
     shot_of = np.searchsorted(card.shot_starts, np.flatnonzero(choice.frames), side="right")
     return len(np.unique(shot_of))
-
-
-def _count_shots(chosen: tuple[Choice, FilmCard]) -> tuple[int, int]:
-    choice, card = chosen
-    return measured_shots(choice, card), len(card.shot_starts)
 
 
 def _choose_runs(
     parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most: int
 ) -> tuple[list[Stretch], Weights]:
-    """Returns runs, evenly spread over each group's frames, and how many frames each stands for.
+    """Return runs, evenly spread over each group's frames, and how many frames each stands for.
 
-    A run stands for its equal share of the group, whatever the length that its part has room for.
+    All runs of a group stand for equal shares of it, whatever their length.
     """
     room = max(at_most // _RUNS_SHARE, min(at_most, 2))
     length = min(RUN_FRAMES, max(room // _FEWEST_RUNS, min(room, 2)))
@@ -192,7 +183,7 @@ def _choose_runs(
     shares = _shares(sizes, count, max(count // _GROUP_SHARE, 1))
     for own, size, share in zip(members.values(), sizes, shares, strict=True):
         ends = np.cumsum([end - start for start, end in own])
-        for middle in _middles(size, share):
+        for middle in spread(size, share):
             place = int(np.searchsorted(ends, middle, side="right"))
             start, end = own[place]
             first = end - int(ends[place] - middle) - length // 2
@@ -204,7 +195,7 @@ def _choose_runs(
 
 
 def _joined(runs: Sequence[Stretch]) -> list[Stretch]:
-    """Runs in film order, those that overlap as one."""
+    """Return runs in film order, overlapping ones as one."""
     found: list[Stretch] = []
     for start, end in sorted(runs):
         if found and start < found[-1][1]:
@@ -217,10 +208,10 @@ def _joined(runs: Sequence[Stretch]) -> list[Stretch]:
 def _frames_of_parts(
     parts: Sequence[Stretch], groups: Sequence[str], places: Sequence[int], room: int
 ) -> list[tuple[int, int]]:
-    """Returns (place of a part, how many frames to choose in it), of as many parts as have room."""
+    """Return (index of a part, frames to choose in it) of as many parts as there is room for."""
     count = len(places)
     if count <= room < 2 * count:
-        paired = {places[i] for i in _middles(count, room - count)}
+        paired = {places[i] for i in spread(count, room - count)}
         return [(place, 2 if place in paired else 1) for place in places]
     pairs = room // 2
     if pairs < count:
@@ -237,37 +228,32 @@ def _of_each_group(groups: Sequence[str], places: Sequence[int], room: int) -> l
     shares = _shares([len(own) for own in members], room)
     return sorted(
         own[i] for own, share in zip(members, shares, strict=True)
-        for i in _middles(len(own), share)
+        for i in spread(len(own), share)
     )  # fmt: skip
 
 
-def _middles(count: int, wanted: int) -> list[int]:
-    """Chooses numbers below `count`, evenly spread, ascending."""
-    return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
-
-
 def _spread(frames: int, wanted: int) -> NDArray[np.int64]:
-    """Chooses at most so many frames: the middle one, or pairs."""
+    """Choose at most so many frames: the middle one, or pairs."""
     if wanted == 1:
         return np.array([frames // 2])
     return spread_pairs(frames, min(wanted // 2, -(-frames // 2)))
 
 
 def _fill(chosen: NDArray[np.bool_], parts: Sequence[Stretch], at_most: int) -> None:
-    """Chooses single frames, evenly spread over the chosen parts, for room that is left.
+    """Choose single frames, evenly spread over the chosen parts, for the room that is left.
 
-    Pairs that met each other or a run have left it.
+    It is left by pairs that met each other or a run.
     """
     inside = np.zeros_like(chosen)
     for start, end in parts:
         inside[start:end] = chosen[start:end].any()
     free = np.flatnonzero(inside & ~chosen)
     left = min(at_most - int(chosen.sum()), len(free))
-    chosen[free[_middles(len(free), left)]] = True
+    chosen[free[spread(len(free), left)]] = True
 
 
 def _shares(sizes: Sequence[int], total: int, least: int = 1) -> list[int]:
-    """Divides `total` in proportion to sizes, `least` for each as far as that goes."""
+    """Divide `total` in proportion to sizes, with at least `least` for each if possible."""
     if not sizes:
         return []
     least = min(least, total // len(sizes))
@@ -285,7 +271,7 @@ def _follows(chosen: NDArray[np.bool_], parts: Sequence[Stretch]) -> NDArray[np.
 
 
 def _nearest(chosen: NDArray[np.bool_], parts: Sequence[Stretch]) -> Weights:
-    """Of how many places of its part each chosen one is the nearest; they add up to the part."""
+    """Count the frames of its part to which each chosen one is the nearest."""
     weights = np.zeros(len(chosen), np.float32)
     for start, end in parts:
         own = start + np.flatnonzero(chosen[start:end])
@@ -298,10 +284,10 @@ def _nearest(chosen: NDArray[np.bool_], parts: Sequence[Stretch]) -> Weights:
 def _stand_for(
     weights: Weights, parts: Sequence[Stretch], groups: Sequence[str], certain: Sequence[bool]
 ) -> Weights:
-    """Lets the chosen parts of each group stand for those of which nothing is measured.
+    """Let the chosen parts of each group stand for those that are not measured.
 
-    Parts with a run stand for themselves alone: long ones have a run rather than short ones, and so
-    are no even choice.
+    Parts with a run stand for themselves alone: they are no even choice, as long parts are more
+    likely to have one.
     """
     for group in set(groups):
         own = [part for part, name, sure in zip(parts, groups, certain, strict=True)

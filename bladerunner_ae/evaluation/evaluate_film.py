@@ -1,4 +1,4 @@
-"""A film's records through an exported autoencoder: all figures, baselines, samples, pictures."""
+"""The evaluation of an exported autoencoder on a film: figures, baselines, samples, pictures."""
 
 import math
 import sys
@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.baselines import fit_baselines, training_frames
 from bladerunner_ae.evaluation.choice import (
@@ -20,7 +18,7 @@ from bladerunner_ae.evaluation.choice import (
 )
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN, conversion_note, frame_labels
 from bladerunner_ae.evaluation.measurement import (
-    Plan,
+    Scope,
     System,
     explained_damage,
     measure,
@@ -34,30 +32,31 @@ from bladerunner_ae.evaluation.sheets import (
 )
 from bladerunner_ae.evaluation.summary import summarise
 from bladerunner_ae.evaluation.vmaf import ROWS, missing_vmaf
-from bladerunner_ae.exports.loading import Autoencoder, load_autoencoder
-from bladerunner_ae.exports.model_card import load_model_card
-from bladerunner_ae.model.autoencoder import LatentModel, load_latent_model
-from bladerunner_ae.pictures.contact_sheet import spread_frames
+from bladerunner_ae.exports.loading import load_autoencoder
+from bladerunner_ae.model.autoencoder import Pictures
+from bladerunner_ae.pictures.contact_sheet import make_contact_sheet, spread_frames
 from bladerunner_ae.pictures.png import to_png
+from bladerunner_ae.pictures.spread import spread
 from tfrecords import storage
-from tfrecords.card import FilmCard, check_shards, load_card
+from tfrecords.card import check_shards, load_card
 from tfrecords.frames import read_images
 from tfrecords.storage import Location
 
 MODEL = "dream"
-_INTERPOLATED = 12
+_INTERPOLATED, _SHEET_FRAMES = 12, 18
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What to measure.
+    """Options of an evaluation.
 
     Attributes:
         batch_size: frames at once; the figures do not depend on it.
         max_frames: measure at most so many frames, some of every shot; 0: all.
-        vmaf: whether to measure VMAF where ffmpeg can.
+        vmaf: whether to measure VMAF if ffmpeg can.
         baselines: whether to measure the mean frame and principal components too.
         pictures: folder for prior.png and interpolation.png, which are replaced; None: none.
+        contact_sheet: PNG of frames across the film, each next to its dream; None: none.
     """
 
     batch_size: int = 64
@@ -65,14 +64,13 @@ class EvaluationOptions:
     vmaf: bool = True
     baselines: bool = True
     pictures: Location | None = None
+    contact_sheet: Location | None = None
 
 
 def evaluate_film(
     model: Location, records: Location, options: EvaluationOptions | None = None
 ) -> dict[str, Any]:
-    """Runs a film's records through an exported autoencoder.
-
-    Says on stderr what it is going to measure.
+    """Run a film's records through an exported autoencoder; announce the sample on stderr.
 
     Args:
         model: SavedModel, the folder of its versions, or the run folder.
@@ -99,37 +97,50 @@ class _Evaluation:
         self._card = load_card(records)
         check_shards(records, self._card)
         self._autoencoder = load_autoencoder(model)
-        _check_raster(self._autoencoder, records, self._card)
-        model_card = load_model_card(self._autoencoder.path)
-        self._labels = frame_labels(self._card, model_card)
-        self._latents, reason = load_latent_model(self._autoencoder.path)
-        self._notes = [f"no latent rate and no samples: {reason}"] if reason else []
-        self._notes += filter(None, [conversion_note(self._card, model_card)])
+        self._autoencoder.check_raster(records, self._card)
+        self._labels = frame_labels(self._card, self._autoencoder.card)
+        self._has_latents = not self._autoencoder.missing_halves
+        self._notes: list[str] = []
+        if not self._has_latents:
+            self._note(f"no latent rate and no samples: {self._autoencoder.missing_halves}")
+        self._note(conversion_note(self._card, self._autoencoder.card))
+
+    def _note(self, text: str) -> None:
+        if text:
+            self._notes.append(text)
 
     def run(self) -> dict[str, Any]:
         card, options = self._card, self._options
         pieces = stretches(card, self._labels)
-        vmaf = self._measures_vmaf()
+        missing = missing_vmaf() if options.vmaf else ""
+        self._note(missing)
+        vmaf = options.vmaf and not missing
         choice = self._choose(pieces)
-        sample = _sample(choice, card, vmaf)
+        sample = {
+            "description": describe_choice([(choice, card)], vmaf),
+            "shots": measured_shots(choice, card),
+            "of_shots": len(card.shot_starts),
+            "vmaf_runs": len(choice.runs) if vmaf else 0,
+            "vmaf_frames": sum(end - start for start, end in choice.runs) if vmaf else 0,
+        }
         print(f"measuring {sample['description']}", file=sys.stderr)
         fitted, images = self._training_images()
         if SEEN not in self._labels:
-            self._notes.append("no baselines and no samples: the model has not seen this film")
+            self._note("no baselines and no samples: the model has not seen this film")
         elif HELD_OUT not in self._labels:
-            self._notes.append("no shots were held out: every frame measured is one it has seen")
-        plan = Plan(
+            self._note("no shots were held out: every frame measured is one it has seen")
+        latents = self._autoencoder if self._has_latents else None
+        scope = Scope(
             systems=self._systems(images),
             labels=self._labels,
             choice=choice,
-            latents=self._latents,
+            latents=latents,
             vmaf=vmaf,
             batch_size=options.batch_size,
         )
-        measured = measure(plan, self._records, card)
-        summary = summarise(measured, self._labels, pieces)
+        summary = summarise(measure(scope, self._records, card), self._labels, pieces)
         count = int(choice.frames.sum())
-        return {
+        result = {
             "model": str(self._autoencoder.path),
             "film": card.source["name"],
             "frames": card.frames,
@@ -137,97 +148,76 @@ class _Evaluation:
             "every": math.ceil(card.frames / count),
             "sample": sample,
             "raster": [card.height, card.width],
-            "latent_size": self._latents.size if self._latents else None,
-            "vmaf_rows": ROWS if plan.vmaf else None,
+            "latent_size": self._autoencoder.latent_size,
+            "vmaf_rows": ROWS if vmaf else None,
             **summary,
-            "prior": self._prior(fitted, images),
+            "prior": self._prior(fitted, images) if self._has_latents else None,
             "notes": self._notes,
         }
+        if options.contact_sheet is not None:
+            self._write_contact_sheet(options.contact_sheet)
+        return result
 
     def _choose(self, pieces: list[tuple[int, int]]) -> Choice:
         groups = [str(self._labels[start]) for start, _ in pieces]
         choice = choose(pieces, groups, self._card.frames, self._options.max_frames)
         held_out = self._labels == HELD_OUT
         if held_out.any() and not (held_out & choice.frames).any():
-            self._notes.append(
+            self._note(
                 f"none of the {held_out.sum()} frames held out is among the "
                 f"{choice.frames.sum()} that were measured; give a larger --max_frames"
             )
         return choice
 
-    def _training_images(self) -> tuple[list[int], NDArray[np.uint8] | None]:
-        """(numbers, pictures) of the training frames that things are fitted to."""
-        card = self._card
-        seen = self._labels == SEEN
-        wanted = self._options.baselines or self._latents is not None
-        if not (wanted and seen.any()):
+    def _training_images(self) -> tuple[list[int], Pictures | None]:
+        """Return (numbers, pictures) of the training frames to which models are fitted."""
+        card, seen = self._card, self._labels == SEEN
+        if not ((self._options.baselines or self._has_latents) and seen.any()):
             return [], None
         chosen = training_frames(seen, card.height * card.width * 3)
         return chosen, self._read(chosen)
 
-    def _read(self, frames: list[int]) -> NDArray[np.uint8]:
+    def _read(self, frames: list[int]) -> Pictures:
         with explained_damage(self._records, self._card):
             return read_images(self._records, self._card, frames)
 
-    def _systems(self, images: NDArray[np.uint8] | None) -> dict[str, System]:
+    def _systems(self, images: Pictures | None) -> dict[str, System]:
         systems: dict[str, System] = {MODEL: self._autoencoder}
         if images is not None and self._options.baselines:
-            size = self._latents.size if self._latents else None
+            size = self._autoencoder.latent_size
             systems |= {baseline.name: baseline for baseline in fit_baselines(images, size)}
         return systems
 
-    def _measures_vmaf(self) -> bool:
-        missing = missing_vmaf() if self._options.vmaf else ""
-        if missing:
-            self._notes.append(missing)
-        return self._options.vmaf and not missing
-
-    def _prior(self, fitted: list[int], images: NDArray[np.uint8] | None) -> dict[str, Any] | None:
-        if self._latents is None:
-            return None
+    def _prior(self, fitted: list[int], images: Pictures | None) -> dict[str, Any] | None:
         if images is None:
             if self._options.pictures is not None:
-                self._write_pictures(
-                    self._latents, prior_samples.draw_normal(self._latents), self._options.pictures
-                )
+                drawn = prior_samples.draw_normal(self._autoencoder)
+                self._write_pictures(drawn, self._options.pictures)
             return None
-        card = self._card
         held = np.flatnonzero(self._labels == HELD_OUT)
-        held_out = self._read(held[prior_samples.spread(len(held), prior_samples.SAMPLES)].tolist())
-        shot_of = np.searchsorted(card.shot_starts, fitted, side="right")
-        film = prior_samples.FilmFrames(images, shot_of, held_out)
-        drawn = prior_samples.draw(self._latents, film)
+        some = held[spread(len(held), min(len(held), prior_samples.SAMPLES))]
+        shot_of = np.searchsorted(self._card.shot_starts, fitted, side="right")
+        film = prior_samples.FilmFrames(images, shot_of, self._read(some.tolist()))
+        drawn = prior_samples.draw(self._autoencoder, film)
         if self._options.pictures is not None:
-            self._write_pictures(self._latents, drawn, self._options.pictures)
-        return {"scores": prior_samples.prior_scores(self._latents, film, drawn)}
+            self._write_pictures(drawn, self._options.pictures)
+        return {"scores": prior_samples.prior_scores(self._autoencoder, film, drawn)}
 
-    def _write_pictures(
-        self, latents: LatentModel, drawn: prior_samples.Drawn, folder: Location
-    ) -> None:
-        card = self._card
+    def _write_pictures(self, drawn: prior_samples.Drawn, folder: Location) -> None:
         storage.make_directories(folder)
         storage.write_bytes(folder / PRIOR_NAME, to_png(prior_sheet(drawn)))
-        chosen = spread_frames(card.shots(), card.frames, _INTERPOLATED)
-        names = [f"frame {index}, {self._labels[index]}" for index in chosen]
-        sheet = interpolation_sheet(latents, self._read(chosen), names)
+        frames, names = self._named_frames(_INTERPOLATED)
+        sheet = interpolation_sheet(self._autoencoder, frames, names)
         storage.write_bytes(folder / INTERPOLATION_NAME, to_png(sheet))
 
+    def _write_contact_sheet(self, path: Location) -> None:
+        frames, names = self._named_frames(_SHEET_FRAMES)
+        dreams = self._autoencoder.reconstruct(frames)
+        storage.make_parent(path)
+        pairs = list(zip(frames, dreams, names, strict=True))
+        storage.write_bytes(path, to_png(make_contact_sheet(pairs)))
 
-def _sample(choice: Choice, card: FilmCard, vmaf: bool) -> dict[str, Any]:
-    """What is measured, as JSON values."""
-    return {
-        "description": describe_choice([(choice, card)], vmaf),
-        "shots": measured_shots(choice, card),
-        "of_shots": len(card.shot_starts),
-        "vmaf_runs": len(choice.runs) if vmaf else 0,
-        "vmaf_frames": sum(end - start for start, end in choice.runs) if vmaf else 0,
-    }
-
-
-def _check_raster(autoencoder: Autoencoder, records: Location, card: FilmCard) -> None:
-    height, width = autoencoder.raster
-    if (height, width) != (card.height, card.width):
-        raise InputError(
-            f"{records}: frames are {card.height}x{card.width} but the model takes "
-            f"{height}x{width}; convert the film with --height={height} --width={width}"
-        )
+    def _named_frames(self, count: int) -> tuple[Pictures, list[str]]:
+        """Read frames across the film; return them and their captions."""
+        chosen = spread_frames(self._card.shots(), self._card.frames, count)
+        return self._read(chosen), [f"frame {index}, {self._labels[index]}" for index in chosen]

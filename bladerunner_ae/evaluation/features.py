@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.pictures.thumbnails import Pictures, resized
 
 SIDE = 64
-"""Pictures are brought to SIDE x SIDE for the random network, whatever their shape."""
+"""Side of the square to which pictures are scaled for the random network."""
 
 WIDTHS = (32, 64, 96)
 """Channels of the random network's three layers; their sum is the number of features."""
@@ -19,19 +19,13 @@ _BATCH = 256
 
 
 def random_features(images: Pictures) -> NDArray[np.float64]:
-    """Looks at pictures through a convolutional network of fixed random weights.
+    """Return features of pictures, float64 [n, sum(WIDTHS)], from a network of random weights.
 
     Such features separate pictures well enough to compare sets of them, and carry no knowledge
     of other pictures (Naeem et al. 2020, arXiv:2002.09797, section 4). Three layers of 3x3
     convolution with stride 2, bias and ReLU; the weights are normal with variance 2 / inputs (He
     et al. 2015), the biases normal with deviation 0.5, all from one seed. A feature is the mean of
     a channel over its map.
-
-    Args:
-        images: uint8 [n, H, W, 3].
-
-    Returns:
-        float64 [n, sum(WIDTHS)].
     """
     kernels = _kernels()
     found = []
@@ -46,17 +40,12 @@ def random_features(images: Pictures) -> NDArray[np.float64]:
 
 
 def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    """Frechet distance of the Gaussians fitted to two sets (Dowson & Landau 1982).
+    """Return the Frechet distance of the Gaussians fitted to two sets (Dowson & Landau 1982).
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as in the FID of Heusel et al. 2017
-    (arXiv:1706.08500, equation 6), whose features come from another network: the numbers are not
-    comparable. It falls with the sets' size, so compare sets of one size.
-
-    Args:
-        first, second: float64 [n, features].
-
-    Returns:
-        0 or more; None where a set has less than two members, and so no covariance.
+    (arXiv:1706.08500, equation 6), whose features are of another network: the numbers are not
+    comparable. It falls with the sets' size, so compare sets of one size. None if a set, float64
+    [n, features], has less than two members, and so no covariance.
     """
     if min(len(first), len(second)) < 2:
         return None
@@ -73,16 +62,10 @@ def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) ->
 def nearest_distances(
     images: NDArray[np.float32], others: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Distance of each picture to the most similar one of others.
+    """Return the distance of each thumbnail to the most similar one of others, float64 [n].
 
-    Root of the mean squared difference over pixels and channels, at 16 x 16: two shots differ by
-    some tens of grey levels, two neighbouring frames by one or two.
-
-    Args:
-        images, others: what `small` made of pictures.
-
-    Returns:
-        float64 [len(images)], grey levels.
+    Root of the mean squared difference over pixels and channels, in grey levels: two shots differ
+    by some tens, two neighbouring frames by one or two.
     """
     ours, theirs = (values.astype(np.float64) for values in (images, others))
     squares = (theirs**2).sum(axis=1)

@@ -1,6 +1,7 @@
-"""How like its original a picture is. uint8 in, one float a picture out.
+"""Similarity of pictures to their originals.
 
-`docs/evaluation.md` says what each number is good for, and how films are summed up.
+Pictures are uint8 [B, H, W, 3], results float32 [B]. `docs/evaluation.md` explains each number, and
+how films are summarised.
 """
 
 import functools
@@ -10,8 +11,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 MSE_FLOOR = 1.0 / 12.0
-"""Mean squared error of rounding to whole grey levels. Frames equal to within that count as
-58.9 dB, so that a handful of black frames does not make a film's mean infinite."""
+"""Mean squared error of rounding to whole grey levels. Frames with a smaller error count as
+58.9 dB, so that a few black frames do not make a film's mean infinite."""
 
 BLACK = 4
 """Highest level of all three channels at which a pixel counts as black: JPEG leaves 0 to 2."""
@@ -24,39 +25,26 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def psnr(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Peak signal-to-noise ratio, 10 log10(255^2 / max(MSE, 1/12)).
-
-    Args:
-        original, output: uint8 [B, H, W, 3].
-
-    Returns:
-        float32 [B], dB, at most 58.9.
-    """
+    """Return the peak signal-to-noise ratio, 10 log10(255^2 / max(MSE, 1/12)), at most 58.9 dB."""
     error = tf.math.squared_difference(tf.cast(original, tf.float32), tf.cast(output, tf.float32))
     mse = tf.maximum(tf.reduce_mean(error, axis=[1, 2, 3]), MSE_FLOOR)
     return 10.0 * tf.math.log(255.0**2 / mse) / tf.math.log(10.0)
 
 
 def ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Structural similarity (Wang et al. 2004), 11x11 Gaussian window, mean over channels.
+    """Return the structural similarity, -1..1 (Wang et al. 2004).
 
-    Pictures of less than 11 pixels get the largest window that fits them.
-
-    Args:
-        original, output: uint8 [B, H, W, 3].
-
-    Returns:
-        float32 [B], -1..1, 1 for equal pictures.
+    The window is Gaussian, 11x11 or the largest that fits; the mean is over places and channels.
     """
     luminance, contrast = _similarity(*_planes(original, output))
     return _mean(luminance * contrast)
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
-    """Returns how many scales MS-SSIM has for pictures of this size, at most 5.
+    """Return how many scales MS-SSIM has for pictures of this size, 1 to 5.
 
-    Each scale has half the rows and columns of the one before, and must hold SSIM's window.
-    Pictures that do not hold it at all have one scale.
+    Each scale has half the rows and columns of the one before, and must hold SSIM's window; only
+    the first need not.
     """
     scales = 1
     while scales < len(SCALE_WEIGHTS) and min(height, width) >> scales >= _WINDOW:
@@ -65,23 +53,17 @@ def ms_ssim_scales(height: int, width: int) -> int:
 
 
 def ms_ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """SSIM over several scales; see `both_ssim`."""
+    """Return SSIM over several scales; see `both_ssim`."""
     return both_ssim(original, output)[1]
 
 
 def both_ssim(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """SSIM, and SSIM over several scales (Wang, Simoncelli & Bovik 2003, equation 7).
+    """Return SSIM, and SSIM over several scales, 0..1 (Wang, Simoncelli & Bovik 2003, equation 7).
 
     The latter is the product of the contrast and structure terms of every scale, and of the
-    luminance term of the coarsest, each to the power of `SCALE_WEIGHTS`. Where the pictures have
-    room for fewer than five scales, the weights of the first ones are divided by their sum, so
-    that an equal fault on all scales counts the same. Negative terms count as 0.
-
-    Args:
-        original, output: uint8 [B, H, W, 3].
-
-    Returns:
-        (as `ssim`; mean over channels, 0..1, 1 for equal pictures), float32 [B] each.
+    luminance term of the coarsest, each to the power of `SCALE_WEIGHTS`. With fewer than five
+    scales, the weights of the first ones are divided by their sum, so that an equal error on all
+    scales counts the same. Negative terms count as 0.
     """
     weights = SCALE_WEIGHTS[: ms_ssim_scales(*original.shape[1:3])]
     pictures = _planes(original, output)
@@ -100,7 +82,7 @@ def both_ssim(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
 def _planes(*pictures: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W], 0..1, on the CPU.
 
-    A GPU multiplies matrices with ten bits after the point, too few for differences of squares.
+    A GPU multiplies matrices with ten bits of mantissa, too few for differences of squares.
     """
     with tf.device("CPU:0"):
         return tuple(
@@ -109,13 +91,9 @@ def _planes(*pictures: tf.Tensor) -> tuple[tf.Tensor, ...]:
 
 
 def _similarity(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """SSIM's two factors at every place of the window (Wang et al. 2004, equations 6 and 10-13).
+    """Return luminance, and contrast times structure, at every place of the window.
 
-    Args:
-        first, second: float32 [B, 3, H, W], 0..1.
-
-    Returns:
-        (luminance, contrast times structure), float32 [B, 3, H - window + 1, W - window + 1].
+    Equations 6 and 10-13 of Wang et al. 2004. Pictures are float32 [B, 3, H, W], 0..1.
     """
     with tf.device("CPU:0"):
         product, squares = first * second, first * first + second * second
@@ -128,9 +106,9 @@ def _similarity(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
 
 
 def _blurred(planes: tf.Tensor) -> tf.Tensor:
-    """Weighted means under the window, rows and columns apart: several times as fast as 11 x 11.
+    """Return weighted means under the window, rows and columns separately.
 
-    As products of matrices, which a CPU is far better at than at convolutions of single planes.
+    As products of matrices, at which a CPU is far better than at convolutions of single planes.
     """
     height, width = planes.shape[2:]
     window = min(_WINDOW, height, width)
@@ -140,7 +118,7 @@ def _blurred(planes: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _band(size: int, window: int) -> NDArray[np.float32]:
-    """The window at each of its places: float32 [size, size - window + 1]."""
+    """Return the window at each of its places: float32 [size, size - window + 1]."""
     distance = np.arange(window) - (window - 1) / 2.0
     weights = np.exp(-0.5 * (distance / _DEVIATION) ** 2)
     band = np.zeros((size, size - window + 1), np.float32)
@@ -150,7 +128,7 @@ def _band(size: int, window: int) -> NDArray[np.float32]:
 
 
 def _halved(planes: tf.Tensor) -> tf.Tensor:
-    """Means of 2 x 2 pixels; the last row or column of an odd number of them is repeated."""
+    """Return means of 2 x 2 pixels; the last row or column of an odd number is repeated."""
     batch, colours, height, width = planes.shape
     odd = [[0, 0], [0, 0], [0, height % 2], [0, width % 2]]
     even = tf.pad(planes, odd, "SYMMETRIC")
@@ -163,17 +141,11 @@ def _mean(values: tf.Tensor) -> tf.Tensor:
 
 
 def gradient(images: tf.Tensor) -> tf.Tensor:
-    """Mean length of the picture's gradient, from differences to the right and lower neighbour.
+    """Return the mean length of the gradient, grey levels per pixel.
 
     Mean over pixels (but the last row and column) and channels of
     sqrt((x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2). The dream's over the film's is the
     sharpness ratio.
-
-    Args:
-        images: uint8 [B, H, W, 3], H and W at least 2.
-
-    Returns:
-        float32 [B], grey levels a pixel.
     """
     values = tf.cast(images, tf.float32)
     corner = values[:, :-1, :-1]
@@ -182,30 +154,21 @@ def gradient(images: tf.Tensor) -> tf.Tensor:
 
 
 def change(earlier: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
-    """Mean absolute difference of two pictures over pixels and channels.
+    """Return the mean absolute difference of pictures over pixels and channels, grey levels.
 
     Between neighbouring frames of a shot, the dream's over the film's is the flicker ratio.
-
-    Args:
-        earlier, later: uint8 [B, H, W, 3].
-
-    Returns:
-        float32 [B], grey levels.
     """
     difference = tf.cast(later, tf.float32) - tf.cast(earlier, tf.float32)
     return tf.reduce_mean(tf.abs(difference), axis=[1, 2, 3])
 
 
 def black_level(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """How much brighter the output is where the original is black (`BLACK`).
-
-    Args:
-        original, output: uint8 [B, H, W, 3].
+    """Measure how much brighter the output is where the original is black (`BLACK`).
 
     Returns:
-        (sum of the output's grey levels less the original's, means of their channels, over the
-        original's black pixels; how many these are), float32 [B] each. Sum over number is the
-        error of the black level, -4..255.
+        (sum over the original's black pixels of the output's grey level less the original's, each
+        the mean of its channels; number of these pixels). Sum over number is the error of the
+        black level, -4..255.
     """
     black = tf.cast(tf.reduce_max(original, axis=-1) <= BLACK, tf.float32)
     difference = tf.cast(output, tf.float32) - tf.cast(original, tf.float32)

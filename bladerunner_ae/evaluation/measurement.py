@@ -1,12 +1,11 @@
-"""One pass over a film's frames that were chosen: a few numbers of each from every system compared.
+"""One pass over chosen frames of a film: a few numbers of each from every system compared.
 
 Each number has a weight, so that a shot's or a film's figure is the sum of numbers over the sum of
-weights: 1 for most; for a ratio such as sharpness, what the film itself has there. Both count as
-often as the choice says that the frame stands for others.
+weights: 1 for most; for a ratio such as sharpness, the film's own value.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -20,20 +19,21 @@ from bladerunner_ae.evaluation import image_quality
 from bladerunner_ae.evaluation.bit_rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.vmaf import VmafMeter
-from bladerunner_ae.geometry import Size
-from bladerunner_ae.model.autoencoder import LatentModel, Latents
+from bladerunner_ae.model.autoencoder import Autoencoder, Latents, Pictures
 from tfrecords.card import FilmCard
+from tfrecords.errors import RecordsError
 from tfrecords.frames import chosen_batches
-from tfrecords.reader import explain_data_loss, find_damage
+from tfrecords.mixture import FilmPart
+from tfrecords.reader import find_damage, unexplained_loss
 from tfrecords.storage import Location
 
 METRICS = ("psnr", "ssim", "ms_ssim", "vmaf", "sharpness", "flicker", "black_level", "rate_bits")
 
-Pictures = NDArray[np.uint8]
+Integers = NDArray[np.int64]
 
 
 class System(Protocol):
-    """Anything that pictures go into and come out of again."""
+    """Anything that remembers pictures."""
 
     def reconstruct(self, images: Pictures) -> Pictures:
         """uint8 [batch, H, W, 3] in and out."""
@@ -42,7 +42,7 @@ class System(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """What was measured of one system.
+    """Measurements of one system.
 
     Attributes:
         values, weights: metric -> float32 [frames]; the weight is 0 where nothing was measured or
@@ -58,7 +58,7 @@ class Numbers:
         return cls(*({name: np.zeros(frames, np.float32) for name in METRICS} for _ in range(2)))
 
     def put(self, name: str, index: Any, values: Any, weights: Any = 1.0) -> None:
-        """Keeps the numbers of some frames; those that are not finite count as not measured."""
+        """Keep the numbers of some frames; those that are not finite count as not measured."""
         values, weights = np.broadcast_arrays(
             np.asarray(values, np.float32), np.asarray(weights, np.float32)
         )
@@ -66,156 +66,195 @@ class Numbers:
         self.values[name][index] = np.where(good, values, 0.0)
         self.weights[name][index] = np.where(good, weights, 0.0)
 
-    def stand_for(self, choice: Choice) -> None:
-        """Lets each frame's numbers count as often as it stands for others."""
+    def weighted(self, choice: Choice) -> "Numbers":
+        """Count each frame's numbers as often as it stands for others."""
         special = {"flicker": choice.change_weights, "vmaf": choice.run_weights}
-        for name in METRICS:
-            times = special.get(name, choice.weights)
-            self.values[name] *= times
-            self.weights[name] *= times
+        times = {name: special.get(name, choice.weights) for name in METRICS}
+        return Numbers(
+            {name: values * times[name] for name, values in self.values.items()},
+            {name: weights * times[name] for name, weights in self.weights.items()},
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What a pass over a film gave.
+    """Result of a pass over a film.
 
     Attributes:
-        frames: bool [frames], which were looked at.
+        choice: the frames that were measured.
         systems: name -> its numbers.
-        moments: label -> of the posteriors of the frames that bear it; empty without encoder.
+        motion: float32 [frames], mean absolute change of the film from the frame before, in grey
+            levels; NaN where that was not measured or is of another part.
+        moments: label -> of the posteriors of the frames with that label; empty without encoder.
     """
 
-    frames: NDArray[np.bool_]
+    choice: Choice
     systems: dict[str, Numbers]
+    motion: NDArray[np.float32]
     moments: dict[str, LatentMoments]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """What a pass shall measure.
+class Scope:
+    """What a pass measures.
 
     Attributes:
         systems: name -> system, the model first.
         labels: str [frames], of `frame_labels`.
-        choice: which frames to look at, and how many each stands for.
-        latents: gives the first system's posterior; None: no rate.
+        choice: the frames to measure, and how many each stands for.
+        latents: gives the first system's posteriors; None: no rate.
         vmaf: whether to measure it.
+        detail: whether to measure all metrics; else PSNR and SSIM alone.
         batch_size: frames at once; the numbers do not depend on it.
+        watch: called with the frames, the first system's dreams, frame numbers, and times in units
+            of the card's time base.
     """
 
     systems: Mapping[str, System]
     labels: NDArray[np.str_]
     choice: Choice
-    latents: LatentModel | None = None
+    latents: Autoencoder | None = None
     vmaf: bool = True
+    detail: bool = True
     batch_size: int = 64
+    watch: Callable[[Pictures, Pictures, Integers, Integers], None] | None = None
 
 
 def stretches(card: FilmCard, labels: NDArray[np.str_]) -> list[tuple[int, int]]:
-    """Cuts the film into runs of frames of one shot and one label: (first, after the last)."""
+    """Cut the film into runs of frames of one shot and one label: (first, after the last)."""
     changes = set((np.flatnonzero(labels[1:] != labels[:-1]) + 1).tolist())
     borders = sorted({*card.shot_starts, *changes, card.frames})
     return list(pairwise(borders))
 
 
-def measure(plan: Plan, records: Location, card: FilmCard) -> Measured:
-    """Runs the chosen frames of a film through all systems, once, in its order.
+def measure(scope: Scope, records: Location, card: FilmCard, task: str = "evaluate") -> Measured:
+    """Run the chosen frames of a film through all systems, once, in its order.
+
+    Args:
+        scope: what to measure.
+        records: folder of the film's records.
+        card: of the film.
+        task: name of the progress line.
 
     Raises:
         RecordsError: a record is damaged or of another size.
         OutputError: ffmpeg could not measure VMAF.
     """
-    with explained_damage(records, card), contextlib.ExitStack() as stack:
-        passing = _Pass(plan, (card.height, card.width), stack)
-        chosen = plan.choice.frames
-        with Progress("evaluate", int(chosen.sum())) as progress:
-            for images, index, _ in chosen_batches(records, card, chosen, plan.batch_size):
-                passing.add(images, index)
-                progress.update(len(index))
-        return passing.finish()
+    chosen = scope.choice.frames
+    with explained_damage(records, card), Progress(task, int(chosen.sum())) as progress:
+
+        def batches() -> Iterator[tuple[Pictures, Integers, Integers]]:
+            for batch in chosen_batches(records, card, chosen, scope.batch_size):
+                yield batch
+                progress.update(len(batch[1]))
+
+        return _measure(scope, batches())
 
 
-def measure_pictures(plan: Plan, images: Pictures) -> Measured:
+def measure_pictures(scope: Scope, images: Pictures) -> Measured:
     """As `measure`, of frames that are in memory: uint8 [frames, H, W, 3]."""
-    with contextlib.ExitStack() as stack:
-        passing = _Pass(plan, (images.shape[1], images.shape[2]), stack)
-        for start in range(0, len(images), plan.batch_size):
-            index = np.arange(start, min(start + plan.batch_size, len(images)))
-            here = index[plan.choice.frames[index]]
-            if len(here):
-                passing.add(images[here], here)
-        return passing.finish()
+    index = np.flatnonzero(scope.choice.frames)
+    parts = (index[i : i + scope.batch_size] for i in range(0, len(index), scope.batch_size))
+    return _measure(scope, ((images[part], part, part) for part in parts))
+
+
+def explain_reading(error: tf.errors.OpError, parts: Sequence[FilmPart]) -> RecordsError | None:
+    """Return the damage of records that made TensorFlow fail; None if they are not the cause."""
+    for part in parts:
+        if damage := find_damage(part.directory, part.card):
+            return damage
+    if isinstance(error, tf.errors.DataLossError):
+        return unexplained_loss(*(part.directory for part in parts))
+    return None
 
 
 @contextlib.contextmanager
 def explained_damage(records: Location, card: FilmCard) -> Iterator[None]:
-    """Names the record that made TensorFlow fail.
+    """Name the record that made TensorFlow fail.
 
     Raises:
-        RecordsError: in place of TensorFlow's error.
+        RecordsError: instead of TensorFlow's error.
     """
     try:
         yield
-    except tf.errors.DataLossError:
-        raise explain_data_loss(records, card) from None
-    except tf.errors.InvalidArgumentError:
-        if error := find_damage(records, card):
-            raise error from None
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        if damage := explain_reading(error, [FilmPart(records, card)]):
+            raise damage from None
         raise
 
 
+def _measure(scope: Scope, batches: Iterable[tuple[Pictures, Integers, Integers]]) -> Measured:
+    with contextlib.ExitStack() as stack:
+        passing = _Pass(scope, stack)
+        for batch in batches:
+            passing.add(*batch)
+        return passing.finish()
+
+
 class _Pass:
-    def __init__(self, plan: Plan, raster: Size, stack: contextlib.ExitStack) -> None:
-        self._plan, self._in_runs = plan, plan.choice.run_weights > 0
-        self._numbers = {name: Numbers.of(len(plan.labels)) for name in plan.systems}
+    def __init__(self, scope: Scope, stack: contextlib.ExitStack) -> None:
+        self._scope, self._stack = scope, stack
+        self._in_runs = scope.choice.run_weights > 0
+        self._numbers = {name: Numbers.of(len(scope.labels)) for name in scope.systems}
+        self._motion = np.full(len(scope.labels), np.nan, np.float32)
         self._moments: dict[str, LatentMoments] = {}
         self._last: dict[str, Pictures] = {}  # the frame before, of the film and each system
-        self._meters = {
-            name: stack.enter_context(VmafMeter(raster)) for name in plan.systems if plan.vmaf
-        }
+        self._meters: dict[str, VmafMeter] = {}
 
-    def add(self, images: Pictures, index: NDArray[np.int64]) -> None:
-        film = (image_quality.gradient(images).numpy(), self._change("", images))
-        latents, mean = self._plan.latents, None
-        if latents is not None:
-            mean, log_var = latents.encode(images)
-            self._add_posterior(mean, log_var, index)
-        for name, system in self._plan.systems.items():
-            if system is latents and mean is not None:
-                dreams = latents.decode(mean)
+    def add(self, images: Pictures, index: Integers, pts: Integers) -> None:
+        scope = self._scope
+        within = scope.choice.follows[index]
+        change = self._change("", images)
+        self._motion[index] = np.where(within, change, np.nan)
+        gradient = image_quality.gradient(images).numpy() if scope.detail else None
+        mean = self._add_posterior(images, index)
+        for place, (name, system) in enumerate(scope.systems.items()):
+            if mean is not None and system is scope.latents and scope.latents.dream is None:
+                dreams = scope.latents.decode(mean)
             else:
                 dreams = system.reconstruct(images)
+            if not place and scope.watch is not None:
+                scope.watch(images, dreams, index, pts)
             numbers = self._numbers[name]
             numbers.put("psnr", index, image_quality.psnr(images, dreams))
-            for metric, values in zip(
-                ("ssim", "ms_ssim"), image_quality.both_ssim(images, dreams), strict=True
-            ):
-                numbers.put(metric, index, values)
-            numbers.put("sharpness", index, image_quality.gradient(dreams), film[0])
+            if not scope.detail:
+                numbers.put("ssim", index, image_quality.ssim(images, dreams))
+                continue
+            single, multi = image_quality.both_ssim(images, dreams)
+            numbers.put("ssim", index, single)
+            numbers.put("ms_ssim", index, multi)
+            numbers.put("sharpness", index, image_quality.gradient(dreams), gradient)
             numbers.put("black_level", index, *image_quality.black_level(images, dreams))
-            within = self._plan.choice.follows[index]
-            numbers.put("flicker", index, self._change(name, dreams) * within, film[1] * within)
+            numbers.put("flicker", index, self._change(name, dreams) * within, change * within)
             in_runs = self._in_runs[index]
-            if name in self._meters and in_runs.any():
-                self._meters[name].write(images[in_runs], dreams[in_runs])
+            if scope.vmaf and in_runs.any():
+                self._meter(name, images).write(images[in_runs], dreams[in_runs])
 
     def _change(self, name: str, images: Pictures) -> NDArray[np.float32]:
         before = np.concatenate([self._last.get(name, images[:1]), images[:-1]])
         self._last[name] = images[-1:].copy()
         return image_quality.change(before, images).numpy()
 
-    def _add_posterior(self, mean: Latents, log_var: Latents, index: NDArray[np.int64]) -> None:
-        bits = kl_bits(mean, log_var)
-        self._numbers[next(iter(self._plan.systems))].put("rate_bits", index, bits)
-        labels, weights = self._plan.labels[index], self._plan.choice.weights[index]
+    def _meter(self, name: str, images: Pictures) -> VmafMeter:
+        if name not in self._meters:
+            meter = VmafMeter((images.shape[1], images.shape[2]))
+            self._meters[name] = self._stack.enter_context(meter)
+        return self._meters[name]
+
+    def _add_posterior(self, images: Pictures, index: Integers) -> Latents | None:
+        scope = self._scope
+        if scope.latents is None:
+            return None
+        mean, log_var = scope.latents.encode(images)
+        self._numbers[next(iter(scope.systems))].put("rate_bits", index, kl_bits(mean, log_var))
+        labels, weights = scope.labels[index], scope.choice.weights[index]
         for label in sorted(set(labels.tolist())):
             own = labels == label
             moments = self._moments.setdefault(label, LatentMoments())
             moments.add(mean[own], log_var[own], weights[own])
+        return mean
 
     def finish(self) -> Measured:
         for name, meter in self._meters.items():
             self._numbers[name].put("vmaf", self._in_runs, meter.finish())
-        for numbers in self._numbers.values():
-            numbers.stand_for(self._plan.choice)
-        return Measured(self._plan.choice.frames, self._numbers, self._moments)
+        return Measured(self._scope.choice, self._numbers, self._motion, self._moments)

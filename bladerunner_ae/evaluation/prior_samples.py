@@ -1,8 +1,8 @@
-"""Whether what a model draws from latent space looks like its film.
+"""Samples of latent space, and their likeness to the film.
 
-Two ways to draw: from N(0, 1), which the objective's KL divergence asks the latents to follow, and
-from the density fitted to the film's latents afterwards (`density.py`). Samples are judged beside
-frames that the film really has; `docs/evaluation.md` says what the scores can and cannot tell.
+They are drawn from N(0, 1), which the objective's KL divergence pulls the latents towards, and from
+the density fitted to the film's latents (`model/latent_density.py`). Their scores are compared with
+those of real frames; `docs/evaluation.md` explains what they can and cannot tell.
 """
 
 from collections.abc import Mapping
@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae.evaluation.features import frechet_distance, nearest_distances, random_features
-from bladerunner_ae.model.autoencoder import LatentModel
+from bladerunner_ae.model.autoencoder import Autoencoder, Latents, Pictures
 from bladerunner_ae.model.latent_density import fit_density
+from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.pictures.thumbnails import small
 
 SAMPLES = 512
-"""How many pictures are drawn of each kind."""
+"""Pictures drawn of each kind."""
 
 REFERENCE = 1024
-"""At most so many training frames, evenly spread, are what samples are compared with."""
+"""Most training frames, evenly spread, with which samples are compared."""
 
 NORMAL, FITTED = "drawn from N(0, 1)", "drawn from fitted density"
 
 _SEED = 1982
 _DECIMALS = 4
 
-Pictures = NDArray[np.uint8]
 Scores = dict[str, dict[str, Any]]
 
 
@@ -37,9 +38,9 @@ class FilmFrames:
     """Frames that samples are compared with.
 
     Attributes:
-        training: uint8 [n, H, W, 3], n >= 1, of the frames that training saw.
-        shot_of: [n], a number that tells each training frame's shot.
-        held_out: uint8 [m, H, W, 3], of those it did not see; may be empty.
+        training: uint8 [n, H, W, 3], n >= 1, that training saw.
+        shot_of: [n], the number of each training frame's shot.
+        held_out: uint8 [m, H, W, 3], m >= 0, that it did not see.
     """
 
     training: Pictures
@@ -49,62 +50,60 @@ class FilmFrames:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What a model draws from latent space, uint8 [n, H, W, 3] each.
+    """Samples of latent space, uint8 [n, H, W, 3] each.
 
     Attributes:
         normal: from N(0, 1).
-        fitted: from the density fitted to the training frames' latents; None without any.
+        fitted: from the density fitted to the training frames' latents; None without frames.
     """
 
     normal: Pictures
     fitted: Pictures | None = None
 
     def sets(self) -> dict[str, Pictures]:
-        """Returns name -> pictures of those that were drawn."""
+        """Return name -> pictures."""
         found = {NORMAL: self.normal}
         return found if self.fitted is None else {**found, FITTED: self.fitted}
 
 
-def draw(model: LatentModel, film: FilmFrames, count: int = SAMPLES) -> Drawn:
-    """Draws pictures both ways; the same for the same weights and frames."""
+def draw(model: Autoencoder, film: FilmFrames, count: int = SAMPLES) -> Drawn:
+    """Draw pictures both ways; the same for the same weights and frames."""
     density = fit_density(model.encode(film.training)[0], film.shot_of)
     fitted = model.decode(density.sample(count, _SEED))
     return Drawn(draw_normal(model, count).normal, fitted)
 
 
-def draw_normal(model: LatentModel, count: int = SAMPLES) -> Drawn:
-    """Draws pictures from N(0, 1) alone."""
+def draw_normal(model: Autoencoder, count: int = SAMPLES) -> Drawn:
+    """Draw pictures from N(0, 1) alone."""
     return Drawn(model.decode(normal_latents(model, count)))
 
 
-def normal_latents(model: LatentModel, count: int) -> NDArray[np.float32]:
-    """Returns what `draw_normal` makes pictures of, float32 [count, *model.shape]."""
-    return model.samples(count, _SEED)
+def normal_latents(model: Autoencoder, count: int) -> Latents:
+    """Return the latents of `draw_normal`, float32 [count, *model.latent_shape]."""
+    return tf.random.stateless_normal([count, *model.latent_shape], seed=[_SEED, 0]).numpy()
 
 
-def prior_scores(model: LatentModel, film: FilmFrames, drawn: Drawn) -> Scores:
-    """Compares what a model draws with the film, and with sets that tell what to expect.
+def some(pictures: Pictures, at_most: int) -> Pictures:
+    """Return at most so many pictures, evenly spread."""
+    return pictures[spread(len(pictures), min(len(pictures), at_most))]
 
-    Args:
-        model: that drew.
-        film: frames.
-        drawn: what `draw` gave.
+
+def prior_scores(model: Autoencoder, film: FilmFrames, drawn: Drawn) -> Scores:
+    """Compare what a model draws with the film, and with sets that show what to expect.
 
     Returns:
         As `compare`, of frames held out (if any), the model's dreams of training frames, and both
         kinds of samples.
     """
     references = {
-        "frames held out": film.held_out[spread(len(film.held_out), SAMPLES)],
-        "dreams of training frames": model.reconstruct(
-            film.training[spread(len(film.training), SAMPLES)]
-        ),
+        "frames held out": some(film.held_out, SAMPLES),
+        "dreams of training frames": model.decode(model.encode(some(film.training, SAMPLES))[0]),
     }
     return compare({**references, **drawn.sets()}, film)
 
 
 def compare(sets: Mapping[str, Pictures], film: FilmFrames) -> Scores:
-    """Compares sets of pictures with the film's training frames.
+    """Compare sets of pictures with the film's training frames.
 
     Args:
         sets: name -> uint8 [n, H, W, 3]; empty ones are left out.
@@ -113,10 +112,10 @@ def compare(sets: Mapping[str, Pictures], film: FilmFrames) -> Scores:
     Returns:
         Name of the set -> {"pictures": how many, "nearest_film": mean distance of each to the most
         similar training frame, "nearest_sample": mean distance of each training frame to the most
-        similar one of them (both as of `features.nearest_distances`), "frechet": or None for a
-        single picture}.
+        similar one of them (both by `features.nearest_distances`), "frechet": None for a single
+        picture}.
     """
-    reference = film.training[spread(len(film.training), REFERENCE)]
+    reference = some(film.training, REFERENCE)
     thumbnails, features = small(reference), random_features(reference)
     return {
         name: _score(pictures, thumbnails, features)
@@ -136,9 +135,3 @@ def _score(
         "nearest_sample": round(float(nearest_distances(thumbnails, own).mean()), _DECIMALS),
         "frechet": None if frechet is None else round(frechet, _DECIMALS),
     }
-
-
-def spread(count: int, at_most: int) -> NDArray[np.int64]:
-    """Chooses at most so many of `count` things, evenly spread: their numbers, ascending."""
-    chosen = min(count, at_most)
-    return (2 * np.arange(chosen) + 1) * count // max(2 * chosen, 1)

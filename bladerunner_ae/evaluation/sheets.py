@@ -1,4 +1,4 @@
-"""Pictures of latent space: samples from it, and ways through it from one scene to another."""
+"""Contact sheets of latent space: samples, and ways through it from one scene to another."""
 
 from collections.abc import Sequence
 
@@ -7,26 +7,25 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bladerunner_ae.evaluation.prior_samples import Drawn
-from bladerunner_ae.model.autoencoder import LatentModel
+from bladerunner_ae.model.autoencoder import Autoencoder, Latents, Pictures
 
 PRIOR_NAME, INTERPOLATION_NAME = "prior.png", "interpolation.png"
 SHOWN = 24
-"""How many samples of each kind are shown."""
+"""Samples of each kind that are shown."""
 
 STEPS = 7
-"""Pictures of a way from one frame to another, both ends included."""
+"""Pictures on the way from one frame to another, both ends included."""
 
 _COLUMNS = 8
-_WIDTH = 192  # pictures are brought to this width
+_WIDTH = 192  # of each picture
 _MARGIN, _BETWEEN, _LINE, _FONT_SIZE = 24, 4, 28, 15
 _BACKGROUND, _TEXT = (18, 18, 20), (214, 214, 210)
 
-Pictures = NDArray[np.uint8]
 Section = tuple[str, Pictures]
 
 
 def prior_sheet(drawn: Drawn) -> Image.Image:
-    """Shows samples of N(0, 1) above samples of the fitted density."""
+    """Lay out samples of N(0, 1) above samples of the fitted density."""
     sections = [("drawn from N(0, 1)", drawn.normal[:SHOWN])]
     if drawn.fitted is not None:
         title = "drawn from the density fitted to the training frames' latents"
@@ -34,12 +33,12 @@ def prior_sheet(drawn: Drawn) -> Image.Image:
     return make_sheet(sections, _COLUMNS)
 
 
-def interpolation_sheet(model: LatentModel, frames: Pictures, names: Sequence[str]) -> Image.Image:
-    """Shows ways through latent space, straight lines between two posterior means each.
+def interpolation_sheet(model: Autoencoder, frames: Pictures, names: Sequence[str]) -> Image.Image:
+    """Lay out the dreams on straight lines between the posterior means of two frames each.
 
-    A row holds the first frame, the dreams on the way from its latents to the second one's, and
-    the second frame. The first half of the frames is paired with the second, so that the two
-    are far apart in the film.
+    A row has the first frame, the dreams on the way from its latents to the second one's, and the
+    second frame. The first half of the frames is paired with the second, so that the two are far
+    apart in the film.
 
     Args:
         model: encodes and decodes.
@@ -49,8 +48,8 @@ def interpolation_sheet(model: LatentModel, frames: Pictures, names: Sequence[st
     return ways_sheet(frames, names, model.decode(ways(model.encode(frames)[0])))
 
 
-def ways(means: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns straight lines, each from a frame of the first half to one of the second.
+def ways(means: Latents) -> Latents:
+    """Return straight lines, each from a frame of the first half to one of the second.
 
     Args:
         means: of posteriors, float32 [n, ...], n >= 1.
@@ -63,7 +62,7 @@ def ways(means: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def ways_sheet(frames: Pictures, names: Sequence[str], dreams: Pictures) -> Image.Image:
-    """Lays out the dreams on the `ways` between frames, a row for each, with its two frames."""
+    """Lay out the dreams on the `ways` between frames, a row for each, with its two frames."""
     sections = []
     for number, (first, second) in enumerate(_ends(len(frames))):
         way = dreams[number * STEPS : (number + 1) * STEPS]
@@ -80,19 +79,15 @@ def _ends(count: int) -> list[tuple[int, int]]:
 def line(
     first: NDArray[np.float32], second: NDArray[np.float32], steps: int = STEPS
 ) -> NDArray[np.float32]:
-    """Returns `steps` points on the straight line from one point to another, float32 [steps, n]."""
+    """Return `steps` points on the straight line from one point to another, float32 [steps, n]."""
     share = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
     return (1.0 - share) * first + share * second
 
 
 def make_sheet(sections: Sequence[Section], columns: int) -> Image.Image:
-    """Lays out pictures in rows, section by section.
-
-    Args:
-        sections: (title, uint8 [n, H, W, 3]) each, all pictures of one size.
-        columns: pictures in a row.
-    """
-    height, width = _shown_size(sections[0][1])
+    """Lay out pictures, uint8 [n, H, W, 3] of one size, in rows, section by section."""
+    height, width = sections[0][1].shape[1:3]
+    height, width = max(round(height * _WIDTH / width), 1), _WIDTH
     rows = [-(-len(pictures) // columns) for _, pictures in sections]
     size = (
         2 * _MARGIN + columns * (width + _BETWEEN) - _BETWEEN,
@@ -110,8 +105,3 @@ def make_sheet(sections: Sequence[Section], columns: int) -> Image.Image:
             sheet.paste(Image.fromarray(picture).resize((width, height)), place)
         top += its_rows * (height + _BETWEEN)
     return sheet
-
-
-def _shown_size(pictures: Pictures) -> tuple[int, int]:
-    height, width = pictures.shape[1:3]
-    return max(round(height * _WIDTH / width), 1), _WIDTH

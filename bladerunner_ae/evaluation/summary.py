@@ -1,7 +1,7 @@
-"""From numbers a frame to figures a film, with confidence intervals over its shots."""
+"""From numbers of frames to figures of a film, with confidence intervals over its shots."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,43 +20,45 @@ Figures = dict[str, Any]
 
 
 def summarise(measured: Measured, labels: NDArray[np.str_], pieces: Stretches) -> Figures:
-    """Sums up a pass over a film.
+    """Summarise a pass over a film.
 
     Args:
-        measured: what the pass gave, the model as its first system.
+        measured: by the pass, the model as its first system.
         labels: str [frames].
-        pieces: frames of one shot and label each, as of `measurement.stretches`.
+        pieces: frames of one shot and label each, of `measurement.stretches`.
 
     Returns:
         Plain JSON values {"groups": {label: figures}, "baselines": {name: {label: figures}},
         "shots": [figures of the model]}. Figures are {"frames", "shots", metric: value or None,
         "confidence": {metric: [low, high] or None}}.
     """
-    systems = {name: _groups(numbers, measured, labels, pieces)
-               for name, numbers in measured.systems.items()}  # fmt: skip
+    frames = measured.choice.frames
+    weighted = {name: own.weighted(measured.choice) for name, own in measured.systems.items()}
+    systems = {name: _groups(own, frames, labels, pieces) for name, own in weighted.items()}
     model, *_ = systems
     groups = systems.pop(model)
-    _add_aggregated_rate(groups, measured.moments)
+    whole = sum(measured.moments.values(), LatentMoments())
+    for label, figures in groups.items():
+        bits = measured.moments[label].bits_to(whole) if label in measured.moments else None
+        figures["rate_bits_aggregated"] = rounded("rate_bits", bits)
     return {
         "groups": groups,
         "baselines": systems,
-        "shots": _shots(measured.systems[model], measured.frames, labels, pieces),
+        "shots": _shots(weighted[model], frames, labels, pieces),
     }
 
 
 def _groups(
-    numbers: Numbers, measured: Measured, labels: NDArray[np.str_], pieces: Stretches
+    numbers: Numbers, frames: NDArray[np.bool_], labels: NDArray[np.str_], pieces: Stretches
 ) -> Figures:
-    """Label -> figures, of the labels that frames with measurements bear."""
+    """Return label -> figures, of the labels of frames that were measured."""
     found: Figures = {}
-    for label in sorted(set(labels[measured.frames].tolist())):
+    for label in sorted(set(labels[frames].tolist())):
         own = [
             (start, end) for start, end in pieces
-            if labels[start] == label and measured.frames[start:end].any()
+            if labels[start] == label and frames[start:end].any()
         ]  # fmt: skip
-        figures: Figures = {
-            "frames": int(measured.frames[labels == label].sum()), "shots": len(own)
-        }  # fmt: skip
+        figures: Figures = {"frames": int(frames[labels == label].sum()), "shots": len(own)}
         confidence: Figures = {}
         for name in METRICS:
             values, weights = (
@@ -71,7 +73,7 @@ def _groups(
 
 
 def ratio(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float | None:
-    """Sum of values over sum of weights; None where there is nothing to divide by."""
+    """Return the sum of values over the sum of weights; None if that is 0."""
     total = float(weights.sum(dtype=np.float64))
     return float(values.sum(dtype=np.float64)) / total if total > 0 else None
 
@@ -79,13 +81,14 @@ def ratio(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float 
 def bootstrap(
     values: NDArray[np.float64], weights: NDArray[np.float64], draws: int = DRAWS
 ) -> tuple[float, float] | None:
-    """95 % percentile interval of `ratio`, by drawing shots with replacement (Efron 1979).
+    """Return the 95 % percentile interval of `ratio`, by drawing shots with replacement.
 
-    Shots and not frames are drawn, because neighbouring frames say nearly the same.
+    The bootstrap (Efron 1979) draws shots and not frames, because neighbouring frames are nearly
+    the same. Its seed is fixed.
 
     Args:
         values, weights: float64 [shots], the sums over each shot's frames.
-        draws: how often; always with the same seed.
+        draws: how many.
 
     Returns:
         (low, high); None for less than two shots with a weight.
@@ -102,13 +105,6 @@ def bootstrap(
     outside = 100.0 * (1.0 - LEVEL) / 2.0
     low, high = np.percentile(estimates, [outside, 100.0 - outside])
     return float(low), float(high)
-
-
-def _add_aggregated_rate(groups: Figures, moments: Mapping[str, LatentMoments]) -> None:
-    whole = sum(moments.values(), LatentMoments())
-    for label, figures in groups.items():
-        bits = moments[label].bits_to(whole) if label in moments else None
-        figures["rate_bits_aggregated"] = rounded("rate_bits", bits)
 
 
 def _shots(
@@ -132,7 +128,7 @@ def _shots(
 
 
 def rounded(name: str, value: float | None) -> float | None:
-    """A figure with as many decimals as mean something; None if it is not finite."""
+    """Return a figure with its meaningful decimals; None if it is not finite."""
     if value is None or not math.isfinite(value):
         return None
     return round(value, _DECIMALS.get(name, 4)) + 0.0  # which makes 0 of -0

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfrecords.messages import counted
+
 _WORST_SHOTS = 5
 _COLUMNS = (
     ("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3), ("ms_ssim", "MS-SSIM", 3), ("vmaf", "VMAF", 1),
@@ -17,15 +19,18 @@ _NONE = "-"
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:
-    """Says the result of `evaluate_film` in lines."""
+    """Return the result of `evaluate_film` as lines."""
     lines: list[str] = []
     for label, figures in result["groups"].items():
-        title = f"{label}, {_counted(figures['frames'], 'frame')}, " + _counted(
-            figures["shots"], "shot"
+        title = ", ".join(
+            [label, counted(figures["frames"], "frame"), counted(figures["shots"], "shot")]
         )
-        rows = [("dream", figures), *((name, groups[label])
-                for name, groups in result.get("baselines", {}).items()
-                if label in groups)]  # fmt: skip
+        rows = [("dream", figures)]
+        rows += [
+            (name, groups[label])
+            for name, groups in result.get("baselines", {}).items()
+            if label in groups
+        ]
         lines += _table(title, _COLUMNS, rows)
         if (bits := figures.get("rate_bits_aggregated")) is not None:
             lines.append(f"  bits from the film's own distribution of latents: {bits:.0f}")
@@ -42,7 +47,7 @@ def describe(result: Mapping[str, Any]) -> list[str]:
 def _table(
     title: str, columns: Sequence[tuple[str, str, int]], rows: Sequence[tuple[str, Any]]
 ) -> list[str]:
-    """Aligned columns, without those that no row has; intervals stand below their figures."""
+    """Return aligned columns that some row has, intervals below their figures."""
     shown = [column for column in columns if any(f.get(column[0]) is not None for _, f in rows)]
     grid = [[title, *(heading for _, heading, _ in shown)]]
     for name, figures in rows:
@@ -70,7 +75,3 @@ def _worst(shots: Sequence[Mapping[str, Any]]) -> str:
     return "most forgotten shots: " + ", ".join(
         f"frame {shot['first_frame']} ({shot['psnr']:.1f} dB, {shot['label']})" for shot in worst
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,8 +1,8 @@
-"""VMAF by the ffmpeg that imageio-ffmpeg brings, frames piped into it as they come.
+"""VMAF by the ffmpeg of imageio-ffmpeg, with frames piped into it.
 
-VMAF (Li et al. 2016, Netflix; model vmaf_v0.6.1, built into libvmaf) joins measures of detail
-and motion to what people said of films on a television. Its frames lie in one pipe, the film's
-above the dream's: with two, either side could wait for the other.
+VMAF (Li et al. 2016, Netflix; model vmaf_v0.6.1, built into libvmaf) predicts from measures of
+detail and motion how people rate films on a television. One pipe carries the film's frame above
+the dream's: with two, each side could wait for the other.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
 import imageio_ffmpeg
 import numpy as np
@@ -23,8 +22,8 @@ from bladerunner_ae.geometry import Size
 MODEL = "vmaf_v0.6.1"
 
 ROWS = 288
-"""Height to which film and dream are both brought, by ffmpeg's bicubic filter, whatever their own:
-the model was made for larger pictures than ours, and its numbers depend on the size."""
+"""Height to which film and dream are both scaled, by ffmpeg's bicubic filter: the model was made
+for larger pictures than ours, and its numbers depend on the size."""
 
 _LOG = "vmaf.csv"
 _COLUMN = "vmaf"
@@ -33,7 +32,7 @@ _SCALING = "flags=bicubic+accurate_rnd+full_chroma_int:out_color_matrix=bt709:ou
 
 @functools.cache
 def missing_vmaf() -> str:
-    """Returns why VMAF cannot be measured here, or an empty text if it can."""
+    """Return why VMAF cannot be measured here, for people; empty if it can."""
     try:
         executable = imageio_ffmpeg.get_ffmpeg_exe()
         listing = subprocess.run(
@@ -47,11 +46,7 @@ def missing_vmaf() -> str:
 
 
 class VmafMeter:
-    """Compares frames in the film's order; a context manager that leaves no process behind.
-
-    Args:
-        raster: (height, width) of the pictures.
-    """
+    """Compares frames in the film's order; as a context manager it leaves no process running."""
 
     def __init__(self, raster: Size) -> None:
         self._raster, self._frames = raster, 0
@@ -63,11 +58,11 @@ class VmafMeter:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._words,
-            start_new_session=True,  # Ctrl-C is for us, and we end it
+            start_new_session=True,  # Ctrl-C is for this process, which ends it
         )
 
     def write(self, originals: NDArray[np.uint8], outputs: NDArray[np.uint8]) -> None:
-        """Compares some more frames, uint8 [n, height, width, 3] each.
+        """Compare more frames, uint8 [n, height, width, 3] each.
 
         Raises:
             OutputError: ffmpeg failed.
@@ -81,10 +76,10 @@ class VmafMeter:
         self._frames += len(originals)
 
     def finish(self) -> NDArray[np.float32]:
-        """Returns the VMAF of each frame, float32 [frames], 0..100; NaN where it is undefined.
+        """Return the VMAF of each frame, float32 [frames], 0..100; NaN where it is undefined.
 
         Raises:
-            OutputError: ffmpeg failed, or counted other frames than it was given.
+            OutputError: ffmpeg failed, or measured another number of frames than it was given.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -101,25 +96,20 @@ class VmafMeter:
             raise self._failure() from error
         if len(values) != self._frames:
             raise OutputError(
-                f"libvmaf measured {len(values)} frames of {self._frames}; leave VMAF out with "
+                f"libvmaf measured {len(values)} frames of {self._frames}; skip VMAF with "
                 "--vmaf=off"
             )
         return values
 
     def _failure(self) -> OutputError:
         self._words.seek(0)
-        last = (self._words.read().strip().splitlines() or ["it said nothing"])[-1]
-        return OutputError(f"ffmpeg could not measure VMAF ({last}); leave it out with --vmaf=off")
+        last = (self._words.read().strip().splitlines() or ["no message"])[-1]
+        return OutputError(f"ffmpeg could not measure VMAF ({last}); skip it with --vmaf=off")
 
     def __enter__(self) -> "VmafMeter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()

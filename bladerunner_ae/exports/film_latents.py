@@ -1,7 +1,7 @@
-"""A film's latents beside the decoder that dreams them: assets.extra/film_latents.npz.
+"""A film's latents, stored with the decoder: assets.extra/film_latents.npz.
 
-They are what the explorer page walks through, and what the `sample` signature's density was fitted
-to. At most 512 frames, spread evenly over the films.
+The explorer page walks through them, and the density of the signature `sample` is fitted to them.
+At most 512 frames, evenly spread over the films.
 """
 
 import io
@@ -9,17 +9,23 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.model import pixels
 from bladerunner_ae.model.latent_density import LatentDensity, fit_density
+from bladerunner_ae.pictures.spread import spread
+from bladerunner_ae.pictures.thumbnails import small
 from tfrecords import storage
 from tfrecords.frames import read_frames
 from tfrecords.mixture import FilmPart
 from tfrecords.storage import Location
+
+if TYPE_CHECKING:
+    import keras
 
 FILE_NAME = "assets.extra/film_latents.npz"
 MOST_FRAMES = 512
@@ -32,18 +38,18 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class FilmLatents:
-    """Posterior means of frames all over a run's films, and the directions in which they vary.
+    """Posterior means of frames from a run's films, and the directions in which they vary.
 
     Attributes:
         latents: float32 [n, L].
         frames: int64 [n], number of each frame in its film.
-        films: int64 [n], place of its film on the model card.
-        seconds: float64 [n], when it is shown, counted from the film's first frame.
+        films: int64 [n], index of its film on the model card.
+        seconds: float64 [n], when it is shown, from the film's first frame.
         shots: int64 [n], number of its shot in its film.
         held_out: bool [n], whether it was kept from training.
         mean: float32 [L], of the latents.
-        directions: float32 [k, L], k <= 16, directions at right angles and of length 1, along which
-            latents and pictures vary together, the one that shows most first.
+        directions: float32 [k, L], k <= 16, orthonormal; along them latents and pictures vary
+            together, the most visible one first.
         deviations: float32 [k], standard deviation of the latents along each.
     """
 
@@ -58,36 +64,33 @@ class FilmLatents:
     deviations: Floats
 
     def density(self) -> LatentDensity:
-        """Returns the density of what training saw, as `model.latent_density` fits it."""
+        """Return the density of the frames that training saw; of all if it saw none of them."""
         chosen = ~self.held_out if not self.held_out.all() else np.full(len(self.latents), True)
         shot_of = self.films * (self.shots.max() + 1) + self.shots
         return fit_density(self.latents[chosen], shot_of[chosen])
 
 
 def collect_film_latents(
-    encoder: Any, parts: Sequence[FilmPart], places: Sequence[int] | None = None
+    encoder: "keras.Model", parts: Sequence[FilmPart], places: Sequence[int] | None = None
 ) -> FilmLatents:
-    """Shows frames of a run's films to its encoder.
+    """Encode frames of a run's films.
 
     Args:
-        encoder: Keras model, pictures float32 -1..1 [n, H, W, 3] -> (mean, log_var).
+        encoder: pictures float32 -1..1 [n, H, W, 3] -> (mean, log_var).
         parts: the films, at the encoder's raster.
-        places: of the films on the model card, if they are not all of its.
+        places: their indices on the model card; None: they are all of its films.
 
     Raises:
-        InputError: the encoder gives numbers that are none, as after a training that blew up.
+        InputError: latents are not finite, as after a training that diverged.
         RecordsError: a record is damaged.
     """
-    from bladerunner_ae.model import pixels
-    from bladerunner_ae.pictures.thumbnails import small
-
     latents: list[Any] = []
     found: dict[str, list[Any]] = defaultdict(list)
     shares = _shares([part.card.frames for part in parts])
     places = range(len(parts)) if places is None else places
     for place, part, share in zip(places, parts, shares, strict=True):
         card = part.card
-        chosen = _spread(card.frames, share)
+        chosen = np.array(spread(card.frames, share), np.int64)
         images, pts = read_frames(part.directory, card, chosen.tolist())
         for start in range(0, len(images), _BATCH):
             batch = pixels.to_float(images[start : start + _BATCH])
@@ -100,7 +103,7 @@ def collect_film_latents(
         found["held_out"].append(~part.kept()[chosen])
     values = np.concatenate(latents)
     if not np.isfinite(values).all():
-        raise InputError("the film's latents are not finite: training has blown up")
+        raise InputError("the film's latents are not finite: training has diverged")
     columns = {name: np.concatenate(parts) for name, parts in found.items()}
     mean, directions, deviations = _spans(values, columns.pop("thumbnails"))
     return FilmLatents(
@@ -109,29 +112,20 @@ def collect_film_latents(
 
 
 def _shares(frames: Sequence[int]) -> list[int]:
-    """How many frames of each film are taken: in proportion to its length, but one at least."""
+    """Return how many frames of each film are taken: proportional to its length, at least one."""
     total = sum(frames)
     shares = [max(MOST_FRAMES * count // max(total, MOST_FRAMES), 1) for count in frames]
-    while sum(shares) > MOST_FRAMES:  # many short films beside a long one
+    while sum(shares) > MOST_FRAMES:  # many short films and a long one
         shares[shares.index(max(shares))] -= 1
     return shares
 
 
-def _spread(count: int, wanted: int) -> Integers:
-    """Chooses numbers below `count`, evenly spread, ascending."""
-    return (2 * np.arange(wanted, dtype=np.int64) + 1) * count // (2 * wanted)
-
-
 def _spans(latents: Floats, pictures: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean, directions and deviations along them.
+    """Return the mean of latents [n, L], the directions that show in thumbnails, and deviations.
 
     The directions are the left singular vectors of the covariance of latents and pictures (partial
-    least squares by SVD; Wold 1985). Those of the latents alone would not do: a linear path gives
-    its latents about the same spread in every direction, and most of them hardly show.
-
-    Args:
-        latents: float32 [n, L].
-        pictures: float32 [n, any], thumbnails of the frames.
+    least squares by SVD; Wold 1985). Principal components of the latents would not do: a linear
+    path spreads its latents about equally in every direction, and most of them hardly show.
     """
     values = latents.astype(np.float64)
     mean = values.mean(axis=0)
@@ -139,7 +133,7 @@ def _spans(latents: Floats, pictures: Floats) -> tuple[Floats, Floats, Floats]:
     directions, widths, _ = np.linalg.svd(covariance, full_matrices=False)
     count = min(int((widths > 1e-5 * max(widths[0], 1e-5)).sum()), MOST_DIRECTIONS)
     directions = directions.T[:count]
-    # The sign is a matter of taste of the solver; one choice makes exports comparable.
+    # The solver may return either sign; one choice makes exports comparable.
     largest = np.abs(directions).argmax(axis=1)
     directions = directions * np.sign(directions[np.arange(count), largest])[:, None]
     deviations = ((values - mean) @ directions.T).std(axis=0)
@@ -147,20 +141,14 @@ def _spans(latents: Floats, pictures: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def to_bytes(film: FilmLatents) -> bytes:
-    """Returns the content of the .npz file."""
+    """Return the content of the .npz file."""
     file = io.BytesIO()
     np.savez(file, **{field.name: getattr(film, field.name) for field in fields(film)})
     return file.getvalue()
 
 
 def load_film_latents(version: Location) -> FilmLatents | None:
-    """Reads the film's latents of an exported model.
-
-    Args:
-        version: folder of the SavedModel, RUN/export/decoder/1.
-
-    Returns:
-        None for a model that was exported without them.
+    """Read the latents in a SavedModel's folder; None if it was exported without them.
 
     Raises:
         InputError: the file is damaged.
@@ -178,7 +166,7 @@ def load_film_latents(version: Location) -> FilmLatents | None:
 
 
 def _check(film: FilmLatents) -> None:
-    """Raises ValueError unless shapes belong together."""
+    """Raise ValueError unless the shapes belong together."""
     count, size = film.latents.shape
     directions = len(film.directions)
     wanted = {

@@ -1,4 +1,4 @@
-"""A trained run to its SavedModels, with all that is known of the films at hand."""
+"""The export of a trained run, with the latents of its films."""
 
 import dataclasses
 import json
@@ -10,8 +10,8 @@ from bladerunner_ae.exports import saved_models
 from bladerunner_ae.exports.film_latents import FilmLatents, collect_film_latents
 from bladerunner_ae.exports.model_card import load_model_card, make_model_card
 from bladerunner_ae.model.networks import Networks
-from bladerunner_ae.runs.films import conversion_differences, film_identity
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.films import FilmUse, conversion_differences
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
 from tfrecords import storage
 from tfrecords.card import check_shards, load_card
@@ -29,23 +29,23 @@ def export(
     run: Location,
     records: Sequence[storage.AnyPath] = (),
 ) -> list[Location]:
-    """Writes the SavedModels of a trained run to RUN/export as a new version.
+    """Write the SavedModels of a trained run to RUN/export as a new version.
 
     Args:
-        networks: of the run; the averages of their weights where it keeps some.
+        networks: of the run; the averages of their weights if it keeps them.
         step: steps done.
         config: of the run.
         run: run folder.
-        records: folders of the run's films as far as they are at hand; their latents go along.
+        records: folders of the run's films that are available; their latents are exported too.
 
     Returns:
-        The folders written, one a model.
+        The folders written, one for each model.
 
     Raises:
         InputError: records of a film that the run has not seen, or of another size.
         RecordsError: records are missing or damaged.
     """
-    return _write(networks, step, config, run, *_look_at_films(networks, config, records))
+    return _write(networks, step, config, run, *_encode_films(networks, config, records))
 
 
 def export_trained(
@@ -55,24 +55,24 @@ def export_trained(
     run: Location,
     records: Sequence[storage.AnyPath],
 ) -> list[Location]:
-    """As `export`, at the end of a training, which is not to be lost to anything.
+    """As `export`, at the end of a training, which must not be lost.
 
-    Newest versions that were made at this very step stay. Records that have become unreadable
-    meanwhile are reported, and the models are exported without the film's latents.
+    If the newest versions are of this step, they stay. Records that cannot be read any more are
+    reported, and the models are exported without the film's latents.
     """
     newest = saved_models.newest_versions(run / "export")
     steps = {load_model_card(path).get("step") for path in newest}
     if len(newest) == len(saved_models.MODELS) and steps == {step}:
         return newest
     try:
-        found = _look_at_films(networks, config, records)
+        found = _encode_films(networks, config, records)
     except (InputError, RecordsError) as error:
         print(f"exported without the film's latents: {error}", file=sys.stderr)
         found = [], None
     return _write(networks, step, config, run, *found)
 
 
-def _look_at_films(
+def _encode_films(
     networks: Networks, config: RunConfig, records: Sequence[storage.AnyPath]
 ) -> tuple[list[FilmPart], FilmLatents | None]:
     places, parts = _find_films(config, records)
@@ -96,27 +96,27 @@ def _write(
 def _find_films(
     config: RunConfig, records: Sequence[storage.AnyPath]
 ) -> tuple[list[int], list[FilmPart]]:
-    """Returns the run's films whose records are given, and the place of each in `config.films`."""
-    known = [film["film_id"] for film in config.films]
+    """Return the run's films whose records are given, and the index of each in `config.films`."""
+    known = [film.film_id for film in config.films]
     found: dict[int, storage.AnyPath] = {}
     for directory in records:
         card = load_card(directory)
         if card.film_id not in known:
-            names = ", ".join(f"{film['name']} ({film['film_id']})" for film in config.films)
+            names = ", ".join(f"{film.name} ({film.film_id})" for film in config.films)
             raise InputError(
                 f"{directory}: holds {card.source['name']} ({card.film_id}), but the run was "
                 f"trained on {names}"
             )
         place = known.index(card.film_id)
         height, width = config.model.height, config.model.width
-        frames = config.films[place]["frames"]
+        frames = config.films[place].frames
         if (card.height, card.width, card.frames) != (height, width, frames):
             raise InputError(
                 f"{directory}: holds {card.frames} frames of {card.height}x{card.width}, but the "
                 f"run was trained on {frames} of {height}x{width}; give the records it was trained "
                 "on"
             )
-        if different := conversion_differences(film_identity(card), config.films[place]):
+        if different := conversion_differences(FilmUse.of(card), config.films[place]):
             raise InputError(
                 f"{directory}: {card.source['name']} was converted otherwise than for the run "
                 f"({', '.join(different)}); give the records it was trained on"
@@ -124,20 +124,19 @@ def _find_films(
         check_shards(directory, card)
         found[place] = directory
     places = sorted(found)
-    chosen = dataclasses.replace(config, films=[config.films[place] for place in places])
+    chosen = dataclasses.replace(config, films=tuple(config.films[place] for place in places))
     return places, film_parts(chosen, [found[place] for place in places])
 
 
 def _last_metrics(run: Location, step: int) -> dict[str, float]:
-    """Returns what training measured at this step, by name; nothing if it did not."""
+    """Return name -> figure that training measured at this step."""
     path = run / "metrics.jsonl"
     text = storage.read_text(path, "replace") if storage.is_file(path) else ""
-    lines = text.splitlines()
     found: dict[str, float] = {}
-    for line in lines:
+    for line in text.splitlines():
         try:
             values = json.loads(line)
-        except (ValueError, RecursionError):  # half a line, of a process that was killed
+        except (ValueError, RecursionError):  # half a line of a process that was killed
             continue
         if isinstance(values, dict) and values.get("step") == step:
             found.update(

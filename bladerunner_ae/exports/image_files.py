@@ -1,13 +1,10 @@
-"""Picture files in TensorFlow's graph: whatever a client sends in, and JPEG or PNG out.
-
-Everything here is made of TensorFlow's operations alone, so that a SavedModel holds it.
-"""
+"""Image files within a TensorFlow graph, so that a SavedModel can read and write them."""
 
 import tensorflow as tf
 
 MOST_PIXELS = 1 << 25
-"""Pictures of more pixels are refused unread: a PNG of some kilobytes can ask for gigabytes. 8K
-(4320x7680) is below."""
+"""Pictures of more pixels are refused unread: a PNG of kilobytes can need gigabytes. 8K
+(4320x7680) has fewer."""
 
 _JPEG_QUALITY = 95
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -15,11 +12,11 @@ _JPEG_START = b"\xff\xd8\xff"
 
 
 def decode_files(files: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Reads pictures of any size and brings each to one.
+    """Read pictures of any size and scale each to height x width.
 
-    Grey becomes RGB; what is transparent lies on black; 16 bits become 8. A picture of the wanted
-    size stays as it is; another is scaled to it, each pixel the mean of the area that it covers,
-    and stretched if its proportions differ.
+    Grey becomes RGB; transparent parts become black; 16 bits become 8. A picture of the wanted size
+    stays as it is; others are scaled, each pixel the mean of the area that it covers, and stretched
+    if their proportions differ.
 
     Args:
         files: string [n], JPEG or PNG files; n may be 0.
@@ -30,7 +27,7 @@ def decode_files(files: tf.Tensor, height: int, width: int) -> tf.Tensor:
         uint8 [n, height, width, 3], RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: while running, a file is neither, is damaged, or has more
+        tf.errors.InvalidArgumentError: while running: a file is neither, is damaged, or has more
             than `MOST_PIXELS`.
     """
 
@@ -64,7 +61,7 @@ def encode_png(pictures: tf.Tensor) -> tf.Tensor:
 
 
 def _check(file: tf.Tensor) -> tf.Operation:
-    """Refuses a file by its first bytes, before anything is allocated for it."""
+    """Refuse a file by its first bytes, before memory is allocated for it."""
     head = tf.io.decode_raw(file, tf.uint8, fixed_length=24)
     is_png = _starts_with(head, _PNG_START)
     known = is_png | _starts_with(head, _JPEG_START)
@@ -81,10 +78,10 @@ def _starts_with(head: tf.Tensor, start: bytes) -> tf.Tensor:
 
 
 def _png_pixels(head: tf.Tensor) -> tf.Tensor:
-    """Width and height lie behind the start and name of the first chunk, most valued byte first."""
+    """Multiply width and height, big-endian numbers after the start and name of the first chunk."""
     sides = tf.reshape(tf.cast(head[16:24], tf.int64), (2, 4))
     sides = tf.reduce_sum(sides * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), axis=1)
-    # The product of two numbers of 32 bits may not fit.
+    # The product of two 32-bit numbers may not fit.
     return tf.where(tf.reduce_max(sides) > MOST_PIXELS, tf.reduce_max(sides), sides[0] * sides[1])
 
 

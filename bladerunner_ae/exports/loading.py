@@ -1,17 +1,19 @@
-"""A trained autoencoder as a SavedModel: found, checked and run. No training code is needed.
+"""Exported autoencoders: found, checked and loaded. No training code is needed.
 
 TensorFlow is imported only when a model is loaded.
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.exports.folders import is_saved_model, run_of, sibling, versions
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.geometry import Size
+from bladerunner_ae.model.autoencoder import Autoencoder, Halves, Latents, Pictures
+from bladerunner_ae.runs.files import CONFIG_NAME
 from bladerunner_ae.runs.folder import refuse_unexported
 from tfrecords import spool, storage
 from tfrecords.storage import AnyPath, Location
@@ -20,75 +22,56 @@ SIGNATURE = "reconstruct"
 INPUT, OUTPUT = "image", "reconstruction"
 
 
-class Autoencoder:
-    """Pictures in, dreamt pictures out.
-
-    Attributes:
-        path: folder of the SavedModel; use `load_autoencoder` to make one.
-        raster: (height, width) of the pictures it takes and gives.
-    """
-
-    def __init__(
-        self, path: Location, raster: Size, model: Any, function: Callable[..., dict[str, Any]]
-    ) -> None:
-        self.path, self.raster = path, raster
-        # The function alone would not keep the variables of its model alive.
-        self._model, self._function = model, function
-
-    def reconstruct(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Dreams some pictures; each result depends on its own picture alone.
-
-        Args:
-            images: uint8 [batch, height, width, 3], RGB, of any batch size.
-
-        Returns:
-            uint8 [batch, height, width, 3].
-        """
-        import tensorflow as tf
-
-        return self._function(**{INPUT: tf.constant(images)})[OUTPUT].numpy()
-
-
 def load_autoencoder(path: AnyPath) -> Autoencoder:
-    """Loads an exported autoencoder.
+    """Load an exported autoencoder.
+
+    >>> from bladerunner_ae import load_autoencoder
+    >>> autoencoder = load_autoencoder("out/my_film/run")
+    >>> dreams = autoencoder.reconstruct(frames)  # uint8 [n, height, width, 3]
+    >>> mean, log_var = autoencoder.encode(frames)  # float32 [n, latent numbers]
+    >>> between = autoencoder.decode((mean[:1] + mean[-1:]) / 2)  # uint8 [1, height, width, 3]
 
     Args:
-        path: the folder of one version, the folder of all versions (the newest is taken), or the
-            run folder that holds them as export/autoencoder.
+        path: folder of one version, of all versions (the newest is taken), or of the run that holds
+            them as export/autoencoder.
 
     Raises:
-        InputError: there is no such folder, it holds no SavedModel, a damaged one, one that does
+        InputError: there is no such folder, or it holds no SavedModel, a damaged one, one that does
             something else, or one of a newer version of this program.
     """
     folder = find_saved_model(storage.location(path))
-    load_model_card(folder)  # an export of a newer version may not mean what it meant
-    readable = str(spool.local_folder(folder))
-    import tensorflow as tf
-
-    try:
-        model = tf.saved_model.load(readable)
-    except Exception as error:  # TensorFlow raises almost anything for a damaged file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
-        raise InputError(
-            f"{folder}: is a SavedModel that cannot be loaded ({reason}); export it again"
-        ) from error
-    function = model.signatures.get(SIGNATURE)
-    if function is None:
+    card = load_model_card(folder)  # first: the contents of a newer export may mean something else
+    model = _load(folder)
+    if SIGNATURE not in model.signatures:
         names = ", ".join(sorted(model.signatures)) or "none"
         raise InputError(
             f"{folder}: has no signature {SIGNATURE!r} (it has: {names}); "
             "give an exported autoencoder, such as RUN/export/autoencoder"
         )
-    autoencoder = Autoencoder(folder, _raster(folder, function), model, function)
+    import tensorflow as tf
+
+    def dream(images: Pictures) -> Any:
+        # Through the model: the function alone would not keep its variables alive.
+        return model.signatures[SIGNATURE](**{INPUT: tf.constant(images)})[OUTPUT]
+
+    run = run_of(folder)
+    autoencoder = Autoencoder(
+        raster=_raster(folder, model.signatures[SIGNATURE]),
+        load_halves=partial(_load_halves, folder),
+        dream=dream,
+        path=folder,
+        card=card,
+        run=run if storage.is_file(run / CONFIG_NAME) else None,
+    )
     # The first call is slow, as it prepares the graph; and a signature can only promise.
     blank = np.zeros((1, *autoencoder.raster, 3), np.uint8)
     if autoencoder.reconstruct(blank).shape != blank.shape:
-        raise InputError(f"{folder}: gives pictures of another size than it takes")
+        raise InputError(f"{folder}: returns pictures of another size than it takes")
     return autoencoder
 
 
 def find_saved_model(path: Location) -> Location:
-    """The folder of the SavedModel meant by `path`; see `load_autoencoder`.
+    """Return the folder of the SavedModel meant by `path`; see `load_autoencoder`.
 
     A local one is found without TensorFlow.
 
@@ -101,35 +84,62 @@ def find_saved_model(path: Location) -> Location:
     if not storage.is_directory(path):
         raise InputError(f"{path}: is a file; give the folder of a SavedModel")
     for folder in (path, path / "export" / "autoencoder", path / "autoencoder"):
-        if _is_saved_model(folder):
+        if is_saved_model(folder):
             return folder
-        versions = _versions(folder)
-        if versions:
-            return versions[-1]
+        if found := versions(folder):
+            return found[max(found)]
     refuse_unexported(path)
     raise InputError(
         f"{path}: holds no SavedModel; give RUN/export/autoencoder of a run that was exported"
     )
 
 
-def _is_saved_model(folder: Location) -> bool:
-    return any(storage.is_file(folder / name) for name in ("saved_model.pb", "saved_model.pbtxt"))
+def _load(folder: Location) -> Any:
+    readable = str(spool.local_folder(folder))
+    import tensorflow as tf
+
+    try:
+        return tf.saved_model.load(readable)
+    except Exception as error:  # TensorFlow raises almost anything for a damaged file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        raise InputError(
+            f"{folder}: is a SavedModel that cannot be loaded ({reason}); export it again"
+        ) from error
 
 
-def _versions(folder: Location) -> list[Location]:
-    """The numbered SavedModels of a folder, oldest first."""
-    names = [name for name in storage.names(folder) if name.isdecimal()]
-    return [folder / name for name in sorted(names, key=int) if _is_saved_model(folder / name)]
+def _load_halves(autoencoder: Location) -> Halves:
+    """Load the encoder and decoder that were exported with an autoencoder."""
+    import tensorflow as tf
+
+    models = []
+    for name, signature in (("encoder", "encode"), ("decoder", "decode")):
+        folder = sibling(autoencoder, name)
+        if not is_saved_model(folder):
+            raise InputError(f"{folder}: is missing; export the run again")
+        models.append(_load(folder))
+        if signature not in models[-1].signatures:
+            raise InputError(f"{folder}: has no signature {signature!r}; export the run again")
+    encoder, decoder = models
+
+    def encode(images: Pictures) -> tuple[Any, Any]:
+        output = encoder.signatures["encode"](image=tf.constant(images))
+        return output["latent"], output["log_var"]
+
+    def decode(latents: Latents) -> Any:
+        return decoder.signatures["decode"](latent=tf.constant(latents))["image"]
+
+    shape = encoder.signatures["encode"].structured_outputs["latent"].shape
+    return Halves(tuple(shape[1:]), encode, decode)
 
 
 def _raster(folder: Location, function: Any) -> Size:
-    """(height, width) from the signature, after a check that it is what we can use."""
+    """Return (height, width) from the signature, after a check that it can be used."""
     inputs = function.structured_input_signature[1]
     outputs = function.structured_outputs
     wanted = f"uint8 {INPUT!r} [None, height, width, 3] -> uint8 {OUTPUT!r} of the same shape"
     if set(inputs) != {INPUT} or OUTPUT not in outputs:
         raise InputError(
-            f"{folder}: signature {SIGNATURE!r} takes {', '.join(sorted(inputs))} and gives "
+            f"{folder}: signature {SIGNATURE!r} takes {', '.join(sorted(inputs))} and returns "
             f"{', '.join(sorted(outputs))}; it must be {wanted}"
         )
     shape = tuple(inputs[INPUT].shape)

@@ -1,7 +1,7 @@
-"""Where an exported model comes from: a card for programs, and the same in words for people.
+"""The origin of an exported model: a card for programs, and a README for people.
 
 assets.extra/model_card.json holds the run's config, its step, its films' names and digests, the
-signatures, and the last figures that training measured; assets.extra/README.md says it in words.
+signatures, and the last figures that training measured; assets.extra/README.md says the same.
 """
 
 import json
@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.runs.films import held_out_frames
-from bladerunner_ae.runs.folder import check_films, films_of
+from bladerunner_ae.runs.films import FilmUse, films_of
 from tfrecords import storage
 from tfrecords.card import FilmCard
 from tfrecords.storage import Location
 
 SCHEMA_VERSION = 1
-"""Of the card and of the export around it; this code reads up to it. Cards of before there were
-numbers have none."""
+"""Of the card and the export around it; this code reads up to it. The first cards have none."""
 
 FILE_NAME = "assets.extra/model_card.json"
 README_NAME = "assets.extra/README.md"
@@ -29,13 +27,13 @@ def make_model_card(
     cards: Sequence[FilmCard] = (),
     metrics: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Returns what is said of every model of an export, as JSON values.
+    """Return the card that all models of an export share, as JSON values.
 
     Args:
         config: `RunConfig.to_json` of the run.
         step: steps that its weights were trained for.
-        cards: of the run's films as far as their records are at hand.
-        metrics: what was last measured while training, by name.
+        cards: of the run's films whose records are available.
+        metrics: name -> figure that training measured last.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -61,7 +59,7 @@ def _film(card: FilmCard) -> dict[str, Any]:
 
 
 def describe_signatures(signatures: Sequence[Any]) -> dict[str, Any]:
-    """Returns name -> {"inputs", "outputs": name -> [dtype, shape], "doc"} of a model's doors."""
+    """Return signature -> {"inputs", "outputs": name -> [dtype, shape], "doc"}."""
 
     def listed(specs: Mapping[str, Any]) -> dict[str, Any]:
         return {name: [spec.dtype.name, list(spec.shape)] for name, spec in specs.items()}
@@ -78,13 +76,7 @@ def describe_signatures(signatures: Sequence[Any]) -> dict[str, Any]:
 
 
 def load_model_card(version: Location) -> dict[str, Any]:
-    """Reads where a SavedModel comes from.
-
-    Args:
-        version: its folder.
-
-    Returns:
-        What `make_model_card` gave; empty for a model that is not ours.
+    """Read the card in a SavedModel's folder; empty for a model of another program.
 
     Raises:
         InputError: the card is damaged, or of a newer version of this program.
@@ -102,7 +94,12 @@ def load_model_card(version: Location) -> dict[str, Any]:
                 f"{version}: was exported with schema version {schema} but this program reads up "
                 f"to {SCHEMA_VERSION}; update bladerunner_ae"
             )
-        check_films(films_of(card), frozenset({"film_id", "frames"}))
+        if "film" in card:
+            raise InputError(
+                f"{version}: was exported by an early version of bladerunner_ae, whose models this "
+                "one does not read; use that version, or train again"
+            )
+        films_of(card)
         if not isinstance(card.get("model", {}), dict) or not isinstance(card.get("step", 0), int):
             raise ValueError("its model or step is something else")
     # JSON and Unicode errors are ValueErrors too.
@@ -112,21 +109,16 @@ def load_model_card(version: Location) -> dict[str, Any]:
 
 
 def describe(card: Mapping[str, Any], name: str) -> str:
-    """Returns the card of one model in words, as Markdown.
-
-    Args:
-        card: that `make_model_card` gave, with "signatures".
-        name: of the model.
-    """
+    """Return the card of one model, with its "signatures", as Markdown for people."""
     films = films_of(card)
-    titles = ", ".join(film["name"] for film in films) or "no film"
+    titles = ", ".join(film.name for film in films) or "no film"
     weights = "averages of the weights over the steps" if card["averaged_weights"] else "weights"
     model = card.get("model", {})
     lines = [
         f"# {name.capitalize()} that has watched {titles}",
         "",
         f"The {name} of a variational autoencoder that was trained on the frames of {titles} and "
-        "knows nothing else. It draws pictures from memory; it is no general image model.",
+        "has seen nothing else. It draws pictures from memory; it is not a general image model.",
         "",
         f"* Pictures of {model.get('height')}x{model.get('width')} pixels (height x width), RGB; "
         f"{model.get('latent_size')} latent numbers a picture",
@@ -139,18 +131,17 @@ def describe(card: Mapping[str, Any], name: str) -> str:
         "|---|---|---|---|",
         *(_signature_line(*item) for item in card["signatures"].items()),
         "",
-        "`?` is the batch, any number. `model_card.json` beside this file holds the same for "
-        "programs. Think of the rights in a film before you show what a network made of it.",
+        "`?` is the batch, any number. `model_card.json` next to this file holds the same for "
+        "programs. Consider the rights in a film before you show what a network made of it.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _film_line(film: Mapping[str, Any], cards: Sequence[Mapping[str, Any]]) -> str:
-    held_out = held_out_frames(film)
+def _film_line(film: FilmUse, cards: Sequence[Mapping[str, Any]]) -> str:
     digest = next(
-        (card["sha256"] for card in cards if card["film_id"] == film["film_id"]), film["film_id"]
+        (card["sha256"] for card in cards if card["film_id"] == film.film_id), film.film_id
     )
-    return f"{film['name']}: {film['frames']} frames, {held_out} kept from training, {digest}"
+    return f"{film.name}: {film.frames} frames, {film.held_out_frames} kept from training, {digest}"
 
 
 def _signature_line(name: str, signature: Mapping[str, Any]) -> str:

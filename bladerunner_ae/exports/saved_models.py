@@ -1,12 +1,12 @@
-"""A run's networks as SavedModels, published by rename. Their signatures: `exports/signatures.py`.
+"""A run's networks as SavedModels, published by rename.
 
-Each lies in RUN/export/MODEL/VERSION and holds beside the graph, in assets.extra/:
+Next to the graph, assets.extra/ of each version has
 
-| file | what |
+| file | content |
 |---|---|
-| model_card.json, README.md | where it comes from, for programs and for people |
-| tf_serving_warmup_requests | what a server runs before it takes requests |
-| film_latents.npz | of the decoder, where the film's records were at hand |
+| model_card.json, README.md | its origin, for programs and for people |
+| tf_serving_warmup_requests | requests that a server runs before it accepts others |
+| film_latents.npz | of the decoder, if the film's records were available |
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,13 @@ import keras
 
 from bladerunner_ae.exports import film_latents, model_card, warm_up
 from bladerunner_ae.exports.film_latents import FilmLatents
-from bladerunner_ae.exports.signatures import MODELS, Signature, make_signatures
+from bladerunner_ae.exports.folders import GRAPH_NAME, MODELS, numbered
+from bladerunner_ae.exports.signatures import Signature, make_signatures
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.runs.folder import write_json
 from tfrecords import storage
+from tfrecords.publication import sync_folder
 from tfrecords.storage import Location
-
-_LAST_FILE = "saved_model.pb"
 
 
 def export_models(
@@ -37,22 +37,22 @@ def export_models(
     destination: Location,
     film: FilmLatents | None = None,
 ) -> list[Location]:
-    """Writes the next version of every model under `destination`.
+    """Write the next version of every model to a folder.
 
-    All are written, and asked their warm-up requests, before the first gets its name. A model's
-    version is visible only when it is whole; older versions are never touched.
+    All are written, and have answered their warm-up requests, before the first gets its name. A
+    version is visible only when it is complete; older versions are never touched.
 
     Args:
-        networks: the trained `Networks`.
-        card: what `model_card.make_model_card` gave.
+        networks: the trained networks.
+        card: returned by `model_card.make_model_card`.
         destination: RUN/export.
-        film: the film's latents: go beside the decoder, and `sample` draws from their density.
+        film: the film's latents, stored with the decoder; `sample` draws from their density.
 
     Returns:
-        The folders written, one a model, all of one version.
+        The folders written, one for each model, all of one version.
     """
     signatures = make_signatures(networks, film.density() if film is not None else None)
-    version = str(max((n for name in MODELS for n in _versions(destination / name)), default=0) + 1)
+    version = str(max((n for name in MODELS for n in numbered(destination / name)), default=0) + 1)
     with _new_folders([destination / name for name in MODELS], version) as partials:
         for name, partial in zip(MODELS, partials, strict=True):
             _write_saved_model(partial, signatures[name])
@@ -63,74 +63,55 @@ def export_models(
     return [destination / name / version for name in MODELS]
 
 
-def _versions(base: Location) -> list[int]:
-    return [int(name) for name in storage.names(base) if name.isdecimal()]
+def newest_versions(destination: Location) -> list[Location]:
+    """Return the newest version's folder of each model that RUN/export has."""
+    found = [numbered(destination / name) for name in MODELS]
+    return [versions[max(versions)] for versions in found if versions]
 
 
 @contextlib.contextmanager
-def _new_folders(bases: list[Location], version: str) -> Iterator[list[Path]]:
-    """Gives local folders to fill, each of which is then made into its base's `version`.
+def _new_folders(bases: Sequence[Location], version: str) -> Iterator[list[Path]]:
+    """Yield local folders to fill, each of which then becomes its base's `version`.
 
-    Renames follow each other at once. A process killed between two of them leaves models of
-    different versions, each of them whole.
+    Renames follow each other directly. A process killed between two of them leaves models of
+    different versions, each of them complete.
     """
-    if all(isinstance(base, Path) for base in bases):
-        partials = [Path(base) / f".partial-{version}" for base in bases]
-        _remove_stale(partials)
+    local = [Path(base) for base in bases if isinstance(base, Path)]
+    if len(local) == len(bases):
+        partials = [base / f".partial-{version}" for base in local]
+        for base in local:
+            base.mkdir(parents=True, exist_ok=True)
+            for stale in base.glob(".partial*"):  # of an export that was killed
+                shutil.rmtree(stale)
         try:
             yield partials
             for partial in partials:
                 _sync(partial)
             for partial in partials:
                 partial.rename(partial.parent / version)
-                _sync_folder(partial.parent)
+                sync_folder(partial.parent)
         except BaseException:
-            for partial in partials:  # on a full disk it would be in the way
+            for partial in partials:  # on a full disk they would take up space
                 shutil.rmtree(partial, ignore_errors=True)
             raise
         return
     with tempfile.TemporaryDirectory() as temporary:
         partials = [Path(temporary) / base.name for base in bases]
         yield partials
-        for partial, base in zip(partials, bases, strict=True):
+        for partial, target in zip(partials, bases, strict=True):
             files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
-            # A folder is a SavedModel as soon as it holds saved_model.pb.
-            for path in sorted(files, key=lambda path: path.name == _LAST_FILE):
-                storage.copy_to_remote(path, base / version / path.relative_to(partial).as_posix())
-
-
-def _remove_stale(partials: list[Path]) -> None:
-    """Makes room, and removes what an export that was killed has left."""
-    for partial in partials:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        for stale in partial.parent.glob(".partial*"):
-            shutil.rmtree(stale)
+            # A folder is a SavedModel as soon as it has its graph.
+            for path in sorted(files, key=lambda path: path.name == GRAPH_NAME):
+                name = path.relative_to(partial).as_posix()
+                storage.copy_to_remote(path, target / version / name)
 
 
 def _sync(folder: Path) -> None:
-    """Waits until a folder is on the disk, or a power cut could leave the name without content."""
+    """Write a folder through to the disk: a power cut could leave its name without content."""
     for path in folder.rglob("*"):
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def newest_versions(destination: Location) -> list[Location]:
-    """Returns the newest version's folder of each model that RUN/export holds."""
-    found: list[Location] = []
-    for name in MODELS:
-        versions = _versions(destination / name)
-        if versions:
-            found.append(destination / name / str(max(versions)))
-    return found
 
 
 def _write_saved_model(folder: Path, signatures: list[Signature]) -> None:

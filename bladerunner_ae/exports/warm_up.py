@@ -1,15 +1,16 @@
-"""Warm-up requests: what a server asks a model itself before it asks for customers.
+"""Warm-up requests, stored with each SavedModel.
 
 TensorFlow prepares a graph when it first runs it, which takes a second or more. TensorFlow Serving
 replays assets.extra/tf_serving_warmup_requests while it loads a version, so that no client waits
-for that. A request that fails there keeps the version from being served at all; so each signature
-is asked here first, as the server does it, before an export gets its name.
+for that. A request that fails there keeps the version from being served; so an export replays them
+as the server does, before it gets its name.
 
-(Format: a TFRecord file of `PredictionLog`, at most 1000; tensorflow.org/tfx/serving/saved_model_warmup.)
-"""  # noqa: E501
+Format: a TFRecord file of `PredictionLog`, at most 1000
+(tensorflow.org/tfx/serving/saved_model_warmup).
+"""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,19 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.exports.signatures import Signature
-from bladerunner_ae.protocol import messages
+from bladerunner_ae.protocol import messages, tensors
 from tfrecords.framing import read_records, write_record
 
 FILE_NAME = "assets.extra/tf_serving_warmup_requests"
 
 BATCH_SIZES = (1, 8, 32)
-"""Batches that servers run: what comes in is filled up to one of these. serving/batching.config
-says the same to TensorFlow Serving."""
+"""Batch sizes of servers, to which requests are padded; as in serving/batching.config."""
 
 _GREY = 128
 
 
 def write_warmup(folder: Path, name: str, signatures: Sequence[Signature]) -> None:
-    """Writes one request for each signature and batch size beside a SavedModel.
+    """Write one request for each signature and batch size into a SavedModel's folder.
 
     Args:
         folder: of the SavedModel.
@@ -58,11 +58,11 @@ def _request(name: str, alias: str, signature: Signature, size: int) -> Any:
 
 
 def _filled(dtype: tf.DType, shape: Sequence[int]) -> Any:
-    """Returns a tensor of one value: that is written once and stands for all, a few bytes."""
+    """Return a tensor of equal values, of which the message holds one: a few bytes."""
     tensor = messages.TensorProto()
     if dtype == tf.string:
         grey = np.full((16, 16, 3), _GREY, np.uint8)
-        tensor.CopyFrom(messages.to_tensor(np.array([tf.io.encode_jpeg(grey).numpy()], object)))
+        tensor.CopyFrom(tensors.to_tensor(np.array([tf.io.encode_jpeg(grey).numpy()], object)))
     elif dtype == tf.float32:
         tensor.float_val.append(0.0)
     elif dtype == tf.int64:
@@ -77,7 +77,7 @@ def _filled(dtype: tf.DType, shape: Sequence[int]) -> Any:
 
 
 def load_requests(folder: Path) -> list[Any]:
-    """Returns the requests that lie beside a SavedModel, as `PredictRequest`; none without a file.
+    """Return the `PredictRequest`s stored with a SavedModel; none without a file.
 
     Raises:
         RecordsError: the file is damaged.
@@ -89,19 +89,13 @@ def load_requests(folder: Path) -> list[Any]:
 
 
 def replay(folder: Path) -> int:
-    """Sends a SavedModel its warm-up requests the way TensorFlow Serving does.
+    """Send a SavedModel its warm-up requests as TensorFlow Serving does; return how many.
 
-    That is: the graph is loaded into a session, its variables are restored, and each request is
-    fed to the tensors that its signature names.
-
-    Args:
-        folder: of the SavedModel.
-
-    Returns:
-        How many were sent.
+    The graph is loaded into a session, its variables are restored, and each request is fed to the
+    tensors that its signature names.
 
     Raises:
-        OutputError: the model gave something other than it promises.
+        OutputError: the model returned something else than its signature says.
         tf.errors.OpError: a request failed.
     """
     sent = 0
@@ -111,7 +105,7 @@ def replay(folder: Path) -> int:
         for request in load_requests(folder):
             name = request.model_spec.signature_name
             signature = model.signature_def[name]
-            inputs = {key: messages.to_array(tensor) for key, tensor in request.inputs.items()}
+            inputs = {key: tensors.to_array(tensor) for key, tensor in request.inputs.items()}
             batch = {len(values) for values in inputs.values()}
             if set(inputs) != set(signature.inputs) or len(batch) != 1:
                 raise OutputError(f"{folder}: warm-up request does not fit signature {name!r}")
@@ -126,12 +120,12 @@ def _send(session: Any, signature: Any, inputs: dict[str, Any], where: str) -> N
     batch = len(next(iter(inputs.values())))
     for key, values in session.run(fetch, feed).items():
         if len(values) != batch or values.dtype.name in ("float16", "bfloat16"):
-            raise OutputError(f"{where} gives {key} {values.dtype} of shape {values.shape}")
+            raise OutputError(f"{where} returns {key} {values.dtype} of shape {values.shape}")
 
 
 @contextlib.contextmanager
-def _silent() -> Any:
-    """Holds back TensorFlow's advice to load SavedModels in another way than the server does."""
+def _silent() -> Iterator[None]:
+    """Suppress TensorFlow's advice to load SavedModels in another way than the server does."""
     logger = tf.get_logger()
     before = logger.level
     logger.setLevel("ERROR")

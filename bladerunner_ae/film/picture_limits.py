@@ -1,4 +1,4 @@
-"""How large a picture may be: a file of some kilobytes can ask for gigabytes of memory."""
+"""Limits on picture sizes: a file of some kilobytes can ask for gigabytes of memory."""
 
 from pathlib import Path
 
@@ -14,12 +14,10 @@ LEAST_SIDE = 2
 
 
 def refuse_tiny(path: Path, height: int, width: int) -> None:
-    """Raises InputError if a picture has fewer rows or columns than `LEAST_SIDE`.
+    """Raise InputError if a picture has fewer rows or columns than `LEAST_SIDE`.
 
     Args:
         path: the film or folder of images, for the message.
-        height: in pixels, as shown.
-        width: in pixels, as shown.
     """
     if min(height, width) < LEAST_SIDE:
         raise InputError(
@@ -29,14 +27,9 @@ def refuse_tiny(path: Path, height: int, width: int) -> None:
 
 
 def refuse_huge(path: Path, height: int, width: int) -> None:
-    """Raises InputError if a picture has more than `MOST_PIXELS`.
+    """Raise InputError if a picture has more than `MOST_PIXELS`.
 
     Call it with what the file's header says, before anything is decoded.
-
-    Args:
-        path: the film or image, for the message.
-        height: in pixels.
-        width: in pixels.
     """
     if height * width > MOST_PIXELS:
         raise InputError(

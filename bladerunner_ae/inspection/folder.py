@@ -1,13 +1,11 @@
-"""A look at a folder of records: its card in words, its shards, and what is plainly wrong.
+"""Inspection of a folder of records: its card, its shards, and what is plainly wrong.
 
-Everything here is quick: it reads the card and the first record of each shard. `verification` reads
-all of them. TensorFlow is imported for remote folders only.
+Everything here is quick: it reads the card and the first record of each shard. `verify` reads all
+of them. TensorFlow is imported for remote folders only.
 """
 
 import os
-import re
-import statistics
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,13 +13,12 @@ from typing import Any
 
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card
-from tfrecords.damage_scan import ShardScan
-from tfrecords.errors import RecordsError
-from tfrecords.hidden_names import hidden_path
+from tfrecords.errors import DamagedError, RecordsError
+from tfrecords.framing import ShardScan
 from tfrecords.messages import counted
 from tfrecords.schema import parse
-
-_SHARD_NAME = re.compile(r"frames-(\d{5})-of-(\d{5})\.tfrecord")
+from tfrecords.shard_files import partial_folder
+from tfrecords.shards import is_shard_name, missing_shards
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Damage:
 
     Attributes:
         file: name of the shard or of the card.
-        what: what is wrong, for the end of a sentence.
+        what: for the end of a sentence.
         records: first and last number in the shard of the records concerned, from 0, or None.
         frames: first and last number of the frames concerned, or None.
         time: seconds from the film's start to the first of these frames, or None.
@@ -53,15 +50,20 @@ class Damage:
         return f"{', '.join(place)}: {self.what}"
 
 
+def _span(thing: str, numbers: tuple[int, int]) -> str:
+    first, last = numbers
+    return f"{thing} {first}" if first == last else f"{thing}s {first} to {last}"
+
+
 @dataclass(frozen=True)
 class ShardRow:
     """One line of the table of shards.
 
     Attributes:
-        shard: as on the card; where there is no card, what the file's records say.
+        shard: its entry of the card; without a card, what the file's records say.
         begin, end: seconds from the film's start to its first frame and to the end of its last, or
             None where the records do not say.
-        there: whether the file is there.
+        there: whether the file exists.
     """
 
     shard: Shard
@@ -72,15 +74,15 @@ class ShardRow:
 
 @dataclass
 class Inspection:
-    """What a folder of records is.
+    """The result of inspecting a folder of records.
 
     Attributes:
         directory: as given.
         card: None where it is missing or damaged.
         rows: one for each shard of the card, or of the folder where there is no card.
         damages: all that was found wrong so far.
-        remarks: what a person should know beside, such as that a conversion is not finished.
-        verified: how many records were read and found whole; None if nobody looked.
+        remarks: what else a person should know, such as that a conversion is not finished.
+        verified: how many records were read and found undamaged; None if they were not read.
     """
 
     directory: str
@@ -90,13 +92,8 @@ class Inspection:
     remarks: list[str] = field(default_factory=list)
     verified: int | None = None
 
-    @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return os.path.basename(self.directory.rstrip("/")) or self.directory
-
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Return all of it as JSON values."""
         return {
             "directory": self.directory,
             "card": None if self.card is None else self.card.to_json(),
@@ -112,13 +109,13 @@ class Inspection:
 
 
 def inspect_film(directory: storage.AnyPath) -> Inspection:
-    """Looks at a folder of records without reading more than the beginning of each shard.
+    """Inspect a folder of records, reading no more than the beginning of each shard.
 
     Args:
         directory: DATA/<film>, local or remote.
 
     Returns:
-        What is there. Of a folder whose card is missing or damaged, what its shards tell.
+        Its card and shards; of a folder whose card is missing or damaged, what its shards tell.
 
     Raises:
         RecordsError: there is no such folder, or nothing in it is a shard or a card.
@@ -138,21 +135,85 @@ def inspect_film(directory: storage.AnyPath) -> Inspection:
             size = None
         found.rows.append(ShardRow(shard, begin, end, size is not None))
         if size != shard.bytes:
-            found.damages.append(_wrong_size(shard, size, begin))
+            what = f"has {size} bytes, not {shard.bytes} as {CARD_NAME} says"
+            frames = (shard.first_frame, shard.first_frame + shard.frames - 1)
+            what = "the shard is missing" if size is None else what
+            found.damages.append(Damage(shard.name, what, None, frames, begin))
     known = {shard.name for shard in card.shards}
-    for name in shard_files(folder):
-        if name not in known:
-            found.damages.append(Damage(name, f"is no shard of this film: {CARD_NAME} lacks it"))
+    found.damages += [
+        Damage(name, f"is no shard of this film: {CARD_NAME} lacks it")
+        for name in filter(is_shard_name, storage.names(folder))
+        if name not in known
+    ]
     return found
 
 
+def _without_card(folder: str, error: RecordsError) -> Inspection:
+    """Return what the shards of a folder tell whose card cannot be read."""
+    remarks = _remarks(folder)
+    if not storage.is_directory(folder):
+        if remarks:
+            raise RecordsError(f"{folder}: is not there; {remarks[0]}") from error
+        raise error
+    names = [name for name in storage.names(folder) if is_shard_name(name)]
+    if not names and not storage.exists(storage.join(folder, CARD_NAME)):
+        raise error
+    what = error.problem if isinstance(error, DamagedError) else str(error)
+    found = Inspection(folder, None, [], [Damage(CARD_NAME, what)], remarks)
+    next_frame = 0
+    for name in names:
+        path = storage.join(folder, name)
+        count, first = _count_and_first(path, next_frame)
+        shard = Shard(name, count, first, storage.file_size(path), "")
+        found.rows.append(ShardRow(shard, None, None))
+        next_frame = first + count
+    found.damages += [Damage(name, "the shard is missing") for name in missing_shards(names)]
+    return found
+
+
+def _count_and_first(path: str, first: int) -> tuple[int, int]:
+    """Return how many undamaged records a shard has, and its first frame, else `first`."""
+    count = 0
+    with suppress(OSError, RecordsError):
+        for record in ShardScan(path):
+            if record.data is not None:
+                first = parse(record.data).index if count == 0 else first
+                count += 1
+    return count, first
+
+
+def _remarks(folder: str) -> list[str]:
+    """Return a remark on an unfinished conversion next to the folder, if there is one."""
+    if storage.is_remote(folder):
+        return []
+    partial = partial_folder(Path(os.path.abspath(folder)))
+    if not partial.is_dir():
+        return []
+    sizes = [one.stat().st_size for one in partial.iterdir() if one.is_file()]
+    return [
+        f"there is an unfinished conversion of it ({partial.name}, {counted(len(sizes), 'file')}, "
+        f"{sum(sizes) / 2**20:.1f} MiB); make_tfrecords resumes it"
+    ]
+
+
+def _begin(directory: str, shard: Shard, card: FilmCard) -> float | None:
+    """Return when a shard's first frame is shown: as its first record says, else as computed."""
+    with suppress(OSError, RecordsError):
+        record = next(iter(ShardScan(storage.join(directory, shard.name))), None)
+        if record is not None and record.data is not None:
+            frame = parse(record.data)
+            if frame.index == shard.first_frame:
+                return film_time(card, frame.pts)
+    return frame_seconds(card, shard.first_frame)
+
+
 def film_time(card: FilmCard, pts: int) -> float:
-    """Seconds from the start of the film to a frame's time; an excerpt counts from the film's."""
+    """Return seconds from the start of the film, of which records may be an excerpt, to a frame."""
     return float(film_start(card) + (pts - card.first_pts) * card.time_base)
 
 
 def film_start(card: FilmCard) -> Fraction:
-    """Seconds of the film that were left out before the first frame of its records."""
+    """Return the seconds of the film that were left out before the first frame of its records."""
     try:
         return Fraction(card.options.get("start") or 0)
     except (ValueError, TypeError, ZeroDivisionError):
@@ -160,20 +221,17 @@ def film_start(card: FilmCard) -> Fraction:
 
 
 def film_seconds(card: FilmCard) -> Fraction:
-    """How long the frames are shown, the last one as long as the average."""
-    last = 1 / card.frame_rate if card.frame_rate > 0 else Fraction(0)
-    return Fraction((card.last_pts - card.first_pts) * card.time_base + last)
+    """Return how long the frames are shown, the last one as long as the average."""
+    return Fraction((card.last_pts - card.first_pts) * card.time_base + 1 / card.frame_rate)
 
 
 def frame_seconds(card: FilmCard, frame: int) -> float | None:
-    """When a frame that cannot be read is shown, or None in a film of variable rate."""
-    if card.variable_rate or card.frame_rate <= 0:
-        return None
-    return float(film_start(card) + frame / card.frame_rate)
+    """Return when a frame that cannot be read is shown, or None in a film of variable rate."""
+    return None if card.variable_rate else float(film_start(card) + frame / card.frame_rate)
 
 
 def clock(seconds: float | Fraction | None) -> str:
-    """A time as h:mm:ss.mmm; "?" for None."""
+    """Return a time as h:mm:ss.mmm; "?" for None."""
     if seconds is None:
         return "?"
     sign = "-" if seconds < 0 else ""
@@ -182,108 +240,3 @@ def clock(seconds: float | Fraction | None) -> str:
         f"{sign}{minutes // 60}:{minutes % 60:02d}:"
         f"{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
     )
-
-
-def shard_files(directory: str) -> list[str]:
-    """Names of the files of a folder that look like shards, in order."""
-    return [name for name in storage.names(directory) if _SHARD_NAME.fullmatch(name)]
-
-
-def _span(thing: str, numbers: tuple[int, int]) -> str:
-    first, last = numbers
-    return f"{thing} {first}" if first == last else f"{thing}s {first} to {last}"
-
-
-def _begin(directory: str, shard: Shard, card: FilmCard) -> float | None:
-    """When a shard's first frame is shown: as its first record says, else as reckoned."""
-    try:
-        for record in ShardScan(storage.join(directory, shard.name)):
-            frame = None if record.data is None else parse(record.data)
-            if frame is not None and frame.index == shard.first_frame:
-                return film_time(card, frame.pts)
-            break
-    except (OSError, RecordsError):
-        pass
-    return frame_seconds(card, shard.first_frame)
-
-
-def _wrong_size(shard: Shard, size: int | None, begin: float | None) -> Damage:
-    frames = (shard.first_frame, shard.first_frame + shard.frames - 1)
-    if size is None:
-        return Damage(shard.name, "the shard is missing", None, frames, begin)
-    what = f"has {size} bytes, not {shard.bytes} as {CARD_NAME} says"
-    return Damage(shard.name, what, None, frames, begin)
-
-
-def _without_card(folder: str, error: RecordsError) -> Inspection:
-    """What a folder tells whose card cannot be read."""
-    remarks = _remarks(folder)
-    if not storage.is_directory(folder):
-        if remarks:
-            raise RecordsError(f"{folder}: is not there; {remarks[0]}") from error
-        raise error
-    names = shard_files(folder)
-    if not names and not storage.exists(storage.join(folder, CARD_NAME)):
-        raise error
-    # "DATA/film/film.json: is damaged (...); ..." or "DATA/film: has no film.json, so ...".
-    what = str(error).partition(": ")[2].partition("; ")[0]
-    found = Inspection(folder, None, [], [Damage(CARD_NAME, what)], remarks)
-    next_frame = 0
-    for name in names:
-        size = storage.file_size(storage.join(folder, name))
-        frames = _count_and_first(storage.join(folder, name))
-        first = next_frame if frames[1] is None else frames[1]
-        found.rows.append(ShardRow(Shard(name, frames[0], first, size, ""), None, None))
-        next_frame = first + frames[0]
-    found.damages += [Damage(name, "the shard is missing") for name in _missing_names(names)]
-    return found
-
-
-def _count_and_first(path: str) -> tuple[int, int | None]:
-    """How many whole records a shard has, and the number of the first one's frame."""
-    count, first = 0, None
-    try:
-        for record in ShardScan(path):
-            if record.data is not None:
-                first = parse(record.data).index if count == 0 else first
-                count += 1
-    except (OSError, RecordsError):
-        pass
-    return count, first
-
-
-def _missing_names(names: list[str]) -> Iterator[str]:
-    """The shards that the names of the others promise."""
-    there = [match for name in names if (match := _SHARD_NAME.fullmatch(name))]
-    totals = {int(match[2]) for match in there}
-    if len(totals) == 1:
-        (total,) = totals
-        numbers = {int(match[1]) for match in there}
-        for number in sorted(set(range(total)) - numbers):
-            yield f"frames-{number:05d}-of-{total:05d}.tfrecord"
-
-
-def _remarks(folder: str) -> list[str]:
-    """What lies beside the folder: a conversion that is not finished."""
-    if storage.is_remote(folder):
-        return []
-    path = Path(os.path.abspath(folder))
-    partial = hidden_path(path, ".partial")
-    if not partial.is_dir():
-        return []
-    files = sum(1 for one in partial.iterdir() if one.is_file())
-    size = sum(one.stat().st_size for one in partial.iterdir() if one.is_file())
-    return [
-        f"an unfinished conversion lies beside it ({partial.name}, {counted(files, 'file')}, "
-        f"{size / 2**20:.1f} MiB); make_tfrecords goes on with it"
-    ]
-
-
-def shot_lengths(card: FilmCard) -> list[int]:
-    """Frames of each shot."""
-    return [end - start for start, end in card.shots()]
-
-
-def median_shot(card: FilmCard) -> float:
-    """Frames of the shot in the middle of all shots by length."""
-    return float(statistics.median(shot_lengths(card)))

@@ -1,6 +1,6 @@
 """Pictures of a whole film made of its records: contact sheet, barcode, single frames.
 
-Damage does not stop any of them: what cannot be read is marked, and counted.
+Damage does not stop any of them: frames that cannot be read are marked and counted.
 """
 
 import io
@@ -22,8 +22,8 @@ from bladerunner_ae.pictures.barcode import UNREADABLE, barcode_colours, mean_of
 from bladerunner_ae.pictures.contact_sheet import make_frame_sheet, spread_frames
 from tfrecords import storage
 from tfrecords.card import FilmCard, Shard
-from tfrecords.damage_scan import ShardScan
 from tfrecords.errors import RecordsError
+from tfrecords.framing import ShardScan
 from tfrecords.schema import Frame, parse
 from tfrecords.storage import Location
 from tfrecords.system_failures import system_failure
@@ -33,32 +33,27 @@ EXPORT_FORMATS = ("png", "jpeg")
 
 
 def write_contact_sheet(directory: str, card: FilmCard, output: Location, count: int = 48) -> int:
-    """Writes a PNG of frames across the film, each with its number and time below.
+    """Write a PNG of frames across the film, each with its number and time below.
 
     Args:
-        directory: of the records.
-        card: of the film.
-        output: the PNG; replaced if it is there.
         count: how many frames, evenly spread; 0: the middle of every shot.
 
     Returns:
-        How many of the frames cannot be read; magenta stands in their place.
+        How many of the frames cannot be read; they are magenta.
     """
     if count:
         chosen = spread_frames(card.shots(), card.frames, count)
     else:
         chosen = [(start + end) // 2 for start, end in card.shots()]
     found = dict(read_frames(directory, card, chosen))
+    magenta = np.full((card.height, card.width, 3), UNREADABLE, np.uint8)
     pictures, captions, unreadable = [], [], 0
     for number in chosen:
-        picture, time = _picture_or_none(found.get(number)), frame_seconds(card, number)
         frame = found.get(number)
-        if frame is not None:
-            time = film_time(card, frame.pts)
-        if picture is None:
-            unreadable += 1
-            picture = np.full((card.height, card.width, 3), UNREADABLE, np.uint8)
-        pictures.append(picture)
+        time = frame_seconds(card, number) if frame is None else film_time(card, frame.pts)
+        picture = _picture_or_none(frame)
+        unreadable += picture is None
+        pictures.append(magenta if picture is None else picture)
         captions.append(f"{number}   {clock(time)}")
     title = (
         f"{card.source.get('name', directory)}   {card.frames:,} frames   "
@@ -71,22 +66,19 @@ def write_contact_sheet(directory: str, card: FilmCard, output: Location, count:
 def write_barcode(
     directory: str, card: FilmCard, output: Location, width: int = 1920, threads: int | None = None
 ) -> int:
-    """Writes a PNG in which every frame is one column of its mean colour, in the film's order.
+    """Write a PNG in which every frame is one column of its mean colour, in the film's order.
 
     Colours are averaged as light, not as code values: a frame's column is what a projector would
-    throw on the wall through a ground glass. Of a film with more frames than columns each column is
-    the mean of as many frames; of a short one each frame is a few columns wide. Black margins
+    throw on the wall through a ground glass. In a film with more frames than columns each column is
+    the mean of as many frames; in a short one each frame is a few columns wide. Black margins
     within the records do not count.
 
     Args:
-        directory: of the records.
-        card: of the film.
-        output: the PNG; replaced if it is there.
         width: columns at most.
         threads: shards read at once; by default as many as there are processors.
 
     Returns:
-        How many frames cannot be read. A column with no frame that can is magenta.
+        How many frames cannot be read. A column with no other frame is magenta.
     """
     means = mean_light(directory, card, threads)
     colours = barcode_colours(means, width)
@@ -97,7 +89,7 @@ def write_barcode(
 
 
 def mean_light(directory: str, card: FilmCard, threads: int | None = None) -> NDArray[np.float64]:
-    """Returns the mean linear light of each frame, float64 [frames, 3] 0..1; NaN if unreadable."""
+    """Return the mean linear light of each frame, float64 [frames, 3] 0..1; NaN if unreadable."""
     means = np.full((card.frames, 3), np.nan)
     stop, lock = threading.Event(), threading.Lock()
     inside = _inside(card)
@@ -118,7 +110,7 @@ def mean_light(directory: str, card: FilmCard, threads: int | None = None) -> ND
 
 
 def parse_frames(text: str, frames: int) -> list[int]:
-    """Reads --frames: "100:200" (200 not included), "100:", ":", or "10,20,30".
+    """Parse --frames: "100:200" (200 not included), "100:", ":", or "10,20,30".
 
     Returns:
         Frame numbers, ascending, none twice.
@@ -147,10 +139,10 @@ def parse_frames(text: str, frames: int) -> list[int]:
 def check_export(
     card: FilmCard, numbers: Sequence[int], folder: Location, image_format: str
 ) -> None:
-    """Refuses, before anything is read, what `export_frames` cannot do.
+    """Refuse, before anything is read, what `export_frames` cannot do.
 
     Raises:
-        InputError: an image of the same number is there, or no file can be written there.
+        InputError: there is an image of the same number, or no file can be written.
         UsageError: JPEG is wanted of records that are PNG.
     """
     if image_format == "jpeg" and card.encoding.get("format") == "png":
@@ -166,13 +158,11 @@ def check_export(
 def export_frames(
     directory: str, card: FilmCard, numbers: Sequence[int], folder: Location, image_format: str
 ) -> int:
-    """Writes single frames as frame_0000123.png and so on, which this project reads as a film.
+    """Write single frames as frame_0000123.png and so on, which this project reads as a film.
 
     Args:
-        directory: of the records.
-        card: of the film.
         numbers: frames to write, ascending.
-        folder: is made if need be; nothing in it is replaced.
+        folder: made if need be; nothing in it is replaced.
         image_format: "png", or "jpeg" for the records' own bytes.
 
     Returns:
@@ -199,7 +189,7 @@ def export_frames(
 def read_frames(
     directory: str, card: FilmCard, numbers: Iterable[int]
 ) -> Iterator[tuple[int, Frame]]:
-    """Yields (number, frame) of those of `numbers` that can be read, ascending.
+    """Yield (number, frame) of those of `numbers` that can be read, ascending.
 
     Only shards that hold one of them are opened, and each is read up to the last one wanted.
     """
@@ -222,7 +212,7 @@ def _frames_of(
     shard: Shard,
     wanted: Callable[[int], bool] = lambda index: True,
 ) -> Iterator[tuple[int, Frame | None]]:
-    """Yields (number, frame) of a shard; None for one that is damaged, misplaced or not wanted."""
+    """Yield (number, frame) of a shard; None for one that is damaged, misplaced or not wanted."""
     try:
         for record in ShardScan(storage.join(directory, shard.name)):
             index = shard.first_frame + record.number
@@ -246,7 +236,7 @@ def _picture_or_none(frame: Frame | None) -> Picture | None:
 
 
 def _inside(card: FilmCard) -> tuple[slice, slice]:
-    """Rows and columns of the record that the film's picture fills."""
+    """Return rows and columns of the record that the film's picture fills."""
     try:
         place = card.geometry["picture"]
         rows = slice(place["top"], place["top"] + place["height"])
@@ -276,7 +266,7 @@ def _save(image: Image.Image, output: Location) -> None:
 
 @contextmanager
 def _naming(output: Location) -> Iterator[None]:
-    """Turns an error of the disk into one line that names the output."""
+    """Turn an error of the disk into one line that names the output."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,7 @@
-"""What an inspection found, in lines for people."""
+"""An inspection as lines of text."""
 
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 from bladerunner_ae.inspection.folder import (
@@ -9,76 +10,66 @@ from bladerunner_ae.inspection.folder import (
     film_seconds,
     film_start,
     frame_seconds,
-    median_shot,
-    shot_lengths,
 )
 from tfrecords.card import FilmCard
+from tfrecords.messages import counted
 
 _LABEL_WIDTH = 14
 
 
 def describe(found: Inspection) -> list[str]:
-    """The card in words, the table of shards, and what is wrong.
-
-    Args:
-        found: from `inspect_film`, verified or not.
-    """
+    """Return the card in words, the table of shards, and what is wrong."""
     lines = [found.directory]
     if found.card is not None:
         lines += [f"  {label:<{_LABEL_WIDTH}}{text}" for label, text in _card(found.card)]
     lines += ["", *_table(found)]
     lines += [f"note: {remark}" for remark in found.remarks]
     lines += [f"damaged: {damage}" for damage in found.damages]
-    if found.verified is not None and not found.damages:
-        every = "all " if found.verified > 1 else ""
-        lines.append(f"verified: {every}{_records(found.verified)} whole")
-    elif found.verified is not None:
-        lines.append(f"verified: {_records(found.verified)} whole")
+    if found.verified is not None:
+        count = "1 record is" if found.verified == 1 else f"{found.verified:,} records are"
+        every = "all " if found.verified > 1 and not found.damages else ""
+        lines.append(f"verified: {every}{count} whole")
     return lines
 
 
-def _records(number: int) -> str:
-    return "1 record is" if number == 1 else f"{number:,} records are"
-
-
 def _card(card: FilmCard) -> Iterator[tuple[str, str]]:
-    size = sum(shard.bytes for shard in card.shards)
-    source = card.source
+    """Yield (label, text) of each line."""
+    source, encoding = card.source, card.encoding
+    kind = "folder of images" if source.get("kind") == "images" else "film"
+    size = source.get("bytes")
     yield "film", str(source.get("name", "?"))
-    yield "source", _source(source)
+    known = _size(size) if isinstance(size, int) else "size unknown"
+    yield "source", f"{kind}, {known}, SHA-256 {source.get('sha256', '?')}"
     yield "frames", f"{card.frames:,}"
-    yield "duration", clock(film_seconds(card)) + _excerpt(card)
+    excerpt = ""
+    if (start := film_start(card)) or card.options.get("duration"):
+        excerpt = f" (an excerpt that begins at {clock(start)} of the film)"
+    yield "duration", clock(film_seconds(card)) + excerpt
     yield "rate", _rate(card)
+    quality = f"quality {encoding['quality']}" if encoding.get("quality") else ""
+    kind = _joined(" ", encoding.get("format", "?"), quality, encoding.get("subsampling"))
+    total = sum(shard.bytes for shard in card.shards)
     yield (
         "records",
-        (
-            f"{card.height}x{card.width} (height x width), {_encoding(card.encoding)}, "
-            f"{_size(size)}, {size / max(card.frames, 1) / 1024:.1f} KiB a frame"
-        ),
+        f"{card.height}x{card.width} (height x width), {kind}, {_size(total)}, "
+        f"{total / card.frames / 1024:.1f} KiB a frame",
     )
     yield from _picture(card)
     yield "colour", _colour(card.colour)
     yield "shots", _shots(card)
     for number, stream in enumerate(card.streams):
         yield "streams" if number == 0 else "", _stream(stream)
-    yield "options", _options(card.options)
+    options = {name: value for name, value in card.options.items() if value is not None}
+    given = [f"{name} {_plain(value)}" for name, value in options.items()]
+    yield "options", ", ".join(given) or "none"
     yield "written by", f"bladerunner_ae {card.tool_version}, schema {card.schema_version}"
     for note in card.notes:
         yield "note", note
 
 
-def _source(source: dict[str, Any]) -> str:
-    kind = "folder of images" if source.get("kind") == "images" else "film"
-    size = source.get("bytes")
-    parts = [kind, _size(size) if isinstance(size, int) else "size unknown"]
-    return f"{', '.join(parts)}, SHA-256 {source.get('sha256', '?')}"
-
-
-def _excerpt(card: FilmCard) -> str:
-    start = film_start(card)
-    if not start and not card.options.get("duration"):
-        return ""
-    return f" (an excerpt that begins at {clock(start)} of the film)"
+def _joined(separator: str, *parts: object) -> str:
+    """Return all parts that are not empty."""
+    return separator.join(str(part) for part in parts if part)
 
 
 def _rate(card: FilmCard) -> str:
@@ -90,33 +81,31 @@ def _rate(card: FilmCard) -> str:
     return f"{number}{exact} frames a second, constant"
 
 
-def _encoding(encoding: dict[str, Any]) -> str:
-    quality = encoding.get("quality")
-    parts = [str(encoding.get("format", "?"))]
-    parts += [] if quality is None else [f"quality {quality}"]
-    parts += [str(encoding["subsampling"])] if "subsampling" in encoding else []
-    return " ".join(parts)
-
-
 def _picture(card: FilmCard) -> Iterator[tuple[str, str]]:
-    """Size, shape, rotation and bars of the film's own picture, as far as the card has them."""
+    """Yield size, shape, rotation and bars of the film's own picture, if the card has them."""
     geometry = card.geometry
-    stored, display = geometry.get("stored"), geometry.get("display")
+    stored, display, crop = geometry.get("stored"), geometry.get("display"), geometry.get("crop")
     if not stored:
         return
     shown = f", shown as {display[0]}x{display[1]}" if display and display != stored else ""
     yield "picture", f"{stored[0]}x{stored[1]} (upright){shown}"
     yield "pixel aspect", str(geometry.get("sample_aspect", "?"))
     yield "rotation", _rotation(card)
-    yield "bars cut", _bars(geometry)
-    inside = geometry.get("picture") or {}
-    if inside and (inside.get("height"), inside.get("width")) != (card.height, card.width):
+    if crop:
+        sides = {
+            "top": crop["top"],
+            "bottom": stored[0] - crop["top"] - crop["height"],
+            "left": crop["left"],
+            "right": stored[1] - crop["left"] - crop["width"],
+        }
+        found = ", ".join(f"{pixels} at the {side}" for side, pixels in sides.items() if pixels)
+        yield "bars cut", f"{found} (pixels)" if found else "none"
+    inside = geometry.get("picture")
+    if inside and (inside["height"], inside["width"]) != (card.height, card.width):
         yield (
             "margins",
-            (
-                f"the picture is {inside['height']}x{inside['width']} at row {inside['top']}, "
-                f"column {inside['left']} of the record; the rest is black"
-            ),
+            f"the picture is {inside['height']}x{inside['width']} at row {inside['top']}, column "
+            f"{inside['left']} of the record; the rest is black",
         )
 
 
@@ -125,79 +114,55 @@ def _rotation(card: FilmCard) -> str:
         if "rotation" in stream:
             mirrored = "upside down as in a mirror, then " if stream.get("mirrored") else ""
             turned = stream["rotation"]
-            if not turned and not mirrored:
-                return "none"
-            return f"{mirrored}{turned} degrees clockwise, applied"
+            if turned or mirrored:
+                return f"{mirrored}{turned} degrees clockwise, applied"
+            return "none"
     return "none" if card.source.get("kind") == "images" else "not on the card"
 
 
-def _bars(geometry: dict[str, Any]) -> str:
-    stored, crop = geometry["stored"], geometry.get("crop") or {}
-    if not crop:
-        return "?"
-    sides = {
-        "top": crop["top"],
-        "bottom": stored[0] - crop["top"] - crop["height"],
-        "left": crop["left"],
-        "right": stored[1] - crop["left"] - crop["width"],
-    }
-    found = ", ".join(f"{pixels} at the {side}" for side, pixels in sides.items() if pixels)
-    return f"{found} (pixels)" if found else "none"
-
-
 def _colour(colour: dict[str, Any]) -> str:
-    parts = [str(colour.get("matrix", "?"))]
-    if "full_range" in colour:
-        parts.append("full range" if colour["full_range"] else "limited range")
-    if "transfer" in colour:
-        parts.append(f"transfer {colour['transfer']}")
-    if "pixel_format" in colour:
-        parts.append(str(colour["pixel_format"]))
+    ranges = {True: "full range", False: "limited range", None: ""}
+    transfer = f"transfer {colour['transfer']}" if "transfer" in colour else ""
     known = {"matrix", "full_range", "transfer", "pixel_format"}
-    parts += [f"{name} {value}" for name, value in colour.items() if name not in known and value]
-    return ", ".join(parts)
+    others = [f"{name} {value}" for name, value in colour.items() if name not in known and value]
+    return _joined(
+        ", ", colour.get("matrix", "?"), ranges[colour.get("full_range")], transfer,
+        colour.get("pixel_format"), *others,
+    )  # fmt: skip
 
 
 def _shots(card: FilmCard) -> str:
-    lengths = shot_lengths(card)
+    lengths = [end - start for start, end in card.shots()]
     if len(lengths) == 1:
         return "1"
-    longest = max(lengths)
+    usual, longest, seconds = median(lengths), max(lengths), float(1 / card.frame_rate)
     start = card.shot_starts[lengths.index(longest)]
     time = frame_seconds(card, start)
     where = f"frame {start}" + ("" if time is None else f", {clock(time)}")
-    seconds = float(1 / card.frame_rate)
-    median = median_shot(card)
     return (
-        f"{len(lengths):,}; median {median:g} frame{_s(median)} ({median * seconds:.2f} s), "
-        f"longest {longest:,} frame{_s(longest)} ({longest * seconds:.2f} s, from {where})"
+        f"{len(lengths):,}; median {usual:g} frame{'' if usual == 1 else 's'} "
+        f"({usual * seconds:.2f} s), longest {counted(longest, 'frame')} "
+        f"({longest * seconds:.2f} s, from {where})"
     )
 
 
-def _s(number: float) -> str:
-    return "" if number == 1 else "s"
-
-
 def _stream(stream: dict[str, Any]) -> str:
-    kind = str(stream.get("type", "?"))
-    parts = [str(stream.get("codec") or "unknown codec")]
+    kind, facts = str(stream.get("type", "?")), list[str]()
     if kind == "video":
-        parts.append(f"{stream.get('height', '?')}x{stream.get('width', '?')}")
         rate = stream.get("rate")
-        parts += [f"{rate} fps"] if rate not in (None, "None") else []
-        parts += ["cover art"] if stream.get("cover_art") else []
+        facts = [
+            f"{stream.get('height', '?')}x{stream.get('width', '?')}",
+            f"{rate} fps" if rate not in (None, "None") else "",
+            "cover art" if stream.get("cover_art") else "",
+        ]
     elif kind == "audio":
-        parts += [f"{stream['sample_rate']} Hz"] if stream.get("sample_rate") else []
-        parts += [f"{stream['channels']} channels"] if stream.get("channels") else []
         kind = "sound"
+        rate, channels = stream.get("sample_rate"), stream.get("channels")
+        facts = [f"{rate} Hz" if rate else "", f"{channels} channels" if channels else ""]
     language = (stream.get("metadata") or {}).get("language")
-    parts += [str(language)] if language not in (None, "und") else []
-    return f"{stream.get('index', '?')} {kind}: {', '.join(parts)}"
-
-
-def _options(options: dict[str, Any]) -> str:
-    given = [f"{name} {_plain(value)}" for name, value in options.items() if value is not None]
-    return ", ".join(given) or "none"
+    facts.append("" if language in (None, "und") else str(language))
+    codec = stream.get("codec") or "unknown codec"
+    return f"{stream.get('index', '?')} {kind}: {_joined(', ', codec, *facts)}"
 
 
 def _plain(value: Any) -> str:
@@ -205,33 +170,31 @@ def _plain(value: Any) -> str:
 
 
 def _size(size: int) -> str:
-    value, unit = float(size), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1000:
-            break
-        value, unit = value / 1024, larger
-    return f"{size} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+    if size < 1000:
+        return f"{size} bytes"
+    value, units = size / 1024, ["TiB", "GiB", "MiB", "KiB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1024
+        units.pop()
+    return f"{value:.1f} {units[-1]}"
 
 
 def _table(found: Inspection) -> list[str]:
-    head = ("shard", "frames", "first frame", "from", "to", "bytes", "bytes/frame")
-    rows = [
-        (
-            row.shard.name,
-            f"{row.shard.frames:,}",
-            f"{row.shard.first_frame:,}",
-            clock(row.begin),
-            clock(row.end),
-            f"{row.shard.bytes:,}" if row.there else "missing",
-            f"{row.shard.bytes / max(row.shard.frames, 1):,.0f}",
+    rows = [("shard", "frames", "first frame", "from", "to", "bytes", "bytes/frame")]
+    for row in found.rows:
+        shard = row.shard
+        rows.append(
+            (
+                shard.name,
+                f"{shard.frames:,}",
+                f"{shard.first_frame:,}",
+                clock(row.begin),
+                clock(row.end),
+                f"{shard.bytes:,}" if row.there else "missing",
+                f"{shard.bytes / max(shard.frames, 1):,.0f}",
+            )
         )
-        for row in found.rows
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(
-            text.ljust(width) if number == 0 else text.rjust(width)
-            for number, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (head, *rows)
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
     ]

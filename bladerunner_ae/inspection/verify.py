@@ -1,16 +1,17 @@
-"""Reads every record of a film and says all that is wrong; nothing is passed over.
+"""Verification of a film's records: reads every one and reports all that is wrong.
 
-Shards are read at the same time in several threads. Behind a record whose data is damaged reading
-goes on with the next record; behind one whose length is damaged, with the next shard.
+Shards are read at the same time in several threads. After a record whose data is damaged, reading
+continues with the next record; after one whose length is damaged, with the next shard.
 """
 
 import io
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import simplejpeg
@@ -21,16 +22,24 @@ from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.inspection.folder import Damage, Inspection, clock, film_time, frame_seconds
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard
-from tfrecords.damage_scan import ScannedRecord, ShardScan
 from tfrecords.errors import RecordsError
+from tfrecords.framing import ScannedRecord, ShardScan
+from tfrecords.messages import counted
 from tfrecords.schema import Frame, parse
 
 Picture = NDArray[np.uint8]
+_Result = TypeVar("_Result")
 
 
 @dataclass
 class ShardReport:
-    """What was found in one shard; times in seconds, pts in the film's time base."""
+    """Findings in one shard.
+
+    Attributes:
+        whole: how many records are undamaged.
+        sha256: of the file; "" if it could not be read.
+        first, last: frames that could be read.
+    """
 
     shard: Shard
     damages: list[Damage] = field(default_factory=list)
@@ -40,65 +49,53 @@ class ShardReport:
     last: Frame | None = None
 
 
-@dataclass
-class _Finding:
-    """A problem of consecutive records that is the same for all of them.
-
-    Attributes:
-        kind: equal kinds of neighbouring records are one finding.
-        what: for the end of a sentence, said of the first record.
-        first, last: numbers of the records in their shard.
-    """
-
-    kind: tuple[Any, ...]
-    what: str
-    first: int
-    last: int
-
-
 def verify(found: Inspection, threads: int | None = None) -> None:
-    """Reads every record and adds what is wrong to `found.damages`.
+    """Read every record and add what is wrong to `found.damages`.
 
-    Of each record: the container's checksums, the picture decodes whole and has the card's size and
-    format, frame number and film are those the card says, times rise. Of each shard: SHA-256 and
-    number of records.
+    Of each record: the container's checksums, the picture decodes completely and has the card's
+    size and format, frame number and film are those of the card, times rise. Of each shard: SHA-256
+    and number of records.
 
     Args:
-        found: from `inspect_film`; gets `verified`, the number of records that are whole.
+        found: from `inspect_film`; gets `verified`, the number of undamaged records.
         threads: shards read at once; by default as many as there are processors.
     """
     card = found.card
     shards = [row.shard for row in found.rows if row.there]
-    # What is wrong with the size of a shard is told more exactly below.
+    # Damage to the size of a shard is reported more exactly below.
     read = {shard.name for shard in shards}
     found.damages = [one for one in found.damages if one.file not in read]
-    stop = threading.Event()
+    stop, lock = threading.Event(), threading.Lock()
     with Progress("verify", sum(shard.frames for shard in shards)) as progress:
-        lock = threading.Lock()
-
-        def count() -> None:
-            with lock:
-                progress.update()
 
         def work(shard: Shard) -> ShardReport:
-            return _ShardReader(found.directory, shard, card, count, stop).read()
+            reader = _ShardReader(shard, card)
+            for record in reader.read(found.directory):
+                if stop.is_set():
+                    break
+                reader.check(record)
+                with lock:
+                    progress.update()
+            return reader.report
 
         reports = in_threads(work, shards, stop, threads)
     for report in reports:
         found.damages += report.damages
-    found.damages += between_shards(reports, card)
-    found.damages += other_content(reports, card)
+    found.damages += between_shards(reports)
+    if card is not None:
+        found.damages += _at_the_ends(reports, card)
+        found.damages += other_content(reports, card)
     found.damages.sort(key=lambda one: (one.file != CARD_NAME, one.file))
     found.verified = sum(report.whole for report in reports)
 
 
 def in_threads(
-    work: Callable[[Shard], Any],
+    work: Callable[[Shard], _Result],
     shards: Iterable[Shard],
     stop: threading.Event,
     threads: int | None = None,
-) -> list[Any]:
-    """Calls `work` with each shard, several at once; results are in the order of the shards.
+) -> list[_Result]:
+    """Call `work` with each shard, several at once; results are in the order of the shards.
 
     Args:
         work: should return soon once `stop` is set.
@@ -117,7 +114,7 @@ def in_threads(
 
 
 def decode_picture(frame: Frame) -> Picture:
-    """Returns a record's picture as uint8 [height, width, 3], RGB.
+    """Return a record's picture as uint8 [height, width, 3], RGB.
 
     Raises:
         ValueError: it is damaged; the least warning of the decoder counts.
@@ -133,80 +130,62 @@ def decode_picture(frame: Frame) -> Picture:
 
 
 class _ShardReader:
-    """Reads one shard to its end."""
+    """Reads one shard to its end and collects its damages."""
 
-    def __init__(
-        self,
-        directory: str,
-        shard: Shard,
-        card: FilmCard | None,
-        count: Callable[[], None],
-        stop: threading.Event,
-    ) -> None:
-        self._path = storage.join(directory, shard.name)
+    def __init__(self, shard: Shard, card: FilmCard | None) -> None:
+        self.report = ShardReport(shard)
         self._shard, self._card = shard, card
-        self._count, self._stop = count, stop
-        self._findings: list[_Finding] = []
-        self._latest: dict[tuple[Any, ...], _Finding] = {}
-        self._report = ShardReport(shard)
+        # Problems of records, by kind and record; those of one kind in a row are one damage.
+        self._problems: defaultdict[Hashable, dict[int, str]] = defaultdict(dict)
 
-    def read(self) -> ShardReport:
-        """Returns all that is wrong with the shard by itself."""
-        scan = ShardScan(self._path)
-        number = -1
-        broken = False
+    def read(self, directory: str) -> Iterator[ScannedRecord]:
+        """Yield the shard's records, for `check`; after the last one the report is complete."""
+        scan = ShardScan(storage.join(directory, self._shard.name))
+        record, beyond = None, None
         try:
             for record in scan:
-                if self._stop.is_set():
-                    return self._report
-                number = record.number
-                broken = broken or record.last
-                self._look_at(record)
-                self._count()
+                if self._card is None or record.number < self._shard.frames:
+                    yield record
+                else:
+                    beyond = beyond or record
         except OSError as error:
-            self._report.damages.append(
-                Damage(self._shard.name, f"cannot be read ({error.strerror or error})")
-            )
-            return self._report
-        self._report.sha256 = scan.sha256
-        self._report.damages += [self._damage(finding) for finding in self._findings]
-        self._about_the_end(number + 1, broken, scan)
-        return self._report
-
-    def _look_at(self, record: ScannedRecord) -> None:
-        if self._card is not None and record.number >= self._shard.frames:
-            self._add_once(
-                "bytes that are no record follow its last record"
-                if record.data is None
-                else f"holds more records than the {self._shard.frames} that {CARD_NAME} says"
-            )
+            self._add(f"cannot be read ({error.strerror or error})")
             return
+        self.report.sha256 = scan.sha256
+        self._add_problems()
+        if beyond is not None:
+            more = f"holds more records than the {self._shard.frames} that {CARD_NAME} says"
+            self._add(more if beyond.data else "bytes that are no record follow its last record")
+        broken = record is not None and record.last
+        self._check_end(0 if record is None else record.number + 1, broken, scan)
+
+    def check(self, record: ScannedRecord) -> None:
+        """Note what is wrong with a record."""
+        number = record.number
         if record.data is None:
-            self._note(record.number, ("container", record.problem), record.problem)
+            self._problems["container", number][number] = record.problem
             return
         try:
             frame = parse(record.data)
-        except (RecordsError, ValueError) as error:  # text that is no UTF-8 is a ValueError
-            self._note(record.number, ("schema",), f"is no frame ({error})")
+        except (RecordsError, ValueError) as error:  # text that is not UTF-8 is a ValueError
+            self._problems["schema"][number] = f"is no frame ({error})"
             return
-        problems = list(self._problems(record.number, frame))
+        problems = list(self._frame_problems(number, frame))
         for kind, what in problems:
-            self._note(record.number, kind, what)
-        self._report.whole += not problems
-        self._report.first = self._report.first or frame
-        self._report.last = frame
+            self._problems[kind][number] = what
+        self.report.whole += not problems
+        self.report.first = self.report.first or frame
+        self.report.last = frame
 
-    def _problems(self, number: int, frame: Frame) -> Iterable[tuple[tuple[Any, ...], str]]:
-        """(kind, words) of each thing that is wrong with a frame."""
-        wanted = self._shard.first_frame + number
-        if frame.index != wanted:
-            yield ("index", frame.index - wanted), f"holds frame {frame.index}, not {wanted}"
-        previous = self._report.last
+    def _frame_problems(self, number: int, frame: Frame) -> Iterator[tuple[Hashable, str]]:
+        """Yield (kind, words) of each problem of a frame."""
+        off = frame.index - self._shard.first_frame - number
+        if off:
+            yield ("index", off), f"its frame number is off by {off:+d}"
+        previous, card, size = self.report.last, self._card, (frame.height, frame.width)
         if previous is not None and frame.pts <= previous.pts:
             what = f"its time {frame.pts} is not later than {previous.pts} of the frame before"
             yield ("time", number), what
-        size = (frame.height, frame.width)
-        card = self._card
         if card is not None:
             if frame.film_id != card.film_id:
                 what = f"belongs to film {frame.film_id}, not {card.film_id}"
@@ -225,80 +204,65 @@ class _ShardReader:
         except ValueError as error:
             yield ("picture", number), str(error)
 
-    def _note(self, number: int, kind: tuple[Any, ...], what: str) -> None:
-        finding = self._latest.get(kind)
-        if finding is not None and finding.last == number - 1 and kind[0] != "container":
-            finding.last = number
-            return
-        self._latest[kind] = _Finding(kind, what, number, number)
-        self._findings.append(self._latest[kind])
+    def _add(self, what: str, *, records: tuple[int, int] | None = None, first: int = -1,
+             last: int = -1) -> None:  # fmt: skip
+        """Append a damage, of frames `first` to `last` if given."""
+        frames = None if first < 0 else (first, last)
+        time = frame_seconds(self._card, first) if self._card and frames else None
+        self.report.damages.append(Damage(self._shard.name, what, records, frames, time))
 
-    def _damage(self, finding: _Finding) -> Damage:
+    def _add_problems(self) -> None:
+        runs: list[tuple[int, int, str]] = []
+        for problems in self._problems.values():
+            for number, what in problems.items():
+                if number - 1 in problems:
+                    first, _, what = runs.pop()
+                    runs.append((first, number, what))
+                else:
+                    runs.append((number, number, what))
         start = self._shard.first_frame
-        frames = (start + finding.first, start + finding.last)
-        what = finding.what
-        if finding.kind[0] == "index" and finding.first != finding.last:
-            shift = finding.kind[1]
-            what = f"hold frames {frames[0] + shift} to {frames[1] + shift} instead"
-        time = None if self._card is None else frame_seconds(self._card, frames[0])
-        return Damage(self._shard.name, what, (finding.first, finding.last), frames, time)
+        for first, last, what in sorted(runs, key=lambda run: run[0]):
+            self._add(what, records=(first, last), first=start + first, last=start + last)
 
-    def _about_the_end(self, records: int, broken: bool, scan: ShardScan) -> None:
-        """Says how many records are missing or too many, and whether the file is as it was."""
-        shard, card = self._shard, self._card
-        if card is None:
+    def _check_end(self, records: int, broken: bool, scan: ShardScan) -> None:
+        """Report how many records are missing, and whether the file is as it was."""
+        shard = self._shard
+        if self._card is None:
             if broken:
-                self._add_once("what follows in this shard cannot be reached")
+                self._add("what follows in this shard cannot be reached")
             return
-        # The record at which the shard broke was told by itself.
-        missing = shard.frames - records
+        missing = shard.frames - records  # the record at which the shard broke is among `records`
         if missing > 0:
-            frames = (shard.first_frame + records, shard.first_frame + shard.frames - 1)
-            count = "1 frame" if missing == 1 else f"{missing} frames"
-            what = f"{count} cannot be reached" if broken else f"{count} at its end missing"
-            time = frame_seconds(card, frames[0])
-            self._report.damages.append(Damage(shard.name, what, None, frames, time))
-        if scan.bytes != shard.bytes and not self._report.damages:
-            self._add_once(f"has {scan.bytes} bytes, not {shard.bytes} as {CARD_NAME} says")
-        if scan.sha256 != shard.sha256 and not self._report.damages:
-            self._add_once(f"every record is whole, but its SHA-256 is not that of {CARD_NAME}")
-        self._count_missing(max(missing, 0))
-
-    def _count_missing(self, missing: int) -> None:
-        for _ in range(missing):
-            self._count()
-
-    def _add_once(self, what: str) -> None:
-        damage = Damage(self._shard.name, what)
-        if damage not in self._report.damages:
-            self._report.damages.append(damage)
+            ending = "cannot be reached" if broken else "at its end missing"
+            first, last = shard.first_frame + records, shard.first_frame + shard.frames - 1
+            self._add(f"{counted(missing, 'frame')} {ending}", first=first, last=last)
+        if not self.report.damages and scan.bytes != shard.bytes:
+            self._add(f"has {scan.bytes} bytes, not {shard.bytes} as {CARD_NAME} says")
+        if not self.report.damages and scan.sha256 != shard.sha256:
+            self._add(f"every record is whole, but its SHA-256 is not that of {CARD_NAME}")
 
 
-def between_shards(reports: list[ShardReport], card: FilmCard | None) -> Iterable[Damage]:
-    """What is wrong with the times from one shard to the next, and at both ends of the film."""
+def between_shards(reports: list[ShardReport]) -> Iterator[Damage]:
+    """Yield what is wrong with the times from one shard to the next."""
     previous: Frame | None = None
     for report in reports:
         first = report.first
-        if (
-            previous is not None
-            and first is not None
-            # Of records in the wrong place that was said; their times say nothing more.
-            and first.index > previous.index
-            and first.pts <= previous.pts
-        ):
-            yield Damage(
-                report.shard.name,
-                f"its first frame's time {first.pts} is not later than {previous.pts}, "
-                "at which the shard before ends",
-            )
+        # Records in the wrong place are reported as such; their times say nothing more.
+        in_place = previous and first and first.index > previous.index
+        if previous and first and in_place and first.pts <= previous.pts:
+            what = f"its first frame's time {first.pts} is not later than {previous.pts}"
+            yield Damage(report.shard.name, f"{what}, at which the shard before ends")
         previous = report.last or previous
-    if card is None or not card.shards:
+
+
+def _at_the_ends(reports: list[ShardReport], card: FilmCard) -> Iterator[Damage]:
+    """Yield what is wrong with the times at which the film begins and ends."""
+    if not reports:
         return
-    ends = (
-        ("first_pts", card.first_pts, reports[0].first if reports else None, 0),
-        ("last_pts", card.last_pts, reports[-1].last if reports else None, card.frames - 1),
-    )
-    for name, wanted, frame, number in ends:
+    for name, wanted, frame, number in (
+        ("first_pts", card.first_pts, reports[0].first, 0),
+        ("last_pts", card.last_pts, reports[-1].last, card.frames - 1),
+    ):
         if frame is not None and frame.index == number and frame.pts != wanted:
             yield Damage(
                 CARD_NAME,
@@ -307,9 +271,9 @@ def between_shards(reports: list[ShardReport], card: FilmCard | None) -> Iterabl
             )
 
 
-def other_content(reports: list[ShardReport], card: FilmCard | None) -> Iterable[Damage]:
-    """Names the shards that hold, byte for byte, what another one should."""
-    owners = {} if card is None else {shard.sha256: shard.name for shard in card.shards}
+def other_content(reports: list[ShardReport], card: FilmCard) -> Iterator[Damage]:
+    """Yield the shards that hold, byte for byte, what another one should."""
+    owners = {shard.sha256: shard.name for shard in card.shards}
     for report in reports:
         owner = owners.get(report.sha256, report.shard.name)
         if owner != report.shard.name:

@@ -1,7 +1,7 @@
-"""Charts as SVG whose axes are HTML, so that letters keep their size on a narrow screen.
+"""Charts as SVG whose axes are HTML, so that text keeps its size on a narrow screen.
 
-A chart's drawing is stretched to its box; lines and dots keep their width, because they are
-strokes that do not scale. A dot is a line of no length with round ends.
+A drawing is stretched to its box; lines and dots keep their width, because they are strokes that
+do not scale. A dot is a line of length 0 with round ends.
 """
 
 import math
@@ -21,8 +21,8 @@ class Axis:
 
     Attributes:
         low, high: values at its ends.
-        ticks: (value, words) of each mark.
-        name: what is measured, with its unit.
+        ticks: (value, text) of each mark.
+        name: of the quantity, with its unit.
         offset: None: linear; else logarithmic in value + offset.
     """
 
@@ -33,7 +33,7 @@ class Axis:
     offset: float | None = None
 
     def place(self, value: float) -> float:
-        """Where a value lies, 0..1000 from the low end."""
+        """Return the place of a value, 0..1000 from the low end."""
         low, high, value = (self._scaled(v) for v in (self.low, self.high, value))
         return round(SIDE * min(max((value - low) / (high - low or 1.0), 0.0), 1.0), 1)
 
@@ -42,14 +42,14 @@ class Axis:
 
 
 def exact(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
-    """Returns an axis from the lowest to the highest value, with round numbers between."""
+    """Return an axis from the lowest to the highest value, with round numbers between."""
     axis = linear(values, name, wanted)
     low, high = (min(values), max(values)) if max(values) > min(values) else (axis.low, axis.high)
     return Axis(low, high, [(v, words) for v, words in axis.ticks if low <= v <= high], name)
 
 
 def linear(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
-    """Returns an axis of round numbers that holds all values."""
+    """Return an axis of round numbers that covers all values."""
     low, high = min(values), max(values)
     if high - low < 1e-9 * max(abs(high), 1e-9):
         low, high = low - (abs(low) * 0.1 or 1.0), high + (abs(high) * 0.1 or 1.0)
@@ -60,7 +60,7 @@ def linear(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
 
 
 def logarithmic(values: Sequence[float], name: str, offset: float) -> Axis:
-    """Returns an axis for values of at least 0, logarithmic in value + offset."""
+    """Return an axis for values of at least 0, logarithmic in value + offset."""
     low, high = min(values), max(values)
     marks = [0.0, *(m * 10.0**e for e in range(-9, 7) for m in (1, 3))]
     marks = [mark for mark in marks if low <= mark <= high and (not mark or mark >= offset)]
@@ -71,14 +71,14 @@ def logarithmic(values: Sequence[float], name: str, offset: float) -> Axis:
 
 
 def clock(seconds: float) -> str:
-    """Returns a moment as people write it: 0:07, 1:02:03."""
+    """Return a moment as a person writes it: 0:07, 1:02:03."""
     whole = max(int(seconds + 1e-6), 0)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def time_axis(duration: float, wanted: int = 8) -> Axis:
-    """Returns an axis from a film's beginning to its end."""
+    """Return an axis from a film's beginning to its end."""
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
     step = next((s for s in steps if duration / s <= wanted), 7200)
     marks = [float(s) for s in range(0, int(duration) + 1, step) if s <= duration * 0.985]
@@ -86,7 +86,7 @@ def time_axis(duration: float, wanted: int = 8) -> Axis:
 
 
 def line(points: Sequence[tuple[float, float]], kind: str) -> str:
-    """Returns a line through points (right, up), 0..1000; of a single one, a dot."""
+    """Return a line through points (right, up), 0..1000; a dot for a single one."""
     if len(points) == 1:
         return dot(*points[0], kind)
     path = "L".join(f"{x:g} {SIDE - y:g}" for x, y in points)
@@ -94,34 +94,34 @@ def line(points: Sequence[tuple[float, float]], kind: str) -> str:
 
 
 def area(points: Sequence[tuple[float, float, float]], kind: str) -> str:
-    """Returns the area between two lines, points (right, low, high)."""
+    """Return the area between two lines, points (right, low, high)."""
     above = [f"{x:g} {SIDE - high:g}" for x, _, high in points]
     below = [f"{x:g} {SIDE - low:g}" for x, low, _ in reversed(points)]
     return f'<path class="area {kind}" d="M{"L".join(above + below)}Z"/>'
 
 
 def dot(x: float, y: float, kind: str, attributes: str = "") -> str:
-    """Returns a dot at (right, up), 0..1000."""
+    """Return a dot at (right, up), 0..1000."""
     return f'<path class="dot {kind}" {attributes} d="M{x:g} {SIDE - y:g}h0"/>'
 
 
 def span(start: float, end: float, kind: str) -> str:
-    """Returns a band of the whole height from one place to another, 0..1000."""
+    """Return a band of the full height from one place to another, 0..1000."""
     return f'<rect class="{kind}" x="{start:g}" y="0" width="{end - start:g}" height="{SIDE}"/>'
 
 
 def ruler(place: float, kind: str) -> str:
-    """Returns an upright line at a place, 0..1000."""
+    """Return a vertical line at a place, 0..1000."""
     return f'<path class="{kind}" d="M{place:g} 0V{SIDE}"/>'
 
 
 def plot(drawing: str, across: Axis, up: Axis, label: str, kind: str = "") -> str:
-    """Puts axes around a drawing.
+    """Draw axes around a drawing.
 
     Args:
-        drawing: of this module's other functions.
+        drawing: by this module's other functions.
         across, up: its axes.
-        label: what it shows, for those who cannot see it.
+        label: its description for people who cannot see it.
         kind: CSS classes.
     """
     grid = "".join(f'<path class="grid" d="M0 {SIDE - up.place(v):g}H{SIDE}"/>'

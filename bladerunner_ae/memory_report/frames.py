@@ -1,4 +1,4 @@
-"""The page's pictures, each of them within the page as a data URI."""
+"""The page's pictures, each a data URI within the page."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.evaluation.measurement import explained_damage
-from bladerunner_ae.exports.dreamer import Dreamer
+from bladerunner_ae.model.autoencoder import Autoencoder, Pictures
 from bladerunner_ae.pictures.barcode import barcode_colours
 from bladerunner_ae.pictures.thumbnails import small
 from tfrecords.card import FilmCard
@@ -20,19 +20,17 @@ from tfrecords.storage import Location
 _QUALITY = 84
 _BATCH = 64
 
-Pictures = NDArray[np.uint8]
-
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A frame and what became of it, as data URIs of JPEG files."""
+    """A frame and its dream, as data URIs of JPEG files."""
 
     original: str
     dream: str
 
     @property
     def size(self) -> int:
-        """How many characters the two take."""
+        """Characters of the two together."""
         return len(self.original) + len(self.dream)
 
 
@@ -51,34 +49,27 @@ class Shown:
     thumbnails: dict[int, NDArray[np.float32]]
 
 
-def look_at(
-    dreamer: Dreamer, records: Location, card: FilmCard, frames: Sequence[int], width: int
+def show_frames(
+    autoencoder: Autoencoder, records: Location, card: FilmCard, frames: Sequence[int], width: int
 ) -> Shown:
-    """Reads some frames, dreams them, and makes pictures for the page.
-
-    Args:
-        dreamer: the network.
-        records: folder of the film's records.
-        card: of the film.
-        frames: which, ascending.
-        width: pictures wider than this are made smaller.
-    """
+    """Read some frames, dream them, and make pictures for the page of at most `width` columns."""
     shown = Shown({}, {}, {})
     with explained_damage(records, card):
         images = read_images(records, card, frames)
     for start in range(0, len(frames), _BATCH):
         batch, numbers = images[start : start + _BATCH], frames[start : start + _BATCH]
-        for frame, original, dream in zip(numbers, batch, dreamer.reconstruct(batch), strict=True):
+        dreams = autoencoder.reconstruct(batch)
+        for frame, original, dream in zip(numbers, batch, dreams, strict=True):
             shown.pairs[frame] = Pair(jpeg_uri(original, width), jpeg_uri(dream, width))
-        if dreamer.encode is not None:
-            means = np.asarray(dreamer.encode(batch)[0], np.float32).reshape(len(batch), -1)
+        if not autoencoder.missing_halves:
+            means = autoencoder.encode(batch)[0].reshape(len(batch), -1)
             shown.latents.update(zip(numbers, means, strict=True))
             shown.thumbnails.update(zip(numbers, small(batch), strict=True))
     return shown
 
 
 def jpeg_uri(picture: Pictures, width: int) -> str:
-    """Returns a picture, uint8 [H, W, 3], as a JPEG file of at most `width` columns."""
+    """Return a picture, uint8 [H, W, 3], as a JPEG file of at most `width` columns."""
     image = Image.fromarray(picture)
     if image.width > width:
         height = max(round(image.height * width / image.width), 1)
@@ -89,7 +80,7 @@ def jpeg_uri(picture: Pictures, width: int) -> str:
 
 
 def barcode_uri(light: NDArray[np.float64]) -> str:
-    """Returns a barcode as a PNG file; `light` is [columns, bands, 3], linear, 0..1."""
+    """Return a barcode as a PNG file; `light` is [columns, bands, 3], linear, 0..1."""
     columns, bands = light.shape[:2]
     picture = np.stack([barcode_colours(light[:, band], columns) for band in range(bands)])
     file = io.BytesIO()

@@ -1,27 +1,23 @@
-"""All that the page tells, gathered from a network and the records of some films."""
+"""The content of the page, gathered from a network and the records of some films."""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from bladerunner_ae.evaluation.choice import choose, describe_choice, spread_evenly
 from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
-from bladerunner_ae.exports.dreamer import Dreamer
-from bladerunner_ae.memory_report.frames import Pair, Shown, look_at
-from bladerunner_ae.memory_report.latent_map import LatentMap, latent_map
+from bladerunner_ae.memory_report.frames import Pair, Shown, show_frames
 from bladerunner_ae.memory_report.measure import FilmMemory, measure_film
-from bladerunner_ae.memory_report.parts import FEW_PARTS, film_parts
-from bladerunner_ae.memory_report.shots import ShotMemory, shot_memories
+from bladerunner_ae.memory_report.shots import FEW_PARTS, ShotMemory, film_parts, shot_memories
+from bladerunner_ae.model.autoencoder import Autoencoder
 from tfrecords.card import check_shards, load_card
 from tfrecords.storage import Location
 
 STRIP_FRAMES = 280
-"""At most so many frames, over all films, can be looked at on the page."""
+"""Most frames, over all films, that can be viewed on the page."""
 
 STRIP_CHARACTERS = 4_600_000
-"""And they take at most so much of it."""
+"""Most characters that they take."""
 
 _STRIP_WIDTH, _GALLERY_WIDTH = 192, 320
 _GALLERY = 6
@@ -30,18 +26,18 @@ _PICTURE_BYTES = 256 << 20
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What a network keeps of films.
+    """What a network remembers of films.
 
     Attributes:
-        dreamer: the network.
-        films: what was measured, one for each folder of records.
+        autoencoder: the network.
+        films: measurements, one for each folder of records.
         shots: of all films, in their order.
-        cut: whether the films have so few shots that they were cut into stretches.
+        cut: whether the films have so few shots that they were divided into stretches.
         strips: of each film, frames spread over it.
         best, worst: shots remembered best, best first, and worst, worst first, with pictures.
     """
 
-    dreamer: Dreamer
+    autoencoder: Autoencoder
     films: list[FilmMemory]
     shots: list[ShotMemory]
     cut: bool
@@ -50,13 +46,13 @@ class Memory:
     worst: list[tuple[ShotMemory, Pair]]
 
 
-def gather(dreamer: Dreamer, records: Sequence[Location], max_frames: int) -> Memory:
-    """Shows films to a network; says on stderr how much of them.
+def gather(autoencoder: Autoencoder, records: Sequence[Location], max_frames: int) -> Memory:
+    """Run films through a network; announce the sample on stderr.
 
     Args:
-        dreamer: the network.
+        autoencoder: the network.
         records: folder of each film's records.
-        max_frames: look at so many frames at most, over all films; 0: at all of them.
+        max_frames: most frames to measure, over all films; 0: all.
 
     Raises:
         InputError: records have another size than the network takes.
@@ -65,9 +61,9 @@ def gather(dreamer: Dreamer, records: Sequence[Location], max_frames: int) -> Me
     cards = [load_card(folder) for folder in records]
     for folder, card in zip(records, cards, strict=True):
         check_shards(folder, card)
-        dreamer.check_raster(folder, card)
-    labels = [frame_labels(card, dreamer.card) for card in cards]
-    for note in filter(None, [conversion_note(card, dreamer.card) for card in cards]):
+        autoencoder.check_raster(folder, card)
+    labels = [frame_labels(card, autoencoder.card) for card in cards]
+    for note in filter(None, [conversion_note(card, autoencoder.card) for card in cards]):
         print(f"note: {note}", file=sys.stderr)
     parts = film_parts(cards, labels)
     total = sum(card.frames for card in cards)
@@ -79,35 +75,39 @@ def gather(dreamer: Dreamer, records: Sequence[Location], max_frames: int) -> Me
         choices.append(choose(pieces, groups, card.frames, share))
     chosen = list(zip(choices, cards, strict=True))
     print(f"measuring {describe_choice(chosen)}", file=sys.stderr)
-    films = [measure_film(dreamer, folder, card, choice)
-             for folder, (choice, card) in zip(records, chosen, strict=True)]  # fmt: skip
+    films = [
+        measure_film(autoencoder, folder, card, choice, own)
+        for folder, card, choice, own in zip(records, cards, choices, labels, strict=True)
+    ]
     shots = shot_memories(films, parts)
     ranked = sorted(shots, key=lambda shot: -shot.psnr)
     shown = min(_GALLERY, len(ranked) // 2) or 1
     return Memory(
-        dreamer,
+        autoencoder,
         films,
         shots,
         cut=len({(shot.part.film, shot.part.shot) for shot in shots}) < FEW_PARTS
         and len(shots) > len({(s.part.film, s.part.shot, s.part.label) for s in shots}),
-        strips=_strips(dreamer, records, films),
-        best=_gallery(dreamer, records, films, ranked[:shown]),
-        worst=_gallery(dreamer, records, films, ranked[::-1][:shown] if len(ranked) > 1 else []),
+        strips=_strips(autoencoder, records, films),
+        best=_gallery(autoencoder, records, films, ranked[:shown]),
+        worst=_gallery(
+            autoencoder, records, films, ranked[::-1][:shown] if len(ranked) > 1 else []
+        ),
     )
 
 
 def _strips(
-    dreamer: Dreamer, records: Sequence[Location], films: Sequence[FilmMemory]
+    autoencoder: Autoencoder, records: Sequence[Location], films: Sequence[FilmMemory]
 ) -> list[Shown]:
-    """Frames spread over the films, in proportion to their lengths, as many as there is room."""
-    height, width = dreamer.raster
+    """Show frames spread over the films, in proportion to their lengths, as many as have room."""
+    height, width = autoencoder.raster
     room = max(min(STRIP_FRAMES, _PICTURE_BYTES // (3 * height * width)), 1)
     total = sum(film.card.frames for film in films)
     strips = []
     for folder, film in zip(records, films, strict=True):
         count = max(room * film.card.frames // total, min(8, room))
         frames = film.frames[spread_evenly(film.weights, count)].tolist()
-        strips.append(look_at(dreamer, folder, film.card, frames, _STRIP_WIDTH))
+        strips.append(show_frames(autoencoder, folder, film.card, frames, _STRIP_WIDTH))
     characters = sum(pair.size for strip in strips for pair in strip.pairs.values())
     every = -(-characters // STRIP_CHARACTERS)
     if every > 1:
@@ -120,7 +120,7 @@ def _strips(
 
 
 def _gallery(
-    dreamer: Dreamer,
+    autoencoder: Autoencoder,
     records: Sequence[Location],
     films: Sequence[FilmMemory],
     shots: Sequence[ShotMemory],
@@ -128,13 +128,6 @@ def _gallery(
     pairs: dict[tuple[int, int], Pair] = {}
     for place in sorted({shot.part.film for shot in shots}):
         frames = sorted({shot.shown for shot in shots if shot.part.film == place})
-        shown = look_at(dreamer, records[place], films[place].card, frames, _GALLERY_WIDTH)
+        shown = show_frames(autoencoder, records[place], films[place].card, frames, _GALLERY_WIDTH)
         pairs.update(((place, frame), pair) for frame, pair in shown.pairs.items())
     return [(shot, pairs[shot.part.film, shot.shown]) for shot in shots]
-
-
-def map_of(memory: Memory) -> LatentMap | None:
-    """Returns the map of the strips' frames, in the page's order; None where there is none."""
-    latents = [row for strip in memory.strips for row in strip.latents.values()]
-    thumbnails = [row for strip in memory.strips for row in strip.thumbnails.values()]
-    return latent_map(np.stack(latents), np.stack(thumbnails)) if latents else None

@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds its style, its script and its pictures."""
+"""The page: one HTML file with its style, its script and its pictures."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from typing import Any
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN, UNSEEN
 from bladerunner_ae.memory_report.gather import Memory
 from bladerunner_ae.memory_report.sections.film import film_section, strip_entries
+from bladerunner_ae.memory_report.sections.latent_map import map_section
 from bladerunner_ae.memory_report.sections.network import (
     curves_section,
-    map_section,
     provenance_section,
     sampling,
 )
@@ -24,18 +24,18 @@ from bladerunner_ae.memory_report.sections.shots import (
     unit_of,
 )
 from bladerunner_ae.memory_report.shots import group_means
-from bladerunner_ae.runs.folder import films_of
+from bladerunner_ae.runs.films import films_of
 
 _FILES = files("bladerunner_ae.memory_report") / "page_files"
 _GROUPS = {SEEN: "of what it watched", HELD_OUT: "of what was held out", UNSEEN: "of a new film"}
 
 
 def make_page(memory: Memory) -> str:
-    """Returns the whole page as HTML; it refers to nothing outside itself."""
+    """Return the page as HTML; it refers to nothing outside itself."""
     entries = [strip_entries(memory, place) for place in range(len(memory.films))]
     title = _title(memory)
     return Template(_file("page.html")).substitute(
-        step=memory.dreamer.card.get("step", ""),
+        step=memory.autoencoder.card.get("step", ""),
         title=escape(title),
         heading=escape(title),
         watched=escape(_watched(memory)),
@@ -56,7 +56,7 @@ def make_page(memory: Memory) -> str:
 
 
 def step_of(page: str) -> str:
-    """Returns at which step of its training a page shows a network; "" if it does not say."""
+    """Return the step of training at which a page shows a network; "" if it has none."""
     found = re.search(r'<meta name="step" content="(\d+)">', page)
     return found[1] if found else ""
 
@@ -66,7 +66,7 @@ def _file(name: str) -> str:
 
 
 def _embedded(entries: Any) -> str:
-    """JSON that no browser takes for the end of its script element."""
+    """Return JSON that cannot end its script element."""
     return json.dumps(entries, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -78,30 +78,30 @@ def _title(memory: Memory) -> str:
 
 
 def _watched(memory: Memory) -> str:
-    """Says in one sentence who dreams."""
-    card = memory.dreamer.card
+    """Describe the network."""
+    card = memory.autoencoder.card
     if not card:
-        return "as a network dreams it"
-    watched = {film["film_id"] for film in films_of(card)}
+        return "as dreamed by a network"
+    watched = {film.film_id for film in films_of(card)}
     shown = {film.card.film_id for film in memory.films}
     numbers = card.get("model", {}).get("latent_size")
-    keeps = f"{numbers} numbers a frame and {card.get('step')} steps of training"
+    keeps = f"{numbers} numbers per frame and {card.get('step')} steps of training"
     if shown == watched:
-        return f"as a network remembers it that has watched nothing else, with {keeps}"
+        return f"as remembered by a network that has watched nothing else, with {keeps}"
     if shown < watched:
-        return f"as a network remembers it that has watched {len(watched)} films, with {keeps}"
-    names = ", ".join(str(film["name"]) for film in films_of(card))
-    return f"as a network dreams it that has watched only {names}, with {keeps}"
+        return f"as remembered by a network that has watched {len(watched)} films, with {keeps}"
+    names = ", ".join(film.name for film in films_of(card))
+    return f"as dreamed by a network that has watched only {names}, with {keeps}"
 
 
 def _figures(memory: Memory) -> str:
-    """Returns the few numbers that say most."""
+    """Return the few most important numbers."""
+    means = group_means(memory.shots).items()
+    values = [("PSNR", f"{psnr:.2f} dB", label) for label, (psnr, _) in means]
+    values += [("SSIM", f"{ssim:.3f}", label) for label, (_, ssim) in means]
     facts = [
-        (f"{psnr:.2f} dB", f"PSNR {_GROUPS[label]}", "held" if label == HELD_OUT else "")
-        for label, (psnr, _, _) in group_means(memory.shots).items()
-    ] + [
-        (f"{ssim:.3f}", f"SSIM {_GROUPS[label]}", "held" if label == HELD_OUT else "")
-        for label, (_, ssim, _) in group_means(memory.shots).items()
+        (value, f"{name} {_GROUPS[label]}", "held" if label == HELD_OUT else "")
+        for name, value, label in values
     ]
     frames = sum(film.card.frames for film in memory.films)
     shots = len({(shot.part.film, shot.part.shot) for shot in memory.shots})

@@ -1,40 +1,96 @@
-"""From frames to shots: how well each is remembered, and whether motion has to do with it."""
+"""Shots of films: the parts to compare, how well each is remembered, relations to motion."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bladerunner_ae.evaluation.measurement import stretches
 from bladerunner_ae.memory_report.measure import FilmMemory
-from bladerunner_ae.memory_report.parts import Part
+from tfrecords.card import FilmCard
+
+FEW_PARTS = 6
+"""Films with fewer shots, all together, are cut into stretches of equal length."""
+
+_STRETCHES = 12
+_SHORTEST_SECONDS = 1.0
 
 FEWEST = 5
-"""Fewer shots than this say nothing about a relation."""
+"""Fewest shots from which a relation is computed."""
 
 _DRAWS, _SEED = 2000, 20_170_415
 
 
 @dataclass(frozen=True)
-class ShotMemory:
-    """What is remembered of a part of a film.
+class Part:
+    """Frames of one shot that training treated alike.
 
     Attributes:
-        part: which frames.
-        measured: how many of them were looked at.
-        weight: how many frames of the film these stand for.
+        film: index of its film on the page.
+        shot: number of its shot in its film, from 1.
+        start, end: first frame, and frame after the last.
+        label: "seen", "held out" or "unseen film".
+    """
+
+    film: int
+    shot: int
+    start: int
+    end: int
+    label: str
+
+
+def film_parts(cards: Sequence[FilmCard], labels: Sequence[NDArray[np.str_]]) -> list[Part]:
+    """Divide films at their cuts, and where frames that were held out begin and end.
+
+    Films that hardly have a cut would be a single row of the table, so they are divided into
+    stretches of equal length, of a second at least.
+
+    Args:
+        cards: of the films.
+        labels: str [frames] of each, of `evaluation.labels.frame_labels`.
+    """
+    parts = [
+        Part(place, int(np.searchsorted(card.shot_starts, start, side="right")), start, end,
+             str(own[start]))
+        for place, (card, own) in enumerate(zip(cards, labels, strict=True))
+        for start, end in stretches(card, own)
+    ]  # fmt: skip
+    if len(parts) >= FEW_PARTS:
+        return parts
+    wanted = sum(card.frames for card in cards) / _STRETCHES
+    return [
+        piece
+        for part in parts
+        for piece in _cut(part, max(wanted, _SHORTEST_SECONDS * cards[part.film].frame_rate))
+    ]
+
+
+def _cut(part: Part, length: float) -> list[Part]:
+    """Divide a part into equal pieces of about `length` frames."""
+    pieces = max(round((part.end - part.start) / length), 1)
+    borders = [part.start + (part.end - part.start) * i // pieces for i in range(pieces + 1)]
+    return [Part(part.film, part.shot, start, end, part.label) for start, end in pairwise(borders)]
+
+
+@dataclass(frozen=True)
+class ShotMemory:
+    """How well a part of a film is remembered.
+
+    Attributes:
+        part: its frames.
+        weight: how many frames of the film its measured ones stand for.
         seconds: when it begins, from the film's first frame.
-        length: seconds it lasts.
+        length: in seconds.
         psnr, ssim: means over its frames, dB and -1..1.
-        motion: mean change from frame to frame, grey levels; None where no two neighbours were
-            looked at.
-        shown: the frame that stands for it: its PSNR is nearest to the mean.
-        shown_psnr: that frame's PSNR, dB.
+        motion: mean change from frame to frame, grey levels; None if no two neighbours were
+            measured.
+        shown: the frame that represents it: its PSNR is nearest to the mean.
     """
 
     part: Part
-    measured: int
     weight: float
     seconds: float
     length: float
@@ -42,11 +98,10 @@ class ShotMemory:
     ssim: float
     motion: float | None
     shown: int
-    shown_psnr: float
 
 
 def shot_memories(films: Sequence[FilmMemory], parts: Sequence[Part]) -> list[ShotMemory]:
-    """Sums up each part of which a frame was looked at, in the order of `parts`."""
+    """Summarise each part of which a frame was measured, in the order of `parts`."""
     found = []
     for part in parts:
         film = films[part.film]
@@ -62,7 +117,6 @@ def shot_memories(films: Sequence[FilmMemory], parts: Sequence[Part]) -> list[Sh
         found.append(
             ShotMemory(
                 part=part,
-                measured=int(after - first),
                 weight=float(weights.sum(dtype=np.float64)),
                 seconds=float(film.seconds[first] - (film.frames[first] - part.start)
                               / float(film.card.frame_rate)),
@@ -72,7 +126,6 @@ def shot_memories(films: Sequence[FilmMemory], parts: Sequence[Part]) -> list[Sh
                 motion=_mean(film.motion[own][moving], film.change_weights[own][moving])
                 if moving.any() else None,
                 shown=int(film.frames[first + shown]),
-                shown_psnr=float(psnr[shown]),
             )
         )  # fmt: skip
     return found
@@ -83,10 +136,10 @@ def _mean(values: NDArray[np.floating], weights: NDArray[np.float32]) -> float:
     return float((values * weights).sum(dtype=np.float64) / total)
 
 
-def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float, int]]:
-    """Returns label -> (PSNR, SSIM, frames), each shot counting with the frames it stands for.
+def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float]]:
+    """Return label -> (PSNR, SSIM), means over frames, each counting with those it stands for.
 
-    They are the means over frames that `evaluate` prints, if it measures as many.
+    They are the means that `evaluate` prints, if it measures as many frames.
     """
     found = {}
     for label in dict.fromkeys(shot.part.label for shot in shots):
@@ -96,7 +149,7 @@ def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float, in
             float(np.average([getattr(shot, name) for shot in own], weights=weights))
             for name in ("psnr", "ssim")
         )
-        found[label] = psnr, ssim, sum(shot.part.end - shot.part.start for shot in own)
+        found[label] = psnr, ssim
     return found
 
 
@@ -117,15 +170,14 @@ class Relation:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 def relation(one: Sequence[float], other: Sequence[float]) -> Relation | None:
-    """Rank correlation of two figures of the same shots (Spearman 1904).
+    """Return the rank correlation of two figures of the same shots (Spearman 1904).
 
-    Returns:
-        None for fewer shots than `FEWEST`, or where one of the figures is the same for all.
+    None for fewer shots than `FEWEST`, or if one of the figures is the same for all.
     """
     values = np.array([one, other], np.float64)
     count = values.shape[1]
@@ -141,7 +193,7 @@ def relation(one: Sequence[float], other: Sequence[float]) -> Relation | None:
 
 
 def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Pearson's correlation of the ranks; equal values share their mean rank. NaN if undefined."""
+    """Correlate the ranks (Pearson); equal values share their mean rank. NaN if undefined."""
     ranks = [_ranks(one), _ranks(other)]
     centred = [rank - rank.mean() for rank in ranks]
     scale = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from bladerunner_ae.command_line.app import explain
 from bladerunner_ae.evaluation.choice import MAX_FRAMES
@@ -10,67 +11,76 @@ from tfrecords import storage
 from tfrecords.messages import visible
 from tfrecords.storage import Location
 
+if TYPE_CHECKING:
+    from bladerunner_ae.model.autoencoder import Autoencoder
+    from bladerunner_ae.model.networks import Networks
+
 FILE_NAME = "report.html"
-
-
 _AFTER_TRAINING = 2_000
 
 
 def write_report(
     model: Location, records: Sequence[Location], output: Location, max_frames: int = MAX_FRAMES
 ) -> None:
-    """Writes the page of an exported autoencoder.
+    """Write the page of an exported autoencoder.
 
     Args:
         model: SavedModel, the folder of its versions, or the run folder.
         records: folder of each film's records, at the model's raster.
-        output: the page; written whole or not at all, in the place of one that is there.
-        max_frames: look at so many frames at most, some of every shot; 0: at all.
+        output: the page; written completely or not at all, replaces an earlier one.
+        max_frames: most frames to measure, some of every shot; 0: all.
 
     Raises:
         InputError: no such model, or the records have another size than it takes.
         RecordsError: the records are missing or damaged.
     """
-    from bladerunner_ae.exports.dreamer import load_dreamer
+    from bladerunner_ae.exports.loading import load_autoencoder
 
-    _write(load_dreamer(model), records, output, max_frames)
+    _write(load_autoencoder(model), records, output, max_frames)
 
 
 def report_training(
-    networks: Any, config: Mapping[str, Any], step: int, records: Sequence[Location], run: Location
+    networks: "Networks",
+    config: Mapping[str, Any],
+    step: int,
+    records: Sequence[Location],
+    run: Location,
 ) -> None:
-    """Writes RUN/report.html at the end of a training, which is not to be lost to it.
+    """Write RUN/report.html at the end of a training, from 2,000 frames at most.
 
-    It looks at 2,000 frames at most. Whatever goes wrong becomes one line on stderr.
+    The training must not be lost to it: any failure becomes one line on stderr.
 
     Args:
-        networks: `Networks` to look at.
+        networks: the averages of the weights where training keeps them.
         config: `RunConfig.to_json` of the run.
         step: steps done.
         records: folder of each film's records.
         run: run folder.
     """
-    try:
-        from bladerunner_ae.exports.dreamer import trained_dreamer
+    from bladerunner_ae.exports.model_card import make_model_card
 
-        dreamer = trained_dreamer(networks, config, step, run)
-        _write(dreamer, records, run / FILE_NAME, _AFTER_TRAINING)
-    except Exception as error:  # the trained run is worth more than any of them
+    try:
+        card = make_model_card(config, step)
+        autoencoder = replace(networks.autoencoder, card=card, run=run)
+        _write(autoencoder, records, run / FILE_NAME, _AFTER_TRAINING)
+    except Exception as error:  # the trained run is worth more than any report
         print(f"no {FILE_NAME}: {visible(explain(error)[0])}", file=sys.stderr)
 
 
 def is_reported(run: Location, step: int) -> bool:
-    """Whether RUN/report.html is there and shows this step, not that of an earlier end."""
+    """Whether RUN/report.html exists and shows this step, not that of an earlier end."""
     from bladerunner_ae.memory_report.page import step_of
 
     page = run / FILE_NAME
     return storage.is_file(page) and step_of(storage.read_text(page, "replace")) == str(step)
 
 
-def _write(dreamer: Any, records: Sequence[Location], output: Location, max_frames: int) -> None:
+def _write(
+    autoencoder: "Autoencoder", records: Sequence[Location], output: Location, max_frames: int
+) -> None:
     from bladerunner_ae.memory_report.gather import gather
     from bladerunner_ae.memory_report.page import make_page
 
-    page = make_page(gather(dreamer, records, max_frames))
+    page = make_page(gather(autoencoder, records, max_frames))
     storage.make_parent(output)
     storage.write_text(output, page)

@@ -1,8 +1,8 @@
 """A density fitted to the film's latents after training, to draw samples that look like the film.
 
-A network that was asked for little KL keeps its latents far from N(0, 1), and samples of N(0, 1)
-show nothing. Ghosh et al. 2020 (arXiv:1903.12436, section 4) fit a mixture of Gaussians to the
-latents of the training set afterwards. Ours has one Gaussian a shot.
+With a small KL weight the latents are far from N(0, 1), and samples of N(0, 1) show nothing. Ghosh
+et al. 2020 (arXiv:1903.12436, section 4) fit a mixture of Gaussians to the latents of the training
+set afterwards. This one has one Gaussian for each shot.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 SHRINKAGE = 16.0
-"""How many frames the spread within all shots counts for beside a shot's own frames."""
+"""How many of a shot's own frames the spread within all shots counts for."""
 
 
 @dataclass(frozen=True, eq=False)
 class LatentDensity:
-    """A mixture with one Gaussian a shot.
+    """A mixture with one Gaussian for each shot.
 
     N(m, (1 - a) S + a D), with m and S the mean and covariance of the shot's latents, D the
     diagonal of the covariance within shots, pooled over the film, and a = 16 / (16 + frames of the
-    shot): a short shot knows little of its own spread. A shot's weight is its share of the frames.
+    shot): a short shot tells little of its spread. A shot's weight is its share of the frames.
 
     Attributes:
         latents: float32 [n, size], sorted by shot.
@@ -38,7 +38,7 @@ class LatentDensity:
     deviation: Floats
 
     def sample(self, count: int, seed: int) -> Floats:
-        """Draws latents, float32 [count, size]; the same for the same seed."""
+        """Draw latents, float32 [count, size]; the same for the same seed."""
         random = np.random.default_rng(seed)
         lengths = np.array([end - start for start, end in self.shots])
         chosen = random.choice(len(lengths), count, p=lengths / lengths.sum())
@@ -58,15 +58,7 @@ class LatentDensity:
 
 
 def fit_density(latents: Floats, shot_of: NDArray[np.integer]) -> LatentDensity:
-    """Fits the mixture.
-
-    Args:
-        latents: float32 [n, ...], posterior means of frames all over the film.
-        shot_of: [n], a number that tells each frame's shot.
-
-    Raises:
-        ValueError: there are no frames.
-    """
+    """Fit the mixture to posterior means of n frames, float32 [n, ...], and their shots, [n]."""
     if not len(latents):
         raise ValueError("a density needs at least one frame")
     order = np.argsort(shot_of, kind="stable")
@@ -82,21 +74,15 @@ Sampler = Callable[[tf.Tensor], tf.Tensor]
 
 
 def normal_sampler(size: int) -> Sampler:
-    """Returns a function that draws from N(0, 1): seeds int64 [n] -> latents float32 [n, size]."""
+    """Return a function that draws from N(0, 1): seeds int64 [n] -> latents float32 [n, size]."""
     return lambda seeds: _normal(seeds, size)
 
 
 def density_sampler(density: LatentDensity) -> Sampler:
-    """Returns a function that draws from a density fitted to a film's latents.
+    """Return a function that draws from a density, whose latents become constants of the graph.
 
-    The law is that of `LatentDensity.sample`; its numbers are others, as TensorFlow's random
-    numbers are not NumPy's.
-
-    Args:
-        density: whose latents become constants of the graph.
-
-    Returns:
-        As `normal_sampler`.
+    The density is that of `LatentDensity.sample`, with TensorFlow's random numbers; arguments and
+    result are those of `normal_sampler`.
     """
     lengths = np.array([end - start for start, end in density.shots], np.float32)
     shot_of = np.repeat(np.arange(len(lengths)), lengths.astype(int))

@@ -1,7 +1,7 @@
-"""The linear path's layers: a linear autoencoder beside the convolutions.
+"""Layers of the linear path: a linear autoencoder next to the convolutions.
 
-Not trained by gradients: `training/fit_linear_path.py` fits them in closed form. Adam's steps, as
-large for a weight of 0.0003 as for one of 0.1, would undo the fit in a few steps.
+Not trained by gradients: `training/fit_linear_path.py` fits them in closed form. Adam's updates,
+as large for a weight of 0.0003 as for one of 0.1, would undo the fit in a few steps.
 """
 
 from typing import Any
@@ -14,9 +14,9 @@ from bladerunner_ae.runs.config import ModelConfig
 
 
 def linear_code(config: ModelConfig, image: Any) -> Any:
-    """A linear map of the picture to the latent: half of a linear autoencoder.
+    """Return a linear map of the picture to the latent: half of a linear autoencoder.
 
-    Of a spatial latent each place gets its own block of the picture and no other.
+    Each place of a spatial latent sees its own block of the picture and no other.
     """
     frozen = {"dtype": "float32", "trainable": False, "name": "linear_code"}
     x = image
@@ -31,7 +31,7 @@ def linear_code(config: ModelConfig, image: Any) -> Any:
 
 
 def linear_picture(config: ModelConfig, latent: Any) -> Any:
-    """The other half: a linear map of the latent to a picture, which is enlarged smoothly."""
+    """Return the other half: a linear map of the latent to a picture, enlarged smoothly."""
     height, width = linear_size(config)
     frozen = {"dtype": "float32", "trainable": False, "name": "linear_picture"}
     if config.latent == "spatial":
@@ -50,21 +50,21 @@ def linear_picture(config: ModelConfig, latent: Any) -> Any:
 
 
 def linear_block(config: ModelConfig) -> int:
-    """Side of the block of the linear path's picture that a place of a spatial latent sees."""
+    """Return the side of the block of the picture that a place of a spatial latent sees."""
     return 2 ** len(config.filters) // config.linear_pool
 
 
 def linear_size(config: ModelConfig) -> tuple[int, int]:
-    """(height, width) at which the linear path works."""
+    """Return the (height, width) at which the linear path works."""
     return config.height // config.linear_pool, config.width // config.linear_pool
 
 
 @keras.saving.register_keras_serializable("bladerunner_ae")
 class _Frozen(layers.Dense):
-    """A dense layer whose weights are not learnt.
+    """A dense layer whose weights are not trained.
 
     In training the gradient of its input is computed as `(W @ g^T)^T`, not as `g @ W^T`, which is
-    TensorFlow's own: for that oneDNN lays all of W out anew in every step (docs/speed.md).
+    TensorFlow's: for that oneDNN reorders all of W in every step (docs/speed.md).
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -83,7 +83,7 @@ def _product(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
 
 @keras.saving.register_keras_serializable("bladerunner_ae")
 class _Tile(layers.Layer):
-    """Lays vectors `[B, h, w, side * side * 3]` out as blocks of a picture."""
+    """Arranges vectors `[B, h, w, side * side * 3]` as blocks of a picture."""
 
     def __init__(self, side: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

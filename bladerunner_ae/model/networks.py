@@ -2,7 +2,7 @@
 
 In outline those of Broad & Grierson (Leonardo 50(4), 2017, doi:10.1162/LEON_a_01455): strided
 convolutions down to a small map, two dense heads (mean and log-variance), and their mirror. No
-layer uses the statistics of a batch, so what comes out for a frame depends on that frame alone.
+layer uses the statistics of a batch, so the output for a frame depends on that frame alone.
 
 Pictures inside are float32 `[batch, height, width, 3]`, -1 (black) to 1 (white).
 """
@@ -10,11 +10,15 @@ Pictures inside are float32 `[batch, height, width, 3]`, -1 (black) to 1 (white)
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers
 
+from bladerunner_ae.model import pixels
+from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from bladerunner_ae.model.linear_path import linear_code, linear_picture
 from bladerunner_ae.runs.config import REFINED_AT, ModelConfig
 
@@ -24,24 +28,41 @@ _GROUPS = 8
 
 @dataclass(frozen=True)
 class Networks:
-    """The players. `discriminator` is None for objectives that need none."""
+    """The players; `discriminator` is None for objectives without one."""
 
     encoder: keras.Model
     decoder: keras.Model
     discriminator: keras.Model | None = None
 
     def players(self) -> Mapping[str, keras.Model]:
-        """Returns name -> network of those that exist, always in the same order."""
+        """Return name -> network of those that exist, always in the same order."""
         named = {"encoder": self.encoder, "decoder": self.decoder}
         if self.discriminator is not None:
             named["discriminator"] = self.discriminator
         return named
 
+    @cached_property
+    def autoencoder(self) -> Autoencoder:
+        """Encoder and decoder as graphs, made once: layer by layer, calls would be slow."""
+        encoder, decoder = self.encoder, self.decoder
+        height, width = encoder.input_shape[1:3]
+        shape = tuple(decoder.input_shape[1:])
+
+        @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)])
+        def encode(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return encoder(pixels.to_float(images), training=False)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
+        def decode(latents: tf.Tensor) -> tf.Tensor:
+            return pixels.to_pixels(decoder(latents, training=False))
+
+        return Autoencoder((height, width), lambda: Halves(shape, encode, decode))
+
 
 def build_networks(
     config: ModelConfig, *, precision: str, seed: int, discriminator: bool, head: str = "image"
 ) -> Networks:
-    """Builds the networks of `config` with weights drawn from `seed`.
+    """Build the networks of `config`, resolved, with weights drawn from `seed`.
 
     Args:
         config: shapes.
@@ -61,7 +82,7 @@ def build_networks(
 
 
 def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
-    """Picture `[B, H, W, 3]` -> (mean `[B, latent]`, log_var `[B, latent]`), float32."""
+    """Return picture `[B, H, W, 3]` -> (mean `[B, latent]`, log_var `[B, latent]`), float32."""
     image = keras.Input((config.height, config.width, 3), name="image")
     x = image
     for i, filters in enumerate(config.filters):
@@ -90,13 +111,13 @@ def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
 
 
 def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
-    """Latent `[B, latent]` -> picture `[B, H, W, 3]`, float32.
+    """Return latent `[B, latent]` -> picture `[B, H, W, 3]`, float32.
 
     With a linear path the output is unbounded and clipped where it becomes a picture; a tanh
     would bend the linear part. Without one it ends in the original's tanh.
 
     With `refinement_blocks` the map of a quarter of the picture's height and width also sees what
-    the linear path draws, so that the convolutions learn what to mend in it and not only what
+    the linear path draws, so that the convolutions learn what to correct in it and not only what
     to add for a latent: that holds for frames that were never seen, too.
     """
     latent = keras.Input((config.latent_size,), name="latent")
@@ -122,7 +143,7 @@ def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
 def build_discriminator(
     config: ModelConfig, policy: keras.DTypePolicy, head: str = "image"
 ) -> keras.Model:
-    """Picture `[B, H, W, 3]` -> (logits, features: a list, one map a convolution).
+    """Return picture `[B, H, W, 3]` -> (logits, features: a list, one map a convolution).
 
     Logits, not probabilities; positive means "from the film". The features are what the learned
     similarity metric compares (Larsen et al. 2016, arXiv:1512.09300, eq. 7).
@@ -153,7 +174,7 @@ def build_discriminator(
 def _head(
     config: ModelConfig, policy: keras.DTypePolicy, name: str, x: Any, **initializers: Any
 ) -> Any:
-    """A dense layer, or one that is the same in each place of the map; out comes a vector."""
+    """Return a vector, by a dense layer or by one that is the same in each place of the map."""
     if config.latent == "vector":
         return layers.Dense(config.latent_size, dtype=policy, name=name, **initializers)(x)
     x = layers.Conv2D(config.latent_channels, 1, dtype=policy, name=name, **initializers)(x)
@@ -161,7 +182,7 @@ def _head(
 
 
 def _map(config: ModelConfig, policy: keras.DTypePolicy, latent: Any) -> Any:
-    """The latent as the decoder's smallest map, of `filters[-1]` channels."""
+    """Return the latent as the decoder's smallest map, of `filters[-1]` channels."""
     last, x = config.filters[-1], latent
     if config.latent == "vector":
         channels = config.bottleneck_channels or last
@@ -185,11 +206,11 @@ def _convolution(
 def _doubled(
     config: ModelConfig, policy: keras.DTypePolicy, name: str, filters: int, x: Any
 ) -> Any:
-    """A map of twice the height and width; what has weights is called `name` either way.
+    """Return a map of twice the height and width; the layer with weights is called `name`.
 
     Where a transposed convolution's kernel is no multiple of its stride, its outputs are sums of
-    unequally many terms, and even where it is, outputs side by side have weights of their own:
-    both show as a checkerboard. Enlarged first, all see the same weights (Odena et al. 2016,
+    unequally many terms, and even where it is, neighbouring outputs have different weights: both
+    show as a checkerboard. After enlargement all have the same weights (Odena et al. 2016,
     doi:10.23915/distill.00003, who found the nearest pixel better than bilinear).
     """
     if config.resize == "upsample":
@@ -239,7 +260,7 @@ def _residual_blocks(
 
 
 def _refined(config: ModelConfig, policy: keras.DTypePolicy, x: Any, picture: Any) -> Any:
-    """Residual blocks over a map that sees the linear path's picture, if `x` is the map for it."""
+    """Return residual blocks over a map that sees the linear path's picture, if `x` is that map."""
     if not config.refinement_blocks or x.shape[1] * REFINED_AT != config.height:
         return x
     seen = layers.Conv2D(
@@ -251,8 +272,8 @@ def _refined(config: ModelConfig, policy: keras.DTypePolicy, x: Any, picture: An
         name="see",
     )(picture)
     x = layers.Add(dtype=policy, name="seen")([x, seen])
-    # Blocks that begin as the identity (Goyal et al. 2017, arXiv:1706.02677, section 5.1) do not
-    # have to unlearn their noise first.
+    # Blocks that begin as the identity (Goyal et al. 2017, arXiv:1706.02677, section 5.1) have no
+    # noise to unlearn.
     x = _residual_blocks(
         config, policy, x, config.refinement_blocks, "refine", kernel_initializer="zeros"
     )

@@ -1,8 +1,6 @@
 """Objectives: who learns from what. A new one is a file, a line below and a flagfile."""
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.objectives.base import Batch, Objective, Outcome
@@ -11,6 +9,7 @@ from bladerunner_ae.objectives.dream import Dream
 from bladerunner_ae.objectives.patch_gan import PatchGan
 from bladerunner_ae.objectives.vae import Vae
 from bladerunner_ae.objectives.vae_gan import VaeGan
+from bladerunner_ae.runs.fields import options_of
 
 __all__ = [
     "REGISTRY",
@@ -18,11 +17,11 @@ __all__ = [
     "Objective",
     "Outcome",
     "make_objective",
-    "mastered",
     "objective_of_run",
+    "weight_help",
 ]
 
-REGISTRY: dict[str, type[Any]] = {
+REGISTRY: dict[str, type[Objective]] = {
     kind.name: kind for kind in (Dream, Vae, VaeGan, PatchGan, Broad2016)
 }
 
@@ -31,7 +30,7 @@ _RETIRED = {"dream": ("detail_weight",)}
 
 
 def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Objective:
-    """Builds the objective called `name` with some of its weights changed.
+    """Build the objective called `name` with some of its weights changed.
 
     Raises:
         UsageError: there is no such objective, it has no such weight, or one is out of its range.
@@ -39,10 +38,10 @@ def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Obj
     if name not in REGISTRY:
         raise UsageError(f"--objective={name}: choose one of {', '.join(REGISTRY)}")
     kind = REGISTRY[name]
-    known = _weights(kind)
+    known = options_of(kind)
     for weight in weights or {}:
         if weight not in known:
-            others = [other for other, kind in REGISTRY.items() if weight in _weights(kind)]
+            others = [other for other, kind in REGISTRY.items() if weight in options_of(kind)]
             where = f"; --{weight} belongs to {', '.join(others)}" if others else ""
             raise UsageError(
                 f"objective {name} has no weight --{weight}; it has {', '.join(sorted(known))}"
@@ -52,22 +51,23 @@ def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Obj
 
 
 def objective_of_run(name: str, weights: Mapping[str, float]) -> Objective:
-    """Builds the objective of a run folder, which an earlier version may have made.
+    """Build the objective of a run folder, which an earlier version may have made.
 
     Weights that objectives no longer have are left out: what is exported or fine-tuned does not
-    depend on them. A run that had one cannot go on, since `RunConfig.differences` names it.
+    depend on them. A run that had one cannot be resumed, since `RunConfig.differences` names it.
     """
     kept = {key: value for key, value in weights.items() if key not in _RETIRED.get(name, ())}
     return make_objective(name, kept)
 
 
-def _weights(kind: type[Any]) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)}
-
-
-def mastered(name: str) -> float:
-    """Returns the "gan" term below which an objective's discriminator has nothing left to learn.
-
-    0 where its probabilities say that by themselves, as those of cross-entropies do.
-    """
-    return getattr(REGISTRY[name], "mastered", 0.0)
+def weight_help() -> dict[str, str]:
+    """Return the help of every weight of any objective, with its defaults, by name."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for kind in REGISTRY.values():
+        for name, option in options_of(kind).items():
+            uses = found.setdefault(name, {}).setdefault(option.help, [])
+            uses.append(f"{kind.name} {getattr(kind, name):g}")
+    return {
+        name: " ".join(f"{text} ({', '.join(uses)})." for text, uses in texts.items())
+        for name, texts in found.items()
+    }

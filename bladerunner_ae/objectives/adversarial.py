@@ -1,4 +1,4 @@
-"""What the objectives with a discriminator share: one pass of all three networks."""
+"""One pass of all three networks, shared by the objectives with a discriminator."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from bladerunner_ae.objectives.base import Batch, sample_posterior
 
 @dataclass(frozen=True)
 class AdversarialPass:
-    """Everything that Algorithm 1 of Larsen et al. computes before it forms its losses.
+    """Results that Algorithm 1 of Larsen et al. forms its losses of.
 
     Attributes:
         mean, log_var: posterior, float32 [B, latent].
@@ -29,7 +29,7 @@ class AdversarialPass:
     prior: tf.Tensor
 
     def probabilities(self) -> dict[str, tf.Tensor]:
-        """Probability "from the film" that the discriminator gives each kind, float32 [B]."""
+        """Return the discriminator's probability "from the film" of each kind, float32 [B]."""
         named = {"real": self.real, "reconstruction": self.fake, "prior": self.prior}
         return {f"p_{kind}": losses.mean_probability(logits) for kind, logits in named.items()}
 
@@ -37,11 +37,11 @@ class AdversarialPass:
 def run_players(
     networks: Networks, batch: Batch, *, noise: float, feature_layers: tuple[int, ...] | None
 ) -> AdversarialPass:
-    """Encodes, reconstructs, dreams a prior sample and lets the discriminator judge all three.
+    """Encode, reconstruct, dream a prior sample and have the discriminator judge all three.
 
-    Each kind passes alone: a player's gradient then runs back through those passes only from which
-    its loss has one. As one batch of all kinds they would take 26 passes of a network a step
-    instead of 22, and no example touches another either way, for there are no batch statistics.
+    Each kind passes alone: a player's gradient then runs back only through passes that its loss
+    depends on. As one batch of all kinds they would take 26 passes of a network a step instead of
+    22. The results are the same, for there are no batch statistics.
     """
     discriminator = networks.discriminator
     assert discriminator is not None, "this objective needs a discriminator"

@@ -1,19 +1,54 @@
-"""What an objective is: who learns from what, given the networks and a batch."""
+"""Base of the objectives: who learns from what, given the networks and a batch.
+
+An objective is a frozen dataclass. Its fields, made by `weight` and `run_part`, are its weights:
+each is a flag of `bladerunner_ae.train`, a value of `RunConfig.weights`, and a curve of the logs.
+"""
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from bladerunner_ae.errors import UsageError
 from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.runs.fields import Option, check
 
-# Parts of a run. An adversary that came in at its end would never be asked.
-_PARTS = ("adversarial_start", "adversarial_ramp", "kl_warmup")
-_BELOW_ONE = ("adversarial_start",)
+Share = Callable[[Any, float, float], float | None]
+"""(objective, part of the run done, adversarial scale) -> factor of a weight at this moment, or
+None where the weight has no effect."""
+
+
+KL = "Weight of the KL divergence averaged over latent numbers"
+NOISE = "Posterior sample's standard deviation, in units of the posterior's own"
+ADVERSARIAL = "Weight of the adversarial term in the decoder's loss"
+"""Help of weights that several objectives have."""
+
+
+def constant(objective: Any, progress: float, scale: float) -> float:
+    """Share of a weight that stays as it is."""
+    return 1.0
+
+
+def adversarial(objective: Any, progress: float, scale: float) -> float:
+    """Share of an adversarial weight, which the watchdog may lower."""
+    return scale
+
+
+def weight(default: float, help: str, share: Share = constant) -> Any:
+    """Return a field for a finite number, 0 or above, with a curve "weight/NAME" in the logs."""
+    option = Option(help, "objective", "a finite number, 0 or above", least=0.0, below=math.inf)
+    return dataclasses.field(default=default, metadata={"option": option, "share": share})
+
+
+def run_part(default: float, help: str, *, before_end: bool = False) -> Any:
+    """Return a field for a part of the run, 0 to 1; to below 1 if it must come before the end."""
+    if before_end:
+        option = Option(help, "objective", "a part of the run, from 0 to below 1", 0.0, below=1.0)
+    else:
+        option = Option(help, "objective", "a part of the run, from 0 to 1", 0.0, 1.0)
+    return dataclasses.field(default=default, metadata={"option": option})
 
 
 @dataclass(frozen=True)
@@ -45,8 +80,8 @@ class Outcome:
 
     Attributes:
         losses: player -> float32 [B]. A player's variables follow the gradient of its own loss
-            and of no other. Players that share one tensor object share one backward pass.
-        terms: name -> float32 [B], what the losses are made of, for the logs.
+            only. Players that share one tensor object share one backward pass.
+        terms: name -> float32 [B], parts of the losses, for the logs.
         latent: (mean, log_var), float32 [B, latent] each.
         reconstruction: float32 [B, H, W, 3].
     """
@@ -57,48 +92,54 @@ class Outcome:
     reconstruction: tf.Tensor
 
 
-class Objective(Protocol):
-    """A frozen dataclass whose fields are its weights; calling it gives the step's losses.
-
-    It calls `check_weights` when it is made.
+class Objective:
+    """Base class; a subclass is a frozen dataclass whose fields are its weights.
 
     Attributes:
         name: in the registry and on the command line.
-        players: the networks that learn, in the order of `Networks.players`.
         head: what the discriminator judges, see `networks.build_discriminator`.
+        mastered: the "gan" term below which the discriminator has nothing left to learn; 0 where
+            its probabilities show that, as those of cross-entropies do.
     """
 
     name: ClassVar[str]
-    head: ClassVar[str]
+    head: ClassVar[str] = "image"
+    mastered: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
-    def players(self) -> tuple[str, ...]: ...
+    def players(self) -> tuple[str, ...]:
+        """Networks that learn, in the order of `Networks.players`."""
+        return "encoder", "decoder", "discriminator"
+
+    @property
+    def moments(self) -> Mapping[str, float]:
+        """Parts of the run after which it learns from something else: event in words -> part."""
+        return {}
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
-        """Runs the networks on `batch`; pure, takes no gradient and changes nothing."""
-        ...
+        """Run the networks on `batch`; pure, takes no gradient and changes nothing."""
+        raise NotImplementedError
 
+    def weights_now(self, progress: float, scale: float) -> dict[str, float]:
+        """Return what each term is multiplied by, by name for the logs: "weight/kl" and so on.
 
-def check_weights(objective: Any) -> None:
-    """Checks that an objective can be learnt from with its weights.
+        "weight/noise" is the standard deviation of the posterior sample, in units of the
+        posterior's.
 
-    Args:
-        objective: a dataclass of weights. Those that are a part of the run must be from 0 to 1,
-            all others finite and 0 or above.
-
-    Raises:
-        UsageError: one is not; the message names it as its flag.
-    """
-    for field in dataclasses.fields(objective):
-        name, value = field.name, getattr(objective, field.name)
-        if name in _BELOW_ONE:
-            fits, allowed = 0.0 <= value < 1.0, "a part of the run, from 0 to below 1"
-        elif name in _PARTS:
-            fits, allowed = 0.0 <= value <= 1.0, "a part of the run, from 0 to 1"
-        else:  # NaN compares false with everything
-            fits, allowed = 0.0 <= value < math.inf, "a finite number, 0 or above"
-        if not fits:
-            raise UsageError(f"--{name}={value:g}: give {allowed}")
+        Args:
+            progress: part of the run's steps that has been taken, 0..1.
+            scale: what the watchdog has left of the adversarial weight, 0..1.
+        """
+        found = {}
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            share = field.metadata.get("share")
+            if share is not None and (factor := share(self, progress, scale)) is not None:
+                name = f"weight/{field.name.removesuffix('_weight')}"
+                found[name] = float(getattr(self, field.name)) * factor
+        return found
 
 
 def sample_posterior(
@@ -108,23 +149,15 @@ def sample_posterior(
 
     Args:
         mean, log_var, epsilon: float32 [B, latent].
-        noise: 1 is the variational autoencoder; 0 the posterior mean. The original's knob.
-
-    Returns:
-        float32 [B, latent].
+        noise: 1 is the variational autoencoder; 0 the posterior mean.
     """
     return mean + noise * tf.exp(0.5 * log_var) * epsilon
 
 
 def ramp(progress: tf.Tensor, start: float, end: float) -> tf.Tensor:
-    """Rises from 0 at `start` to 1 at `end` along a straight line.
+    """Return a float32 scalar that rises linearly from 0 at `start` to 1 at `end`.
 
-    Args:
-        progress: scalar, 0..1.
-        start, end: the part of the run where it begins and where it is there; equal for a jump.
-
-    Returns:
-        float32 scalar, 0..1.
+    All are parts of the run, 0..1; equal ends give a jump.
     """
     progress = tf.cast(progress, tf.float32)
     if end <= start:

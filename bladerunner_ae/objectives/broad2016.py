@@ -16,11 +16,18 @@ from typing import ClassVar
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import losses
 from bladerunner_ae.objectives.adversarial import run_players
-from bladerunner_ae.objectives.base import Batch, Outcome, check_weights
+from bladerunner_ae.objectives.base import (
+    NOISE,
+    Batch,
+    Objective,
+    Outcome,
+    adversarial,
+    weight,
+)
 
 
 @dataclass(frozen=True)
-class Broad2016:
+class Broad2016(Objective):
     """Four feature layers of equal weight, gamma 2.5, means where the paper has sums.
 
     encoder:        KL / latent_size + features
@@ -34,23 +41,17 @@ class Broad2016:
     carry little (at the preview's size 0.1 to 0.3 nats), and a few unlike frames that are trained
     on together blend into one picture. That is the formula, not a fault of this code.
 
-    Attributes:
-        gamma: weight of the features in the decoder's loss.
-        gan_scale: the original divided each mean by its batch size of 12 and the sum by 6.
-        noise: standard deviation of the posterior sample in units of the posterior's own:
-            1 at first, lowered by hand in later runs, 0 when rendering.
+    The original divided each mean of the cross-entropies by its batch size of 12 and their sum by
+    6. Its noise was 1 at first, lowered by hand in later runs, 0 when rendering.
     """
 
     name: ClassVar[str] = "broad2016"
-    players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
-    head: ClassVar[str] = "image"
 
-    gamma: float = 2.5
-    gan_scale: float = 1.0 / 72.0
-    noise: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_weights(self)
+    gamma: float = weight(2.5, "Weight of the learned similarity in the decoder's loss")
+    gan_scale: float = weight(
+        1.0 / 72.0, "Scale of the discriminator's cross-entropies", adversarial
+    )
+    noise: float = weight(1.0, NOISE)
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         run = run_players(networks, batch, noise=self.noise, feature_layers=None)

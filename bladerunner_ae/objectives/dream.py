@@ -10,7 +10,7 @@ a step costs no more than the plain autoencoder's. Why there is none by default,
 ingredients are worth: docs/decisions.md and `docs/measured/ablation_camera.md`.
 """  # noqa: E501
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -18,55 +18,81 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.model.networks import Networks
-from bladerunner_ae.objectives import base, losses
-from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
+from bladerunner_ae.objectives import losses
+from bladerunner_ae.objectives.base import (
+    ADVERSARIAL,
+    KL,
+    NOISE,
+    Batch,
+    Objective,
+    Outcome,
+    ramp,
+    run_part,
+    sample_posterior,
+    weight,
+)
 
 _OF_THE_ADVERSARY = ("adversarial_start", "adversarial_ramp", "r1_weight")
 
 
+def _warmed_up(objective: "Dream", progress: float, scale: float) -> float:
+    return float(ramp(progress, 0.0, objective.kl_warmup))
+
+
+def _adversarial(objective: "Dream", progress: float, scale: float) -> float | None:
+    reached = _once_judged(objective, progress, scale)
+    return None if reached is None else scale * reached
+
+
+def _once_judged(objective: "Dream", progress: float, scale: float) -> float | None:
+    return float(objective.reached(progress)) if objective.judged else None
+
+
+def _if_judged(objective: "Dream", progress: float, scale: float) -> float | None:
+    return 1.0 if objective.judged else None
+
+
 @dataclass(frozen=True)
-class Dream:
+class Dream(Objective):
     """pixel + band_weight * bands + kl_weight * KL / latent_size.
 
     With an adversary, from `adversarial_start` on, encoder and decoder also learn from
     adversarial_weight * -D(y) + feature_weight * features, against a discriminator that learns from
     hinge(D(x), D(y)) + r1_weight / 2 * R1.
 
-    Attributes:
-        kl_weight: of the KL divergence averaged over latent numbers.
-        kl_warmup: the part of the run over which that weight rises from 0 (Bowman et al. 2016,
-            arXiv:1511.06349, section 3.1).
-        free_bits: nats of each latent number that cost nothing (Kingma et al. 2016,
-            arXiv:1606.04934, appendix C.8).
-        noise: standard deviation of the posterior sample in units of the posterior's own.
-        band_weight: of `losses.band_distance`.
-        adversarial_weight: of the adversarial term.
-        adversarial_start: the part of the run after which the adversary comes in, 0 to below 1.
-        adversarial_ramp: the part of the run over which its weight then rises.
-        feature_weight: of the learned similarity (Larsen et al. 2016), from then on.
-        r1_weight: of the penalty on the discriminator's slope.
+    KL warm-up: Bowman et al. 2016, arXiv:1511.06349, section 3.1. Free bits: Kingma et al. 2016,
+    arXiv:1606.04934, appendix C.8. Features: Larsen et al. 2016.
     """
 
     name: ClassVar[str] = "dream"
     head: ClassVar[str] = "patch"
-    # Of the hinge loss, which is 2 for one who knows nothing. It falls to nothing, and with it the
-    # discriminator's gradient, at logits of 1 and -1: as probabilities no more than 73 % and 27 %.
+    # Of the hinge loss, which is 2 at chance. It falls to nothing, and with it the discriminator's
+    # gradient, at logits of 1 and -1: as probabilities no more than 73 % and 27 %.
     mastered: ClassVar[float] = 0.1
 
-    kl_weight: float = 1e-5
-    kl_warmup: float = 0.0
-    free_bits: float = 0.0
-    noise: float = 1.0
-    band_weight: float = 0.1
-    adversarial_weight: float = 0.0
-    adversarial_start: float = 0.6
-    adversarial_ramp: float = 0.1
-    feature_weight: float = 0.0
-    r1_weight: float = 0.0
+    kl_weight: float = weight(1e-5, KL, _warmed_up)
+    kl_warmup: float = run_part(0.0, "Part of the run over which the KL weight rises from 0")
+    free_bits: float = weight(0.0, "Nats of each latent number that cost nothing")
+    noise: float = weight(1.0, NOISE)
+    band_weight: float = weight(0.1, "Weight of the error in each octave of detail")
+    adversarial_weight: float = weight(
+        0.0, f"{ADVERSARIAL}; above 0, dream has an adversary", _adversarial
+    )
+    adversarial_start: float = run_part(
+        # An adversary that came in at the end would never be asked.
+        0.6,
+        "Part of the run after which the adversary comes in",
+        before_end=True,
+    )
+    adversarial_ramp: float = run_part(0.1, "Part of the run over which its weight then rises")
+    feature_weight: float = weight(
+        0.0, "Weight of the learned similarity, once the adversary is there", _once_judged
+    )
+    r1_weight: float = weight(0.0, "Weight of the penalty on the discriminator's slope", _if_judged)
 
     def __post_init__(self) -> None:
-        check_weights(self)
-        if "discriminator" in self.players:
+        super().__post_init__()
+        if self.judged:
             return
         for field in fields(self):
             value = getattr(self, field.name)
@@ -77,10 +103,22 @@ class Dream:
                 )
 
     @property
+    def judged(self) -> bool:
+        """Whether there is a discriminator: only where its verdict has a weight."""
+        return self.adversarial_weight > 0.0 or self.feature_weight > 0.0
+
+    @property
     def players(self) -> tuple[str, ...]:
-        """The networks that learn; a discriminator only where its verdict has a weight."""
-        judged = self.adversarial_weight > 0.0 or self.feature_weight > 0.0
-        return ("encoder", "decoder", *(("discriminator",) if judged else ()))
+        return ("encoder", "decoder", *(("discriminator",) if self.judged else ()))
+
+    @property
+    def moments(self) -> Mapping[str, float]:
+        return {"the adversary comes in": self.adversarial_start} if self.judged else {}
+
+    def reached(self, progress: tf.Tensor | float) -> tf.Tensor:
+        """Return how far the adversary has come in, float32 scalar 0..1."""
+        start = self.adversarial_start
+        return ramp(progress, start, start + self.adversarial_ramp)
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         mean, log_var = networks.encoder(batch.images, training=True)
@@ -90,14 +128,13 @@ class Dream:
         bands = losses.band_distance(batch.images, reconstruction)
         kl = losses.kl_divergence(mean, log_var, free=self.free_bits)
         progress = tf.convert_to_tensor(batch.progress)
-        kl_share = self.kl_weight * base.ramp(progress, 0.0, self.kl_warmup)
+        kl_share = self.kl_weight * ramp(progress, 0.0, self.kl_warmup)
         loss = pixel + self.band_weight * bands + kl_share * kl / mean.shape[-1]
         terms = {"pixel": pixel, "bands": bands, "kl": kl}
         players = {}
-        if "discriminator" in self.players:
+        if self.judged:
             verdict = self._verdict(networks, batch, reconstruction)
-            start = self.adversarial_start
-            reached = base.ramp(progress, start, start + self.adversarial_ramp)
+            reached = self.reached(progress)
             scale = reached * batch.adversarial_scale * self.adversarial_weight
             loss += scale * verdict["adversarial"]
             loss += reached * self.feature_weight * verdict["features"]

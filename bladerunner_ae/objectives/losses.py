@@ -1,8 +1,8 @@
 """Losses as pure functions of tensors, one number for each example.
 
-Nothing here knows a weight, a batch size or a replica: objectives weigh these, the trainer
-averages them. Every function takes logits or maps of any rank behind the batch dimension, so a
-discriminator that judges patches needs no other code.
+They have no weights, batch sizes or replicas: objectives weigh them, the trainer averages them.
+Every function takes logits or maps of any rank after the batch dimension, so a discriminator that
+judges patches needs no other code.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ def kl_divergence(mean: tf.Tensor, log_var: tf.Tensor, free: float = 0.0) -> tf.
     Args:
         mean: float [B, latent].
         log_var: float [B, latent].
-        free: nats that each number has at no cost: what it has less counts as that many (Kingma et
-            al. 2016, arXiv:1606.04934, appendix C.8, for each example instead of a minibatch's
-            mean, so that examples do not touch).
+        free: nats of each number that cost nothing: fewer count as that many (Kingma et al. 2016,
+            arXiv:1606.04934, appendix C.8, for each example instead of a minibatch's mean, so that
+            examples stay independent).
 
     Returns:
         float32 [B], >= latent * free.
@@ -39,7 +39,7 @@ def squared_error(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     """Mean over all pixels and channels of (target - output)^2.
 
     Args:
-        target, output: float [B, H, W, 3], -1..1, so the result lies in 0..4.
+        target, output: float [B, H, W, 3], -1..1, so the result is in 0..4.
 
     Returns:
         float32 [B].
@@ -51,7 +51,7 @@ def absolute_error(target: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
     """Mean over all pixels and channels of |target - output|.
 
     Args:
-        target, output: float [B, H, W, 3], -1..1, so the result lies in 0..2.
+        target, output: float [B, H, W, 3], -1..1, so the result is in 0..2.
 
     Returns:
         float32 [B].
@@ -121,25 +121,25 @@ def mean_probability(logits: tf.Tensor) -> tf.Tensor:
 
 
 def real_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """-log sigmoid(logits): what calling these examples false costs.
+    """-log sigmoid(logits): the cost of calling these examples false.
 
     Args:
         logits: float [B, ...], positive for "real".
 
     Returns:
-        float32 [B], the mean over everything behind the batch.
+        float32 [B], the mean over everything after the batch.
     """
     return _mean_per_example(tf.nn.softplus(-tf.cast(logits, tf.float32)))
 
 
 def fake_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """-log(1 - sigmoid(logits)): what calling these examples real costs.
+    """-log(1 - sigmoid(logits)): the cost of calling these examples real.
 
     Args:
         logits: float [B, ...], positive for "real".
 
     Returns:
-        float32 [B], the mean over everything behind the batch.
+        float32 [B], the mean over everything after the batch.
     """
     return _mean_per_example(tf.nn.softplus(tf.cast(logits, tf.float32)))
 
@@ -163,7 +163,7 @@ def discriminator_cross_entropy(
 def hinge_loss(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """max(0, 1 - real) + max(0, 1 + fake), each averaged (Lim & Ye 2017, arXiv:1705.02894, eq. 4).
 
-    A discriminator that is sure enough of an example learns nothing more from it.
+    A discriminator that is certain enough of an example learns nothing more from it.
 
     Args:
         real, fake: logits, float [B, ...].
@@ -182,7 +182,7 @@ def gradient_penalty(discriminator: Callable[..., Any], images: tf.Tensor) -> tf
     arXiv:1801.04406, eq. 9, without its gamma / 2). Maps of logits are averaged first.
 
     Args:
-        discriminator: pictures -> (logits, features), with no example touching another.
+        discriminator: pictures -> (logits, features), each example independent of the others.
         images: float32 [B, H, W, 3].
 
     Returns:

@@ -15,11 +15,21 @@ import tensorflow as tf
 
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import losses
-from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
+from bladerunner_ae.objectives.base import (
+    ADVERSARIAL,
+    KL,
+    NOISE,
+    Batch,
+    Objective,
+    Outcome,
+    adversarial,
+    sample_posterior,
+    weight,
+)
 
 
 @dataclass(frozen=True)
-class PatchGan:
+class PatchGan(Objective):
     """L1 keeps the picture, verdicts on patches keep it sharp (equations 1 to 4 of the paper).
 
     encoder, decoder:  pixel_weight * L1 + adversarial_weight * -log D(y) + kl_weight * KL / latent
@@ -27,25 +37,16 @@ class PatchGan:
 
     averaged over the patches. The halving of the discriminator's loss is section 3.3's.
 
-    Attributes:
-        pixel_weight: of the mean absolute pixel error; 100 in the paper, for one of the
-            adversarial term.
-        adversarial_weight: of the adversarial term.
-        kl_weight: of the KL divergence averaged over latent numbers, in the scale of the others.
-        noise: standard deviation of the posterior sample in units of the posterior's own.
+    The paper weighs the pixel error 100 times the adversarial term, too.
     """
 
     name: ClassVar[str] = "patch_gan"
-    players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
     head: ClassVar[str] = "patch"
 
-    pixel_weight: float = 100.0
-    adversarial_weight: float = 1.0
-    kl_weight: float = 1e-3
-    noise: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_weights(self)
+    pixel_weight: float = weight(100.0, "Weight of the absolute pixel error")
+    adversarial_weight: float = weight(1.0, ADVERSARIAL, adversarial)
+    kl_weight: float = weight(1e-3, KL)
+    noise: float = weight(1.0, NOISE)
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         assert networks.discriminator is not None, "patch_gan needs a discriminator"
@@ -58,11 +59,11 @@ class PatchGan:
         real, fake = tf.split(logits, 2)
         kl = losses.kl_divergence(mean, log_var)
         absolute = losses.absolute_error(batch.images, reconstruction)
-        adversarial = losses.real_cross_entropy(fake)
+        realism = losses.real_cross_entropy(fake)
         gan = 0.5 * (losses.real_cross_entropy(real) + losses.fake_cross_entropy(fake))
         loss = (
             self.pixel_weight * absolute
-            + self.adversarial_weight * batch.adversarial_scale * adversarial
+            + self.adversarial_weight * batch.adversarial_scale * realism
             + self.kl_weight * kl / mean.shape[-1]
         )
         return Outcome(
@@ -71,7 +72,7 @@ class PatchGan:
                 "absolute": absolute,
                 "pixel": losses.squared_error(batch.images, reconstruction),
                 "kl": kl,
-                "adversarial": adversarial,
+                "adversarial": realism,
                 "gan": gan,
                 "p_real": losses.mean_probability(real),
                 "p_reconstruction": losses.mean_probability(fake),

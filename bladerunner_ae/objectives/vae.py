@@ -10,28 +10,33 @@ from typing import ClassVar
 
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import losses
-from bladerunner_ae.objectives.base import Batch, Outcome, check_weights, sample_posterior
+from bladerunner_ae.objectives.base import (
+    KL,
+    NOISE,
+    Batch,
+    Objective,
+    Outcome,
+    sample_posterior,
+    weight,
+)
 
 
 @dataclass(frozen=True)
-class Vae:
+class Vae(Objective):
     """loss = mean_pixels (x - y)^2 + kl_weight * KL / latent_size.
 
-    Attributes:
-        kl_weight: of the KL divergence averaged over latent numbers. So small a weight keeps the
-            film sharp and leaves the latents far from N(0, 1): prior samples are grey.
-        noise: standard deviation of the posterior sample in units of the posterior's own.
+    So small a KL weight keeps the film sharp and leaves the latents far from N(0, 1): prior samples
+    are grey.
     """
 
     name: ClassVar[str] = "vae"
-    players: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
-    head: ClassVar[str] = "image"
 
-    kl_weight: float = 1e-5
-    noise: float = 1.0
+    kl_weight: float = weight(1e-5, KL)
+    noise: float = weight(1.0, NOISE)
 
-    def __post_init__(self) -> None:
-        check_weights(self)
+    @property
+    def players(self) -> tuple[str, ...]:
+        return "encoder", "decoder"
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         mean, log_var = networks.encoder(batch.images, training=True)

@@ -14,11 +14,20 @@ from typing import ClassVar
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import losses
 from bladerunner_ae.objectives.adversarial import run_players
-from bladerunner_ae.objectives.base import Batch, Outcome, check_weights
+from bladerunner_ae.objectives.base import (
+    ADVERSARIAL,
+    KL,
+    NOISE,
+    Batch,
+    Objective,
+    Outcome,
+    adversarial,
+    weight,
+)
 
 
 @dataclass(frozen=True)
-class VaeGan:
+class VaeGan(Objective):
     """L_prior = KL, L_like = distance of features, L_GAN as in eq. 5.
 
     encoder:        kl_weight * L_prior / latent_size + L_like
@@ -28,34 +37,23 @@ class VaeGan:
     The decoder's adversarial term is Goodfellow et al.'s non-saturating form: the paper's
     log(1 - D) has no gradient left while the discriminator is winning.
 
-    Attributes:
-        gamma: weight of the features against the adversarial term, decoder only.
-        adversarial_weight: of the adversarial term; the features are means over some 10^4
-            numbers where the paper sums, so it is small.
-        pixel_weight: of a squared pixel error beside the features, for encoder and decoder. The
-            paper has none; 1 makes training start well from any seed.
-        kl_weight: of the KL divergence averaged over latent numbers.
-        noise: standard deviation of the posterior sample in units of the posterior's own.
+    The adversarial weight is small because the features are means over some 10^4 numbers where the
+    paper sums. The paper has no pixel error; a weight of 1 makes training start well from any seed.
     """
 
     name: ClassVar[str] = "vae_gan"
-    players: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "discriminator")
-    head: ClassVar[str] = "image"
 
-    gamma: float = 1.0
-    adversarial_weight: float = 0.005
-    pixel_weight: float = 1.0
-    kl_weight: float = 1e-4
-    noise: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_weights(self)
+    gamma: float = weight(1.0, "Weight of the learned similarity in the decoder's loss")
+    adversarial_weight: float = weight(0.005, ADVERSARIAL, adversarial)
+    pixel_weight: float = weight(1.0, "Weight of the squared pixel error")
+    kl_weight: float = weight(1e-4, KL)
+    noise: float = weight(1.0, NOISE)
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         run = run_players(networks, batch, noise=self.noise, feature_layers=None)
         kl = losses.kl_divergence(run.mean, run.log_var)
         pixel = losses.squared_error(batch.images, run.reconstruction)
-        adversarial = losses.real_cross_entropy(run.fake) + losses.real_cross_entropy(run.prior)
+        realism = losses.real_cross_entropy(run.fake) + losses.real_cross_entropy(run.prior)
         gan = losses.discriminator_cross_entropy(run.real, run.fake, run.prior)
         return Outcome(
             losses={
@@ -64,14 +62,14 @@ class VaeGan:
                 + self.pixel_weight * pixel,
                 "decoder": self.gamma * run.features
                 + self.pixel_weight * pixel
-                + self.adversarial_weight * batch.adversarial_scale * adversarial,
+                + self.adversarial_weight * batch.adversarial_scale * realism,
                 "discriminator": gan,
             },
             terms={
                 "features": run.features,
                 "pixel": pixel,
                 "kl": kl,
-                "adversarial": adversarial,
+                "adversarial": realism,
                 "gan": gan,
                 **run.probabilities(),
             },

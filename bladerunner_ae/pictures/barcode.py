@@ -1,4 +1,4 @@
-"""The colours of a film's barcode: mean light of a frame, and frames brought to columns.
+"""The colours of a film's barcode: mean light of frames, and its columns.
 
 Colours are averaged as light, not as code values, as an eye does from afar: half black and half
 white is 188, not 128.
@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNREADABLE = (255, 0, 255)
-"""Colour of what cannot be read: films hardly ever have it."""
+"""Colour of unreadable frames, which films hardly ever have."""
 
 Picture = NDArray[np.uint8]
 
 
 def barcode_colours(means: NDArray[np.float64], width: int) -> Picture:
-    """Brings frames to columns.
+    """Average frames to columns, each frame in exactly one.
 
     Args:
         means: linear light of each frame, [frames, 3] 0..1; NaN where it is not known.
-        width: columns at most.
+        width: most columns.
 
     Returns:
-        uint8 [min(frames, width), 3], sRGB. Every frame counts in exactly one column.
+        uint8 [min(frames, width), 3], sRGB.
     """
     columns = min(len(means), width)
     starts = np.arange(columns) * len(means) // columns
@@ -33,7 +33,7 @@ def barcode_colours(means: NDArray[np.float64], width: int) -> Picture:
 
 
 def _from_srgb() -> NDArray[np.float64]:
-    """Linear light of each of the 256 code values."""
+    """Return the linear light of each of the 256 code values."""
     code = np.arange(256) / 255
     return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
 
@@ -42,17 +42,18 @@ _LIGHT = _from_srgb()
 
 
 def mean_of(picture: Picture) -> NDArray[np.float64]:
-    """Mean linear light of a picture, [3]; counting code values is far quicker than powers."""
+    """Return the mean linear light of a picture, [3]."""
+    # Counting code values is far quicker than powers.
     counts = np.stack([np.bincount(picture[..., c].ravel(), minlength=256) for c in range(3)])
     return (counts @ _LIGHT) / max(picture.shape[0] * picture.shape[1], 1)
 
 
 def band_light(pictures: Picture, bands: int) -> NDArray[np.float64]:
-    """Mean linear light of horizontal bands of pictures, from top to bottom.
+    """Return the mean linear light of horizontal bands, from top to bottom.
 
     Args:
         pictures: uint8 [n, H, W, 3], sRGB.
-        bands: how many; pictures of fewer rows have some bands in common.
+        bands: how many; in pictures of fewer rows some bands are the same.
 
     Returns:
         float64 [n, bands, 3], 0..1.

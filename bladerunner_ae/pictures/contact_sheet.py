@@ -1,4 +1,4 @@
-"""Contact sheets: a film at a glance, and what a network remembers of it."""
+"""Contact sheets: frames of a film, alone or with the dreams of a network."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from bladerunner_ae.pictures.spread import spread
+
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8], str]
 
-# Pictures smaller than this are enlarged by a whole factor, larger ones are made smaller.
+# Narrower pictures are enlarged by a whole factor, wider ones are made smaller.
 _PICTURE_WIDTH = 256
 
 _BACKGROUND, _TEXT, _FAINT_TEXT = (18, 18, 20), (214, 214, 210), (140, 140, 138)
@@ -20,18 +22,12 @@ _LINE = _FONT_SIZE + 10
 
 
 def make_contact_sheet(pairs: Sequence[Pair], columns: int = 3) -> Image.Image:
-    """Lays out labelled pairs, row by row, each original left of its dream.
+    """Lay out captioned pairs, row by row, each original to the left of its dream.
 
     Args:
-        pairs: (original, dream, caption) with pictures uint8 [height, width, 3], RGB, all of the
-            first original's size (others are brought to it).
-        columns: how many pairs stand in a row.
-
-    Returns:
-        An RGB picture.
-
-    Raises:
-        ValueError: there are no pairs, or no columns.
+        pairs: (original, dream, caption), pictures uint8 [height, width, 3]; all are scaled to the
+            size of the first original.
+        columns: pairs in a row.
     """
     if not pairs or columns < 1:
         raise ValueError("a contact sheet needs at least one pair and one column")
@@ -67,28 +63,18 @@ def make_contact_sheet(pairs: Sequence[Pair], columns: int = 3) -> Image.Image:
 def make_frame_sheet(
     pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], title: str
 ) -> Image.Image:
-    """Lays out the frames of a film, row by row, each with its caption below.
+    """Lay out frames of a film, row by row, each with its caption below, at the first one's size.
 
-    Args:
-        pictures: uint8 [height, width, 3], RGB; all are shown at the first one's size.
-        captions: one for each picture.
-        title: stands above them.
-
-    Returns:
-        An RGB picture, about as wide as high or wider.
-
-    Raises:
-        ValueError: there are no pictures.
+    The sheet has about three parts of width to two of height.
     """
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
     width, height = _picture_size(pictures[0])
     step_x, step_y = width + _BETWEEN_FRAMES, height + _LINE + _BETWEEN_FRAMES // 2
-    # As many columns as make the sheet three parts wide to two parts high.
     ideal = (len(pictures) * 1.5 * step_y / step_x) ** 0.5
     columns = min(
         range(1, len(pictures) + 1),
-        # A hole in the last row is as bad as a quarter of a column more or less.
+        # A gap in the last row counts as a quarter of a column more or less.
         key=lambda number: abs(number - ideal) + -len(pictures) % number / 4,
     )
     rows = -(-len(pictures) // columns)
@@ -108,14 +94,14 @@ def make_frame_sheet(
 
 
 def spread_frames(shots: Sequence[tuple[int, int]], frames: int, count: int) -> list[int]:
-    """Chooses frames that lie evenly over a film and, where possible, in the middle of shots.
+    """Choose frames evenly over a film and, where possible, in the middle of shots.
 
-    A frame beside a cut or in a fade says little; so a shot that would give one frame gives its
-    middle, while a long shot gives several frames, evenly apart.
+    A frame next to a cut or in a fade shows little; so a shot that would get one frame gets its
+    middle, while a long shot gets several, evenly apart.
 
     Args:
         shots: (first frame, frame after the last) of each shot, in order, covering the film.
-        frames: how many frames the film has.
+        frames: of the film.
         count: how many to choose.
 
     Returns:
@@ -123,7 +109,7 @@ def spread_frames(shots: Sequence[tuple[int, int]], frames: int, count: int) -> 
     """
     if count >= frames:
         return list(range(frames))
-    even = [(2 * number + 1) * frames // (2 * count) for number in range(count)]
+    even = spread(frames, count)
     of_shot = {frame: shot for shot in shots for frame in even if shot[0] <= frame < shot[1]}
     shares = Counter(of_shot.values())
     chosen = []
@@ -135,7 +121,7 @@ def spread_frames(shots: Sequence[tuple[int, int]], frames: int, count: int) -> 
 
 
 def _picture_size(picture: NDArray[np.uint8]) -> tuple[int, int]:
-    """(width, height) at which pictures like this one are shown."""
+    """Return (width, height) at which pictures like this one are shown."""
     height, width = picture.shape[:2]
     if width >= _PICTURE_WIDTH:
         return _PICTURE_WIDTH, max(round(height * _PICTURE_WIDTH / width), 1)
@@ -152,7 +138,7 @@ def _scaled(picture: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text, cut off with an ellipsis where it is too long."""
+    """Return the text, cut off with an ellipsis if it is too wide."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

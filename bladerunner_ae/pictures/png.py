@@ -6,9 +6,9 @@ from PIL import Image
 
 
 def to_png(image: Image.Image) -> bytes:
-    """Returns a picture as the content of a PNG file.
+    """Return a picture as the content of a PNG file.
 
-    Steps go on beside it: level 1 takes a quarter of the usual time, for files a sixth larger.
+    Training waits for it: level 1 takes a quarter of the usual time, for files a sixth larger.
     """
     png = io.BytesIO()
     image.save(png, "PNG", compress_level=1)

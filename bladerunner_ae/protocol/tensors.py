@@ -1,10 +1,4 @@
-"""Serialised `TensorProto`s as numpy arrays and back, quickly, without TensorFlow.
-
-TensorFlow Serving answers with fields of numbers (`float_val`, `int_val`), which clients may read,
-and not with one block of bytes. Putting the numbers of a picture into such a field one by one takes
-longer than drawing it, so their bytes are made and read here at once. `serving_protos` does what is
-out of the ordinary.
-"""
+"""`TensorProto`s as numpy arrays and back, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,99 +10,105 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from bladerunner_ae.protocol import messages as serving_protos
-from bladerunner_ae.protocol.raw_messages import TensorHead, read_varint, refuse_many_fields
+from bladerunner_ae.protocol.messages import ENUMS, PackedTensor, TensorProto
 
 Array = NDArray[Any]
 
-_DATA_TYPE = serving_protos.TensorProto.DESCRIPTOR.fields_by_name["dtype"].enum_type
-STRING = _DATA_TYPE.values_by_name["DT_STRING"].number
-# numpy's type -> number of the field that holds its values one by one.
-_FIELDS = {
-    np.dtype(kind): serving_protos.TensorProto.DESCRIPTOR.fields_by_name[name].number
-    for name, kinds in {
-        "float_val": "f", "double_val": "d", "int_val": "bBhHi", "bool_val": "?",
-        "int64_val": "q", "uint32_val": "I", "uint64_val": "Q",
-    }.items()
-    for kind in kinds
+_DATA_TYPES = ENUMS["tensorflow"]["DataType"]
+_NAMES = {number: name for name, number in _DATA_TYPES.items()}
+STRING = _DATA_TYPES["DT_STRING"]
+# DataType -> numpy's type, field of single values.
+_KINDS = {
+    _DATA_TYPES[f"DT_{name}"]: (np.dtype(kind), field)
+    for name, kind, field in (
+        ("FLOAT", "f4", "float_val"), ("DOUBLE", "f8", "double_val"), ("INT32", "i4", "int_val"),
+        ("UINT8", "u1", "int_val"), ("INT16", "i2", "int_val"), ("INT8", "i1", "int_val"),
+        ("UINT16", "u2", "int_val"), ("STRING", "O", "string_val"), ("INT64", "i8", "int64_val"),
+        ("BOOL", "?", "bool_val"), ("UINT32", "u4", "uint32_val"), ("UINT64", "u8", "uint64_val"),
+    )
 }  # fmt: skip
-_CONTENT = serving_protos.TensorProto.DESCRIPTOR.fields_by_name["tensor_content"].number
+_NUMBERS = {kind: number for number, (kind, _) in _KINDS.items()}
+_MOST = 1 << 28
 _MOST_STRINGS = 1 << 20
-_FEW = 4096  # fields of a tensor beside its strings
-_LONGEST = 10  # bytes of a varint
-_TWO_BYTES = 1 << 14  # what fits into a varint of two bytes
+_MOST_FIELDS = 4096  # of a tensor, besides its strings
+_TWO_BYTES = 1 << 14  # the first number that a varint of two bytes cannot hold
+_VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
 
 
 @cache
 def type_name(number: int) -> str:
-    """The name of a DataType as TensorFlow's messages write it, such as `float`."""
-    value = _DATA_TYPE.values_by_number.get(number)
-    return value.name.removeprefix("DT_").lower() if value else f"unknown dtype enum ({number})"
+    """Return TensorFlow's name of a DataType, such as `float`."""
+    return _NAMES.get(number, f"DT_of unknown number {number}").removeprefix("DT_").lower()
 
 
-@cache
 def numpy_type(number: int) -> np.dtype[Any]:
-    """The numpy type of a DataType; objects, which are bytes, for strings.
+    """Return the numpy type of a DataType; `object`, which holds bytes, for strings.
 
     Raises:
-        ValueError: such tensors cannot be sent.
+        ValueError: JSON and numpy have no such type.
     """
-    empty = serving_protos.TensorProto(dtype=number)
-    empty.tensor_shape.dim.add(size=0)
-    return serving_protos.to_array(empty).dtype
+    if number not in _KINDS:
+        raise ValueError(f"a tensor of data type {number} is not supported")
+    return _KINDS[number][0]
 
 
-def write(array: Array, content: bool = False) -> bytes:
-    """Returns an array as a serialised `TensorProto`.
+def to_tensor(values: Array) -> Any:
+    """Return an array as a `TensorProto`, with numbers as one block of bytes.
 
     Args:
-        array: of any shape; strings as objects of bytes.
-        content: numbers as one block of bytes, quicker still for who reads it.
+        values: any shape; floats of 32 or 64 bits, integers, bool, or bytes (dtype object or S).
 
     Raises:
-        ValueError: there is no such type of tensors.
+        ValueError: another dtype.
     """
-    if array.dtype not in _FIELDS or not array.size:
-        return serving_protos.to_tensor(array).SerializeToString()
-    values = array.ravel()
-    head = serving_protos.to_tensor(values[:0])
-    head.tensor_shape.Clear()
-    for size in array.shape:
-        head.tensor_shape.dim.add(size=size)
-    head.tensor_shape.SetInParent()
-    payload = _little(values).tobytes() if content else _pack(values)
-    number = _CONTENT if content else _FIELDS[array.dtype]
-    return head.SerializeToString() + _varint(number << 3 | 2) + _varint(len(payload)) + payload
+    values = np.asarray(values)
+    if values.dtype.kind == "S":
+        values = values.astype(object)
+    kind = values.dtype.newbyteorder("=")
+    if kind not in _NUMBERS:
+        raise ValueError(f"a tensor of {values.dtype.name} cannot be sent")
+    tensor = TensorProto(dtype=_NUMBERS[kind])
+    tensor.tensor_shape.SetInParent()  # a scalar has a shape too
+    for size in values.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    if kind.kind == "O":
+        tensor.string_val.extend(values.ravel().tolist())
+    else:
+        tensor.tensor_content = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    return tensor
 
 
-def _pack(values: Array) -> bytes:
-    """The payload of a packed field."""
-    if values.dtype.kind == "f":
-        return _little(values).tobytes()
-    if values.dtype != np.uint8 and (values.min() < 0 or values.max() >= _TWO_BYTES):
-        return b"".join(_varint(value % (1 << 64)) for value in values.tolist())
-    long = values >= 128
-    first = values.astype(np.uint8) | (long.astype(np.uint8) << 7)
-    packed = np.repeat(first, long.astype(np.int8) + 1)
-    which = np.flatnonzero(long)
-    packed[which + np.arange(1, which.size + 1)] = values[which] >> 7
-    return packed.tobytes()
+def write(values: Array, content: bool = False) -> bytes:
+    """Return an array as a serialised `TensorProto`.
 
+    Args:
+        values: as for `to_tensor`.
+        content: numbers as one block of bytes; else value by value (`float_val`, `int_val`), where
+            clients of TensorFlow Serving look for them.
 
-def _little(values: Array) -> Array:
-    return values.astype(values.dtype.newbyteorder("<"), copy=False)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
+    Raises:
+        ValueError: see `to_tensor`.
+    """
+    tensor = to_tensor(values)
+    kind, field = _KINDS[tensor.dtype]
+    if content or kind.kind == "O" or not values.size:
+        return tensor.SerializeToString()
+    packed = PackedTensor(dtype=tensor.dtype, tensor_shape=tensor.tensor_shape)
+    if kind.kind in "fb":  # a packed list of these is their bytes
+        setattr(packed, field, tensor.tensor_content)
+    elif values.min() >= 0 and values.max() < _TWO_BYTES:
+        # Seven bits a byte, the last byte below 128; two bytes each, needed or not, are valid.
+        wide = values.ravel().astype("<u2")
+        setattr(packed, field, (wide & 127 | 128 | wide >> 7 << 8).astype("<u2").tobytes())
+    else:
+        getattr(tensor, field).extend(values.ravel().tolist())
+        tensor.ClearField("tensor_content")
+        return tensor.SerializeToString()
+    return packed.SerializeToString()
 
 
 def read(data: bytes, most: int) -> Array:
-    """Returns a serialised `TensorProto` as an array.
+    """Return a serialised `TensorProto` as an array.
 
     Args:
         data: the message.
@@ -117,58 +117,90 @@ def read(data: bytes, most: int) -> Array:
     Raises:
         ValueError: the message makes no sense, or has more than `most` values.
     """
+    fields = count_fields(data, min(most, _MOST_STRINGS) + _MOST_FIELDS)
     try:
-        # Strings are fields each, numbers come many in one.
-        refuse_many_fields(data, min(most, _MOST_STRINGS) + _FEW)
-        head = TensorHead.FromString(data)
-        kind = numpy_type(head.dtype)
-        found = _quick(data, head, kind, most)
-        if found is not None:
-            return found
-        if kind != np.object_:
-            refuse_many_fields(data, _FEW)
-        if len(data) > most * _LONGEST and kind != np.object_:
-            raise ValueError(f"{len(data)} bytes for at most {most} values")
-        return serving_protos.to_array(serving_protos.TensorProto.FromString(data), most)
+        tensor = TensorProto.FromString(data)
     except DecodeError as error:
         raise ValueError(str(error)) from None
+    if tensor.dtype != STRING and fields > _MOST_FIELDS:  # a list of numbers is one field
+        raise ValueError(f"a tensor of numbers in {fields} fields")
+    return to_array(tensor, most)
 
 
-def _quick(data: bytes, head: Any, kind: np.dtype[Any], most: int) -> Array | None:
-    """The array, if the message is type, shape and one block or field, as nearly all are."""
-    head.DiscardUnknownFields()
-    start = head.SerializeToString()
-    shape = [dim.size for dim in head.tensor_shape.dim]
+def to_array(tensor: Any, most: int = _MOST) -> Array:
+    """Return a `TensorProto`, ours or an official one, as an array that may be written to.
+
+    Strings become bytes in an array of dtype object. As in TensorFlow, single values that are
+    fewer than the shape asks for are filled up with the last one, or with zeros.
+
+    Raises:
+        ValueError: a dtype that has no such array, an unknown shape, more values than `most`, too
+            many or too few of them, or one that its dtype cannot hold.
+    """
+    kind = numpy_type(tensor.dtype)
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+        raise ValueError(f"a tensor needs a known shape, not {shape}")
     count = math.prod(shape)
-    if kind not in _FIELDS or not 0 < count <= most or min(shape, default=0) < 0:
-        return None
-    if not data.startswith(start):
-        return None
-    number, place = read_varint(data, len(start))
-    length, place = read_varint(data, place)
-    if place + length != len(data):
-        return None
-    payload = np.frombuffer(data[place:], np.uint8)  # a copy, at an even address
-    if number == _CONTENT << 3 | 2 or (number == _FIELDS[kind] << 3 | 2 and kind.kind == "f"):
-        if length != count * kind.itemsize:
-            return None
-        return payload.view(kind.newbyteorder("<")).astype(kind, copy=False).reshape(shape)
-    if number != _FIELDS[kind] << 3 | 2:
-        return None
-    values = _unpack(payload, kind)
-    return values.reshape(shape) if values is not None and len(values) == count else None
+    if count > most:
+        raise ValueError(f"a tensor of shape {tuple(shape)} has more than {most} values")
+    content = tensor.tensor_content
+    if content:
+        if kind.kind == "O" or len(content) != count * kind.itemsize:
+            raise ValueError(f"{len(content)} bytes are no {kind} of shape {tuple(shape)}")
+        return np.frombuffer(content, kind.newbyteorder("<")).astype(kind).reshape(shape)
+    given = getattr(tensor, _KINDS[tensor.dtype][1])
+    if len(given) > count:
+        raise ValueError(f"{len(given)} values are no {kind} of shape {tuple(shape)}")
+    return _filled(given, count, kind).reshape(shape)
 
 
-def _unpack(payload: Array, kind: np.dtype[Any]) -> Array | None:
-    """Varints of one or two bytes; None if there are longer ones."""
-    more = payload >= 128
-    first = np.ones(payload.size, np.bool_)
-    np.logical_not(more[:-1], out=first[1:])
-    if kind.itemsize == 1:  # a byte from 128 on is what it is, and 1 comes behind it
-        fits = not more[-1] and (first[1:] | (payload[1:] == 1)).all()
-        return payload[first].view(kind) if fits else None
-    if more[-1] or (more[1:] & more[:-1]).any():
-        return None
-    values = payload[first].astype(kind)
-    values[more[first]] += (payload[~first].astype(kind) - 1) << 7
+def _filled(given: Any, count: int, kind: np.dtype[Any]) -> Array:
+    values = np.zeros(count, kind)
+    found = np.array(given, object if kind.kind == "O" else None)
+    if count and kind.kind == "O" and not given:
+        raise ValueError("a tensor of strings without values")
+    if found.size and kind.kind in "iu" and kind.itemsize < 4:  # the message holds 32 bits
+        least, largest, limits = found.min(), found.max(), np.iinfo(kind)
+        if least < limits.min or largest > limits.max:
+            raise ValueError(f"values from {least} to {largest} do not fit {kind}")
+    values[: len(found)] = found
+    values[len(found) :] = found[-1] if len(found) else 0
     return values
+
+
+def count_fields(data: bytes, most: int) -> int:
+    """Return how many fields a message has, without parsing what is in them.
+
+    Raises:
+        ValueError: there are more than `most`, or the bytes are no message.
+    """
+    place = count = 0
+    while place < len(data):
+        count += 1
+        if count > most:
+            raise ValueError(f"a message of more than {most} fields")
+        key, place = _read_varint(data, place)
+        kind = key & 7
+        if kind == _VARINT:
+            place = _read_varint(data, place)[1]
+        elif kind == _BYTES:
+            length, place = _read_varint(data, place)
+            place += length
+        elif kind in _FIXED:
+            place += _FIXED[kind]
+        else:
+            raise ValueError("bytes that are no message")
+    if place > len(data):
+        raise ValueError("a message that is cut short")
+    return count
+
+
+def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """Return a varint and the place after it, which is beyond the end of data that is cut short."""
+    value = 0
+    for shift, byte in enumerate(data[place : place + 10]):
+        value |= (byte & 127) << 7 * shift
+        if byte < 128:
+            return value, place + shift + 1
+    return 0, len(data) + 1

@@ -1,30 +1,17 @@
-"""What a run is made of, as frozen dataclasses: JSON round trip, comparison.
-
-Flags become these values in `main` and nowhere else; nothing below ever sees a flag.
-"""
+"""Configuration of networks and training, as frozen dataclasses."""
 
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.runs.fields import check, option
 
-Config = TypeVar("Config")
 REFINED_AT = 4
 """The decoder's map that sees the linear path's picture has this part of its height and width."""
 
-_LARGEST = 2**53
 _LATENT_SIZE, _LATENT_CHANNELS = 200, 4
-_CHOICES = {
-    "resize": ("transposed", "upsample"),
-    "latent": ("vector", "spatial"),
-    "precision": ("float32", "mixed_bfloat16"),
-    "jit": ("auto", "on", "off"),
-    "watchdog": ("warn", "act", "stop", "off"),
-}
 
 
 @dataclass(frozen=True)
@@ -33,8 +20,7 @@ class ModelConfig:
 
     Attributes:
         height, width: the raster in pixels; each a multiple of 2 ** len(filters).
-        latent_size: numbers a frame is remembered by; 0: 200 as a vector, and as a grid what its
-            places and channels come to. A grid allows no other.
+        latent_size: numbers a frame is remembered by; 0: decided by `resolve`.
         filters: channels of the encoder's strided convolutions, outermost first; the decoder
             mirrors them.
         kernel_size: of the strided and transposed convolutions. 4 divides the stride and so
@@ -45,44 +31,76 @@ class ModelConfig:
         residual_blocks: at the smallest resolution, in encoder and decoder.
         bottleneck_channels: a 1x1 convolution to this many channels before the dense layers,
             0 for none. Dense layers over wide maps dominate a small model's optimizer time.
-        linear_path: adds a linear autoencoder beside the convolutions: the film's principal
-            components, fitted before training and kept (`training/fit_linear_path.py`).
+        linear_path: adds a linear autoencoder: the film's principal components, fitted before
+            training and kept (`training/fit_linear_path.py`).
+        initial_log_var: bias that the log-variance head starts from.
+        discriminator_filters: channels of the discriminator's strided convolutions.
+        resize: the 3x3 convolution of "upsample" cannot make checkerboards (Odena et al. 2016,
+            doi:10.23915/distill.00003).
+        latent: "vector": dense layers make a frame one vector, whose numbers have no place.
+            "spatial": each place of a grid of the size of the smallest map remembers what was
+            there; fewer weights. Outside the networks it is a vector too, the grid row by row.
+        latent_channels: numbers in each place of a spatial latent; 0: decided by `resolve`.
         linear_pool: pixels, in each direction, that the linear path takes as one. 1 keeps all that
             the components can; each doubling has a quarter of the weights.
         refinement_blocks: residual blocks in the decoder that also see the linear path's picture,
             at a quarter of its height and width; 0: the convolutions add to it unseen.
-        initial_log_var: bias that the log-variance head starts from.
-        discriminator_filters: channels of the discriminator's strided convolutions.
-        resize: how the decoder doubles a map: "transposed" convolution, or "upsample": the nearest
-            pixel followed by a 3x3 convolution, which cannot make checkerboards (Odena et al.
-            2016, doi:10.23915/distill.00003).
-        latent: "vector": dense layers make a frame one vector of numbers that know of no place.
-            "spatial": a grid of the size of the smallest map, each place of which remembers what
-            was there, which keeps more of a frame with fewer weights. Outside the networks it is
-            a vector too, the grid row by row.
-        latent_channels: numbers in each place of a spatial latent; 0: 4, and none in a vector.
     """
 
     height: int
     width: int
-    latent_size: int = 0
+    latent_size: int = option(
+        0,
+        "Numbers that a frame is remembered by; fewer make hazier dreams. Default: 200; of a "
+        "spatial latent what its places and channels come to.",
+        "network",
+        least=0,
+        allowed="1 or more",
+    )
     filters: tuple[int, ...] = (80, 160, 320, 640)
     kernel_size: int = 5
     activation: str = "leaky_relu"
     normalization: str = "group"
     residual_blocks: int = 0
     bottleneck_channels: int = 0
-    linear_path: bool = False
-    initial_log_var: float = 0.0
+    linear_path: bool = option(
+        False,
+        "Add a linear autoencoder, the film's principal components, to the convolutions.",
+        "network",
+    )
+    initial_log_var: float = option(0.0, above=-math.inf, below=math.inf, allowed="a finite number")
     discriminator_filters: tuple[int, ...] = (80, 160, 320, 640)
-    resize: str = "transposed"
-    latent: str = "vector"
-    latent_channels: int = 0
-    linear_pool: int = 2
-    refinement_blocks: int = 0
+    resize: str = option(
+        "transposed",
+        "How the decoder doubles a map: transposed (convolution), or upsample: nearest pixel, then "
+        "a convolution, which makes no checkerboards.",
+        "network",
+        choices=("transposed", "upsample"),
+    )
+    latent: str = option(
+        "vector",
+        "vector, or spatial: a small grid that keeps more of a frame, in more numbers.",
+        "network",
+        choices=("vector", "spatial"),
+    )
+    latent_channels: int = option(
+        0,
+        "Numbers in each place of --latent=spatial. Default: 4.",
+        "network",
+        least=0,
+        allowed="1 or more",
+    )
+    linear_pool: int = option(2, least=1)
+    refinement_blocks: int = option(
+        0,
+        "Residual blocks that see what the linear path draws and correct it; 0: the convolutions "
+        "only add to it.",
+        "network",
+        least=0,
+    )
 
     def __post_init__(self) -> None:
-        _check_choices(self)
+        check(self)
         divisor = 2 ** max(len(self.filters), len(self.discriminator_filters))
         if self.height % divisor or self.width % divisor or min(self.height, self.width) < 1:
             raise InputError(
@@ -90,49 +108,38 @@ class ModelConfig:
                 f"convert the film again with --multiple={divisor}, or give --height and --width "
                 f"as multiples of {divisor}"
             )
-        if self.linear_pool < 1 or 2 ** len(self.filters) % self.linear_pool:
+        halved = 2 ** len(self.filters)
+        if halved % self.linear_pool:
             raise UsageError(
-                f"linear_pool must be a power of 2 up to {2 ** len(self.filters)}, not "
-                f"{self.linear_pool}"
+                f"linear_pool must be a power of 2 up to {halved}, not {self.linear_pool}"
             )
-        self._settle_refinement()
-        if not math.isfinite(self.initial_log_var):
-            raise UsageError(f"initial_log_var must be finite, not {self.initial_log_var:g}")
-        if self.latent == "spatial":
-            self._settle_grid()
-        elif self.latent_channels:
-            raise UsageError(
-                f"--latent_channels={self.latent_channels} belongs to --latent=spatial"
-            )
-        elif not self.latent_size:
-            object.__setattr__(self, "latent_size", _LATENT_SIZE)
-        if self.latent_size < 1:
-            raise UsageError(f"latent_size must be at least 1, not {self.latent_size}")
-
-    def _settle_refinement(self) -> None:
-        if self.refinement_blocks < 0:
-            raise UsageError(
-                f"--refinement_blocks must be 0 or above, not {self.refinement_blocks}"
-            )
-        if not self.linear_path:  # then there is nothing to see
-            object.__setattr__(self, "refinement_blocks", 0)
-        if self.refinement_blocks and 2 ** len(self.filters) < REFINED_AT:
+        if self.linear_path and self.refinement_blocks and halved < REFINED_AT:
             raise UsageError(
                 f"--refinement_blocks={self.refinement_blocks} needs at least two halvings"
             )
-
-    def _settle_grid(self) -> None:
-        if self.latent_channels < 0:
-            raise UsageError(f"--latent_channels must be at least 1, not {self.latent_channels}")
-        object.__setattr__(self, "latent_channels", self.latent_channels or _LATENT_CHANNELS)
-        height, width = self.smallest
-        size = height * width * self.latent_channels
-        if self.latent_size not in (0, size):
+        if self.latent == "vector" and self.latent_channels:
             raise UsageError(
-                f"--latent=spatial: a grid of {height}x{width}x{self.latent_channels} has "
-                f"latent_size {size}, not {self.latent_size}; leave latent_size out"
+                f"--latent_channels={self.latent_channels} belongs to --latent=spatial"
             )
-        object.__setattr__(self, "latent_size", size)
+        if self.latent == "spatial" and self.latent_size not in (0, self._grid_size):
+            height, width = self.smallest
+            raise UsageError(
+                f"--latent=spatial: a grid of {height}x{width}x{self._channels} has "
+                f"latent_size {self._grid_size}, not {self.latent_size}; leave latent_size out"
+            )
+
+    def resolve(self) -> "ModelConfig":
+        """Return this configuration with every size decided that was left open."""
+        blocks = self.refinement_blocks if self.linear_path else 0  # else there is nothing to see
+        if self.latent == "vector":
+            size = self.latent_size or _LATENT_SIZE
+            return dataclasses.replace(self, latent_size=size, refinement_blocks=blocks)
+        return dataclasses.replace(
+            self,
+            latent_size=self._grid_size,
+            latent_channels=self._channels,
+            refinement_blocks=blocks,
+        )
 
     @property
     def smallest(self) -> tuple[int, int]:
@@ -140,99 +147,132 @@ class ModelConfig:
         divisor = 2 ** len(self.filters)
         return self.height // divisor, self.width // divisor
 
+    @property
+    def _channels(self) -> int:
+        return self.latent_channels or _LATENT_CHANNELS
 
-def _check_choices(config: Any) -> None:
-    for name in _CHOICES.keys() & {field.name for field in dataclasses.fields(config)}:
-        if getattr(config, name) not in _CHOICES[name]:
-            raise UsageError(f"--{name}={getattr(config, name)}: choose {_either(_CHOICES[name])}")
+    @property
+    def _grid_size(self) -> int:
+        return math.prod(self.smallest) * self._channels
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a run learns.
+    """How a run learns; see also the help of the flags below.
 
     Attributes:
-        steps: optimizer steps in all.
-        batch_size: frames in one step over all replicas.
         learning_rate: peak of the schedule (linear warm-up, then cosine decay to a hundredth).
-        discriminator_learning_rate: the discriminator's own peak; None: the others'.
-        warmup_steps: length of the warm-up.
+        discriminator_learning_rate: None: as the others'.
         constant_learning_rate: keep the peak after the warm-up instead of decaying.
         beta_1, beta_2: Adam's moment decays.
-        precision: "float32" or "mixed_bfloat16".
-        seed: of weights, data order and noise.
         clip_norm: longest gradient of a player, measured over all of its variables after the
             replicas' sum; longer ones are shortened to it. 0: never.
-        augment: part of the frames that are shown as a moving camera might have
-            (`training/augmentation.py`), chosen anew in every step; 0: none.
-        ema: decay of the averages of encoder's and decoder's weights that samples, evaluation and
-            export use (`training/weight_averages.py`); 0: none are kept.
-        steps_per_execution: steps between two looks of Python at the run; the weights are the same.
-        jit: XLA compiles the step: "on", "off", "auto" (on one GPU, where it is quicker).
-        watchdog: what is done about training that goes wrong (`training/watchdog.py`): "warn",
-            "act" (also lower the adversarial weight), "stop", "off".
-        checkpoint_every, sample_every, log_every: steps between checkpoints, sample pictures and
-            log lines.
-        evaluate_every: steps between measurements on held out and seen frames
-            (`training/monitoring/evaluation.py`); 0: none.
-        profile_steps: "a,b": steps, counted from 1, that a profile is taken of; "": none.
+        augment: see `training/augmentation.py`.
+        ema: see `training/weight_averages.py`.
+        watchdog: see `training/watchdog.py`.
+        profile_steps: "a,b", counted from 1; "": none.
     """
 
-    steps: int
-    batch_size: int
-    learning_rate: float = 2e-4
-    warmup_steps: int = 0
+    steps: int = option(help="Optimizer steps in all.", group="learning", least=1)
+    batch_size: int = option(help="Frames in a step, over all devices.", group="learning", least=1)
+    learning_rate: float = option(
+        2e-4,
+        "Peak learning rate.",
+        "learning",
+        above=0.0,
+        below=math.inf,
+        allowed="a finite number above 0",
+    )
+    warmup_steps: int = option(0, least=0)
     constant_learning_rate: bool = False
-    beta_1: float = 0.5
-    beta_2: float = 0.999
-    precision: str = "float32"
-    seed: int = 0
-    discriminator_learning_rate: float | None = None
-    clip_norm: float = 0.0
-    augment: float = 0.0
-    ema: float = 0.0
-    steps_per_execution: int = 1
-    jit: str = "auto"
-    watchdog: str = "warn"
-    checkpoint_every: int = 500
-    sample_every: int = 500
-    log_every: int = 20
-    evaluate_every: int = 0
-    profile_steps: str = ""
+    beta_1: float = option(0.5, least=0.0, below=1.0, allowed="0 to below 1")
+    beta_2: float = option(0.999, least=0.0, below=1.0, allowed="0 to below 1")
+    precision: str = option(
+        "float32",
+        "float32, mixed_bfloat16 or auto (default): mixed_bfloat16 where the hardware has it.",
+        "learning",
+        choices=("float32", "mixed_bfloat16"),
+    )
+    seed: int = option(
+        0,
+        "Seed of weights, data order and noise.",
+        "learning",
+        least=0,
+        below=2**32,
+        allowed=f"0 to {2**32 - 1}",
+    )
+    discriminator_learning_rate: float | None = option(
+        None,
+        "The discriminator's own peak learning rate.",
+        "learning",
+        above=0.0,
+        below=math.inf,
+        allowed="a finite number above 0",
+    )
+    clip_norm: float = option(
+        0.0,
+        "Longest gradient of a player; longer ones are shortened. 0: never.",
+        "learning",
+        least=0.0,
+        below=math.inf,
+        allowed="a finite number, 0 (never) or above",
+    )
+    augment: float = option(
+        0.0,
+        "Part of the frames shown as a moving camera might have: nearer, to one side, mirrored. It "
+        "helps with frames that are never seen. Default: none for a film of fewer frames than two "
+        "for each latent number.",
+        "data",
+        least=0.0,
+        most=1.0,
+        allowed="0 (none) to 1",
+    )
+    ema: float = option(
+        0.0,
+        "Decay of averages of the weights, such as 0.999, that samples, evaluation and export use. "
+        "0: none.",
+        "learning",
+        least=0.0,
+        below=1.0,
+        allowed="0 (none) to below 1",
+    )
+    steps_per_execution: int = option(
+        1,
+        "Steps taken at once, without Python between them; on one device. Weights stay the same.",
+        "learning",
+        least=1,
+    )
+    jit: str = option(
+        "auto", "XLA: on, off, or auto (on for one GPU).", "learning", choices=("auto", "on", "off")
+    )
+    watchdog: str = option(
+        "warn",
+        "When training goes wrong: warn, act (halve the adversarial weight when the discriminator "
+        "has won), stop (with a checkpoint), off.",
+        "watching",
+        choices=("warn", "act", "stop", "off"),
+    )
+    checkpoint_every: int = option(500, "Steps between checkpoints.", "watching", least=1)
+    sample_every: int = option(500, "Steps between sample pictures.", "watching", least=1)
+    log_every: int = option(20, "Steps between log lines.", "watching", least=1)
+    evaluate_every: int = option(
+        0,
+        "Steps between measurements on held out and seen frames, into log.txt, metrics.jsonl and "
+        "TensorBoard, with prior.png. 0: none.",
+        "watching",
+        least=0,
+        allowed="0 (never) or more",
+    )
+    profile_steps: str = option(
+        "", "a,b: take a profile of steps a to b for TensorBoard, once.", "watching"
+    )
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "log_every",
-                     "steps_per_execution"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
-        if self.evaluate_every < 0:
-            raise UsageError(
-                f"--evaluate_every must be 0 (never) or above, not {self.evaluate_every}"
-            )
-        for name in ("learning_rate", "discriminator_learning_rate"):
-            rate = getattr(self, name)
-            if rate is not None and not 0.0 < rate < math.inf:
-                raise UsageError(f"--{name} must be above 0 and finite, not {rate:g}")
-        if not 0 <= self.seed < 2**32:
-            raise UsageError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
-        if not 0.0 <= self.clip_norm < math.inf:
-            raise UsageError(
-                f"--clip_norm must be 0 (never) or above and finite, not {self.clip_norm:g}"
-            )
-        if not 0.0 <= self.augment <= 1.0:
-            raise UsageError(f"--augment must be from 0 (none) to 1, not {self.augment:g}")
-        if not 0.0 <= self.ema < 1.0:
-            raise UsageError(f"--ema must be 0 (none) to below 1, not {self.ema:g}")
-        for name in ("beta_1", "beta_2"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UsageError(f"{name} must be 0 to below 1, not {getattr(self, name):g}")
-        if self.warmup_steps < 0:
-            raise UsageError(f"warmup_steps must be 0 or above, not {self.warmup_steps}")
-        _check_choices(self)
+        check(self)
         self.profiled()
 
     def profiled(self) -> tuple[int, int] | None:
-        """Returns the first and the last step that a profile is taken of; None: no profile."""
+        """Return the first and the last step that a profile is taken of; None: no profile."""
         if not self.profile_steps:
             return None
         match = re.fullmatch(r"(\d+),(\d+)", self.profile_steps, re.ASCII)
@@ -245,11 +285,14 @@ class TrainConfig:
 
 
 def check_hold_out(fraction: float, seconds: float) -> None:
-    """Raises UsageError if no film can be held out so.
+    """Check that a film can be held out so.
 
     Args:
         fraction: of a film to keep from training.
         seconds: length of the runs that are held out; 0: whole shots.
+
+    Raises:
+        UsageError: it cannot.
     """
     if not 0.0 <= fraction < 1.0:
         raise UsageError(f"--holdout={fraction:g}: give a fraction from 0 to below 1")
@@ -260,61 +303,3 @@ def check_hold_out(fraction: float, seconds: float) -> None:
             f"--holdout_seconds={seconds:g} says how long the runs held out are, --holdout=0.1 how "
             "much of the film; give both"
         )
-
-
-def _either(choices: tuple[str, ...]) -> str:
-    """("a", "b", "c") -> "a, b or c"."""
-    return f"{', '.join(choices[:-1])} or {choices[-1]}"
-
-
-def to_json(config: Any) -> dict[str, Any]:
-    """Returns a dataclass as plain JSON values (tuples become lists)."""
-    values = dataclasses.asdict(config)
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
-
-
-def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """Builds dataclass `kind` from what `to_json` gave.
-
-    Raises:
-        InputError: a field is unknown to this version or missing.
-    """
-    try:
-        _check_types(kind, values)
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except TypeError as error:
-        raise InputError(
-            f"{kind.__name__} in config.json does not fit this version: {error}"
-        ) from None
-
-
-_JSON_TYPES: dict[Any, tuple[type, ...]] = {
-    int: (int,), float: (int, float), str: (str,), bool: (bool,), tuple[int, ...]: (list, tuple),
-    float | None: (int, float, type(None)),
-}  # fmt: skip
-
-
-def _check_types(kind: Any, values: Mapping[str, Any]) -> None:
-    """Raises TypeError if a value is not what its field holds, or too large for it."""
-    for field in dataclasses.fields(kind):
-        value, wanted = values.get(field.name, field.default), _JSON_TYPES[field.type]
-        if value is dataclasses.MISSING:
-            continue  # the dataclass says so itself
-        items = value if isinstance(value, list | tuple) else [value]
-        fits = isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
-        if isinstance(value, list | tuple):
-            fits = fits and all(type(item) is int for item in value)
-        if not fits or any(isinstance(n, int) and abs(n) > _LARGEST for n in items):
-            raise TypeError(f"{field.name} is {str(value)[:40]}")
-
-
-def differences(ours: Any, theirs: Any, ignore: tuple[str, ...] = ()) -> list[str]:
-    """Names the fields in which two values of one dataclass differ: "steps: 900 -> 300"."""
-    if type(ours) is not type(theirs):
-        return [f"{type(theirs).__name__} -> {type(ours).__name__}"]
-    fields = [field.name for field in dataclasses.fields(ours) if field.name not in ignore]
-    return [
-        f"{name}: {getattr(theirs, name)} -> {getattr(ours, name)}"
-        for name in fields
-        if getattr(theirs, name) != getattr(ours, name)
-    ]

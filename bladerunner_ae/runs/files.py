@@ -1,8 +1,8 @@
-"""The files of a run folder: which are the run's, and what becomes of them when it starts over.
+"""The files of a run folder: which are the run's, and how a run is started over.
 
-Whatever else lies in the folder is the person's, and is never touched. Starting over sets the
-earlier run's files aside, in RUN/.replaced, until the new run has a checkpoint; if it ends without
-one, the earlier run is put back, by the next start if need be.
+Other files in the folder are never touched. Starting over sets the earlier run's files aside, in
+RUN/.replaced, until the new run has a checkpoint; if it ends without one, the earlier run is put
+back, by the next start at the latest.
 """
 
 import os
@@ -51,13 +51,13 @@ _FOLDERS = re.compile(
     r"|export(/(autoencoder|encoder|decoder)(/(\d+|\.partial[^/]*)(/(variables|assets|assets\.extra)"
     r")?)?)?"
 )
-# Stay where they are until the new run's take their names: a folder with a config.json is a run at
-# every moment, and `--flagfile=RUN/flags.txt` works again after a kill.
+# Not moved until the new run's replace them: a folder with a config.json is a run at every moment,
+# and `--flagfile=RUN/flags.txt` works again after a kill.
 _UNTIL_REPLACED = (CONFIG_NAME, FLAGS_NAME)
 
 
 def is_run_file(path: str) -> bool:
-    """Returns whether a run writes a file of this name.
+    """Return whether a run writes a file of this name.
 
     Args:
         path: relative to the run folder, with slashes.
@@ -69,27 +69,27 @@ def is_run_file(path: str) -> bool:
 
 
 def run_files(run: Location) -> list[str]:
-    """Returns the files of a run that are there, relative to its folder.
+    """Return the files of a run that exist, relative to its folder.
 
     Raises:
-        InputError: one of the run's own folders is a link, whose target may be anybody's.
+        InputError: one of the run's own folders is a link, whose target may be another's.
     """
     found = storage.files_below(run)
     for path in found:
         if _FOLDERS.fullmatch(path):
             raise InputError(
-                f"{run / path}: is no folder but a file or a link, which --overwrite does not "
+                f"{run / path}: is not a folder but a file or a link, which --overwrite does not "
                 "follow; remove it, or choose another --model_dir"
             )
     return [path for path in found if is_run_file(path)]
 
 
 def checkpoint_steps(run: Location) -> list[int]:
-    """Returns the steps that a run has whole checkpoints of, in order.
+    """Return the steps that a run has complete checkpoints of, in order.
 
     They are found by their files: TensorFlow writes an index last, and its list of checkpoints,
-    a file of its own, may be lost or name others. An index that a kill left half written does not
-    count: it is under its own name from its first byte on.
+    a file of its own, may be lost or name others. A half-written index does not count; it has its
+    final name from its first byte on.
     """
     folder = run / CHECKPOINTS
     found = (re.fullmatch(r"step-(\d+)\.index", name) for name in storage.names(folder))
@@ -97,21 +97,21 @@ def checkpoint_steps(run: Location) -> list[int]:
 
 
 def is_whole(index: Location) -> bool:
-    """Returns whether a checkpoint's index was written to its end."""
+    """Return whether a checkpoint's index was written to its end."""
     try:
         with storage.open_for_reading(index) as file:
             file.seek(max(storage.file_size(index) - len(_INDEX_END), 0))
             return file.read() == _INDEX_END
-    except FileNotFoundError:  # an old one that the run which is going on has just deleted
+    except FileNotFoundError:  # an old one that a running training has just deleted
         return False
 
 
 def refuse_to_delete(run: Location, inputs: Iterable[tuple[str, Location]]) -> None:
-    """Checks that nothing that a command reads is among the files of a run.
+    """Check that nothing that a command reads is among the files of a run.
 
     Args:
         run: a run folder that is to be started over.
-        inputs: the files and folders that are read, each behind the flag that names it.
+        inputs: the files and folders that are read, each with the flag that names it.
 
     Raises:
         UsageError: one is.
@@ -132,10 +132,10 @@ def refuse_to_delete(run: Location, inputs: Iterable[tuple[str, Location]]) -> N
 
 
 def set_aside(run: Location) -> None:
-    """Makes room for a new run: takes the files of the one that is there away, and only them.
+    """Make room for a new run: move the files of the earlier one, and only them.
 
-    Locally they wait in RUN/.replaced; see `settle`. Remote stores cannot rename, so there they are
-    deleted.
+    Locally they are kept in RUN/.replaced; see `settle`. Remote stores cannot rename, so there they
+    are deleted.
 
     Raises:
         InputError: as `run_files`.
@@ -159,11 +159,11 @@ def set_aside(run: Location) -> None:
 
 
 def settle(run: Location) -> bool:
-    """Decides between a new run and the earlier one that was set aside for it, if one was.
+    """Decide between a new run and the earlier one that was set aside for it, if one was.
 
-    The new one counts once it has a checkpoint: the earlier one's files are deleted. Until then
-    its own are, and the earlier one's are put back. To be called by the owner of the run's lock.
-    A process killed at any moment leaves what the next call completes.
+    If the new one has a checkpoint, the earlier one's files are deleted; otherwise its own are, and
+    the earlier one's are put back. To be called by the owner of the run's lock. If the process is
+    killed at any moment, the next call completes what it began.
 
     Returns:
         Whether an earlier run was put back.
@@ -184,7 +184,7 @@ def settle(run: Location) -> bool:
             if path not in _UNTIL_REPLACED:
                 (run / path).unlink()
         _remove_empty(run)
-        complete.unlink()  # from here on, what lies in the run is the earlier one's
+        complete.unlink()  # from here on, the run's files are the earlier one's
     for path in storage.files_below(waiting):
         (run / path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(waiting / path, run / path)
@@ -194,21 +194,21 @@ def settle(run: Location) -> bool:
 
 @contextmanager
 def settling(run: Location) -> Iterator[None]:
-    """Puts an earlier run back if the new one ends, however it does, without a checkpoint."""
+    """Put an earlier run back if the new one ends, however it does, without a checkpoint."""
     try:
         yield
     finally:
         with suppress(OSError):  # the next start tries again
             if settle(run):
                 print(
-                    f"{run}: the earlier run is there again, because the new one ended before its "
+                    f"{run}: the earlier run was put back, because the new one ended before its "
                     "first checkpoint",
                     file=sys.stderr,
                 )
 
 
 def _remove_empty(run: Path) -> None:
-    """Removes the run's own folders as far as nothing is left in them."""
+    """Remove the run's own folders that are empty."""
     for folder, _, _ in os.walk(run, topdown=False):
         if _FOLDERS.fullmatch(os.path.relpath(folder, run)):
             with suppress(OSError):

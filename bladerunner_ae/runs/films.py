@@ -1,85 +1,153 @@
-"""Which frames a run learnt from: the film, and how its records were made of it.
+"""The films that a run learns from, and how their records were made.
 
-A film's records may be made in many ways: a part of it, cropped, of another quality. The film's
-digest is the same for all of them, so a run writes down what tells them apart. Where the records
-lie, and in how many shards, does not.
+The records of a film may be made in many ways: a part of it, cropped, at another quality. The
+film's digest is the same for all of them, so a run records what tells them apart. Where the
+records are, and in how many shards, does not.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.conversion.options import ConversionOptions, changed_option
+from bladerunner_ae.errors import InputError
+from bladerunner_ae.runs.fields import from_json, to_json
 from tfrecords.card import FilmCard
-from tfrecords.messages import changed_option
 
-# What the same number of bytes in all, of frames of the same moments, makes certain enough.
+# Together with the same total of bytes, frames of the same times make a difference unlikely enough.
 _DECIDING = ("pts", "time_base", "encoding", "geometry", "bytes")
-CONVERSION_KEYS = frozenset({*_DECIDING, "shards", "sha256", "options"})
-"""What is said of every conversion."""
 
 
-def film_identity(card: FilmCard) -> dict[str, Any]:
-    """Returns what is remembered of a film and of its conversion, as JSON values.
+@dataclass(frozen=True)
+class Conversion:
+    """Properties of a film's records that tell them from other records of the same film.
+
+    Attributes:
+        shards: how many there are.
+        sha256: of the checksums of all shards.
+        bytes: of all shards.
+        pts: of the first and the last frame, in units of `time_base`.
+        time_base: fraction of a second, such as "1/24".
+        geometry, encoding: see `FilmCard`.
+        options: see `FilmCard`, but the number of shards.
+    """
+
+    shards: int
+    sha256: str
+    bytes: int
+    pts: tuple[int, int]
+    time_base: str
+    geometry: dict[str, Any]
+    encoding: dict[str, Any]
+    options: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        Fraction(self.time_base)
+
+    def seconds(self) -> tuple[Fraction, Fraction]:
+        """Return the times of the first and the last frame."""
+        first, last = self.pts
+        return first * Fraction(self.time_base), last * Fraction(self.time_base)
+
+
+@dataclass(frozen=True)
+class FilmUse:
+    """One film of a run.
+
+    Attributes:
+        name: of the film's file.
+        film_id: digest of the film.
+        frames: of its records.
+        conversion: None if unknown; records are then told apart by their number of frames alone.
+        weight: how often its frames are seen, relative to those of the other films.
+        held_out: (first frame, frame after the last) of each run of frames kept from training.
+    """
+
+    name: str
+    film_id: str
+    frames: int
+    conversion: Conversion | None = None
+    weight: float = 1.0
+    held_out: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(0 < number < 2**53 for number in (self.frames, self.weight)):
+            raise ValueError(f"frames or weight of {self.name} are out of range")
+        if not all(0 <= first <= end <= self.frames for first, end in self.held_out):
+            raise ValueError(f"frames held out are not of {self.name}")
+
+    @classmethod
+    def of(
+        cls, card: FilmCard, weight: float = 1.0, held_out: Sequence[tuple[int, int]] = ()
+    ) -> "FilmUse":
+        """Return the use of the film that has this card."""
+        sums = "".join(f"{shard.frames} {shard.sha256}\n" for shard in card.shards)
+        conversion = Conversion(
+            shards=len(card.shards),
+            sha256=hashlib.sha256(sums.encode()).hexdigest(),
+            bytes=sum(shard.bytes for shard in card.shards),
+            pts=(card.first_pts, card.last_pts),
+            time_base=str(card.time_base),
+            geometry=card.geometry,
+            encoding=card.encoding,
+            options={k: v for k, v in card.options.items() if k != "num_shards"},
+        )
+        name, digest, frames = card.source["name"], card.film_id, card.frames
+        return cls(name, digest, frames, conversion, weight, tuple(held_out))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the film and its conversion as JSON values, without the use made of it."""
+        return {k: v for k, v in to_json(self).items() if k not in ("weight", "held_out")}
+
+    @property
+    def held_out_frames(self) -> int:
+        """Number of frames kept from training."""
+        return sum(end - start for start, end in self.held_out)
+
+
+def films_of(card: Mapping[str, Any]) -> tuple[FilmUse, ...]:
+    """Return the films of a model card or of a run's configuration in JSON.
+
+    Raises:
+        ValueError, TypeError: they are damaged, or of another version.
+    """
+    try:
+        return tuple(from_json(FilmUse, film) for film in card.get("films", ()))
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def conversion_differences(ours: FilmUse, theirs: FilmUse) -> list[str]:
+    """List how the records of a film differ from `theirs`, earlier ones of the same film.
+
+    Records in equally many shards are the same if their checksums are. Otherwise no checksum can
+    be compared; a record has the same length in any shard, so they are the same if they have as
+    many bytes, and times, geometry and encoding are equal.
 
     Returns:
-        {"name", "film_id", "frames", "conversion": {"shards": how many, "sha256": of all shards'
-        checksums, "bytes": of all shards, "pts": [first, last], "time_base", "geometry",
-        "encoding", "options"}}.
+        Such as ["--quality: 95 -> 50"]; empty if the frames are the same, whatever the options.
     """
-    sums = "".join(f"{shard.frames} {shard.sha256}\n" for shard in card.shards)
-    return {
-        "name": card.source["name"],
-        "film_id": card.film_id,
-        "frames": card.frames,
-        "conversion": {
-            "shards": len(card.shards),
-            "sha256": hashlib.sha256(sums.encode()).hexdigest(),
-            "bytes": sum(shard.bytes for shard in card.shards),
-            "pts": [card.first_pts, card.last_pts],
-            "time_base": str(card.time_base),
-            "geometry": card.geometry,
-            "encoding": card.encoding,
-            "options": {k: v for k, v in card.options.items() if k != "num_shards"},
-        },
-    }
-
-
-def held_out_frames(film: Mapping[str, Any]) -> int:
-    """How many frames of a film, as a run's configuration tells of it, training never sees."""
-    return sum(end - start for start, end in film.get("held_out", []))
-
-
-def conversion_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """In which points the records of a film differ from `theirs`, earlier ones of that film.
-
-    Records of equally many shards are the same if their checksums are. Of other numbers of shards
-    no checksum can be compared; a record has the same length in any shard, so they are the same if
-    they have as many bytes, and times, geometry and encoding are alike.
-
-    Args:
-        ours, theirs: of `film_identity`; what was written by an early version has no conversion,
-            and is told apart by its number of frames alone.
-
-    Returns:
-        Such as ["--quality: 95 -> 50"]; nothing if frames are the same, however asked for.
-    """
-    frames = _changed("frames", theirs.get("frames"), ours.get("frames"))
-    now, before = ours.get("conversion"), theirs.get("conversion")
+    frames = _changed("frames", theirs.frames, ours.frames)
+    now, before = ours.conversion, theirs.conversion
     if not now or not before:
         return frames
-    if not frames and now["sha256"] == before["sha256"]:
+    if not frames and now.sha256 == before.sha256:
         return []
-    facts = [line for name in _DECIDING for line in _changed(name, before[name], now[name])]
-    if not frames and not facts and now["shards"] != before["shards"]:
+    facts = [
+        line
+        for name in _DECIDING
+        for line in _changed(name, getattr(before, name), getattr(now, name))
+    ]
+    if not frames and not facts and now.shards != before.shards:
         return []
-    left_out = ConversionOptions().to_json("images")
-    options = [{**left_out, **conversion["options"]} for conversion in (before, now)]
+    defaults = ConversionOptions().to_json("images")
+    old, new = ({**defaults, **conversion.options} for conversion in (before, now))
     changed = [
-        changed_option(name, options[0].get(name), value)
-        for name, value in options[1].items()
-        if value != options[0].get(name)
+        changed_option(name, old.get(name), value)
+        for name, value in new.items()
+        if value != old.get(name)
     ]
     return changed or [*frames, *facts] or ["checksums of the shards"]
 
@@ -88,44 +156,28 @@ def _changed(name: str, before: Any, now: Any) -> list[str]:
     return [] if before == now else [f"{name}: {before} -> {now}"]
 
 
-def division_differences(
-    ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """In which films the number of shards differs, which decides the order of streamed frames.
+def division_differences(ours: Sequence[FilmUse], theirs: Sequence[FilmUse]) -> list[str]:
+    """List the films, in the same order, that differ in their number of shards.
 
-    Args:
-        ours, theirs: of `film_identity`, the same films in the same order.
+    It decides the order of streamed frames.
     """
-    pairs = [
-        (our, their.get("conversion"), our.get("conversion"))
-        for our, their in zip(ours, theirs, strict=True)
-    ]
     return [
-        f"shards of {our['name']}: {before['shards']} -> {now['shards']}"
-        for our, before, now in pairs
-        if before and now and before["shards"] != now["shards"]
+        f"shards of {our.name}: {their.conversion.shards} -> {our.conversion.shards}"
+        for our, their in zip(ours, theirs, strict=True)
+        if our.conversion and their.conversion
+        if our.conversion.shards != their.conversion.shards
     ]
 
 
-def same_moments(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool | None:
-    """Whether records of one film hold its same moments, frame by frame.
+def same_moments(ours: FilmUse, theirs: FilmUse) -> bool | None:
+    """Return whether two sets of records of one film hold the same moments, frame by frame.
 
-    Args:
-        ours, theirs: of `film_identity`.
-
-    Returns:
-        None if some moments are in both and some are not, so that frames do not correspond; False
-        if none is in both.
+    None if some moments are in both and some are not, so that frames do not correspond; False if
+    none is in both.
     """
-    now, before = ours.get("conversion"), theirs.get("conversion")
-    if not now or not before:
-        return ours["frames"] == theirs["frames"]
-    (first, last), (begin, end) = _seconds(now), _seconds(before)
-    if (ours["frames"], first, last) == (theirs["frames"], begin, end):
+    if not ours.conversion or not theirs.conversion:
+        return ours.frames == theirs.frames
+    (first, last), (begin, end) = ours.conversion.seconds(), theirs.conversion.seconds()
+    if (ours.frames, first, last) == (theirs.frames, begin, end):
         return True
     return False if last < begin or end < first else None
-
-
-def _seconds(conversion: Mapping[str, Any]) -> tuple[Fraction, Fraction]:
-    first, last = conversion["pts"]
-    return first * Fraction(conversion["time_base"]), last * Fraction(conversion["time_base"])

@@ -1,4 +1,4 @@
-"""Named starting points of a run: which networks, which objective, how long."""
+"""Named starting points of a run: networks, objective, length."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ class Preset:
     """A named starting point: networks, training and the raster they are meant for.
 
     Attributes:
-        pixels: about how many pixels a frame should have.
-        multiple: what height and width must be multiples of.
+        pixels: that a frame should have, approximately.
+        multiple: that height and width must be multiples of.
         objective: name in `objectives.REGISTRY`.
-        model: keyword arguments of `ModelConfig` beside height and width.
+        model: keyword arguments of `ModelConfig` besides height and width.
         train: keyword arguments of `TrainConfig`.
-        run_bytes: about what a finished run folder takes on disk, in bytes.
+        run_bytes: approximate size of a finished run folder.
         description: one line for people.
     """
 
@@ -89,7 +89,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """Returns the preset called `name`; raises `UsageError` that lists those there are."""
+    """Return the preset called `name`; raise a `UsageError` that lists all if there is none."""
     if name not in PRESETS:
         raise UsageError(f"--preset={name}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

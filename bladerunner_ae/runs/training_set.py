@@ -1,4 +1,4 @@
-"""The frames that a run learns from, and those that are held out."""
+"""The frames that a run learns from, and those held out."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from tfrecords import storage
 from tfrecords.card import FilmCard, load_card
 from tfrecords.messages import counted
@@ -16,7 +16,7 @@ Shots = list[tuple[int, int]]
 
 
 def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
-    """Chooses whole shots to keep from training, never single frames: neighbours are near equal.
+    """Choose whole shots to keep from training, never single frames: neighbours are nearly equal.
 
     Shots are taken in an order drawn from `seed` while they fit; the first that overshoots is
     taken too if that brings the sum nearer to the fraction.
@@ -24,7 +24,7 @@ def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
     Args:
         card: of the film.
         fraction: of its frames to hold out, 0 to below 1.
-        seed: the same film, fraction and seed give the same shots.
+        seed: of the order.
 
     Returns:
         [(first frame, frame after the last)], in film order; empty for fraction 0.
@@ -53,10 +53,10 @@ def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
 
 
 def hold_out_runs(card: FilmCard, fraction: float, seconds: float) -> Shots:
-    """Chooses runs of equal length, evenly spread, to keep from training.
+    """Choose runs of equal length, evenly spread, to keep from training.
 
     Weaker evidence than whole shots, since a run's shot may be seen before and after it; but it
-    asks about every part of a film that has few shots.
+    covers every part of a film that has few shots.
 
     Args:
         card: of the film.
@@ -90,7 +90,7 @@ def _every(fraction: float) -> int:
 
 
 def in_shots(frames: int, shots: Iterable[Sequence[int]]) -> NDArray[np.bool_]:
-    """Returns bool [frames]: whether each frame lies in one of `shots`."""
+    """Return bool [frames]: whether each frame is in one of `shots`."""
     inside = np.zeros(frames, bool)
     for start, end in shots:
         inside[start:end] = True
@@ -98,15 +98,10 @@ def in_shots(frames: int, shots: Iterable[Sequence[int]]) -> NDArray[np.bool_]:
 
 
 def film_parts(config: RunConfig, records: Sequence[storage.AnyPath]) -> list[FilmPart]:
-    """Returns a run's films as the reader wants them.
-
-    Args:
-        config: of the run.
-        records: folder of each film's records, in the order of `config.films`.
-    """
+    """Return a run's films for the reader; `records` are in the order of `config.films`."""
     parts = []
     for film, directory in zip(config.films, records, strict=True):
         card = load_card(directory)
-        keep = ~in_shots(card.frames, film["held_out"])
-        parts.append(FilmPart(directory, card, keep, film["weight"]))
+        keep = ~in_shots(card.frames, film.held_out)
+        parts.append(FilmPart(directory, card, keep, film.weight))
     return parts

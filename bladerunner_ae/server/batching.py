@@ -1,10 +1,10 @@
 """Requests of several clients in one run of the model.
 
 A batch is closed when it is full, or when its time is up and a thread is free to run it. So a
-request that comes alone waits no longer than the time it was told to, and while all threads are
-busy batches grow by themselves. Only requests of one signature and with rows of the same shape go
-together: one that does not fit cannot spoil the others, and if a batch fails its requests run once
-more, one by one, so that only the one at fault gets the error.
+request that comes alone waits no longer than `timeout`, and batches grow while all threads are
+busy. Only requests of one signature and with rows of the same shape go together: one that does not
+fit cannot spoil the others. If a batch fails, its requests run once more, one by one, so that only
+the one at fault gets the error.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class _Batch:
 
 
 class Batcher:
-    """Collects requests; use it in the event loop's thread."""
+    """Collects requests; for the thread of the event loop."""
 
     def __init__(self, run: Run, most_rows: int, timeout: float, threads: int) -> None:
-        """Makes one.
+        """Make one.
 
         Args:
             run: runs a model with the inputs of one request or several.
             most_rows: of a batch.
-            timeout: seconds that a request waits for company.
+            timeout: seconds that a request waits for others.
             threads: batches that may run at once.
         """
         self._run, self._most_rows, self._timeout = run, most_rows, timeout
@@ -57,7 +57,7 @@ class Batcher:
     async def submit(
         self, version: Version, signature: Signature, inputs: Arrays, rows: int
     ) -> Arrays:
-        """Runs a request together with others.
+        """Run a request together with others.
 
         Raises:
             ServingError, tf.errors.OpError: it cannot be run.
@@ -85,7 +85,7 @@ class Batcher:
         self._start()
 
     def _start(self) -> None:
-        """Starts batches while there are threads for them, the oldest first."""
+        """Start batches while there are threads for them, the oldest first."""
         while self._running < self._threads:
             if not self._closed:
                 due = next((key for key, batch in self._open.items() if batch.due), None)
@@ -100,7 +100,7 @@ class Batcher:
 
     async def _work(self, batch: _Batch) -> None:
         try:
-            # A client that has gone away, or waited long enough, needs no answer any more.
+            # A client that has gone, or waited long enough, needs no answer.
             tasks = [task for task in batch.tasks if not task.answer.done()]
             if tasks:
                 await self._answer(batch, tasks)
@@ -138,7 +138,4 @@ def _fail(task: _Task, error: Exception) -> None:
 
 def _check(outputs: Arrays, rows: int) -> None:
     if any(not array.ndim or len(array) != rows for array in outputs.values()):
-        raise invalid(
-            "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension "
-            "sizes of the input tensors"
-        )
+        raise invalid("The outputs of a batch have another number of rows than its inputs")

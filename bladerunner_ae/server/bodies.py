@@ -1,4 +1,4 @@
-"""The bodies of HTTP requests: received whole or not at all."""
+"""Bodies of HTTP requests: received whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,35 +6,21 @@ import zlib
 
 from starlette.requests import Request
 
-from bladerunner_ae.server.errors import Code, ServingError, invalid
-from bladerunner_ae.server.holding import Share, too_much
-
-
-class TooLargeError(ServingError):
-    """A body that has more bytes than it may: 413."""
-
-    def __init__(self, most: int) -> None:
-        size = f"{most / (1 << 20):.4g} MiB" if most >= 1 << 20 else f"{most} bytes"
-        super().__init__(
-            Code.RESOURCE_EXHAUSTED,
-            f"The request is larger than {size}, the most that --max_body_mb and the model's "
-            "signatures with --max_batch_size rows allow",
-            http=413,
-        )
+from bladerunner_ae.server.errors import Code, ServingError, TooLargeError, invalid
+from bladerunner_ae.server.limits import Share, too_much
 
 
 async def receive(request: Request, share: Share, most: int, seconds: float) -> bytes:
-    """Returns a request's body, packed as it came.
+    """Return a request's body, compressed as it came.
 
     Args:
-        request: the request.
-        share: what it holds of the server.
+        share: the bytes that the request holds.
         most: bytes that it may have.
         seconds: that it may take.
 
     Raises:
-        ServingError: it is too large, came too slowly, or others had to be let through.
-        starlette.requests.ClientDisconnect: it will never be whole.
+        ServingError: it is too large, came too slowly, or was dropped for others.
+        starlette.requests.ClientDisconnect: the rest will never come.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most:
@@ -51,30 +37,30 @@ async def receive(request: Request, share: Share, most: int, seconds: float) -> 
         if share.dropped:
             raise too_much() from None
         raise ServingError(
-            Code.DEADLINE_EXCEEDED, f"The request was not whole after {seconds:g} s", http=408
+            Code.DEADLINE_EXCEEDED, f"The request was not complete after {seconds:g} s", http=408
         ) from None
     return bytes(body)
 
 
-def is_packed(request: Request) -> bool:
+def is_compressed(request: Request) -> bool:
     """Whether a request's body comes as gzip."""
     return "gzip" in request.headers.get("content-encoding", "")
 
 
-def unpacked(body: bytes, most: int) -> bytes:
-    """Unpacks gzip.
+def decompress(body: bytes, most: int) -> bytes:
+    """Decompress gzip.
 
     Raises:
         ServingError: it is none, or larger than `most`.
     """
-    unpacker = zlib.decompressobj(wbits=31)
+    gzip = zlib.decompressobj(wbits=31)
     try:
-        found = unpacker.decompress(body, most + 1)
+        found = gzip.decompress(body, most + 1)
     except zlib.error as error:
-        raise invalid(f"Failed to uncompress the gzipped body: {error}") from None
+        raise invalid(f"The body cannot be decompressed: {error}") from None
     if len(found) > most:
         raise TooLargeError(most)
-    if not unpacker.eof or unpacker.unused_data:
-        what = "it goes on after its end" if unpacker.eof else "it is cut short"
-        raise invalid(f"Failed to uncompress the gzipped body: {what}")
+    if not gzip.eof or gzip.unused_data:
+        problem = "there is more after its end" if gzip.eof else "it is cut short"
+        raise invalid(f"The body cannot be decompressed: {problem}")
     return found

@@ -1,9 +1,9 @@
-"""What web pages may do with a server that has no password.
+"""Protection against web pages of other sites; the server has no password.
 
 A page of any site can make its visitor's browser send requests to this machine, and one whose name
 is made to point here (DNS rebinding) could even read the answers. So only known names are answered,
-and what other pages send is refused. Programs, which send none of a browser's headers, are let
-through.
+and what other pages send is refused. Programs, which send none of a browser's headers, are not
+concerned.
 """
 
 from __future__ import annotations
@@ -17,20 +17,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bladerunner_ae.server import json_answers
-from bladerunner_ae.server.errors import Code, ServingError, invalid
+from bladerunner_ae.server.errors import Code, ServingError, error_response, invalid
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 
 
 def middleware(host: str, allowed_hosts: Sequence[str]) -> list[Middleware]:
-    """Returns what every request passes through.
-
-    Args:
-        host: address or name that is listened at.
-        allowed_hosts: further names that clients may call this machine, as `--allowed_hosts`.
-    """
+    """Return the middleware of a server at `host`; for `allowed_hosts` see the flag."""
     names = [name.lower() for name in allowed_hosts]
     guards = [Middleware(Guard, allowed_hosts=names)]
     if names or is_loopback(host):
@@ -56,7 +50,7 @@ class Guard:
         self._app, self._allowed = app, tuple(allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, or answers it."""
+        """Pass a request on, or refuse it."""
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,7 +63,7 @@ class Guard:
         if fault is None:
             await self._app(scope, receive, marked)
         else:
-            await json_answers.refusal(fault, close=True)(scope, receive, marked)
+            await error_response(fault, close=True)(scope, receive, marked)
 
     def _fault(self, method: str, headers: Headers) -> ServingError | None:
         if "content-length" in headers and "transfer-encoding" in headers:

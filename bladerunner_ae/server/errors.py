@@ -1,12 +1,14 @@
 """Errors that a client gets: a canonical code and a message.
 
-The codes and their numbers are gRPC's; which HTTP status each becomes is TensorFlow Serving's
-choice (`http_server.cc`).
+The codes are gRPC's, the HTTP status of each is that of TensorFlow Serving (`http_server.cc`).
 """
 
 from __future__ import annotations
 
 import enum
+import json
+
+from starlette.responses import Response
 
 
 class Code(enum.IntEnum):
@@ -44,8 +46,8 @@ class ServingError(Exception):
     """A request that cannot be answered.
 
     Attributes:
-        code: why, as a canonical code.
-        message: why, in words; the client gets it.
+        code: the canonical code.
+        message: the reason, which the client gets.
         http: HTTP status; that of the code unless a request is refused by HTTP's own rules.
     """
 
@@ -55,35 +57,53 @@ class ServingError(Exception):
         self.http = http or _HTTP[code]
 
     def __reduce__(self) -> tuple[type[ServingError], tuple[Code, str, int]]:
-        """It can be sent to another process."""
+        """Make it fit to be sent to another process."""
         return ServingError, (self.code, self.message, self.http)
 
-    def __str__(self) -> str:
-        """The way messages inside messages look: `INVALID_ARGUMENT: what is wrong`."""
-        return f"{self.code.name}: {self.message}"
+
+class TooLargeError(ServingError):
+    """A request that has more bytes than it may: 413."""
+
+    def __init__(self, most: int) -> None:
+        size = f"{most / (1 << 20):.4g} MiB" if most >= 1 << 20 else f"{most} bytes"
+        super().__init__(
+            Code.RESOURCE_EXHAUSTED,
+            f"The request is larger than {size}, the most that --max_body_mb and the model's "
+            "signatures with --max_batch_size rows allow",
+            http=413,
+        )
 
 
 def invalid(message: str) -> ServingError:
-    """An error of the request itself: 400, INVALID_ARGUMENT."""
+    """Return an error of the request itself: 400, INVALID_ARGUMENT."""
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
 def not_found(message: str) -> ServingError:
-    """No such model or version: 404, NOT_FOUND."""
+    """Return the error of a model or version that does not exist: 404, NOT_FOUND."""
     return ServingError(Code.NOT_FOUND, message)
 
 
 def from_exception(error: Exception) -> ServingError:
-    """What a client gets to know of an exception.
-
-    Args:
-        error: any; those of TensorFlow keep their code and message.
-    """
+    """Return an exception as a client gets it; those of TensorFlow keep their code and message."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, TimeoutError):
-        return ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+        return ServingError(Code.DEADLINE_EXCEEDED, "There was no answer within --run_seconds")
     code, message = getattr(error, "error_code", None), getattr(error, "message", None)
     if isinstance(code, int) and isinstance(message, str):  # tf.errors.OpError
         return ServingError(Code(code) if code in _HTTP else Code.UNKNOWN, message)
     return ServingError(Code.INTERNAL, f"unexpected {type(error).__name__}: {error}")
+
+
+def error_response(error: ServingError, close: bool) -> Response:
+    """Return an error as an HTTP response.
+
+    Args:
+        error: the error.
+        close: hangs up after it, since the rest of the request is not wanted.
+    """
+    headers = {"connection": "close"} if close else {}
+    return Response(
+        json.dumps({"error": error.message}) + "\n", error.http, headers, "application/json"
+    )

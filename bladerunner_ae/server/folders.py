@@ -1,4 +1,4 @@
-"""Where models and their versions lie: RUN/export/decoder/3 and what stands for it."""
+"""Folders of models and their versions: RUN/export/decoder/3 and what may stand for it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.exports.folders import is_number, is_saved_model, versions
 from bladerunner_ae.runs.folder import refuse_unexported
 from tfrecords import storage
 from tfrecords.storage import Location
 
-_FILES = ("saved_model.pb", "saved_model.pbtxt")
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -19,7 +19,7 @@ class ModelFolder:
     """A model to be served.
 
     Attributes:
-        name: as clients call it.
+        name: that clients use.
         path: folder of its versions, or of the only one.
         only: the version's number, if it is one version and no folder of them.
     """
@@ -29,19 +29,19 @@ class ModelFolder:
     only: int | None = None
 
     def versions(self) -> dict[int, Location]:
-        """The SavedModels that are there now, by number."""
+        """Return the SavedModels that are there now, by number."""
         if self.only is not None:
             return {self.only: self.path} if is_saved_model(self.path) else {}
-        return find_versions(self.path)
+        return versions(self.path)
 
 
 def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFolder]:
-    """Finds what a person wants to have served.
+    """Find the models that `--model` means.
 
     Args:
         path: the folder of a model's versions (RUN/export/decoder), one of these, or a run or
             folder of models, of which all are meant.
-        name: what clients are to call it; by default the name of the folder of versions.
+        name: that clients use; by default the name of the folder of versions.
 
     Raises:
         InputError: there is no such folder, no SavedModel in it, or a name for several.
@@ -56,10 +56,10 @@ def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFol
         folder = folder.resolve()  # "." has no name
     if is_saved_model(folder):
         return [_one_version(folder, name)]
-    if find_versions(folder):
+    if versions(folder):
         return [ModelFolder(name or folder.name, folder)]
     for base in (folder / "export", folder):
-        found = [entry for entry in sorted(storage.names(base)) if find_versions(base / entry)]
+        found = [entry for entry in sorted(storage.names(base)) if versions(base / entry)]
         if found and name:
             raise InputError(
                 f"{path}: holds {', '.join(found)}; --name is for one model, such as {path}/"
@@ -74,7 +74,7 @@ def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFol
 
 
 def _one_version(folder: Location, name: str | None) -> ModelFolder:
-    if not _is_number(folder.name):
+    if not is_number(folder.name):
         return ModelFolder(name or folder.name, folder, 1)
     if isinstance(folder, Path):
         base = folder.parent.name
@@ -83,28 +83,10 @@ def _one_version(folder: Location, name: str | None) -> ModelFolder:
     return ModelFolder(name or base, folder, int(folder.name))
 
 
-def is_saved_model(folder: Location) -> bool:
-    """Whether a folder holds a SavedModel, be it a good one or not."""
-    return any(storage.is_file(folder / name) for name in _FILES)
-
-
-def find_versions(base: Location) -> dict[int, Location]:
-    """The numbered SavedModels of a folder; other names in it do not count."""
-    try:
-        names = [name for name in storage.names(base) if _is_number(name)]
-    except OSError:  # it is gone, or a file
-        return {}
-    return {int(name): base / name for name in names if is_saved_model(base / name)}
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and int(name) < 2**63
-
-
 def stamp(folder: Location) -> Stamp:
-    """Names, sizes and times of a SavedModel's files: another stamp, other files.
+    """Return names, sizes and times of a SavedModel's files; empty for a remote one.
 
-    Empty for a remote one, which is published once.
+    Other files have another stamp; remote ones are published once.
     """
     if not isinstance(folder, Path):
         return ()

@@ -1,7 +1,7 @@
-"""Large bodies are parsed in a process of their own, so that nobody else has to wait for them.
+"""Large bodies are parsed in processes of their own, so that no other request waits for them.
 
 Python parses JSON in one go and lets no other thread run meanwhile: for some megabytes that is a
-good part of a second. `python -m bladerunner_ae.server.json_process` is the process: it reads
+good part of a second. `python -m bladerunner_ae.server.json_process` is such a process: it reads
 questions from stdin and writes answers to stdout, and ends when stdin does, so it does not outlive
 the server. It imports no TensorFlow.
 """
@@ -17,45 +17,50 @@ import signal
 import struct
 import sys
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-from bladerunner_ae.server.bodies import unpacked
+from bladerunner_ae.server import json_codec
+from bladerunner_ae.server.bodies import decompress
 from bladerunner_ae.server.errors import Code, ServingError, from_exception
-from bladerunner_ae.server.json_requests import PredictBody, inputs_of, parse_predict
-from bladerunner_ae.server.sizes import Sizes
-
-Types = Mapping[str, Mapping[str, int]]
-"""The inputs of each signature, name to DataType."""
+from bladerunner_ae.server.json_codec import PredictBody, Types
+from bladerunner_ae.server.limits import Sizes
 
 _LENGTH = struct.Struct("<Q")
-_MEDIUM = 4 << 20  # behind larger bodies these would have to wait for long
-_FORGET = 16 << 20  # a process that has parsed more gives its memory back by ending
+_MEDIUM = 4 << 20  # these do not queue after larger bodies
+_RESTART = 16 << 20  # a process that has parsed more gives its memory back by ending
 _STRING = re.compile(rb'"(?:[^"\\]+|\\.)*"', re.DOTALL)
 
 
-def parse(body: bytes, is_packed: bool, types: Types, sizes: Sizes) -> PredictBody:
-    """Reads the body of a `:predict` request.
+def parse(
+    body: bytes, is_compressed: bool, signatures: Mapping[str, Types], sizes: Sizes
+) -> PredictBody:
+    """Read the body of a `:predict` request.
+
+    Args:
+        signatures: inputs of each signature of the model.
+        sizes: the most that the body may have.
 
     Raises:
-        ServingError: it is not as it should be, or has more than the signatures take.
+        ServingError: it is malformed, or has more than the signatures take.
     """
-    if is_packed:
-        body = unpacked(body, sizes.bytes)
+    if is_compressed:
+        body = decompress(body, sizes.bytes)
     refuse_too_many_items(body, sizes.items)
-    return parse_predict(body, partial(inputs_of, types))
+    return json_codec.read_predict(json_codec.parse(body), signatures)
 
 
 def refuse_too_many_items(body: bytes, most: int) -> None:
-    """Counts values, lists and objects before any of them is made.
+    """Count values, lists and objects before any of them is made.
 
     Raises:
         ServingError: there are more than `most`.
     """
-    if body.count(b",") + body.count(b"[") + body.count(b"{") <= most:
-        return
-    body = _STRING.sub(b"", body)  # in strings they mean nothing
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > most:
+
+    def count(text: bytes) -> int:
+        return sum(text.count(mark) for mark in (b",", b"[", b"{"))
+
+    # In strings they mean nothing.
+    if count(body) > most and count(_STRING.sub(b"", body)) > most:
         raise ServingError(
             Code.RESOURCE_EXHAUSTED,
             "The request has more values than the model's signatures take in --max_batch_size rows",
@@ -64,57 +69,55 @@ def refuse_too_many_items(body: bytes, most: int) -> None:
 
 
 class JsonProcess:
-    """Parses bodies elsewhere; use it in the event loop's thread."""
+    """Parses bodies in other processes; for the thread of the event loop."""
 
     def __init__(self) -> None:
         self._lanes = _Lane(), _Lane()
 
     async def parse(
-        self, body: bytes, is_packed: bool, types: Types, sizes: Sizes, seconds: float
+        self,
+        body: bytes,
+        is_compressed: bool,
+        signatures: Mapping[str, Types],
+        sizes: Sizes,
+        seconds: float,
     ) -> PredictBody:
-        """Does what `parse` does.
-
-        Args:
-            body: the bytes.
-            is_packed: whether they are gzip.
-            types: what the signatures take.
-            sizes: the most that the body may have.
-            seconds: that it may take, waiting for others included.
+        """Do what `parse` does, within so many seconds, waiting for others included.
 
         Raises:
-            ServingError: the body is not as it should be.
+            ServingError: see `parse`.
             TimeoutError: it took longer.
         """
-        lane = self._lanes[is_packed or len(body) > _MEDIUM]
+        lane = self._lanes[is_compressed or len(body) > _MEDIUM]
         async with asyncio.timeout(seconds):
-            return await lane.parse((body, is_packed, types, sizes))
+            return await lane.parse((body, is_compressed, signatures, sizes))
 
     async def close(self) -> None:
-        """Ends the processes."""
+        """End the processes."""
         for lane in self._lanes:
             if (process := lane.end()) is not None:
                 await process.wait()
 
 
 class _Lane:
-    """One process, and who waits for it."""
+    """One process and the requests that wait for it."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
-    async def parse(self, question: tuple[bytes, bool, Types, Sizes]) -> PredictBody:
+    async def parse(self, question: tuple[bytes, bool, Any, Sizes]) -> PredictBody:
         async with self._lock:
-            whole = False
+            keep = False
             try:
                 answer = await self._ask(pickle.dumps(question))
-                whole = len(question[0]) <= _FORGET and not question[1]
+                keep = len(question[0]) <= _RESTART and not question[1]
             except (OSError, asyncio.IncompleteReadError):
                 raise ServingError(
                     Code.RESOURCE_EXHAUSTED, "The process that parses large requests was killed"
                 ) from None
             finally:
-                if not whole:  # nobody wants its answer any more, or it holds much memory
+                if not keep:  # its answer is not wanted any more, or it holds much memory
                     self.end()
         if isinstance(answer, ServingError):
             raise answer
@@ -137,7 +140,7 @@ class _Lane:
         return pickle.loads(await stdout.readexactly(length))
 
     def end(self) -> asyncio.subprocess.Process | None:
-        """Kills the process; returns it."""
+        """Kill the process and return it."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -146,7 +149,7 @@ class _Lane:
 
 
 def main() -> None:
-    """Answers questions until there are no more."""
+    """Answer questions until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while head := questions.read(_LENGTH.size):

@@ -1,7 +1,6 @@
-"""Counts for Prometheus, under the names that TensorFlow Serving gives them.
+"""Counts for Prometheus under TensorFlow Serving's names, so that its dashboards work.
 
-Dashboards made for that server work with this one. What it has no name for begins with
-`bladerunner_`.
+Names of our own begin with `bladerunner_`.
 """
 
 from __future__ import annotations
@@ -65,10 +64,9 @@ class Metrics(Collector):
         return Histogram(name, text, labels, buckets=tuple(buckets), registry=self._registry)
 
     def request(self, model: str, api: str, entrypoint: str, status: str, seconds: float) -> None:
-        """Counts an answered request.
+        """Count an answered request.
 
         Args:
-            model: its name.
             api: `Predict` over gRPC and `predict` over REST, as TensorFlow Serving has it.
             entrypoint: `GRPC` or `REST`.
             status: name of the canonical code.
@@ -79,21 +77,21 @@ class Metrics(Collector):
             self._request.labels(model, api, entrypoint).observe(seconds * 1e6)
 
     def run(self, model: str, rows: int, seconds: float) -> None:
-        """Counts a run of a session, of one request or several."""
+        """Count a run of a session, of one request or several."""
         self._runtime.labels(model, "Predict", "TF1").observe(seconds * 1e6)
         self._batch.labels(model).observe(rows)
 
     def load(self, path: str, good: bool) -> None:
-        """Counts a SavedModel that was loaded, or could not be."""
+        """Count a SavedModel that was loaded, or could not be."""
         status = "success" if good else "fail"
         self._counts[":tensorflow:cc:saved_model:load_attempt_count"][path, status] += 1
 
     def warm_up(self, path: str, seconds: float) -> None:
-        """Counts a model that was warmed up."""
+        """Count a model that was warmed up."""
         self._warm_up.labels(path, "OK").observe(seconds * 1e6)
 
     def collect(self) -> Iterable[Any]:
-        """The counters, for prometheus-client, whose own would get `_total` behind their names."""
+        """Yield the counters; those of prometheus-client would have `_total` in their names."""
         for name, (text, labels) in _COUNTERS.items():
             metric = Metric(name, text, "counter")
             for values, count in list(self._counts[name].items()):
@@ -101,7 +99,7 @@ class Metrics(Collector):
             yield metric
 
     def page(self) -> bytes:
-        """The page that Prometheus reads."""
+        """Return the page that Prometheus reads."""
         page = generate_latest(self._registry)
         page = re.sub(rb"(?m)^# (HELP|TYPE) \S+_created .*\n|^\S+_created[{ ].*\n", b"", page)
         return re.sub(rb"(?m)^(# (?:HELP|TYPE) :tensorflow\S+)_total ", rb"\1 ", page)

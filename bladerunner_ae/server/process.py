@@ -1,8 +1,8 @@
-"""One process that serves: ports, both APIs, watching for versions, and how it ends.
+"""The server process: ports, both APIs, watching for versions, stopping.
 
 Asked to stop (SIGTERM, Ctrl-C) it takes no more requests, answers those that it has, and exits with
-0. Asked once more, a second later or after that, it ends at once; two signals together count as
-one, since `timeout` and terminals send two.
+0. Asked again at least a second later, it ends at once; two signals together count as one, since
+`timeout` and terminals send two.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,15 +21,14 @@ from typing import Any
 
 import uvicorn
 
-from bladerunner_ae.command_line.signals import TOGETHER_SECONDS
+from bladerunner_ae.command_line.signals import StopRequest
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.server import browsers, explorer, rest, rpc
-from bladerunner_ae.server.connections import in_use, protocol
+from bladerunner_ae.server import browsers, connections, explorer, rest, rpc
 from bladerunner_ae.server.folders import ModelFolder
-from bladerunner_ae.server.holding import Holdings
 from bladerunner_ae.server.json_process import JsonProcess
+from bladerunner_ae.server.limits import Holdings, Limits
 from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.running import Limits, Runner
+from bladerunner_ae.server.running import Runner
 from bladerunner_ae.server.services import Services
 from bladerunner_ae.server.versions import NEWEST, Catalogue, ServedModel
 
@@ -40,20 +38,11 @@ _KEEP_ALIVE_SECONDS = 75
 
 @dataclass(frozen=True)
 class Options:
-    """What a server is to do.
+    """Options of a server; each is a flag of `serve`.
 
     Attributes:
-        models: what is served.
-        host: address that it listens at.
-        allowed_hosts: what clients may call this machine besides; "*" for anything.
-        grpc_port: of gRPC; 0 takes a free one, -1 none.
-        versions: "newest", "all", or numbers.
-        labels: other names of versions.
-        threads: runs of models at once.
         batch_timeout: seconds that a request waits for others to run with; None: each by itself.
-        poll_seconds: between looks for new versions; 0 never looks again.
         tensor_content: tensors in gRPC's answers as bytes.
-        limits: what it takes on.
     """
 
     models: Sequence[ModelFolder]
@@ -70,7 +59,7 @@ class Options:
 
 
 def say(line: str) -> None:
-    """A line for whoever runs the server."""
+    """Write a line to the log, which is stderr."""
     with contextlib.suppress(OSError):  # the terminal is gone
         print(line, file=sys.stderr, flush=True)
 
@@ -80,7 +69,7 @@ class _Http(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leaves them alone."""
+        """Leave them to `_signals`."""
         yield
 
 
@@ -93,7 +82,7 @@ class Server:
         self._loaders = ThreadPoolExecutor(1, thread_name_prefix="load")
         models = [
             ServedModel(folder, options.versions, options.labels, self._loaders, self._metrics,
-                        options.limits.values, say)
+                        options.limits.body_bytes, say)
             for folder in options.models
         ]  # fmt: skip
         self.catalogue = Catalogue(models)
@@ -102,10 +91,10 @@ class Server:
         self._holdings = Holdings(options.limits.held_bytes)
         self._parser = JsonProcess()
         self._stop = asyncio.Event()
-        self._asked_at: float | None = None
+        self._request = StopRequest()
 
     async def load(self) -> None:
-        """Loads what is there.
+        """Load the versions that are there.
 
         Raises:
             InputError: none of the models has a version that can be served.
@@ -116,14 +105,14 @@ class Server:
         if not any(model.loaded for model in models):
             paths = ", ".join(str(folder.path) for folder in self._options.models)
             tried = any(model.states for model in models)
-            cure = "export again" if tried else "choose others with --versions"
-            raise InputError(f"{paths}: no version can be served; {cure}")
+            fix = "export again" if tried else "choose others with --versions"
+            raise InputError(f"{paths}: no version can be served; {fix}")
         for model in models:
             for number in model.absent():
                 say(f"{model.folder.path}: has no version {number}; it is served once it is there")
 
     def application(self) -> Any:
-        """REST, metrics and the explorer as one ASGI application."""
+        """Return REST, metrics and the explorer as one ASGI application."""
         api = rest.RestApi(
             self.services, self._options.limits, self._metrics, self._holdings, self._parser
         )
@@ -131,7 +120,7 @@ class Server:
         return rest.application(api, self._metrics, explorer.routes(self.current), guards)
 
     def current(self) -> tuple[str, int, Path] | None:
-        """What the explorer explores, the newest decoder: its name, version and folder."""
+        """Return name, version and folder of the newest decoder, for the explorer."""
         for name in sorted(self.catalogue.models, key=lambda name: (name != "decoder", name)):
             version = self.catalogue.models[name].newest
             if version is not None and "latent" in _default_inputs(version):
@@ -139,12 +128,12 @@ class Server:
         return None
 
     async def serve(self, listening: socket.socket, ready: Ready) -> None:
-        """Serves until it is asked to stop.
+        """Serve until asked to stop.
 
         Args:
             listening: the bound socket of REST.
-            ready: called once it answers, with the names of the models that it has, the addresses
-                of REST and of gRPC, if any, and whether there is something to explore.
+            ready: called once it answers, with the names of its models, the addresses of REST and
+                of gRPC, if any, and whether there is a decoder to explore.
 
         Raises:
             InputError: no model can be served, or a port is in use.
@@ -159,9 +148,11 @@ class Server:
                 return  # asked to stop before anything was served
             loading.result()
             grpc_server, grpc_port = await self._start_grpc()
+            connections.drop_stalled_clients(listening, limits.read_seconds)
             http = _Http(self._http_config())
             serving = asyncio.create_task(http.serve([listening]))
-            polling = asyncio.create_task(self._poll())
+            hanging_up = connections.hang_up_on_late_requests(http, limits.read_seconds)
+            watching = [asyncio.create_task(one) for one in (self._poll(), hanging_up)]
             while not http.started and not serving.done():
                 await asyncio.sleep(0.005)
             port = listening.getsockname()[1]
@@ -169,7 +160,8 @@ class Server:
             ready(names, self._address(port), self._address(grpc_port) if grpc_server else None,
                   self.current() is not None)  # fmt: skip
             await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
-            polling.cancel()
+            for task in watching:
+                task.cancel()
             http.should_exit = True
             if grpc_server:
                 await asyncio.gather(serving, grpc_server.stop(limits.stop_seconds))
@@ -178,13 +170,12 @@ class Server:
         self._close()
 
     def ask_to_stop(self, number: int) -> None:
-        """Stops once all is answered; asked again, at once."""
-        now = time.monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
+        """Stop once all requests are answered; asked again, at once."""
+        repeated = self._request.repeats(number)
+        if not self._stop.is_set():
             say(f"stopping; {self._runner.waiting} requests are still to be answered")
             self._stop.set()
-        elif now - self._asked_at > TOGETHER_SECONDS:
+        elif repeated:
             say("stopped at once")
             os._exit(128 + number)
 
@@ -199,7 +190,9 @@ class Server:
         try:
             port = server.add_insecure_port(self._address(options.grpc_port))
         except RuntimeError:
-            raise InputError(in_use(options.host, options.grpc_port, "grpc_port")) from None
+            raise InputError(
+                connections.in_use(options.host, options.grpc_port, "grpc_port")
+            ) from None
         await server.start()
         return server, port
 
@@ -211,7 +204,7 @@ class Server:
         limits = self._options.limits
         return uvicorn.Config(
             self.application(),
-            http=protocol(limits.read_seconds),
+            http="h11",
             ws="none",
             lifespan="off",
             log_config=None,
@@ -231,8 +224,8 @@ class Server:
             for model in self.catalogue.models.values():
                 try:
                     await model.poll()
-                except Exception as error:  # a folder that cannot be read; perhaps the next time
-                    say(f"{model.folder.path}: cannot be looked at ({error})")
+                except Exception as error:  # a folder that cannot be read now
+                    say(f"{model.folder.path}: cannot be inspected ({error})")
 
     def _close(self) -> None:
         self._runner.close()
@@ -247,14 +240,14 @@ def _default_inputs(version: Any) -> Any:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What goes wrong beside the requests, such as no file descriptors left: one line."""
+    """Report errors outside of requests, such as no file descriptors left, in one line."""
     error = context.get("exception")
     say(f"{context.get('message', 'unexpected')}: {error}" if error else str(context["message"]))
 
 
 @contextlib.contextmanager
 def _signals(ask: Callable[[int], None]) -> Iterator[None]:
-    """Until the block ends, SIGTERM and Ctrl-C ask."""
+    """Call `ask` at SIGTERM and Ctrl-C until the block ends."""
     loop = asyncio.get_running_loop()
     before = {}
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,6 @@
-"""The REST API: TensorFlow Serving's URLs, statuses and JSON.
+"""The REST API: URLs, statuses and JSON of TensorFlow Serving.
 
-As in that server every path below /v1/ is answered in JSON, a method that a path does not have is a
+As there, every path below /v1/ is answered in JSON, a method that a path does not have is a
 malformed request (400, not 405), and the query belongs to the path.
 """
 
@@ -24,15 +24,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from bladerunner_ae.server import bodies, json_answers, json_requests
-from bladerunner_ae.server.errors import Code, ServingError, from_exception, invalid
-from bladerunner_ae.server.holding import SMALL, Holdings, Share, too_much
+from bladerunner_ae.server import bodies, json_codec
+from bladerunner_ae.server.errors import (
+    Code,
+    ServingError,
+    TooLargeError,
+    error_response,
+    from_exception,
+    invalid,
+)
+from bladerunner_ae.server.json_codec import PredictBody
 from bladerunner_ae.server.json_process import JsonProcess
-from bladerunner_ae.server.json_requests import PredictBody, inputs_of
+from bladerunner_ae.server.limits import SMALL, Holdings, Limits, Share, Sizes, too_much
 from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.running import Limits
 from bladerunner_ae.server.services import SIGNATURE_DEF, Services
-from bladerunner_ae.server.sizes import Sizes
 from bladerunner_ae.server.versions import Version
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -49,7 +54,7 @@ _PIECE = 256 << 10
 
 @dataclass(frozen=True)
 class _Target:
-    """What a path is about."""
+    """Parts of a path."""
 
     model: str
     version: int | None
@@ -73,7 +78,7 @@ class RestApi:
         self._writers = ThreadPoolExecutor(1, thread_name_prefix="write")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answers a request."""
+        """Answer a request."""
         start = time.perf_counter()
         target = None
         code = Code.OK
@@ -93,7 +98,7 @@ class RestApi:
                 code = fault.code
                 # The rest of its body may not be wanted.
                 close = fault.http in (408, 413) or code is Code.UNAVAILABLE
-                response = json_answers.refusal(fault, close)
+                response = error_response(fault, close)
             if target and scope["method"] == "POST":
                 seconds = time.perf_counter() - start
                 known = target.model if target.model in self._services.catalogue.models else ""
@@ -102,7 +107,7 @@ class RestApi:
 
     def _get(self, target: _Target) -> bytes:
         if not target.model:
-            raise invalid("Missing model name in request.")
+            raise invalid("The path names no model")
         if target.method == "metadata":
             return _metadata(self._find(target))
         # As in TensorFlow Serving a label does not count here.
@@ -114,59 +119,46 @@ class RestApi:
     async def _post(self, target: _Target, request: Request, share: Share) -> bytes:
         if target.method != "predict":
             body = await bodies.receive(request, share, SMALL, self._limits.read_seconds)
-            if bodies.is_packed(request):
-                body = bodies.unpacked(body, SMALL)
-            raise self._refusal(target, body)
-        parsed = await self._parsed(target, request, share)
+            if bodies.is_compressed(request):
+                body = bodies.decompress(body, SMALL)
+            raise self._refusal(target, json_codec.parse(body))
+        parsed = await self._parse(target, request, share)
         version = self._find(target)
         outputs = await self._services.predict(version, parsed.signature, parsed.inputs)
-        write = json_answers.predictions if parsed.in_rows else json_answers.columns
+        write = json_codec.predictions if parsed.in_rows else json_codec.columns
         if sum(array.size for array in outputs.values()) > _MANY_VALUES:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._writers, write, outputs)
         return write(outputs)
 
-    async def _parsed(self, target: _Target, request: Request, share: Share) -> PredictBody:
-        """What a body asks for. Those that take longer to parse are parsed elsewhere."""
+    async def _parse(self, target: _Target, request: Request, share: Share) -> PredictBody:
+        """Read a request's inputs. Large bodies are parsed in another process."""
         try:
             sizes, types = self._services.sizes(version := self._find(target)), version.types
-        except ServingError:  # it is not served, but a small body is looked at first
+        except ServingError:  # it is not served; a small body is parsed before that is told
             sizes, types = Sizes(SMALL, SMALL, SMALL), None
         body = await bodies.receive(request, share, sizes.bytes, self._limits.read_seconds)
-        packed = bodies.is_packed(request)
-        if packed:
-            with contextlib.suppress(bodies.TooLargeError):
-                body, packed = bodies.unpacked(body, SMALL), False
-        if types is not None and (packed or len(body) > SMALL):
+        compressed = bodies.is_compressed(request)
+        if compressed:
+            with contextlib.suppress(TooLargeError):
+                body, compressed = bodies.decompress(body, SMALL), False
+        if types is not None and (compressed or len(body) > SMALL):
             seconds = self._limits.run_seconds
-            return await self._parser.parse(body, packed, types, sizes, seconds)
+            return await self._parser.parse(body, compressed, types, sizes, seconds)
+        document = json_codec.parse(body)
+        return json_codec.read_predict(document, self._find(target).types)
 
-        def find_inputs(signature: str) -> Any:
-            return inputs_of(self._find(target).types, signature)
-
-        return json_requests.parse_predict(body, find_inputs)
-
-    def _refusal(self, target: _Target, body: bytes) -> ServingError:
-        document = json_requests.parse_object(body)
-        name = json_requests.signature_name(document)
-        examples = document.get("examples")
-        shown = json_requests.shown(document)
-        if "examples" not in document:
-            return invalid(
-                f"JSON Value: {shown} When method is classify, key 'examples' is expected and was "
-                "not found"
-            )
-        if not isinstance(examples, list):
-            return invalid(f"JSON Value: {shown} Expecting 'examples' value to be an list/array")
-        if not examples:
-            return invalid(f"JSON Value: {shown} 'examples' value is an empty array")
-        return self._services.refuse(self._find(target), name, target.method)
+    def _refusal(self, target: _Target, document: json_codec.Document) -> ServingError:
+        examples = document.values.get("examples")
+        if not isinstance(examples, list) or not examples:
+            return invalid("The body needs 'examples', a list")
+        return self._services.refuse(self._find(target), document.signature, target.method)
 
 
 async def _send(response: Response, share: Share, send: Any) -> None:
-    """Sends an answer piece by piece, each when the client has taken the ones before.
+    """Send an answer piece by piece, each when the client has taken the ones before.
 
-    So an answer that nobody takes is held here, where it may have to make room for others.
+    So an answer that is not taken is held here, where it may be dropped for others.
     """
     headers = response.raw_headers
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
@@ -182,7 +174,7 @@ async def _send(response: Response, share: Share, send: Any) -> None:
 
 
 def _path(scope: Any) -> str:
-    """The path as it was sent, with its query."""
+    """Return the path as it was sent, with its query."""
     raw = scope.get("raw_path") or scope["path"].encode()
     path = raw.partition(b"?")[0]
     return (path + b"?" + scope["query_string"] if scope["query_string"] else path).decode("latin1")
@@ -196,7 +188,7 @@ def _target(method: str, path: str) -> _Target:
     groups = match.groupdict()
     number = groups["version"]
     if number is not None and int(number) >= 2**63:
-        raise invalid(f"Failed to convert version: {number} to numeric.")
+        raise invalid(f"Version {number} is too large")
     return _Target(
         unquote(groups["model"] or ""),
         None if number is None else int(number),
@@ -206,7 +198,7 @@ def _target(method: str, path: str) -> _Target:
 
 
 def _json(message: Any) -> str:
-    """A message as JSON with all its fields."""
+    """Return a message as JSON with all its fields."""
     options: dict[str, Any] = {"preserving_proto_field_name": True, "indent": 1}
     try:
         return json_format.MessageToJson(
@@ -232,7 +224,7 @@ def application(
     others: Iterable[BaseRoute] = (),
     middleware: Sequence[Middleware] = (),
 ) -> Starlette:
-    """Returns the application: the API, metrics, and other routes behind them."""
+    """Return the application: the API, metrics, and other routes."""
 
     def page(request: Request) -> Response:
         return Response(metrics.page(), media_type="text/plain")

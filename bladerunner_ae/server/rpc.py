@@ -1,7 +1,7 @@
 """The gRPC API: `PredictionService` and `ModelService` of TensorFlow Serving.
 
 Calls of one request and one answer are handled as streams of one message each, which is the same to
-a client: so what has not arrived, or is not taken, can be given up.
+a client: so the server can stop waiting for a request to arrive, or for an answer to be taken.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from bladerunner_ae.protocol import messages, tensors
-from bladerunner_ae.protocol.raw_messages import (
-    RawPredictRequest,
-    RawPredictResponse,
-    refuse_many_fields,
+from bladerunner_ae.protocol.messages import RawPredictRequest, RawPredictResponse
+from bladerunner_ae.server.errors import (
+    Code,
+    ServingError,
+    TooLargeError,
+    from_exception,
+    invalid,
 )
-from bladerunner_ae.server.bodies import TooLargeError
-from bladerunner_ae.server.errors import Code, ServingError, from_exception, invalid
-from bladerunner_ae.server.holding import SMALL, Holdings, Share, too_much
-from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
+from bladerunner_ae.server.json_codec import DEFAULT_SIGNATURE
+from bladerunner_ae.server.limits import SMALL, Holdings, Limits, Share, too_much
 from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.running import Limits
 from bladerunner_ae.server.services import Services
 from bladerunner_ae.server.versions import Version
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _AGES = 3  # times --read_seconds that a connection lasts
-_AT_ONCE, _AT_ONCE_SECONDS, _MOST_LATE = 4, 0.4, 4
+_AT_ONCE = 4  # messages that are received at once
+_AT_ONCE_SECONDS, _MOST_LATE = 0.4, 4
 _MOST_FIELDS = 4096
 _MOST_DETAILS = 2000  # clients take no more than 8 KiB
 _LARGE_TENSOR = 256 << 10
 _Answer = Callable[[Any, int], Awaitable[Any]]
-"""Answers a message; also gets how many bytes it has."""
+"""Answers a message, which has so many bytes."""
 
 
 class GrpcApi:
-    """Answers calls; use it in the event loop's thread."""
+    """Answers calls; for the thread of the event loop."""
 
     def __init__(
         self,
@@ -52,34 +53,25 @@ class GrpcApi:
         holdings: Holdings,
         content: bool = False,
     ) -> None:
-        """Makes it.
-
-        Args:
-            services: what answers.
-            limits: what a request may hold.
-            metrics: where requests are counted.
-            holdings: what all requests hold.
-            content: tensors in answers as bytes (TensorFlow Serving's `--prefer_tensor_content`).
-        """
+        """Make it; `content` sends tensors as one block of bytes each."""
         self._services, self._limits, self._metrics = services, limits, metrics
         self._holdings, self._content = holdings, content
         self._turns = _Turns(_AT_ONCE)
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="read")
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """The services, for a server."""
-        protos = messages
-        status = protos.GetModelStatusRequest  # reads the model's name out of the others, too
+        """Return the services, for a server."""
+        status = messages.GetModelStatusRequest  # reads the model's name out of the others, too
         predictions = {
             "Predict": self._handler(RawPredictRequest, self._predict, "Predict"),
-            "GetModelMetadata": self._handler(protos.GetModelMetadataRequest, self._metadata),
+            "GetModelMetadata": self._handler(messages.GetModelMetadataRequest, self._metadata),
             "Classify": self._handler(status, self._refusing("classify"), "Classify"),
             "Regress": self._handler(status, self._refusing("regress"), "Regress"),
         }
         models = {"GetModelStatus": self._handler(status, self._status)}
         return [
-            grpc.method_handlers_generic_handler(protos.PREDICTION_SERVICE, predictions),
-            grpc.method_handlers_generic_handler(protos.MODEL_SERVICE, models),
+            grpc.method_handlers_generic_handler(messages.PREDICTION_SERVICE, predictions),
+            grpc.method_handlers_generic_handler(messages.MODEL_SERVICE, models),
         ]
 
     def _handler(self, request_class: Any, answer: _Answer, api: str = "") -> Any:
@@ -98,7 +90,7 @@ class GrpcApi:
                 except Exception as error:
                     fault = from_exception(error)
                     code, details = fault.code, fault.message[:_MOST_DETAILS]
-                    del fault  # or what it was raised among would be kept with the call
+                    del fault  # or its traceback's frames would be kept with the call
                 finally:
                     if api:
                         name = message.model_spec.name if message is not None else ""
@@ -113,34 +105,46 @@ class GrpcApi:
         return grpc.stream_stream_rpc_method_handler(handle)
 
     async def _receive(self, context: Any, share: Share) -> bytes:
-        """The request's message.
+        """Return the request's message.
 
-        How much of it has arrived nobody can tell. So few are received at once; what is not whole
-        soon is large, or its client is slow: it counts as the largest that may come, and others get
-        their turn.
+        gRPC does not tell how much of it has arrived. So few are received at once; one that is not
+        complete soon is large, or its client is slow: it counts as the largest that may come, and
+        others get their turn.
         """
-        turn = _Turn(self._turns)
         expecting = None
         try:
             async with share.waiting(self._limits.read_seconds):
-                await turn.begin()
-                expecting = asyncio.ensure_future(_expect(share, self._limits.body_bytes, turn))
+                await self._turns.begin()
+                expecting = asyncio.ensure_future(self._expect(share))
                 request = await context.read()
         except TimeoutError:
             if share.dropped:
                 raise too_much() from None
             raise ServingError(
                 Code.DEADLINE_EXCEEDED,
-                f"The request was not whole after {self._limits.read_seconds:g} s",
+                f"The request was not complete after {self._limits.read_seconds:g} s",
             ) from None
         finally:
-            if expecting is not None:
-                expecting.cancel()
-            turn.end()
+            if expecting is not None and expecting.cancel():  # it has not ended the turn
+                self._turns.end()
         if request is grpc.aio.EOF:
             raise ServingError(Code.INTERNAL, "There is no request message")
         share.resize(len(request))
         return request
+
+    async def _expect(self, share: Share) -> None:
+        """End the turn of a message that is late, and count it as a large one."""
+        loop = asyncio.get_running_loop()
+        for _ in range(_MOST_LATE):
+            due = loop.time() + _AT_ONCE_SECONDS
+            await asyncio.sleep(_AT_ONCE_SECONDS)
+            if loop.time() - due < _AT_ONCE_SECONDS / 4:  # else it is the event loop that is late
+                break
+        self._turns.end()
+        try:
+            share.resize(self._limits.body_bytes)
+        except ServingError:  # others hold all that there is
+            share.drop()
 
     def _find(self, message: Any) -> Version:
         number, label = _which(message)
@@ -164,7 +168,7 @@ class GrpcApi:
                 else:
                     inputs[alias] = tensors.read(tensor, most)
             except ValueError as error:
-                raise invalid(f"tensor parsing error: {alias[:100]} ({error})") from None
+                raise invalid(f"inputs.{alias[:100]}: {error}") from None
         del tensor
         message.inputs.clear()
         version = self._find(message)  # the one before may be closed by now
@@ -196,11 +200,11 @@ class GrpcApi:
 
 
 def _parsed(request_class: Any, request: bytes) -> Any:
-    """The message, if its parts are not so many that parsing it would take long."""
+    """Return the message, unless it has so many parts that parsing it would take long."""
     try:
         if request_class is not RawPredictRequest and len(request) > SMALL:
             raise ValueError
-        refuse_many_fields(request, _MOST_FIELDS)
+        tensors.count_fields(request, _MOST_FIELDS)
         message = request_class.FromString(request)
         if request_class is RawPredictRequest:  # all is small but the inputs
             names = sum(map(len, message.output_filter)) + message.model_spec.ByteSize()
@@ -212,72 +216,47 @@ def _parsed(request_class: Any, request: bytes) -> Any:
 
 
 class _Turns:
-    """Lets a few do something at once, and of those that wait the last one first.
+    """Lets a few requests be received at once, and of those that wait the last one first.
 
-    Who stalls cannot be told from who has just come, but the longer one waits the likelier it is.
+    A client that stalls looks like one that has just come, but the longer one waits, the likelier
+    it stalls.
     """
 
     def __init__(self, most: int) -> None:
-        self.free = most
-        self.waiting: list[asyncio.Future[None]] = []
-
-
-class _Turn:
-    """One of `_Turns`."""
-
-    def __init__(self, turns: _Turns) -> None:
-        self._turns, self._has_begun = turns, False
+        self._free = most
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def begin(self) -> None:
-        """Waits for it."""
-        if self._turns.free:
-            self._turns.free -= 1
-        else:
-            called = asyncio.get_running_loop().create_future()
-            self._turns.waiting.append(called)
-            try:
-                await called
-            except asyncio.CancelledError:
-                self._has_begun = called.done() and not called.cancelled()
+        """Wait for a turn."""
+        if self._free:
+            self._free -= 1
+            return
+        called = asyncio.get_running_loop().create_future()
+        self._waiting.append(called)
+        try:
+            await called
+        except asyncio.CancelledError:
+            if called.done() and not called.cancelled():
                 self.end()
-                raise
-        self._has_begun = True
+            raise
 
     def end(self) -> None:
-        """Lets another one begin, if it has begun itself."""
-        if not self._has_begun:
-            return
-        self._has_begun = False
-        while self._turns.waiting:
-            called = self._turns.waiting.pop()
+        """Let another request begin."""
+        while self._waiting:
+            called = self._waiting.pop()
             if not called.done():
                 called.set_result(None)
                 return
-        self._turns.free += 1
-
-
-async def _expect(share: Share, size: int, turn: _Turn) -> None:
-    """Lets a message count as a large one, unless it is we who are late."""
-    loop = asyncio.get_running_loop()
-    for _ in range(_MOST_LATE):
-        due = loop.time() + _AT_ONCE_SECONDS
-        await asyncio.sleep(_AT_ONCE_SECONDS)
-        if loop.time() - due < _AT_ONCE_SECONDS / 4:
-            break
-    turn.end()
-    try:
-        share.resize(size)
-    except ServingError:  # others hold all there is
-        share.drop()
+        self._free += 1
 
 
 def _need_spec(message: Any) -> None:
     if not message.HasField("model_spec"):
-        raise invalid("Missing ModelSpec")
+        raise invalid("The request has no model_spec")
 
 
 def _which(message: Any) -> tuple[int | None, str | None]:
-    """Number and label of the version that a request names."""
+    """Return number and label of the version that a request names."""
     _need_spec(message)
     spec = message.model_spec
     number = spec.version.value if spec.HasField("version") else None
@@ -285,16 +264,16 @@ def _which(message: Any) -> tuple[int | None, str | None]:
 
 
 def make_server(api: GrpcApi, limits: Limits) -> grpc.aio.Server:
-    """Returns a server that has the services, but no port yet."""
+    """Return a server that has the services, but no port yet."""
     server = grpc.aio.server(
         options=[
-            ("grpc.so_reuseport", 0),  # or a port that is in use would be shared in silence
+            ("grpc.so_reuseport", 0),  # or a port that is in use would be shared silently
             ("grpc.max_receive_message_length", limits.body_bytes),
             ("grpc.max_send_message_length", -1),
-            # Else megabytes of each message would be received before anybody reads it.
+            # Else megabytes of each message would be received before it is read.
             ("grpc.http2.bdp_probe", 0),
-            # A client that does not take its answers loses its connection; others get a new one
-            # without noticing.
+            # A client that does not take its answers loses its connection; others open a new one
+            # unnoticed.
             ("grpc.max_connection_age_ms", int(1000 * _AGES * limits.read_seconds)),
             (
                 "grpc.max_connection_age_grace_ms",

@@ -1,7 +1,7 @@
 """Requests on their way to the session: limits, threads, time.
 
 Requests with large pictures, which can take seconds, have one thread of their own, within
-TensorFlow as well, so that however many there are the others get their turn.
+TensorFlow as well, so that the others get their turn however many there are.
 """
 
 from __future__ import annotations
@@ -10,63 +10,32 @@ import asyncio
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
-from bladerunner_ae.server import pictures
+import simplejpeg
+
 from bladerunner_ae.server.batching import Batcher
 from bladerunner_ae.server.errors import Code, ServingError, invalid
+from bladerunner_ae.server.limits import Limits
 from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.saved_model import PICTURES, REQUESTS, Arrays, Signature, rows
 from bladerunner_ae.server.versions import Version
 
+_PNG_START, _JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_UNKNOWN_PIXELS = 1 << 25  # the largest picture that our models take
 _LARGE_PICTURES = 1 << 21  # full HD; reading it takes some hundredths of a second
 _BATCHED_PICTURES = 1 << 18  # a hundred such requests may run together
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a server takes on.
-
-    Attributes:
-        batch_rows: of a request, and of several together.
-        waiting: requests that wait or run.
-        pixels: of all pictures in a request.
-        waiting_pixels: of the requests with many of them that wait or run.
-        body_bytes: of one request.
-        held_bytes: of all large bodies, messages and answers on their way.
-        read_seconds: for a request to arrive whole, and between two pieces of an answer taken.
-        run_seconds: for a request to be answered.
-        stop_seconds: for all requests to be answered when the server is to stop.
-    """
-
-    batch_rows: int = 128
-    waiting: int = 4096
-    pixels: int = 1 << 26
-    waiting_pixels: int = 1 << 27
-    body_bytes: int = 64 << 20
-    held_bytes: int = 256 << 20
-    read_seconds: float = 50.0  # as libevent, which TensorFlow Serving uses
-    run_seconds: float = 30.0
-    stop_seconds: float = 30.0
-
-    @property
-    def values(self) -> int:
-        """The most values that a tensor may have: each takes a byte of a body at least."""
-        return self.body_bytes
-
-
 class Runner:
-    """Runs requests in threads; use it in the event loop's thread."""
+    """Runs requests in threads; for the thread of the event loop."""
 
     def __init__(
         self, limits: Limits, threads: int, metrics: Metrics, batch_timeout: float | None
     ) -> None:
-        """Makes one.
+        """Make one.
 
         Args:
-            limits: what it takes on.
             threads: runs at once.
-            metrics: where runs are counted.
             batch_timeout: seconds that a request waits for others to run with; None if each runs
                 by itself.
         """
@@ -80,7 +49,7 @@ class Runner:
         self.waiting = 0
 
     async def run(self, version: Version, signature: Signature, inputs: Arrays) -> Arrays:
-        """Runs a request.
+        """Run a request.
 
         Raises:
             ServingError: it is too large, there are too many, or it took too long.
@@ -89,35 +58,34 @@ class Runner:
         size = rows(inputs)
         if size is not None and size > self.limits.batch_rows:
             raise invalid(
-                f"Task size {size} is larger than maximum input batch size {self.limits.batch_rows}"
+                f"The request has {size} rows, more than --max_batch_size={self.limits.batch_rows}"
             )
         if self.waiting >= self.limits.waiting:
-            raise ServingError(
-                Code.UNAVAILABLE,
-                "The batch scheduling queue to which this task was submitted is full",
-            )
-        pixels = self._count_pixels(inputs)
+            raise ServingError(Code.UNAVAILABLE, "Too many requests wait; try again")
+        pixels = self._check_pixels(inputs)
         large = pixels if pixels > _LARGE_PICTURES else 0
         self._count(1, large)
         try:
             with version.in_use():
                 async with asyncio.timeout(self.limits.run_seconds):
                     if large:
-                        return await self._with_pictures(version, signature, inputs)
+                        return await self._submit(
+                            self._picture_pool, PICTURES, version, signature, inputs
+                        )
                     if self._batcher is None or pixels > _BATCHED_PICTURES:
                         return await self._in_thread(version, signature, inputs)
                     if size is None:
-                        raise invalid(_why_no_batch(inputs))
+                        raise invalid("With --batching all inputs need the same number of rows")
                     return await self._batcher.submit(version, signature, inputs, size)
         finally:
             self._count(-1, -large)
 
-    def _count_pixels(self, inputs: Arrays) -> int:
-        found = pictures.pixels(inputs)
+    def _check_pixels(self, inputs: Arrays) -> int:
+        found = count_pixels(inputs)
         if found > self.limits.pixels:
             raise invalid(
-                f"The pictures of a request may have {self.limits.pixels} pixels together, these "
-                f"have {found}"
+                f"The pictures of the request have {found} pixels together, more than "
+                f"--max_pixels={self.limits.pixels}"
             )
         if found > _LARGE_PICTURES and self._waiting_pixels + found > self.limits.waiting_pixels:
             raise ServingError(
@@ -133,11 +101,6 @@ class Runner:
     async def _in_thread(self, version: Version, signature: Signature, inputs: Arrays) -> Arrays:
         return await self._submit(self._pool, REQUESTS, version, signature, inputs)
 
-    async def _with_pictures(
-        self, version: Version, signature: Signature, inputs: Arrays
-    ) -> Arrays:
-        return await self._submit(self._picture_pool, PICTURES, version, signature, inputs)
-
     async def _submit(
         self,
         pool: ThreadPoolExecutor,
@@ -149,7 +112,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Arrays] = loop.create_future()
         end = time.monotonic() + self.limits.run_seconds
-        # The thread may go on for a moment, so the version stays open whoever stops waiting.
+        # The thread may run on after the client has gone, so the version stays open until it ends.
         version.users += 1
 
         def finish(outputs: Arrays | None, error: Exception | None) -> None:
@@ -164,9 +127,14 @@ class Runner:
 
         def work() -> None:
             outputs, error = None, None
-            if not answer.done():  # else its client has gone away meanwhile
+            if not answer.done():  # else its client has gone meanwhile
+                start = time.perf_counter()
                 try:
-                    outputs = self._work(version, signature, inputs, within, end)
+                    outputs = version.saved_model.run(
+                        signature, inputs, end - time.monotonic(), within
+                    )
+                    seconds = time.perf_counter() - start
+                    self._metrics.run(version.model, rows(inputs) or 1, seconds)
                 except Exception as caught:
                     error = caught
             with contextlib.suppress(RuntimeError):  # the loop ended before the thread did
@@ -175,21 +143,28 @@ class Runner:
         pool.submit(work)
         return await answer
 
-    def _work(
-        self, version: Version, signature: Signature, inputs: Arrays, within: int, end: float
-    ) -> Arrays:
-        start = time.perf_counter()
-        outputs = version.saved_model.run(signature, inputs, end - time.monotonic(), within)
-        self._metrics.run(version.model, rows(inputs) or 1, time.perf_counter() - start)
-        return outputs
-
     def close(self) -> None:
-        """Lets go of the threads once they are done."""
+        """Let the threads end."""
         for pool in (self._pool, self._picture_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _why_no_batch(inputs: Arrays) -> str:
-    if any(not array.ndim for array in inputs.values()):
-        return "Batching Run() input tensors must have at least one dimension"
-    return "Batching Run() input tensors must have equal 0th-dimension size"
+def count_pixels(inputs: Arrays) -> int:
+    """Return the pixels of all PNG and JPEG files among a request's strings, together.
+
+    A file of some kilobytes can hold a picture that takes seconds to read; its first bytes tell.
+    """
+    strings = (array for array in inputs.values() if array.dtype == object)
+    return sum(_pixels(file) for array in strings for file in array.ravel().tolist())
+
+
+def _pixels(file: bytes) -> int:
+    if file.startswith(_PNG_START):  # and the first chunk's name; then width and height
+        return int.from_bytes(file[16:20], "big") * int.from_bytes(file[20:24], "big")
+    if not file.startswith(_JPEG_START):
+        return 0
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(file, strict=False)
+    except (ValueError, KeyError):  # damaged, or of an unusual kind
+        return _UNKNOWN_PIXELS
+    return height * width

@@ -1,8 +1,8 @@
-"""One SavedModel in a session: what it offers, and running it.
+"""A SavedModel in a session: its signatures, running them, its warm-up requests.
 
-It is loaded as TensorFlow Serving loads it, into a `Session` by its tags, not as Python objects:
-errors of a graph then read the same, a closed session gives its memory back at once, and a run
-ends when its time is up, which one of a function from `tf.saved_model.load` does not.
+It is loaded into a `Session` by its tags, not as Python objects: a closed session gives its memory
+back at once, and a run ends when its time is up, which a function of `tf.saved_model.load` does
+not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.client import pywrap_tf_session
 
-from bladerunner_ae.protocol import messages
+from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.server.errors import Code, ServingError, invalid
 from tfrecords import spool, storage
 from tfrecords.errors import RecordsError
@@ -37,7 +37,7 @@ REQUESTS, PICTURES = 0, 1
 
 @dataclass(frozen=True)
 class Signature:
-    """One door of a SavedModel.
+    """A signature of a SavedModel.
 
     Attributes:
         name: as clients call it.
@@ -53,11 +53,10 @@ class Signature:
 
 
 class SavedModel:
-    """A SavedModel that can be run; see `load`. Any thread may run it.
+    """A loaded SavedModel; see `load`. Any thread may run it.
 
     Attributes:
-        folder: where it lies.
-        signatures: all that it offers, by name.
+        signatures: by name.
     """
 
     def __init__(self, folder: Location, session: Any, definitions: Mapping[str, Any]) -> None:
@@ -81,26 +80,21 @@ class SavedModel:
         seconds: float = math.inf,
         threads: int = REQUESTS,
     ) -> Arrays:
-        """Runs a signature.
+        """Run a signature.
 
         Args:
-            signature: one of `signatures`.
-            inputs: an array for each of its inputs.
             seconds: after which no further operation of the graph is begun.
             threads: `REQUESTS` or `PICTURES`, TensorFlow's threads that run it.
 
-        Returns:
-            An array for each of its outputs.
-
         Raises:
-            tf.errors.OpError: the graph cannot do it, with a code and a message.
-            ServingError: it is no signature that can be run.
+            tf.errors.OpError: the graph cannot do it.
+            ServingError: the signature has no outputs.
         """
         feeds, fetches = self._ends(signature)
         options = tf.compat.v1.RunOptions(inter_op_thread_pool=threads)
         if seconds < math.inf:
             options.timeout_in_ms = max(int(seconds * 1000), 1)
-        # `Session.run` would check shapes in Python, with words of its own.
+        # `Session.run` would check shapes in Python, and fail without TensorFlow's codes.
         with _buffer(options) as buffer:
             found = self._session._call_tf_sessionrun(
                 buffer, {feeds[alias]: inputs[alias] for alias in feeds}, fetches, [], None
@@ -108,11 +102,11 @@ class SavedModel:
         return dict(zip(signature.outputs, found, strict=True))
 
     def _ends(self, signature: Signature) -> tuple[dict[str, Any], list[Any]]:
-        """Where a signature's inputs go in and its outputs come out."""
+        """Return the graph's ends of a signature: of its inputs by name, and of its outputs."""
         if (found := self._ends_of.get(signature.name)) is not None:
             return found
         if signature.name == _INIT_OPERATION or not signature.outputs:
-            raise invalid(f'Serving signature "{signature.name}" has no outputs')
+            raise invalid(f'Signature "{signature.name}" has no outputs')
 
         def end(info: Any) -> Any:
             return self._session.graph.get_tensor_by_name(info.name)._as_tf_output()
@@ -127,13 +121,13 @@ class SavedModel:
         )
 
     def close(self) -> None:
-        """Gives the memory back; nothing may be running."""
+        """Free the memory; nothing may be running."""
         self._ends_of.clear()
         self._session.close()
 
 
 def load(folder: Location) -> SavedModel:
-    """Loads the SavedModel of a folder, for serving.
+    """Load the SavedModel of a folder, for serving.
 
     Raises:
         ServingError: it cannot be loaded; the message is one line.
@@ -143,7 +137,7 @@ def load(folder: Location) -> SavedModel:
         graph = tf.Graph()
         with graph.as_default(), _without_advice():
             config = tf.compat.v1.ConfigProto()
-            config.gpu_options.allow_growth = True  # training may want the GPU beside us
+            config.gpu_options.allow_growth = True  # training may want the GPU as well
             config.session_inter_op_thread_pool.add(global_name="requests")
             config.session_inter_op_thread_pool.add(global_name="pictures", num_threads=1)
             session = tf.compat.v1.Session(graph=graph, config=config)
@@ -157,7 +151,7 @@ def load(folder: Location) -> SavedModel:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error that says something, not too long."""
+    """Return the first line of an error that names the cause, not too long."""
     text = getattr(error, "message", None) or str(error)
     text = text.removeprefix("Graph execution error:")  # TensorFlow's headline; the cause follows
     lines = text.strip().splitlines() or [type(error).__name__]
@@ -171,7 +165,7 @@ def _code(error: Exception) -> Code:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Holds back the advice to load with version 2 of the API."""
+    """Suppress the advice to load with version 2 of the API."""
     logger = logging.getLogger("tensorflow")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -183,7 +177,7 @@ def _without_advice() -> Iterator[None]:
 
 @contextmanager
 def _buffer(message: Any) -> Iterator[Any]:
-    """A message as the session takes it."""
+    """Yield a message as the session takes it."""
     buffer = pywrap_tf_session.TF_NewBufferFromString(message.SerializeToString())
     try:
         yield buffer
@@ -192,13 +186,13 @@ def _buffer(message: Any) -> Iterator[Any]:
 
 
 def rows(inputs: Arrays) -> int | None:
-    """The size of a batch: what all inputs have as first dimension; None if there is no such."""
+    """Return the size of the batch, the first dimension of all inputs; None if they differ."""
     sizes = {array.shape[0] if array.ndim else None for array in inputs.values()}
     return sizes.pop() if len(sizes) == 1 else None
 
 
 def join(parts: list[Arrays]) -> Arrays:
-    """Batches behind each other, as one."""
+    """Return several batches as one."""
     return {alias: np.concatenate([part[alias] for part in parts]) for alias in parts[0]}
 
 
@@ -207,17 +201,13 @@ _MOST = 1000
 
 
 def warm_up(model: SavedModel, most_values: int) -> int:
-    """Runs the requests that lie beside a model.
+    """Run the warm-up requests of a model; return how many there were.
 
     Args:
-        model: the model, loaded.
-        most_values: the most values that a tensor may have.
-
-    Returns:
-        How many there were.
+        most_values: that a tensor may have.
 
     Raises:
-        ServingError: a request cannot be read or is none that the model takes.
+        ServingError: a request cannot be read, or the model does not take it.
         tf.errors.OpError: the graph failed.
     """
     path = model.folder / WARM_UP_REQUESTS
@@ -228,11 +218,11 @@ def warm_up(model: SavedModel, most_values: int) -> int:
         for record in read_records(path):
             count += 1
             if count > _MOST:
-                raise invalid(f"Number of warmup records exceeds the maximum ({_MOST}) at {path}")
+                raise invalid(f"{path}: has more than {_MOST} warm-up requests")
             _replay(model, messages.PredictionLog.FromString(record), most_values)
     except RecordsError as error:
-        what = str(error).partition(";")[0]  # its cure is that of a film's records
-        raise ServingError(Code.DATA_LOSS, f"{what}; export again") from error
+        problem = str(error).partition(";")[0]  # the rest is the fix for a film's records
+        raise ServingError(Code.DATA_LOSS, f"{problem}; export again") from error
     return count
 
 
@@ -241,10 +231,10 @@ def _replay(model: SavedModel, log: Any, most_values: int) -> None:
     name = request.model_spec.signature_name or "serving_default"
     signature = model.signatures.get(name)
     if signature is None:
-        raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        raise ServingError(Code.FAILED_PRECONDITION, f'The model has no signature "{name}"')
     if set(request.inputs) != set(signature.inputs):
         raise invalid(f"a warm-up request for {name} has other inputs than it takes")
     inputs = {
-        alias: messages.to_array(tensor, most_values) for alias, tensor in request.inputs.items()
+        alias: tensors.to_array(tensor, most_values) for alias, tensor in request.inputs.items()
     }
     model.run(signature, inputs)

@@ -1,4 +1,4 @@
-"""What requests ask for, by whichever way they come: predict, status, metadata."""
+"""Answers to requests of both APIs: predict, status, metadata."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from weakref import WeakKeyDictionary
 
 from bladerunner_ae.protocol import messages
 from bladerunner_ae.server.errors import Code, ServingError, invalid
-from bladerunner_ae.server.json_requests import DEFAULT_SIGNATURE
+from bladerunner_ae.server.json_codec import DEFAULT_SIGNATURE
+from bladerunner_ae.server.limits import Sizes, sizes_of
 from bladerunner_ae.server.running import Runner
 from bladerunner_ae.server.saved_model import CLASSIFY, PREDICT, REGRESS, Arrays, Signature
-from bladerunner_ae.server.sizes import Sizes, of_signatures
 from bladerunner_ae.server.versions import Catalogue, Version
 
 SIGNATURE_DEF = "signature_def"
 
 
 class Services:
-    """Answers requests; use it in the event loop's thread.
-
-    Errors bear TensorFlow Serving's codes and words.
-    """
+    """Answers requests with TensorFlow Serving's codes; for the thread of the event loop."""
 
     def __init__(self, catalogue: Catalogue, runner: Runner) -> None:
         self.catalogue, self._runner = catalogue, runner
@@ -30,24 +27,20 @@ class Services:
     async def predict(
         self, version: Version, name: str, inputs: Arrays, wanted: Sequence[str] = ()
     ) -> Arrays:
-        """Runs a signature.
+        """Run a signature.
 
         Args:
-            version: from the catalogue.
             name: of the signature; "" means the default one.
-            inputs: by name.
             wanted: names of outputs; empty means all.
 
         Raises:
-            ServingError: the request is not as it should be, or cannot be served now.
+            ServingError: the request does not fit the signature, or cannot be served now.
             tf.errors.OpError: the graph cannot do it.
         """
         name = name or DEFAULT_SIGNATURE
         signature = version.saved_model.signatures.get(name)
         if signature is None:
-            raise ServingError(
-                Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
-            )
+            raise ServingError(Code.FAILED_PRECONDITION, f'The model has no signature "{name}"')
         _check_method(signature)
         _check_inputs(signature, inputs)
         _check_wanted(signature, wanted)
@@ -55,32 +48,27 @@ class Services:
         return {alias: outputs[alias] for alias in wanted} if wanted else outputs
 
     def sizes(self, version: Version) -> Sizes:
-        """The most that a request for a version can want."""
+        """Return the most that a request to a version can want."""
         found = self._sizes.get(version)
         if found is None:
             definitions = [one.definition for one in version.saved_model.signatures.values()]
             limits = self._runner.limits
-            found = of_signatures(definitions, limits.batch_rows, limits.body_bytes)
+            found = sizes_of(definitions, limits.batch_rows, limits.body_bytes)
             self._sizes[version] = found
         return found
 
     def refuse(self, version: Version, name: str, method: str) -> ServingError:
-        """Why `classify` and `regress` are not possible; our models have no such signatures."""
+        """Return the refusal of `classify` or `regress`, which no exported model has."""
         name = name or DEFAULT_SIGNATURE
         signature = version.saved_model.signatures.get(name)
         if signature is None:
-            return invalid(f"No signature was found with the name: {name}")
-        kind, wanted = {
-            "classify": ("classification", CLASSIFY),
-            "regress": ("regression", REGRESS),
-        }[method]
-        was = signature.definition.method_name
-        if was == wanted:
+            return invalid(f'The model has no signature "{name}"')
+        if signature.definition.method_name == {"classify": CLASSIFY, "regress": REGRESS}[method]:
             return ServingError(Code.UNIMPLEMENTED, f"{method} is not served here; use predict")
-        return invalid(f"Expected {kind} signature method_name to be {wanted}. Was: {was}")
+        return invalid(f'Signature "{name}" is not for {method}; use predict')
 
     def status(self, name: str, number: int | None) -> Any:
-        """`GetModelStatusResponse` of a model's versions, or of one."""
+        """Return the `GetModelStatusResponse` of a model's versions, or of one."""
         response = messages.GetModelStatusResponse()
         for version, state in self.catalogue.states(name, number).items():
             entry = response.model_version_status.add(version=version, state=state.name)
@@ -89,13 +77,13 @@ class Services:
         return response
 
     def metadata(self, version: Version, fields: Iterable[str] = (SIGNATURE_DEF,)) -> Any:
-        """`GetModelMetadataResponse` of a version."""
+        """Return the `GetModelMetadataResponse` of a version."""
         fields = list(fields)
         if not fields:
-            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+            raise invalid("The request needs a metadata_field")
         for entry in fields:
             if entry != SIGNATURE_DEF:
-                raise invalid(f"Metadata field {entry} is not supported")
+                raise invalid(f"metadata_field must be {SIGNATURE_DEF}, not {entry}")
         response = messages.GetModelMetadataResponse()
         response.model_spec.name = version.model
         response.model_spec.version.value = version.number
@@ -104,7 +92,7 @@ class Services:
 
 
 def signatures(version: Version) -> Any:
-    """`SignatureDefMap` of a version."""
+    """Return the `SignatureDefMap` of a version."""
     found = messages.SignatureDefMap()
     for name, signature in version.saved_model.signatures.items():
         found.signature_def[name].MergeFromString(signature.definition.SerializeToString())
@@ -112,46 +100,31 @@ def signatures(version: Version) -> Any:
 
 
 def _check_method(signature: Signature) -> None:
-    was = signature.definition.method_name
-    if was not in (PREDICT, CLASSIFY, REGRESS):
+    method = signature.definition.method_name
+    if method not in (PREDICT, CLASSIFY, REGRESS):
         raise ServingError(
-            Code.INTERNAL,
-            "Expected prediction signature method_name to be one of "
-            f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {was}",
+            Code.INTERNAL, f'Signature "{signature.name}" is for "{method}", not for predict'
         )
 
 
 def _check_inputs(signature: Signature, inputs: Mapping[str, Any]) -> None:
-    sent, wanted = set(inputs), set(signature.inputs)
-    if sent == wanted:
-        return
-    if len(sent) == len(wanted):
-        alias = min(wanted - sent)
-        feed = signature.definition.inputs[alias].name
+    if set(inputs) != set(signature.inputs):
         raise invalid(
-            f"Signature input alias: {alias}(feed name: {feed}) not found in request and no "
-            f"default value provided. Inputs expected to be in the request {{{_listed(sent)}}}, or "
-            "default input alias set: "
+            f'Signature "{signature.name}" has the inputs {_listed(signature.inputs)}, the request '
+            f"has {_listed(inputs) or 'none'}"
         )
-    raise invalid(
-        f"input size does not match signature: {len(sent)}!={len(wanted)} len({{{_listed(sent)}}}) "
-        f"!= len({{{_listed(wanted)}}}). Sent extra: {{{_listed(sent - wanted)}}}. Missing but "
-        f"required: {{{_listed(wanted - sent)}}}."
-    )
 
 
 def _check_wanted(signature: Signature, wanted: Sequence[str]) -> None:
-    seen: set[str] = set()
     for alias in wanted:
         if alias not in signature.outputs:
             raise invalid(
-                f"output tensor alias not found in signature: {alias} Outputs expected to be in "
-                f"the set {{{_listed(signature.outputs)}}}."
+                f'output_filter: {alias} is no output of "{signature.name}", which has '
+                f"{_listed(signature.outputs)}"
             )
-        if alias in seen:
-            raise invalid(f"duplicate output tensor alias: {alias}")
-        seen.add(alias)
+    if len(set(wanted)) < len(wanted):
+        raise invalid(f"output_filter: {_listed(wanted)} names an output twice")
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ",".join(sorted(names))
+    return ", ".join(sorted(names))

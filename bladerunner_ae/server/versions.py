@@ -1,9 +1,9 @@
-"""Which versions of a model are served: found, loaded, warmed up and unloaded while running.
+"""Versions of models: found, loaded, warmed up and unloaded while the server runs.
 
 A new version takes over when it is loaded and warm; until then the old one answers, and after that
-it is unloaded as soon as its last request is answered. One that cannot be loaded is reported by one
-line and left alone until its files change. The last version that works is never given up, even if
-its folder is removed.
+it is unloaded as soon as its last request is answered. One that cannot be loaded is reported in one
+line and left alone until its files change. The last version that works is kept even if its folder
+is removed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ Say = Callable[[str], None]
 
 @dataclass(eq=False)
 class Version:
-    """A version that is loaded.
+    """A loaded version.
 
     Attributes:
         model: its model's name.
-        number: its own.
-        saved_model: what answers.
         stamp: of its files when it was loaded.
         users: requests that are using it.
         retired: whether it is to be closed after the last of them.
@@ -49,12 +47,12 @@ class Version:
 
     @property
     def types(self) -> dict[str, Mapping[str, int]]:
-        """The inputs of each signature, name to DataType."""
+        """Inputs of each signature, name to DataType."""
         return {name: one.inputs for name, one in self.saved_model.signatures.items()}
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keeps it open. Belongs, as all here, into the event loop's thread."""
+        """Keep it open; for the thread of the event loop, as all here."""
         self.users += 1
         try:
             yield
@@ -63,7 +61,7 @@ class Version:
             self._close_if_done()
 
     def retire(self) -> None:
-        """Closes it once nobody uses it any more."""
+        """Close it once no request uses it."""
         self.retired = True
         self._close_if_done()
 
@@ -74,7 +72,7 @@ class Version:
 
 @dataclass(frozen=True)
 class State:
-    """What the status of a version says: START, LOADING, AVAILABLE, UNLOADING or END, and why."""
+    """State of a version: START, LOADING, AVAILABLE, UNLOADING or END, and the reason."""
 
     name: str
     code: Code = Code.OK
@@ -83,10 +81,9 @@ class State:
 
 @dataclass
 class ServedModel:
-    """A model and its versions; use it in the event loop's thread.
+    """A model and its versions; for the thread of the event loop.
 
     Attributes:
-        folder: where it lies.
         wanted: "newest", "all", or numbers.
         labels: other names of versions, which are served as well.
         loaded: the versions that answer.
@@ -108,29 +105,31 @@ class ServedModel:
 
     @property
     def name(self) -> str:
-        """As clients call it."""
+        """The name that clients use."""
         return self.folder.name
 
     @property
     def newest(self) -> Version | None:
-        """The version that answers who names none."""
+        """The version that answers requests that name none."""
         return self.loaded[max(self.loaded)] if self.loaded else None
 
     def absent(self) -> list[int]:
-        """The versions that are asked for by number, or have a label, and are not there."""
+        """Return the versions that are wanted by number or have a label, and are not there."""
         asked = set(self.labels.values())
         if not isinstance(self.wanted, str):
             asked.update(self.wanted)
         return sorted(asked - set(self.folder.versions()))
 
     async def poll(self) -> None:
-        """Looks at the folder, loads what is new and unloads what is no longer wanted."""
+        """Inspect the folder, load new versions and unload those that are no longer wanted."""
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self.loaders, self.folder.versions)
         if not found:
             if self.loaded and not self._gone and self.newest:
-                self.say(f"{self.folder.path}: holds no version any more; version "
-                         f"{self.newest.number} goes on being served")  # fmt: skip
+                self.say(
+                    f"{self.folder.path}: holds no version any more; version {self.newest.number} "
+                    "is still served"
+                )
             self._gone = True
             return
         self._gone = False
@@ -139,7 +138,7 @@ class ServedModel:
             self._unload(number)
 
     async def _load(self, found: Mapping[int, Location]) -> set[int]:
-        """Loads what is wanted; returns which versions stay."""
+        """Load the versions that are wanted; return those that stay."""
         labelled = set(self.labels.values())
         kept: set[int] = set()
         for number in sorted(found, reverse=True):
@@ -152,7 +151,7 @@ class ServedModel:
         return kept
 
     async def _load_one(self, number: int, folder: Location) -> bool:
-        """Whether a version is loaded, now or already."""
+        """Load a version, unless it is; return whether it is loaded now."""
         loop = asyncio.get_running_loop()
         files = await loop.run_in_executor(self.loaders, stamp, folder)
         before = self.loaded.get(number)
@@ -179,7 +178,7 @@ class ServedModel:
         return True
 
     def _lost_signatures(self, model: SavedModel) -> str:
-        """Names what clients of the newest version so far will miss in another."""
+        """Name the signatures of the newest version so far that another lacks."""
         before = self.newest
         lost = set(before.saved_model.signatures) - set(model.signatures) if before else set()
         if not before or not lost:
@@ -187,7 +186,7 @@ class ServedModel:
         return f"; it has no signature {', '.join(sorted(lost))}, unlike version {before.number}"
 
     def _load_and_warm_up(self, folder: Location) -> SavedModel:
-        """Runs in a thread of its own."""
+        """Load a model and run its warm-up requests, in a thread."""
         model = None
         try:
             model = saved_model.load(folder)
@@ -211,7 +210,7 @@ class ServedModel:
         if number not in self.loaded:
             self.states[number] = State("END", error.code, error.message)
         newest = self.newest
-        instead = f"; version {newest.number} goes on being served" if newest else ""
+        instead = f"; version {newest.number} is still served" if newest else ""
         line = f"{folder}: cannot be loaded ({error.message}){instead}"
         if self._said.get(number) != line:  # files that are still being copied change all the time
             self._said[number] = line
@@ -223,7 +222,7 @@ class ServedModel:
         self.say(f"{self.name} {number}: unloaded")
 
     def close(self) -> None:
-        """Gives up all versions."""
+        """Unload all versions."""
         for number in list(self.loaded):
             self.loaded.pop(number).retire()
 
@@ -235,29 +234,30 @@ class Catalogue:
         self.models = {model.name: model for model in models}
 
     def find(self, name: str, number: int | None = None, label: str | None = None) -> Version:
-        """The version that a request is for.
+        """Return the version that a request is for.
 
         Raises:
-            ServingError: there is none; in TensorFlow Serving's words.
+            ServingError: there is none.
         """
         if not name:
-            raise invalid("ModelSpec has no name specified.")
+            raise invalid("The request names no model")
         model = self.models.get(name)
         if label is not None:
             labels = model.labels if model else {}
             if label not in labels:
-                raise invalid(f"Unrecognized servable version label: {label}")
+                raise invalid(f"Model {name} has no version label {label}")
             number = labels[label]
         version = None
         if model:
             version = model.newest if number is None else model.loaded.get(number)
         if version is None:
-            wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-            raise not_found(f"Servable not found for request: {wanted}")
+            raise not_found(
+                f"Model {name} is not served" + ("" if number is None else f" in version {number}")
+            )
         return version
 
     def states(self, name: str, number: int | None = None) -> dict[int, State]:
-        """The states of a model's versions, or of one.
+        """Return the states of a model's versions, or of one.
 
         Raises:
             ServingError: there is none.
@@ -265,8 +265,8 @@ class Catalogue:
         states = self.models[name].states if name in self.models else {}
         if number is not None:
             if number not in states:
-                raise not_found(f"Could not find version {number} of model {name}")
+                raise not_found(f"Model {name} has no version {number}")
             return {number: states[number]}
         if not states:
-            raise not_found(f"Could not find any versions of model {name}")
+            raise not_found(f"Model {name} has no versions")
         return dict(sorted(states.items(), reverse=True))

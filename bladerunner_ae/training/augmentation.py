@@ -14,13 +14,13 @@ SMALLEST_WINDOW = 0.8
 
 
 def moved(images: tf.Tensor, uniform: tf.Tensor, part: float) -> tf.Tensor:
-    """Shows some of the pictures through a window that lies somewhere inside them.
+    """Return some of the pictures enlarged from a window somewhere inside them.
 
     Args:
         images: float32 [B, H, W, 3].
         uniform: float32 [B, RANDOM_NUMBERS], 0..1: whether, how near, where in height and width,
             whether mirrored.
-        part: of the pictures that is shown so, 0..1; the others come back as they are, to the bit.
+        part: of the pictures that is changed, 0..1; the others are unchanged, to the bit.
 
     Returns:
         float32 [B, H, W, 3]. The window has 0.8 to 1 of the height and width; half are mirrored.
@@ -39,13 +39,12 @@ def moved(images: tf.Tensor, uniform: tf.Tensor, part: float) -> tf.Tensor:
 
 
 def _interpolation(size: int, window: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-    """Weights of the pixels of a line in those of its window.
+    """Return the weights of a line's pixels in those of its enlarged window.
 
     Args:
-        size: pixels of the line, and of what the window is enlarged to.
+        size: pixels of the line, and of the enlarged window.
         window: float32 [B], its length as a part of the line's.
-        place: float32 [B], 0 where the window begins at the line's beginning, 1 where it ends at
-            its end.
+        place: float32 [B], 0: the window begins where the line does; 1: it ends where that does.
 
     Returns:
         float32 [B, size, size], rows that sum to 1.

@@ -1,4 +1,4 @@
-"""What training reads: its first images, and the address of a tf.data service that reads them."""
+"""First images of a training data set, and the address of a tf.data service that reads them."""
 
 import socket
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from bladerunner_ae.errors import InputError, UsageError
 
 
 def collect_images(dataset: tf.data.Dataset, count: int) -> NDArray[np.uint8]:
-    """Returns the first `count` images of a training data set, uint8 [count, H, W, 3]."""
+    """Return the first `count` images of a training data set, uint8 [count, H, W, 3]."""
     found: list[NDArray[np.uint8]] = []
     for batch in dataset:
         found.append(batch["image"].numpy())
@@ -21,12 +21,12 @@ def collect_images(dataset: tf.data.Dataset, count: int) -> NDArray[np.uint8]:
 
 
 def is_black(images: NDArray[np.uint8]) -> bool:
-    """Whether pictures, uint8 of any shape, hold nothing but black, JPEG's rounding aside."""
+    """Return whether pictures, uint8 of any shape, are black, JPEG's rounding aside."""
     return int(images.max()) <= 1
 
 
 def are_black(dataset: tf.data.Dataset, count: int) -> bool:
-    """Whether the first `count` images of a training data set are; reads up to the first other."""
+    """Return whether the first `count` images of a data set are; read up to the first other."""
     seen = 0
     for batch in dataset:
         if not is_black(batch["image"].numpy()):
@@ -41,16 +41,13 @@ _SERVICE_SECONDS = 5.0
 
 
 def check_service(address: str) -> None:
-    """Checks that something answers at the address of a tf.data service.
+    """Check that a tf.data service answers at grpc://HOST:PORT.
 
-    TensorFlow itself would try again and again for many minutes without a word.
-
-    Args:
-        address: grpc://host:port of the dispatcher.
+    TensorFlow itself would retry silently for many minutes.
 
     Raises:
         UsageError: it is no such address.
-        InputError: nobody answers there.
+        InputError: nothing answers there.
     """
     try:
         parts = urlsplit(address)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import InputError, ReplaceableError
 from bladerunner_ae.runs.files import CHECKPOINTS, checkpoint_steps, is_whole
-from bladerunner_ae.training.trainer import STATE_OF_LATER_VERSIONS, Trainer
+from bladerunner_ae.training.trainer import Trainer
 from tfrecords import spool, storage
 from tfrecords.storage import Location
 
@@ -15,7 +15,7 @@ _KEPT = 3
 
 
 def checkpoint_path(run: Location, step: int) -> str:
-    """Returns the path of a checkpoint as TensorFlow wants it, without the files' endings."""
+    """Return the path of a checkpoint as TensorFlow wants it, without the files' endings."""
     return storage.join(run / CHECKPOINTS, f"step-{step}")
 
 
@@ -26,35 +26,14 @@ def _readable(run: Location, step: int) -> str:
 
 
 def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointManager:
-    """Returns the manager that writes RUN/checkpoints; checkpoints are named by their step.
+    """Return the manager that writes RUN/checkpoints; checkpoints are named by their step.
 
-    Mends the list of checkpoints where it does not agree with the files, so that none of them is
-    forgotten and kept for ever, and removes what a process that was killed has left half written.
+    Before that, the folder is repaired after a process that was killed.
     """
     folder = run / CHECKPOINTS
-    paths = [checkpoint_path(run, step) for step in checkpoint_steps(run)]
-    listed = _listed(folder)
-    if paths and listed != paths:
-        # A manager never deletes those that have no time later than this.
-        mended = tf.compat.v1.train.generate_checkpoint_state_proto(
-            str(folder),
-            paths[-1],
-            paths,
-            all_model_checkpoint_timestamps=[float(i + 1) for i in range(len(paths))],
-            last_preserved_timestamp=0.0,
-        )
-        storage.write_text(folder / "checkpoint", str(mended))
+    _repair_list(run)
     if isinstance(folder, Path):
-        for unfinished in folder.glob("step-*_temp*"):
-            shutil.rmtree(unfinished, ignore_errors=True)
-        for unfinished in folder.glob("checkpoint.tmp*"):
-            unfinished.unlink(missing_ok=True)
-        for index in folder.glob("step-*.index"):
-            if not is_whole(index):
-                index.unlink(missing_ok=True)
-        for data in folder.glob("step-*.data-*"):  # half written, or half deleted
-            if not data.with_name(f"{data.name.split('.')[0]}.index").exists():
-                data.unlink(missing_ok=True)
+        _remove_unfinished(folder)
     return tf.train.CheckpointManager(
         tf.train.Checkpoint(**trainer.checkpoint_parts()),
         str(folder),
@@ -63,63 +42,82 @@ def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointMa
     )
 
 
-def _listed(folder: Location) -> list[str]:
-    """Returns the checkpoints that TensorFlow's list names; none if it is lost or damaged."""
+def _repair_list(run: Location) -> None:
+    """Make TensorFlow's list of checkpoints agree with the files; it never deletes others."""
+    folder = run / CHECKPOINTS
+    paths = [checkpoint_path(run, step) for step in checkpoint_steps(run)]
     try:
         state = tf.train.get_checkpoint_state(str(folder))
-    except UnicodeDecodeError:  # other damage it takes for a list that is not there
-        return []
-    return list(state.all_model_checkpoint_paths) if state else []
+    except UnicodeDecodeError:  # other damage counts as a missing list
+        state = None
+    if paths and (state is None or list(state.all_model_checkpoint_paths) != paths):
+        # A manager deletes only those that have a time later than the last preserved.
+        repaired = tf.compat.v1.train.generate_checkpoint_state_proto(
+            str(folder),
+            paths[-1],
+            paths,
+            all_model_checkpoint_timestamps=[float(i + 1) for i in range(len(paths))],
+            last_preserved_timestamp=0.0,
+        )
+        storage.write_text(folder / "checkpoint", str(repaired))
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what is half written, or half deleted."""
+    for unfinished in folder.glob("step-*_temp*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    half = [index for index in folder.glob("step-*.index") if not is_whole(index)]
+    for path in [*folder.glob("checkpoint.tmp*"), *half]:
+        path.unlink(missing_ok=True)
+    for data in folder.glob("step-*.data-*"):
+        if not data.with_name(f"{data.name.split('.')[0]}.index").exists():
+            data.unlink(missing_ok=True)
 
 
 def restore(trainer: Trainer, run: Location) -> int:
-    """Loads the newest checkpoint of a run: networks, optimizer slots, averages, watchdog.
+    """Load the newest checkpoint of a run: networks, optimizer slots, averages, watchdog.
 
     Returns:
         The step it was made at; 0 if there is none.
 
     Raises:
-        InputError: a checkpoint is there but does not fit or cannot be read. A run never goes on
-            from random weights by mistake.
+        ReplaceableError: a checkpoint is there but does not fit or cannot be read. A run never
+            continues from random weights by mistake.
     """
     steps = checkpoint_steps(run)
     if not steps:
         return 0
     newest = _readable(run, steps[-1])
     try:
-        # Not `tf.train.list_variables`, which takes a name in a bucket for a folder.
-        reader = tf.compat.v1.train.NewCheckpointReader(newest)
-        held = {name.split("/")[0] for name in reader.get_variable_to_shape_map()}
-        parts = {
-            name: part
-            for name, part in trainer.checkpoint_parts().items()
-            if name in held or name not in STATE_OF_LATER_VERSIONS
-        }
-        tf.train.Checkpoint(**parts).restore(newest).assert_consumed()
+        tf.train.Checkpoint(**trainer.checkpoint_parts()).restore(newest).assert_consumed()
     except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
-        # TensorFlow would list everything that was not restored, behind our one line.
+        # TensorFlow would list everything that was not restored, after our one line.
         tf.get_logger().setLevel("ERROR")
-        reason = " ".join(str(error).split())[:160]
         raise ReplaceableError(
-            f"{newest}: does not fit this run ({reason}); it is damaged or of another preset or "
-            "version; delete it to go on from an earlier one, or start over with --overwrite"
+            f"{newest}: does not fit this run ({_short(error)}); it is damaged or of another "
+            "preset or version; delete it to resume from an earlier one, or start over with "
+            "--overwrite"
         ) from None
     return trainer.steps_done
 
 
 def check_newest(run: Location) -> None:
-    """Reads the newest checkpoint of a run from end to end; TensorFlow checks its sums.
+    """Read the newest checkpoint of a run from end to end; TensorFlow verifies its checksums.
 
     Raises:
         InputError: it is damaged.
     """
     newest = _readable(run, checkpoint_steps(run)[-1])
     try:
+        # `tf.train.load_checkpoint` takes a name in a bucket for a folder.
         reader = tf.compat.v1.train.NewCheckpointReader(newest)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except (ValueError, IndexError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"{newest}: is damaged ({reason}); delete its files to use an earlier one"
+            f"{newest}: is damaged ({_short(error)}); delete its files to use an earlier one"
         ) from None
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]

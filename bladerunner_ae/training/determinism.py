@@ -1,10 +1,10 @@
-"""Keeps TensorFlow's graph optimizer from making a training step depend on the threads' race.
+"""A step that does not depend on the order in which threads finish.
 
-Where a tensor has three gradients or more (the dream does: pixels, bands and an adversary each send
-one back) TensorFlow adds them with one AddN. Grappler's memory optimizer turns some of those
-into a buffer to which each addend is added as soon as it is there. Additions in another order round
-otherwise: on a busy machine two in five steps of `preview` differed in the last bit from the same
-step taken again, and a run killed and resumed no longer equalled the unbroken one.
+Where a tensor has three gradients or more (the dream does: from pixels, bands and an adversary)
+TensorFlow adds them with one AddN. Grappler's memory optimizer turns some of those into a buffer to
+which each addend is added as soon as it is there. Sums in another order round differently: on a
+busy machine two in five steps of `preview` differed in the last bit from the same step taken again,
+and a run killed and resumed no longer equalled the unbroken one.
 """
 
 import tensorflow as tf
@@ -14,15 +14,15 @@ from tensorflow.python.eager import context as eager_context
 
 
 def add_in_order() -> bool:
-    """Has all functions that run from now on add gradients in the order of the graph.
+    """Have all functions that run from now on add gradients in the order of the graph.
 
     It turns off grappler's memory optimizer and nothing else: a step takes as long and as much
-    memory as before. `tf.config.optimizer.set_experimental_options` has no switch for that one, and
-    turning all of grappler off, which it can, costs a quarter of the speed. So this sets the
-    configuration a context would have been made with.
+    memory as before. `tf.config.optimizer.set_experimental_options` (TensorFlow 2.16 to 2.21 at
+    least) has no switch for that one, and turning all of grappler off costs a quarter of the speed.
+    So this sets the context's private `_config`.
 
     Returns:
-        False if this TensorFlow offers no place to say so; steps then still agree up to rounding.
+        False if this TensorFlow has no such attribute; steps then still agree up to rounding.
     """
     context = eager_context.context()
     if not hasattr(context, "_config"):
@@ -32,6 +32,6 @@ def add_in_order() -> bool:
         config.CopyFrom(context._config)
     config.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
     context._config = config
-    # Has the options of function calls put together anew; they are kept from call to call.
+    # Rebuilds the options of function calls, which are cached.
     tf.config.optimizer.set_experimental_options({})
     return True

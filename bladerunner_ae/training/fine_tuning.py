@@ -1,9 +1,9 @@
-"""Begins a run with the weights of another one, trained on another film.
+"""A run that begins with the weights of another one, trained on another film.
 
-What is taken over are the weights of its newest checkpoint, the averages where it kept some, since
-they are what it exports. Optimizers start afresh, at step 0. The linear path is fitted to the new
-film, because the other film's principal components hold it back; then the convolutions' last
-layers start at zero again, because they had learnt what the old linear path lacks.
+It takes over the weights of the newest checkpoint, the averages if there are any, since they are
+what is exported. Optimizers start at step 0. The linear path is fitted to the new film, because the
+other film's principal components hold it back; then the convolutions' last layers start at zero
+again, because they had learnt what the old linear path lacks.
 """
 
 import dataclasses
@@ -14,10 +14,12 @@ from typing import Any
 
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.objectives import objective_of_run
-from bladerunner_ae.runs import config as configuration
-from bladerunner_ae.runs.folder import RunConfig, load_config
+from bladerunner_ae.runs.config import ModelConfig
+from bladerunner_ae.runs.fields import differences, options_of
+from bladerunner_ae.runs.folder import load_config
+from bladerunner_ae.runs.run_config import FineTuning, RunConfig
 from bladerunner_ae.training.checkpoints import check_newest, checkpoint_steps, restore
-from bladerunner_ae.training.flags import MODEL_FLAGS
+from bladerunner_ae.training.fit import build_trainer
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords.storage import Location, location
 
@@ -25,7 +27,7 @@ from tfrecords.storage import Location, location
 def fine_tuned(
     config: RunConfig, source: Location, refit_linear_path: bool | None = None
 ) -> RunConfig:
-    """Returns the configuration of a run that begins where `source` is.
+    """Return the configuration of a run that begins with the weights of `source`.
 
     Args:
         config: of the run.
@@ -42,29 +44,29 @@ def fine_tuned(
             f"--refit_linear_path: the networks of --preset={config.preset} have no linear path"
         )
     path = os.path.abspath(source) if isinstance(source, Path) else str(source)
-    record = {"run": path, "step": None, "refit_linear_path": refit_linear_path}
-    return dataclasses.replace(config, fine_tune=record)
+    return dataclasses.replace(config, fine_tune=FineTuning(path, None, refit_linear_path))
 
 
 def check_source(config: RunConfig, run: Location | None = None) -> None:
-    """Checks that the run named in `config.fine_tune` is there and has networks of this shape.
+    """Check that the run named in `config.fine_tune` exists and has networks of this shape.
 
     Args:
         config: of the run to begin.
         run: its folder, which must be another one.
 
     Raises:
-        UsageError: it is the same folder, or lies in it.
+        UsageError: it is the same folder, or inside it.
         InputError: it is no run, has no checkpoint or a damaged one, or other networks.
     """
-    source = location(config.fine_tune["run"])
+    assert config.fine_tune is not None
+    source = location(config.fine_tune.run)
     if run is not None and _real(source) == _real(run):
         raise UsageError(
             f"--fine_tune_from and --model_dir are the same folder, {run}; give another --model_dir"
         )
     if run is not None and _real(source).startswith(f"{_real(run)}/"):
         raise UsageError(
-            f"--fine_tune_from={source} lies inside --model_dir, which is written to; give another "
+            f"--fine_tune_from={source} is inside --model_dir, which is written to; give another "
             "--model_dir"
         )
     theirs = load_config(source)
@@ -75,29 +77,29 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
     if not _share_discriminator(config, theirs):
         fields = dataclasses.fields(config.model)
         ignored += [f.name for f in fields if f.name.startswith("discriminator")]
-    different = configuration.differences(config.model, theirs.model, ignore=tuple(ignored))
+    different = differences(config.model, theirs.model, ignore=tuple(ignored))
     if different:
         raise InputError(
             f"{source}: its networks have another shape ({'; '.join(different)}); "
-            f"{_cure(config, theirs)}"
+            f"{_fix(config, theirs)}"
         )
     if run is not None:
         check_newest(source)  # before --overwrite deletes what this run was before
 
 
 def _share_discriminator(ours: RunConfig, theirs: RunConfig) -> bool:
-    """Whether both runs have a discriminator, of whole pictures or of patches alike."""
+    """Return whether both runs have a discriminator with the same head."""
     both = [objective_of_run(config.objective, config.weights) for config in (ours, theirs)]
     there = all("discriminator" in objective.players for objective in both)
     return there and both[0].head == both[1].head
 
 
-def _cure(ours: RunConfig, theirs: RunConfig) -> str:
-    """Says how to ask for networks of the shape of `theirs`."""
+def _fix(ours: RunConfig, theirs: RunConfig) -> str:
+    """Return how to ask for networks of the shape of `theirs`."""
     model = theirs.model
     flags = [
         f"--{'' if value else 'no'}{name}" if isinstance(value, bool) else f"--{name}={value}"
-        for name in MODEL_FLAGS
+        for name in options_of(ModelConfig)
         if (value := getattr(model, name)) != getattr(ours.model, name)
     ]
     same_raster = (ours.model.height, ours.model.width) == (model.height, model.width)
@@ -114,7 +116,7 @@ def _real(folder: Location) -> str:
 
 
 def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
-    """Gives a new trainer the source's weights; to be called in the strategy's scope.
+    """Give a new trainer the source's weights; to be called in the strategy's scope.
 
     Returns:
         `config` with the step that the weights are of.
@@ -122,10 +124,9 @@ def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
     Raises:
         InputError: as `check_source`, or the checkpoint is damaged.
     """
-    from bladerunner_ae.training.fit import build_trainer
-
     check_source(config)
-    source = location(config.fine_tune["run"])
+    assert config.fine_tune is not None
+    source = location(config.fine_tune.run)
     their_config = load_config(source)
     other = build_trainer(their_config)
     step = restore(other, source)
@@ -141,4 +142,4 @@ def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
         f"fine-tuning {source} from its step {step}" + "".join(f", with a new {n}" for n in new),
         file=sys.stderr,
     )
-    return dataclasses.replace(config, fine_tune={**config.fine_tune, "step": step})
+    return dataclasses.replace(config, fine_tune=dataclasses.replace(config.fine_tune, step=step))

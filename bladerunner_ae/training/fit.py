@@ -1,35 +1,39 @@
-"""A run from its configuration to its weights: build, restore, start, fit."""
+"""A run from its configuration to its weights: build, initialise, fit."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from bladerunner_ae.errors import BladerunnerError, UsageError
+from bladerunner_ae.evaluation.measurement import explain_reading
 from bladerunner_ae.model.networks import build_networks
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.config import TrainConfig
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
-from bladerunner_ae.training import batches as data
-from bladerunner_ae.training.callback import TrainingLog
+from bladerunner_ae.training import batches as training_batches
+from bladerunner_ae.training.callbacks import RunWatch, Watched
 from bladerunner_ae.training.checkpoints import checkpoint_manager
 from bladerunner_ae.training.determinism import add_in_order
-from bladerunner_ae.training.distributed.workers import NoCheckpoints, Workers
+from bladerunner_ae.training.distributed.keras_loop import use_workers_step
+from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.fit_linear_path import initialise_linear_path
+from bladerunner_ae.training.logs import RunLog
 from bladerunner_ae.training.monitoring.input_wait import WaitingClock
-from bladerunner_ae.training.out_of_memory import explain_out_of_memory
+from bladerunner_ae.training.monitoring.probes import Probes
+from bladerunner_ae.training.stopping import Preemption, SharedPreemption
 from bladerunner_ae.training.trainer import Trainer
-from tfrecords import storage
-from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
-from tfrecords.reader import find_damage, mixed_frames, through_service, unexplained_loss
-from tfrecords.storage import Location
+from tfrecords.reader import mixed_frames, through_service
+from tfrecords.storage import AnyPath, Location
 from tfrecords.system_failures import is_out_of_memory
 
 _COMPONENT_FRAMES = 2048
-# What TensorFlow says of records that are damaged, cut, or gone.
+# TensorFlow's errors for records that are damaged, cut, or gone.
 _READING = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
@@ -39,7 +43,7 @@ _READING = (
 
 
 def build_trainer(config: RunConfig) -> Trainer:
-    """Builds networks, objective and optimizers; call it inside the strategy's scope."""
+    """Build networks, objective and optimizers; call it inside the strategy's scope."""
     add_in_order()
     objective = objective_of_run(config.objective, config.weights)
     networks = build_networks(
@@ -59,7 +63,7 @@ def build_trainer(config: RunConfig) -> Trainer:
 
 
 def check_replicas(config: TrainConfig, replicas: int) -> None:
-    """Checks that what was asked for works on so many devices.
+    """Check that what was asked for works on so many devices.
 
     Raises:
         UsageError: it does not.
@@ -82,17 +86,17 @@ def check_replicas(config: TrainConfig, replicas: int) -> None:
 def fit(
     trainer: Trainer,
     config: RunConfig,
-    records: Sequence[storage.AnyPath],
+    records: Sequence[AnyPath],
     run: Location,
     start: int,
     service: str = "",
     workers: Workers | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     after_checkpoint: Callable[[], None] | None = None,
 ) -> None:
-    """Trains from step `start` to the configured number of steps and checkpoints at the end.
+    """Train from step `start` to the configured number of steps and checkpoint at the end.
 
     From that number on it only shows what the run came to, which a signal may have cut short.
-
     Asked to stop by SIGTERM or Ctrl-C, it finishes the step and writes a checkpoint first.
 
     Args:
@@ -103,7 +107,8 @@ def fit(
         start: steps done.
         service: address of a tf.data service that reads and decodes; none if empty.
         workers: that train together; None: this process trains alone.
-        after_checkpoint: is called each time the run folder has a new checkpoint, to send it.
+        callbacks: further ones, called after those of `RunWatch`.
+        after_checkpoint: called each time the run folder has a new checkpoint, to send it.
 
     Raises:
         Preempted: SIGTERM came.
@@ -118,15 +123,19 @@ def fit(
     clock = WaitingClock()
     if workers.strategy.num_replicas_in_sync == 1 and not workers.several:
         batches = clock.watch(batches)
-    with workers.own_folder(run) as folder, workers.preemption(trainer) as preemption:
-        manager = checkpoint_manager(trainer, run) if workers.chief else NoCheckpoints()
-        log = TrainingLog(
-            config, parts, folder, manager, start, preemption, clock, after_checkpoint
-        )
-        log.set_model(trainer)
+    preemption = _preemption(trainer, workers)
+    watch: RunWatch | None = None
+    with workers.own_folder(run) as folder, preemption, contextlib.ExitStack() as opened:
         try:
             if start == 0:
                 _initialise(trainer, config, parts, batches, workers)
+            log = RunLog(folder, start, config.train.steps, after_checkpoint)
+            opened.callback(log.close)
+            save = checkpoint_manager(trainer, run).save if workers.chief else _chief_saves
+            probes = Probes(parts)
+            watched = Watched(config, parts, trainer, log, preemption, clock, save, probes)
+            watch = RunWatch(watched)
+            watch.begin()
             if start < config.train.steps:
                 trainer.fit(
                     batches,
@@ -134,37 +143,50 @@ def fit(
                     epochs=1,
                     verbose=0,
                     shuffle=False,
-                    callbacks=[log],
+                    callbacks=[*watch.callbacks, *callbacks],
                 )
-            else:
-                log.on_train_begin()
-                log.on_train_end()
+            watch.finish()
+            opened.close()
             preemption.check()  # one that came after the last step: what follows takes its time
         except BaseException as error:
-            if preemption.came and not isinstance(error, BladerunnerError | RecordsError):
-                _stop(log)
+            if preemption.came and not isinstance(error, BladerunnerError):
+                if watch is not None:
+                    watch.checkpoints.write()
+                opened.close()
+                _say_stopped(trainer.steps_done)
                 preemption.check()  # native code may have made another error of the answer
-            explained = _explained(error, trainer, config, parts, log, workers, start)
-            if explained is None:
-                raise
-            raise explained from None
-        finally:
-            log.close()
+            opened.close()
+            if explained := _explained(error, config, parts):
+                raise explained from None
+            raise
+
+
+def _chief_saves(checkpoint_number: int) -> None:
+    """Write nothing: the chief's checkpoint holds the same."""
+
+
+def _preemption(trainer: Trainer, workers: Workers) -> Preemption:
+    """Return what answers signals in the loop; of several workers, all at the same step."""
+    if not workers.several:
+        return Preemption(lambda: trainer.steps_done)
+    preemption = SharedPreemption()
+    use_workers_step(trainer, workers.strategy, preemption)
+    return preemption
 
 
 def _batches(
     config: RunConfig, parts: Sequence[FilmPart], start: int, service: str, workers: Workers
 ) -> Any:
-    """Returns what the steps from `start` on learn from."""
+    """Return what the steps from `start` on learn from."""
 
     def read(shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         return mixed_frames(
             parts,
             batch_size=config.train.batch_size // shard[1],
             seed=config.train.seed,
-            in_memory=config.reading["order"] == "memory",
+            in_memory=config.reading.order == "memory",
             first_batch=start,
-            balance=config.reading["balance"],
+            balance=config.reading.balance,
             shard=shard,
         )
 
@@ -176,41 +198,32 @@ def _batches(
     return batches
 
 
-def _stop(log: TrainingLog) -> None:
-    """Writes a checkpoint of the last step, and says so."""
-    step = log.save()
-    log.close()
+def _say_stopped(step: int) -> None:
     done = f"step {step}, checkpoint written" if step else "step 0, nothing to keep"
-    print(f"stopped at {done}; the same command goes on from there", file=sys.stderr)
+    print(f"stopped at {done}; the same command resumes from there", file=sys.stderr)
 
 
 def _explained(
-    error: BaseException,
-    trainer: Trainer,
-    config: RunConfig,
-    parts: Sequence[FilmPart],
-    log: TrainingLog,
-    workers: Workers,
-    start: int,
+    error: BaseException, config: RunConfig, parts: Sequence[FilmPart]
 ) -> Exception | None:
-    """Returns what a person should read in place of an error of TensorFlow; None: the error."""
+    """Return what a person should read in place of an error of TensorFlow; None: the error."""
     if isinstance(error, _READING):
         return explain_reading(error, parts)
     if isinstance(error, tf.errors.OpError | MemoryError) and is_out_of_memory(error):
-        log.close()
-        if workers.several:  # trying which batch fits takes all of them
-            asked = f"--batch_size={config.train.batch_size}"
-            return UsageError(f"out of memory: {asked} does not fit; give a smaller one")
-        return explain_out_of_memory(error, trainer, config, start)
+        return UsageError(
+            f"out of memory: --batch_size={config.train.batch_size} does not fit; give a smaller "
+            "one (with --overwrite, as a run keeps its batch), choose a smaller --preset, or end "
+            "other programs that use this memory"
+        )
     return None
 
 
 def _initialise(
     trainer: Trainer, config: RunConfig, parts: Sequence[FilmPart], batches: Any, workers: Workers
 ) -> None:
-    """Does what is done once, before the first step."""
+    """Do what is done once, before the first step."""
     fits = config.model.linear_path and not (
-        config.fine_tune and not config.fine_tune["refit_linear_path"]
+        config.fine_tune and not config.fine_tune.refit_linear_path
     )
     adversary = trainer.networks.discriminator is not None
     decided: list[tf.Variable] = []
@@ -220,38 +233,20 @@ def _initialise(
             batches = _batches(config, parts, 0, "", Workers(tf.distribute.get_strategy()))
         count = min(_COMPONENT_FRAMES, sum(int(part.kept().sum()) for part in parts))
         if fits:
-            images = data.collect_images(batches, count)
+            images = training_batches.collect_images(batches, count)
             initialise_linear_path(trainer.networks, config.model, images)
-            black = data.is_black(images)
+            black = training_batches.is_black(images)
         else:
-            black = data.are_black(batches, count)
+            black = training_batches.are_black(batches, count)
     if fits:
         decided += [v.value for p in trainer.networks.players().values() for v in p.variables]
     if adversary:
         if black:
-            # All that an adversary can tell apart here are the last grey levels of the dream,
-            # and what it says of them drives the dream away from black.
+            # An adversary could only tell apart the last grey levels of the dream, and would
+            # drive it away from black.
             trainer.state.adversarial_scale.assign(0.0)
         decided.append(trainer.state.adversarial_scale)
     if decided:
         workers.take_from_chief(decided)
     if trainer.averages is not None:
         trainer.averages.restart()
-
-
-def explain_reading(error: tf.errors.OpError, parts: Sequence[FilmPart]) -> RecordsError | None:
-    """What is wrong with a run's records that made a step fail.
-
-    Args:
-        error: what TensorFlow made of it.
-        parts: the films.
-
-    Returns:
-        One line, or None if the step failed for another reason than the records.
-    """
-    for part in parts:
-        if damage := find_damage(part.directory, part.card):
-            return damage
-    if isinstance(error, tf.errors.DataLossError):
-        return unexplained_loss(*(part.directory for part in parts))
-    return None

@@ -1,9 +1,9 @@
-"""Fits the linear path of encoder and decoder to the film, in closed form.
+"""Fit of the linear path of encoder and decoder to the film, in closed form.
 
 The best linear autoencoder of a given width is principal component analysis (Baldi & Hornik
 1989), and it generalises to unseen shots better than a convolutional network of the same width
 does after minutes of training. So that part is computed in a second and kept, and the
-convolutional branches learn by gradients what it cannot do.
+convolutional branches learn by gradients what it cannot represent.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ _ROWS = 4096
 def initialise_linear_path(
     networks: Networks, config: ModelConfig, images: NDArray[np.uint8]
 ) -> None:
-    """Sets the linear path to the principal components of `images` and silences the rest.
+    """Set the linear path to the principal components of `images` and silence the rest.
 
     The latent numbers become the frame's coordinates in units of their standard deviation over
     `images`, so that they start as N(0, 1) as the prior wants them. Components beyond the number of
@@ -55,7 +55,7 @@ def initialise_linear_path(
 def principal_components(
     samples: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Principal components through the Gram matrix or the covariance, whichever is smaller.
+    """Return principal components, from the Gram matrix or the covariance, whichever is smaller.
 
     Args:
         samples: float32 [n, size].
@@ -81,7 +81,7 @@ def principal_components(
 
 
 def _products(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """rows.T @ rows in float64, without all rows in float64 at once."""
+    """Return rows.T @ rows in float64, without all rows in float64 at once."""
     found = np.zeros((rows.shape[1],) * 2)
     for i in range(0, len(rows), _ROWS):
         part = rows[i : i + _ROWS].astype(np.float64)
@@ -98,7 +98,7 @@ def _shrunk(images: NDArray[np.uint8], pool: int) -> NDArray[np.float32]:
 
 
 def _blocks(pictures: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """[n, h * side, w * side, 3] -> [n * h * w, side * side * 3]."""
+    """Return [n, h * side, w * side, 3] as [n * h * w, side * side * 3]."""
     n, height, width, colours = pictures.shape
     parts = pictures.reshape(n, height // side, side, width // side, side, colours)
     return parts.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side * side * colours)

@@ -1,147 +1,110 @@
-"""The flags of `python -m bladerunner_ae.train`."""
+"""The flags of `python -m bladerunner_ae.train`, generated from the options of a training."""
 
+import dataclasses
 import os
+import typing
 from collections.abc import Sequence
+from types import UnionType
+from typing import Any
 
 from absl import flags
 
-from bladerunner_ae.runs import presets
-from bladerunner_ae.training import flags as train_flags
-from tfrecords.mixture import BALANCES
+from bladerunner_ae.objectives import REGISTRY, weight_help
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
+from bladerunner_ae.runs.fields import GROUPS, options_of
+from bladerunner_ae.training.start import TrainingOptions
 from tfrecords.storage import is_remote
 
-TRAIN_FLAGS = ("steps", "batch_size", "learning_rate", "discriminator_learning_rate", "seed",
-                "clip_norm", "augment", "ema", "steps_per_execution", "jit", "watchdog",
-                "checkpoint_every", "sample_every", "log_every", "evaluate_every",
-                "profile_steps")  # fmt: skip
-_OBJECTIVES = "dream, vae, vae_gan, patch_gan, broad2016"
-MODEL_FLAGS = ("resize", "latent", "latent_size", "latent_channels", "linear_path",
-               "refinement_blocks")  # fmt: skip
-WEIGHT_FLAGS = {
-    "kl_weight": "Weight of the KL divergence averaged over latent numbers.",
-    "noise": "Posterior sample's standard deviation, in units of the posterior's own.",
-    "gamma": "Weight of the learned similarity in the decoder's loss.",
-    "pixel_weight": "Weight of the squared pixel error beside the features.",
-    "adversarial_weight": "Weight of the adversarial term in the decoder's loss; above 0, "
-    "dream has an adversary too.",
-    "adversarial_start": "Part of the run after which the adversary comes in (dream).",
-    "adversarial_ramp": "Part of the run over which its weight rises then (dream).",
-    "feature_weight": "Weight of the learned similarity, once the adversary is there (dream).",
-    "band_weight": "Weight of the error in each octave of detail (dream).",
-    "kl_warmup": "Part of the run over which the KL weight rises from 0 (dream).",
-    "free_bits": "Nats of each latent number that cost nothing (dream).",
-    "r1_weight": "Weight of the penalty on the discriminator's slope (dream).",
-    "gan_scale": "Scale of the discriminator's cross-entropies (broad2016).",
-}
-
-
-def define_flags() -> None:
-    """Defines the command's flags. Those left out take the preset's value."""
-    text, whole, number = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float
-    flags.DEFINE_multi_string("data", None, "Folder of a film's records (DATA/<film>); may be "
-                              "repeated.", required=True)  # fmt: skip
-    flags.DEFINE_list("data_weights", [], "How often a frame of each --data is seen, relatively.")
-    flags.DEFINE_enum(
-        "balance",
-        "none",
-        BALANCES,
-        "shots: see the frames of a shot of N frames in "
-        "proportion to 1 / sqrt(N), so that long shots do not drown the rest.",
-    )
-    whole("cache_limit", 2048, "MiB of records up to which they are kept in memory.", lower_bound=0)
-    text("data_service", "", "grpc://HOST:PORT of a tf.data service that reads and decodes.")
-    text("model_dir", None, "Run folder; made if need be, gone on with if it exists.",
-         required=True)  # fmt: skip
-    text("preset", "preview", f"Starting point: {', '.join(presets.PRESETS)}.")
-    text("objective", None, f"Who learns from what: {_OBJECTIVES}. Default: the preset's.")
-    text("resize", None, "How the decoder doubles a map: transposed (convolution), or upsample: "
-         "nearest pixel, then a convolution, which makes no checkerboards.")  # fmt: skip
-    text("latent", None, "vector, or spatial: a small grid that keeps more of a frame, in more "
-         "numbers.")  # fmt: skip
-    whole("latent_size", None, "Numbers that a frame is remembered by; fewer make hazier dreams.")
-    whole("latent_channels", None, "Numbers in each place of --latent=spatial. Default: 4.")
-    flags.DEFINE_bool("linear_path", None, "Put a linear autoencoder, the film's principal "
-                      "components, beside the convolutions.")  # fmt: skip
-    whole("refinement_blocks", None, "Residual blocks that see what the linear path draws and mend "
-          "it; 0: the convolutions only add to it.")  # fmt: skip
-    number("holdout", 0.0, "Fraction of the film to keep from training, in whole shots.")
-    number("holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots.")
-    text("strategy", "auto", "none (one device), mirrored (all GPUs of this machine), multi_worker "
-         "(all workers of TF_CONFIG), or auto, which looks.")  # fmt: skip
-    text("device", "auto", "auto, cpu or gpu (refuse to start without one).")
-    text("precision", "auto", "auto, float32 or mixed_bfloat16.")
-    whole("steps", None, "Optimizer steps in all.")
-    whole("batch_size", None, "Frames in a step, over all devices.")
-    number("learning_rate", None, "Peak learning rate.")
-    number("discriminator_learning_rate", None, "The discriminator's own peak learning rate.")
-    number("clip_norm", None, "Longest gradient of a player; longer ones are shortened. 0: never.")
-    number("augment", None, "Part of the frames shown as a moving camera might have: nearer, to "
-           "one side, mirrored. It helps with frames that are never seen. Not by default for films "
-           "of fewer frames than two for each latent number.")  # fmt: skip
-    number("ema", None, "Decay of averages of the weights, such as 0.999, that samples, evaluation "
-           "and export use. 0: none.")  # fmt: skip
-    whole("steps_per_execution", None, "Steps taken in one go, without Python between them; on one "
-          "device. Weights stay the same.")  # fmt: skip
-    text("jit", None, "XLA: on, off, or auto (on for one GPU).")
-    text("watchdog", None, "About training that goes wrong: warn, act (halve the adversarial "
-         "weight when the discriminator has won), stop (with a checkpoint), off.")  # fmt: skip
-    text("fine_tune_from", None, "Run folder whose newest weights to begin with.")
-    flags.DEFINE_bool("refit_linear_path", None, "With --fine_tune_from: fit the linear path to "
-                      "this film, which is the default where there is one; "
-                      "--norefit_linear_path keeps the other film's.")  # fmt: skip
-    whole("seed", None, "Seed of weights, data order and noise.")
-    whole("checkpoint_every", None, "Steps between checkpoints.")
-    whole("sample_every", None, "Steps between sample pictures.")
-    whole("log_every", None, "Steps between log lines.")
-    whole("evaluate_every", None, "Steps between measurements on held out and seen frames, into "
-          "log.txt, metrics.jsonl and TensorBoard, with prior.png. 0: none.")  # fmt: skip
-    text("profile_steps", None, "a,b: take a profile of steps a to b for TensorBoard, once.")
-    for name, help_text in WEIGHT_FLAGS.items():
-        number(name, None, help_text)
-    flags.DEFINE_bool(
-        "overwrite",
-        False,
-        "Start over in place of the run folder's earlier run, which is "
-        "deleted once this one has a checkpoint. Other files stay.",
-    )
-    flags.DEFINE_bool("report", True, "At the end write RUN/report.html, the film's memory.")
-    text("spool_dir", None, "Where copies of remote records and the work on a remote run lie. "
-         "Default: in the user's cache.")  # fmt: skip
-    flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")
-
-
 _FOLDERS = ("data", "model_dir", "fine_tune_from")
-# What a start was asked for, not a run: read from a file, the first would delete what it is to
-# go on with.
+# Asked of a start, not of a run: read from a file, the first would delete what is to be resumed.
 _NOT_THE_RUN_S = ("overwrite", "dry_run", "spool_dir")
 
 
-def given_flags(values: flags.FlagValues) -> str:
-    """Returns the training flags that a person gave, as the text of a flagfile.
-
-    Flagfiles among them are gone through, so that the text needs none of them. Folders are named
-    from the root on, so that it can be used from anywhere.
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> dict[str, list[str]]:
+    """Define the flags; those that change a preset have no default.
 
     Args:
-        values: parsed, with the flags of `train_flags`.
+        values: to define them in.
 
     Returns:
-        A flag a line. Nothing is quoted, for absl reads every line as it stands. What no line can
-        hold, such as a line break, is named in a comment.
+        Group -> names of its flags, for --help.
+    """
+    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for kind in (TrainingOptions, ModelConfig, TrainConfig):
+        types = typing.get_type_hints(kind)
+        for field in dataclasses.fields(kind):
+            option = field.metadata.get("option")
+            if option is None or not option.group:
+                continue
+            default = field.default if kind is TrainingOptions else None
+            help_text = option.help.replace("OBJECTIVES", ", ".join(REGISTRY))
+            _define(values, field.name, types[field.name], default, help_text)
+            groups[option.group].append(field.name)
+    for name, help_text in weight_help().items():
+        flags.DEFINE_float(name, None, help_text, flag_values=values)
+        groups["objective"].append(name)
+    return groups
+
+
+def _define(values: flags.FlagValues, name: str, kind: Any, default: Any, help_text: str) -> None:
+    required = default is dataclasses.MISSING
+    default = None if required else default
+    if isinstance(kind, UnionType):  # the type, or None
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    if name == "data":
+        flags.DEFINE_multi_string(name, default, help_text, required=required, flag_values=values)
+    elif typing.get_origin(kind) is not None:
+        flags.DEFINE_list(name, list(default), help_text, flag_values=values)
+    else:
+        define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+        define.get(kind, flags.DEFINE_string)(
+            name, default, help_text, required=required, flag_values=values
+        )
+
+
+def training_options(values: flags.FlagValues, arguments: Sequence[str] = ()) -> TrainingOptions:
+    """Return parsed flags as the options of a training.
+
+    Args:
+        values: parsed, with the flags of `define_flags`.
+        arguments: the command line.
+    """
+    own = options_of(TrainingOptions)
+    changes = [*options_of(ModelConfig), *options_of(TrainConfig), *weight_help()]
+    return TrainingOptions(
+        **{name: values[name].value for name in own},
+        changes={name: values[name].value for name in changes if values[name].value is not None},
+        flagfile=given_flags(values),
+        flagfiles=flagfiles(arguments),
+    )
+
+
+def given_flags(values: flags.FlagValues) -> str:
+    """Return the training flags that a person gave, as the text of a flagfile.
+
+    The contents of given flagfiles are included, so that the text needs none of them. Folders are
+    absolute, so that it can be used from anywhere.
+
+    Args:
+        values: parsed, with the flags of `define_flags`.
+
+    Returns:
+        A flag a line. Nothing is quoted, for absl reads every line as it stands. A value that no
+        line can hold, such as a line break, is named in a comment.
     """
     lines = []
-    for flag in values.get_flags_for_module(train_flags):
+    for flag in values.get_flags_for_module(__name__):
         if flag.present and flag.name not in _NOT_THE_RUN_S:
             if flag.name in _FOLDERS:
                 folders = flag.value if isinstance(flag.value, list) else [flag.value]
-                lines += [_line(flag.name, f"--{flag.name}={_rooted(f)}") for f in folders]
+                lines += [_line(flag.name, f"--{flag.name}={_absolute(f)}") for f in folders]
             else:
                 lines.append(_line(flag.name, flag.serialize()))
     return "".join(f"{line}\n" for line in lines)
 
 
 def flagfiles(arguments: Sequence[str]) -> list[str]:
-    """Returns the flagfiles named on a command line."""
+    """Return the flagfiles named on a command line."""
     found = []
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         name, given, value = argument.partition("=")
@@ -150,14 +113,14 @@ def flagfiles(arguments: Sequence[str]) -> list[str]:
     return [os.path.expanduser(file) for file in found if file]
 
 
-def _rooted(folder: str) -> str:
-    """Returns a folder's path from the root on, ending in nothing that absl would strip off."""
+def _absolute(folder: str) -> str:
+    """Return a folder's absolute path, ending in nothing that absl would strip off."""
     if not folder or is_remote(folder):
         return folder
-    rooted = os.path.join(os.getcwd(), folder)
-    if not _is_text(rooted):  # whoever stands in a folder of such a name can still go on from there
-        rooted = folder
-    return f"{rooted}/" if rooted != rooted.rstrip() else rooted
+    path = os.path.join(os.getcwd(), folder)
+    if not _is_text(path):  # in a folder of such a name a relative one can still be used
+        path = folder
+    return f"{path}/" if path != path.rstrip() else path
 
 
 def _line(name: str, line: str) -> str:
@@ -167,7 +130,7 @@ def _line(name: str, line: str) -> str:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be written as UTF-8, which names of files need not be."""
+    """Return whether it can be written as UTF-8, which names of files need not be."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

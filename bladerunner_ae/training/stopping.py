@@ -1,8 +1,4 @@
-"""SIGTERM and Ctrl-C in a training loop: at the end of the step, not in the middle of it.
-
-`command_line/signals.py` is about commands, whose work is undone when they are interrupted; here
-it is kept. While a loop runs, this module's handlers take the place of that module's.
-"""
+"""SIGTERM and Ctrl-C in a training loop: answered at the end of a step, so that no work is lost."""
 
 import contextlib
 import os
@@ -10,47 +6,45 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 import tensorflow as tf
 
-from bladerunner_ae.command_line.signals import LINES, TOGETHER_SECONDS, is_working
+from bladerunner_ae.command_line import signals
 
-# Building the graph of a large network takes longer than a machine that is wanted back may wait.
+# Before the first step TensorFlow builds the graph, which may take longer than a signal may wait.
 _NOTHING_TO_KEEP_SECONDS = 5.0
-_NOTHING_TO_KEEP = "stopped before a step was done; the same command goes on from there"
+_NOTHING_TO_KEEP = "stopped before a step was done; the same command resumes from there"
 
 
 class Preempted(SystemExit):
-    """SIGTERM: the machine is wanted back. With its checkpoint written the run exits with 0."""
+    """SIGTERM came. With its checkpoint written the run exits with 0."""
 
     def __init__(self) -> None:
         super().__init__(0)
 
 
 class Preemption:
-    """Answers SIGTERM and Ctrl-C; use as a context manager round the training loop.
+    """Answers SIGTERM and Ctrl-C around the training loop, by `Preempted` or `KeyboardInterrupt`.
 
-    After `begin`, while steps run and what they leave is noted down, the answer waits until `check`
-    is called; before (while TensorFlow builds the graph) and in `at_once` it comes at once. The
-    answer is an exception, `Preempted` or `KeyboardInterrupt`.
+    After `begin` the answer waits until `check` is called; before (while TensorFlow builds the
+    graph) and inside `at_once` it comes at once.
 
     A second signal, more than a second after the first, ends the process at once with one line and
-    128 plus its number, even in the middle of a long step or of writing the checkpoint. One before
-    the first step that TensorFlow, which builds the graph in native code, lets nobody answer for
-    five seconds ends it with one line and the usual code: there is nothing to keep yet.
+    128 plus its number, even during a step or while the checkpoint is written. If native code does
+    not return for five seconds after a signal before the first step, the process ends with one line
+    and the usual code: there is nothing to keep.
 
     Args:
-        steps_done: asked from another thread; one call may do several steps before `begin`.
+        steps_done: called from another thread; the first call of the step may do several steps.
     """
 
     def __init__(self, steps_done: Callable[[], int] = lambda: 0) -> None:
         self._steps_done, self._first_step = steps_done, 0
         self._asked: int | None = None
         self._waits = self._begun = False
-        self._noted: list[int] = []
+        self._request = signals.StopRequest()
         self._open = contextlib.ExitStack()
 
     @property
@@ -59,12 +53,12 @@ class Preemption:
         return self._asked is not None
 
     def begin(self) -> None:
-        """From here on the answer waits for `check`."""
+        """Let the answer wait for `check` from now on."""
         self._waits = self._begun = True
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """In here, where nothing is lost, the answer comes at once."""
+        """Answer at once inside the block, where nothing is lost."""
         waited, self._waits = self._waits, False
         try:
             self.check()
@@ -73,19 +67,14 @@ class Preemption:
             self._waits = waited
 
     def check(self) -> None:
-        """Answers a signal that came meanwhile.
-
-        Raises:
-            Preempted: it was SIGTERM.
-            KeyboardInterrupt: it was Ctrl-C.
-        """
+        """Answer a signal that came meanwhile: raise Preempted or KeyboardInterrupt."""
         if self._asked is not None:
             raise Preempted if self._asked == signal.SIGTERM else KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked is None:
-            # Of those that came during native code Python calls the lowest number's handler first.
-            self._asked = self._noted[0] if self._noted else number
+            # Of signals that came during native code Python handles the lowest number first.
+            self._asked = self._request.number or number
             if not self._waits:
                 self.check()
 
@@ -93,23 +82,19 @@ class Preemption:
         self._first_step = self._steps_done()
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
             self._listen()
-            for number in LINES:
-                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-                    self._open.callback(signal.signal, number, signal.signal(number, self._handle))
+            self._open.enter_context(signals.handled_by(self._handle))
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
-        if self.came and is_working():
-            # All is written and the command is leaving: nothing may change its exit code now.
-            for number in LINES:
-                signal.signal(number, signal.SIG_IGN)
+        if self.came:  # everything is written
+            signals.ignore_in_command()
 
     def _listen(self) -> None:
-        """Has a thread wait for the second signal.
+        """Start a thread that waits for a second signal.
 
-        Python's handlers wait until native code returns, and a step is native code. Python notes
-        every signal in a file descriptor at the moment that it comes.
+        A step is native code, and Python's handlers wait until it returns. The wakeup descriptor
+        gets every signal's number at once.
         """
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -118,45 +103,37 @@ class Preemption:
         listener.start()
         self._open.callback(listener.join)
         self._open.callback(os.close, writing)  # which ends the thread
-        self._open.callback(_restore_wakeup, signal.set_wakeup_fd(writing))
+        self._open.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(writing))
 
     def _advanced(self) -> bool:
         return self._steps_done() != self._first_step
 
     def _watch(self, reading: int) -> None:
-        """Notes every signal; ends the process where a person or a machine waits in vain."""
-        first: float | None = None
+        """Note every signal; end the process on a second one, or if there is nothing to keep."""
+        request = self._request
         while True:
-            patience = _NOTHING_TO_KEEP_SECONDS if first and not self._begun else None
+            patience = _NOTHING_TO_KEEP_SECONDS if request.number and not self._begun else None
             if not select.select([reading], [], [], patience)[0]:
                 if self._asked is None and not self._begun and not self._advanced():
                     os.write(2, f"{_NOTHING_TO_KEEP}\n".encode())
-                    os._exit(0 if self._noted[0] == signal.SIGTERM else 128 + self._noted[0])
+                    assert request.number is not None
+                    os._exit(0 if request.number == signal.SIGTERM else 128 + request.number)
             elif not (byte := os.read(reading, 1)):
                 return
-            elif (number := byte[0]) in set(LINES):
-                self._noted.append(number)
-                first = first or time.monotonic()
-                # The first one itself is no second one: no time lies between.
-                if time.monotonic() - first > TOGETHER_SECONDS:
-                    os.write(2, f"{LINES[signal.Signals(number)]}\n".encode())
-                    os._exit(128 + number)
-
-
-def _restore_wakeup(earlier: int) -> None:
-    signal.set_wakeup_fd(earlier)
+            elif byte[0] in set(signals.LINES) and request.repeats(byte[0]):
+                signals.end_process(byte[0])
 
 
 class SharedPreemption(Preemption):
-    """Has all workers stop at the same step when one of them is asked to.
+    """Stops all workers at the same step when one of them is asked to.
 
-    Each step tells every worker whether any was asked before it. The answer is given one step
-    later, when that number is there without waiting for it.
+    Each step tells every worker whether any was asked before it; they answer one step later, when
+    that number has arrived without waiting for it.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.begin()  # nobody leaves at once, for the others would wait
+        self.begin()  # if one left at once, the others would wait
         self._heard: list[tf.Tensor] = []
         self._agreed = False
 
@@ -167,11 +144,11 @@ class SharedPreemption(Preemption):
 
     @property
     def came(self) -> bool:
-        """Whether all workers know that one of them was asked; only then they stop together."""
+        """Whether all workers know that one of them was asked, and so stop together."""
         return self._agreed
 
     def hear(self, asked: tf.Tensor) -> None:
-        """Notes what a step has told; float32 scalar, above 0 if a worker was asked."""
+        """Note a step's float32 scalar, above 0 if a worker was asked."""
         self._heard.append(asked)
         if len(self._heard) > 1 and float(self._heard.pop(0)) > 0.0 and not self._agreed:
             self._agreed = True
@@ -181,10 +158,8 @@ class SharedPreemption(Preemption):
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Nothing is answered at once here either."""
         yield
 
     def check(self) -> None:
-        """Answers when all workers know; see `Preemption.check`."""
         if self._agreed:
             super().check()

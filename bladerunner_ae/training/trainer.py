@@ -1,4 +1,4 @@
-"""One training step over the players. Names no loss: the objective says who learns from what."""
+"""One training step over the players. It names no loss: the objective says who learns what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,23 +15,16 @@ from bladerunner_ae.training import augmentation, watchdog
 from bladerunner_ae.training.weight_averages import WeightAverages
 
 _ACTIVE_VARIANCE = 0.01
-# Checkpoints of the first version know nothing of these.
-STATE_OF_LATER_VERSIONS = ("adversarial_scale", "watchdog")
 
 
 class Trainer(keras.Model):
-    """Trains the players of one objective; serves one device and `MirroredStrategy` alike.
+    """Trains the players of one objective, on one device or under any mirrored strategy.
 
     Every loss is summed over the examples and divided by the *global* batch size, and optimizers
     add up the replicas' gradients, so N replicas do what one does with the same global batch. Noise
     is a function of (seed, step, place in the global batch), so it neither repeats across
     replicas nor depends on how many there are, and a resumed run draws what the unbroken one
     would have.
-
-    Args:
-        networks: the players.
-        objective: whose losses they follow.
-        config: learning rates and seed.
     """
 
     def __init__(self, networks: Networks, objective: Objective, config: TrainConfig) -> None:
@@ -56,6 +49,11 @@ class Trainer(keras.Model):
         self.built = True
 
     @property
+    def objective(self) -> Objective:
+        """The objective whose losses the players follow."""
+        return self._objective
+
+    @property
     def state(self) -> "RunState":
         """What the watchdog decides and remembers."""
         return self._state
@@ -67,11 +65,11 @@ class Trainer(keras.Model):
 
     @property
     def dreaming(self) -> Networks:
-        """The networks that samples, evaluation and export use: the averages where there are."""
+        """The networks that samples, evaluation and export use: the averages if there are any."""
         return self._networks if self._averages is None else self._averages.networks
 
     def checkpoint_parts(self) -> dict[str, Any]:
-        """Returns everything that a checkpoint must hold for a run to go on exactly, by name."""
+        """Return everything that a checkpoint must hold for an exact resume, by name."""
         parts = {
             "trainer": self,
             "adversarial_scale": self._state.adversarial_scale,
@@ -88,7 +86,7 @@ class Trainer(keras.Model):
         return self._networks
 
     def optimizer_of(self, player: str) -> keras.Optimizer:
-        """The optimizer that moves `player` and nobody else."""
+        """Return the optimizer that moves `player` and no other."""
         return getattr(self, f"{player}_optimizer")
 
     @property
@@ -97,7 +95,7 @@ class Trainer(keras.Model):
         return int(self.decoder_optimizer.iterations.numpy())
 
     def train_step(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Moves every player once, all by gradients taken at the same point.
+        """Move every player once, all by gradients taken at the same point.
 
         Args:
             data: {"image": uint8 [B, H, W, 3], ...}, this replica's share of the global batch.
@@ -155,7 +153,7 @@ class Trainer(keras.Model):
     def _gradients(
         self, tape: tf.GradientTape, losses: Mapping[str, tf.Tensor]
     ) -> dict[str, list[tf.Tensor]]:
-        """Player -> gradients of its own loss. Players with one loss share one backward pass."""
+        """Return player -> gradients of its own loss; players of one loss share a backward pass."""
         players = self._networks.players()
         found: dict[str, list[tf.Tensor]] = {}
         for name, loss in losses.items():
@@ -172,7 +170,7 @@ class Trainer(keras.Model):
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run remembers beside its networks and optimizers, as variables.
+    """State of a run besides its networks and optimizers, as variables.
 
     Attributes:
         adversarial_scale: float32 scalar, see `Batch.adversarial_scale`.
@@ -184,13 +182,13 @@ class RunState:
 
 
 def make_optimizer(config: TrainConfig, player: str = "decoder") -> keras.Optimizer:
-    """Adam with the player's learning rate."""
+    """Return Adam with the player's learning rate."""
     rate = make_schedule(config, player)
     return keras.optimizers.Adam(rate, beta_1=config.beta_1, beta_2=config.beta_2)
 
 
 def make_schedule(config: TrainConfig, player: str = "decoder") -> Any:
-    """The learning rate: linear warm-up, then cosine decay to a hundredth; or one number."""
+    """Return the learning rate: linear warm-up, then cosine decay to a hundredth; or a number."""
     rate = config.learning_rate
     if player == "discriminator" and config.discriminator_learning_rate is not None:
         rate = config.discriminator_learning_rate
@@ -206,7 +204,7 @@ def make_schedule(config: TrainConfig, player: str = "decoder") -> Any:
 
 
 def _scaled(losses: Mapping[str, tf.Tensor], global_size: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Sums over the examples, divided by the global batch; one tensor stays one tensor."""
+    """Return sums over the examples, divided by the global batch; one tensor stays one tensor."""
     scaled: dict[int, tf.Tensor] = {}
     for loss in losses.values():
         if id(loss) not in scaled:
@@ -215,7 +213,7 @@ def _scaled(losses: Mapping[str, tf.Tensor], global_size: tf.Tensor) -> dict[str
 
 
 def _refuse_unconnected(player: str, variables: list[Any], gradients: list[Any]) -> None:
-    """A variable that its player's loss does not reach would never learn, and silently so."""
+    """Refuse variables that their player's loss does not reach: they would silently not learn."""
     lost = [v.path for v, gradient in zip(variables, gradients, strict=True) if gradient is None]
     if lost:
         raise ValueError(f"{player}'s loss does not reach {', '.join(lost)}")
@@ -235,7 +233,7 @@ def _summary(outcome: Outcome) -> dict[str, tf.Tensor]:
 
 
 def _variance_over_batch(values: tf.Tensor) -> tf.Tensor:
-    """Variance over the examples of all replicas, where each may have but one: [B, ...] -> [...]"""
+    """Return the variance over the examples of all replicas, [B, ...] -> [...]."""
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return tf.math.reduce_variance(values, axis=0)
@@ -247,13 +245,13 @@ def _variance_over_batch(values: tf.Tensor) -> tf.Tensor:
 def _clipped(
     gradients: Mapping[str, list[tf.Tensor]], longest: float, replicas: int
 ) -> tuple[dict[str, list[tf.Tensor]], dict[str, tf.Tensor]]:
-    """Shortens each player's gradient to `longest` (Pascanu et al. 2013, arXiv:1211.5063, alg. 1).
+    """Shorten each player's gradient to `longest` (Pascanu et al. 2013, arXiv:1211.5063, alg. 1).
 
-    What is measured is the sum over the replicas, so that N replicas do what one does.
+    The sum over the replicas is measured, so that N replicas do what one does.
 
     Returns:
-        (gradients to apply, of which the optimizers take the sum over the replicas again; the
-        lengths before, by name for the logs).
+        (gradients to apply, which the optimizers sum over the replicas again; the lengths before,
+        by name for the logs).
     """
     context = tf.distribute.get_replica_context()
     shortened, norms = {}, {}

@@ -1,10 +1,10 @@
-"""Recognises training that goes wrong and says in words what to do about it.
+"""Detection of training that goes wrong, with advice in words.
 
 It is given the step's logs every ten steps and, with each sample, a few facts about the pictures.
-What it remembers is an array of integers that lies in the checkpoint, so a run that was cut off and
-goes on comes to the same verdicts at the same steps.
+Its memory is an array of integers in the checkpoint, so a resumed run comes to the same verdicts at
+the same steps.
 
-| what | seen how | for how long |
+| problem | evidence | duration |
 |---|---|---|
 | not finite | NaN or infinity in any log | once |
 | dead player | gradient below a millionth of its loss | three looks |
@@ -15,7 +15,7 @@ goes on comes to the same verdicts at the same steps.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 LOOK_EVERY = 10
 
 _PLAYERS = ("encoder", "decoder", "discriminator")
-# Every kind of trouble that can be said once, at a fixed place of the state.
+# Every kind of problem that is reported once, at a fixed place of the state.
 _ROWS = {
     **{f"dead_{player}": i for i, player in enumerate(_PLAYERS)},
     **{f"still_{player}": i + 3 for i, player in enumerate(_PLAYERS)},
@@ -38,7 +38,6 @@ _STREAK, _SINCE, _SAID = range(3)
 _DEAD_GRADIENT = 1e-6  # of the loss
 _NOTHING_TO_LEARN = 1e-4  # a loss so small leaves no gradient; as squared error it is 46 dB
 _STILL = 1e-6  # of the weights' length
-_ABSURD_CROSS_ENTROPY = 1e3  # 2 is that of one who knows nothing
 _SURE = 0.95
 _WON_STEPS = 50
 _ALIKE = 0.02  # of the film's own variance between frames
@@ -48,34 +47,32 @@ _LOWEST_SCALE = 1.0 / 64.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that has gone wrong.
+    """One problem.
 
     Attributes:
         kind: a name for programs, such as "collapse".
-        wrong: what is wrong.
-        cure: what a person can do about it.
-        fatal: nothing that is learnt from here on is worth keeping.
+        problem: in words.
+        fix: what a person can do about it.
         lowers: the adversarial weight should be halved.
     """
 
     kind: str
-    wrong: str
-    cure: str
-    fatal: bool = False
+    problem: str
+    fix: str
     lowers: bool = False
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the watchdog needs to know of the frames that a run is watched by.
+    """Facts about the probe frames.
 
     Attributes:
         film_variance: variance between the frames, mean over pixels, in grey levels squared; 0
             if they are all alike.
-        dream_variance: the same of what the networks make of them.
+        dream_variance: the same of their reconstructions.
         active_latents: numbers whose mean differs between the frames.
         latents: how many numbers there are.
-        moved: player -> distance its weights have gone since the last sample, over their length.
+        moved: player -> distance its weights have moved since the last sample, over their length.
     """
 
     film_variance: float
@@ -86,7 +83,7 @@ class Sample:
 
 
 def new_state() -> NDArray[np.int64]:
-    """Returns the memory of a watchdog that has seen nothing: int64 [rows, 3]."""
+    """Return the state of a new watchdog: int64 [rows, 3]."""
     return np.zeros((_SPARE_ROWS, 3), np.int64)
 
 
@@ -95,12 +92,12 @@ class Watchdog:
 
     Args:
         steps: of the run, which decide how long is long.
-        state: int64 [rows, 3]: how often in a row each trouble was seen, from which step on, and
-            whether it was said. Changed in place; `new_state()` for a new run.
+        state: int64 [rows, 3]: how often in a row each problem was seen, from which step on, and
+            whether it was reported. Changed in place; `new_state()` for a new run.
         mastered: "term/gan" below which the discriminator has nothing left to learn, though it may
             be less sure than 95 %: hinge loss asks for no more than a margin. 0: none is so low.
-        monotonous: the film is one picture; where that has been learnt, no gradient is left and
-            no weight moves.
+        monotonous: the film is one picture; once that has been learnt, no gradient is left and no
+            weight moves.
     """
 
     def __init__(
@@ -114,32 +111,25 @@ class Watchdog:
         self.state = state
 
     def look(self, step: int, logs: Mapping[str, float], scale: float = 1.0) -> list[Verdict]:
-        """Judges by the logs of one step; to be called every `LOOK_EVERY` steps.
+        """Return problems seen in the logs of one step; to be called every `LOOK_EVERY` steps.
+
+        Each problem is reported once.
 
         Args:
-            step: that the logs are of.
+            step: of the logs.
             logs: of the trainer: "loss/...", "term/...", "gradient_norm/...".
             scale: by which the adversarial weight is multiplied now.
-
-        Returns:
-            What is said now; what has been said before is not said again.
         """
         found = [self._dead_player(step, name, logs) for name in _players(logs)]
         found.append(self._discriminator_won(step, logs, scale))
         return [verdict for verdict in found if verdict is not None]
 
     def look_at_sample(self, step: int, sample: Sample, logs: Mapping[str, float]) -> list[Verdict]:
-        """Judges by a sample; not to be called before the first step.
-
-        Args:
-            step: the sample is made after.
-            sample: see `Sample`.
-            logs: of that step.
-        """
+        """Return problems seen in a sample after step `step`; not to be called before the first."""
         found = [
             self._still_player(step, name, moved, logs) for name, moved in sample.moved.items()
         ]
-        # Frames that are alike may come back alike.
+        # Similar frames may have similar dreams.
         unlike = sample.film_variance >= 1.0
         alike = unlike and sample.dream_variance < _ALIKE * sample.film_variance
         if self._lasts("collapse", step, alike, looks=2):
@@ -151,7 +141,7 @@ class Watchdog:
                     "--learning_rate, or another --seed",
                 )
             )
-        # A film may need few latents. If they do not even tell frames apart, they are too few.
+        # A film may need few latents; too few are those that do not even tell frames apart.
         few = sample.active_latents < _FEW_LATENTS * sample.latents
         vanished = unlike and (sample.active_latents == 0 or (alike and few))
         if self._lasts("vanished_latents", step, vanished, looks=2):
@@ -196,7 +186,7 @@ class Watchdog:
             return None
         real, fake = logs["term/p_real"], max(fakes)
         won = real > _SURE and fake < 1.0 - _SURE
-        # An adversary that waits for its part of the run logs zeros everywhere.
+        # An adversary that has not come in yet logs zeros everywhere.
         won |= real > 0.5 > fake and logs.get("term/gan", math.inf) < self._mastered
         patience = max(_WON_STEPS, self._steps // 10)
         if not self._lasts("discriminator_won", step, won, looks=2, steps=patience):
@@ -212,11 +202,11 @@ class Watchdog:
         )
 
     def acted(self, kind: str, step: int) -> None:
-        """Begins to wait anew after something was done about a trouble of this kind."""
+        """Start waiting again, after something was done about a problem of this kind."""
         self.state[_ROWS[kind]] = (0, step, 0)
 
     def _lasts(self, kind: str, step: int, seen: bool, *, looks: int, steps: int = 0) -> bool:
-        """Whether a trouble has been seen long enough and was not said before."""
+        """Return whether a problem has been seen long enough and was not reported before."""
         row = self.state[_ROWS[kind]]
         if not seen:
             row[_STREAK] = 0
@@ -243,46 +233,29 @@ def _vanished(logs: Mapping[str, float]) -> Verdict:
 
 
 def not_finite(history: Iterable[tuple[int, Mapping[str, float]]]) -> Verdict | None:
-    """Looks for the first log that is NaN or infinite.
+    """Return a verdict on the first log that is NaN or infinite; None: all are finite.
 
     Args:
-        history: (step, its logs) of the steps since the last look, in order.
+        history: (step, its logs) of the steps since the last call, in order.
     """
     for step, logs in history:
         wrong = [name for name in _in_order_of_computing(logs) if not math.isfinite(logs[name])]
         if wrong:
             others = f", with it {', '.join(wrong[1:4])}" if len(wrong) > 1 else ""
-            players = _where_it_began(wrong, logs)
-            rate = "--learning_rate"
-            if players == ["discriminator"]:
-                rate = "--discriminator_learning_rate (if not given, it is --learning_rate)"
-            has = "have" if len(players) > 1 else "has"
+            rates = "--learning_rate"
+            if "loss/discriminator" in logs:
+                rates = "--learning_rate or --discriminator_learning_rate"
             return Verdict(
                 "not_finite",
-                f"{wrong[0]} is {logs[wrong[0]]:g} in step {step}{others}: the "
-                f"{' and the '.join(players)} {has} blown up",
-                f"start over with --overwrite and a lower {rate}, --clip_norm=1 or "
+                f"{wrong[0]} is {logs[wrong[0]]:g} in step {step}{others}: training has blown up",
+                f"start over with --overwrite and a lower {rates}, --clip_norm=1 or "
                 "--precision=float32",
-                fatal=True,
             )
     return None
 
 
-def _where_it_began(wrong: Sequence[str], logs: Mapping[str, float]) -> list[str]:
-    """Names the players whose numbers were the first to go wrong, from the names of logs."""
-    if any(name.startswith("latent/") or name == "term/kl" for name in wrong):
-        return ["encoder"]
-    if "term/pixel" in wrong:
-        return ["decoder"]
-    # The others' losses and gradients are made of its features.
-    if not abs(logs.get("loss/discriminator", 0.0)) < _ABSURD_CROSS_ENTROPY:
-        return ["discriminator"]
-    kind = "loss/" if any(name.startswith("loss/") for name in wrong) else "gradient_norm/"
-    return [name.removeprefix(kind) for name in wrong if name.startswith(kind)] or ["training"]
-
-
 def _in_order_of_computing(logs: Mapping[str, float]) -> list[str]:
-    """Names of logs, causes before effects: latents, terms, losses, gradients."""
+    """Return names of logs, causes before effects: latents, terms, losses, gradients."""
     kinds = ("latent", "term", "loss", "gradient_norm")
 
     def place(name: str) -> tuple[int, int]:

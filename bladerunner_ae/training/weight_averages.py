@@ -1,4 +1,4 @@
-"""Averages of the weights over the steps, which dream more calmly than the weights themselves."""
+"""Averages of the weights over the steps, which fluctuate less than the weights themselves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +12,18 @@ _YOUNG = 9.0
 
 
 class WeightAverages:
-    """A second encoder and decoder whose weights are running averages of the first ones'.
+    """A second encoder and decoder whose weights are running averages of the trained ones'.
 
     average <- d * average + (1 - d) * weight, after every step
 
     with d = min(decay, (n - 1) / (n + 8)) in step n = 1, 2, ... So the first step copies the
-    weights, and nothing of how they began is left in the average, which therefore needs no
-    correction of a bias; later it reaches about a tenth of the run back, until that is more than
+    weights, nothing of their initial values is left in the average, and it needs no bias
+    correction; later it reaches about a tenth of the run back, until that is more than
     1 / (1 - decay) steps. (Averages of the iterates: Polyak & Juditsky 1992; a share that grows
     with the run as in Karras et al. 2024, arXiv:2312.02696, section 3.1.)
 
     Args:
-        networks: those that are trained; made in the scope that they were made in.
+        networks: the trained ones; construct in the scope that they were built in.
         decay: 0 to below 1; 0.999 forgets after about a thousand steps.
     """
 
@@ -44,17 +44,17 @@ class WeightAverages:
         self.restart()
 
     def restart(self) -> None:
-        """Copies every weight, those that are not trained too; not to be called in a step."""
+        """Copy every weight, trained or not; not to be called in a step."""
         self.networks.encoder.set_weights(self._trained.encoder.get_weights())
         self.networks.decoder.set_weights(self._trained.decoder.get_weights())
 
     def decay(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns d of step number `step`, counted from 1; scalar float32."""
+        """Return d of step number `step`, counted from 1; scalar float32."""
         number = tf.cast(step, tf.float32)
         return tf.minimum(self._decay, (number - 1.0) / (number - 1.0 + _YOUNG))
 
     def update(self, step: tf.Tensor) -> None:
-        """Follows the weights; called on every replica, after its optimizers.
+        """Follow the weights; called on every replica, after its optimizers.
 
         Args:
             step: scalar, number of the step just taken, from 1.

@@ -13,8 +13,7 @@ from benchmarks.ablation.table import tables
 from benchmarks.films import camera as camera_film
 from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.reader import FrameReader
-from bladerunner_ae.objectives import make_objective
-from bladerunner_ae.training.flags import WEIGHT_FLAGS
+from bladerunner_ae.objectives import make_objective, weight_help
 from tests.helpers.synthetic_film import make_film
 
 
@@ -69,7 +68,7 @@ def test_runs_without_the_linear_path_have_a_table_of_their_own() -> None:
 def test_every_variant_is_an_objective_with_weights_that_it_has(name: str) -> None:
     flags = dict(flag.removeprefix("--").split("=") for flag in ablation.VARIANTS[name][0])
     objective = flags.pop("objective")
-    weights = {key: float(value) for key, value in flags.items() if key in WEIGHT_FLAGS}
+    weights = {key: float(value) for key, value in flags.items() if key in weight_help()}
     made = make_objective(objective, weights)
     for key, value in weights.items():
         assert value != getattr(make_objective(objective), key), "a variant that changes nothing"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 PICTURES = Path(__file__).resolve().parent.parent.parent / "build" / "browser"
-"""Where screenshots are left to look at."""
+"""Folder of the screenshots."""
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 

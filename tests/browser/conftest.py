@@ -1,4 +1,4 @@
-"""What the tests in a browser share; they are skipped where there is none."""
+"""Fixtures of the tests in a browser, which are skipped where there is none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the browser saves files."""
+    """Folder of the browser's downloads."""
     return tmp_path_factory.mktemp("downloads")
 
 

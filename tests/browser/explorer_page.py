@@ -67,7 +67,7 @@ class ExplorerPage:
         wait(lambda: np.abs(self.latent() - latent).max() < 1e-5, "the picture of a latent")
 
     def caption(self) -> str:
-        """What the page says is seen."""
+        """Return the caption of the picture."""
         return self["caption"].text
 
     def note(self, beginning: str) -> str:

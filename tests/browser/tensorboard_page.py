@@ -63,7 +63,7 @@ def open_page(browser: Chrome, url: str, plugin: str, tags: str = "") -> None:
 
 
 def texts(browser: Chrome) -> list[str]:
-    """All pieces of visible text."""
+    """Return all visible texts."""
     return browser.execute_script(
         _ALL + "return found.flatMap(element => [...element.childNodes])"
         ".filter(node => node.nodeType === Node.TEXT_NODE).map(node => node.textContent.trim())"
@@ -72,7 +72,7 @@ def texts(browser: Chrome) -> list[str]:
 
 
 def elements(browser: Chrome, selector: str, script: str) -> list[Any]:
-    """What a JavaScript expression of `element` gives for each visible one that is selected."""
+    """Return the value of a JavaScript expression of each visible `element` that is selected."""
     return browser.execute_script(
         _ALL + "return found.filter(element => element.matches(arguments[0]))"
         f".map(element => ({script}))",

@@ -40,7 +40,7 @@ def decoder(trained_run: tuple[Path, Result], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def film(decoder: Path) -> FilmLatents:
-    """What lies beside it."""
+    """Files next to the model."""
     found = load_film_latents(decoder / "1")
     assert found is not None and len(found.latents) == 48
     return found
@@ -72,7 +72,7 @@ def spherical(
 
 
 def pixels(file: bytes) -> NDArray[np.int64]:
-    """What is in a picture file."""
+    """Return the pixels of a picture file."""
     return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), np.int64)
 
 
@@ -85,7 +85,7 @@ def pick(page: ExplorerPage, film: FilmLatents, place: int) -> NDArray[np.float3
     return latent
 
 
-def test_everything_comes_from_this_server(page: ExplorerPage, serving: Serving) -> None:
+def test_the_page_loads_from_this_server_only(page: ExplorerPage, serving: Serving) -> None:
     wait(lambda: page.run("return document.querySelectorAll('#strip canvas:not(.here)').length")
          == 0, "pictures of all frames")  # fmt: skip
     wait(lambda: page.run("return [...document.querySelectorAll('#directions canvas')].every("
@@ -98,7 +98,7 @@ def test_everything_comes_from_this_server(page: ExplorerPage, serving: Serving)
     assert "200 numbers a frame" in page["provenance"].text
 
 
-def test_between_two_picks_is_what_the_server_makes_of_the_arc(
+def test_the_slider_shows_points_of_the_arc_between_the_picks(
     page: ExplorerPage, film: FilmLatents, serving: Serving
 ) -> None:
     last = len(page.frames()) - 1
@@ -121,7 +121,7 @@ def test_between_two_picks_is_what_the_server_makes_of_the_arc(
         assert np.abs(pixels(saved) - other_picture).max() > 1
 
 
-def test_what_is_seen_on_the_page_is_the_servers_picture(
+def test_the_page_shows_the_servers_picture(
     page: ExplorerPage, film: FilmLatents, serving: Serving
 ) -> None:
     latent = pick(page, film, 3)
@@ -171,7 +171,7 @@ def test_one_request_at_a_time_and_only_the_newest(page: ExplorerPage, film: Fil
     assert np.abs(np.array(sent[-1][2]["instances"][0]) - second).max() < 1e-5
 
 
-def test_with_keys_alone(page: ExplorerPage, film: FilmLatents) -> None:
+def test_the_page_works_by_keyboard_only(page: ExplorerPage, film: FilmLatents) -> None:
     from selenium.webdriver import Keys
 
     page.run("document.getElementById('strip').querySelector('[tabindex=\"0\"]').focus()")
@@ -202,7 +202,7 @@ def test_with_keys_alone(page: ExplorerPage, film: FilmLatents) -> None:
     assert not page["help"].is_displayed()
 
 
-def test_letters_can_be_switched_off(page: ExplorerPage) -> None:
+def test_single_key_shortcuts_can_be_disabled(page: ExplorerPage) -> None:
     before = page.latent_text()
     page["help-button"].click()
     page["single-keys"].click()
@@ -215,7 +215,7 @@ def test_letters_can_be_switched_off(page: ExplorerPage) -> None:
     page["single-keys"].click()
 
 
-def test_everything_to_press_has_a_name(page: ExplorerPage) -> None:
+def test_all_controls_have_names(page: ExplorerPage) -> None:
     nameless = page.run(
         "return [...document.querySelectorAll('button, input, canvas[role]')].filter(element =>"
         "  element.checkVisibility() && !(element.getAttribute('aria-label') ||"
@@ -226,9 +226,7 @@ def test_everything_to_press_has_a_name(page: ExplorerPage) -> None:
     assert page["share"].get_dom_attribute("aria-valuetext") == "0 % of the way to the second"
 
 
-def test_a_copied_latent_comes_back_as_the_same_picture(
-    page: ExplorerPage, serving: Serving
-) -> None:
+def test_a_copied_latent_gives_the_same_picture(page: ExplorerPage, serving: Serving) -> None:
     page.browser.execute_cdp_cmd(
         "Browser.grantPermissions",
         {"origin": serving.url, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]},
@@ -258,7 +256,7 @@ def test_a_copied_latent_comes_back_as_the_same_picture(
     [("[1, 2", "That is not JSON"), ("[1, 2]", "That list has 2 numbers"),
      ('["a"]', "That is no list of numbers"), ("null", "That is no list of numbers")],
 )  # fmt: skip
-def test_what_is_no_latent_is_refused_in_a_line(page: ExplorerPage, text: str, error: str) -> None:
+def test_invalid_latents_are_refused_in_one_line(page: ExplorerPage, text: str, error: str) -> None:
     before = page.latent_text()
     page.press("v")
     page.run("arguments[0].value = arguments[1]", page["latent-text"], text)
@@ -288,9 +286,7 @@ def test_leaning_along_directions(page: ExplorerPage, film: FilmLatents) -> None
     page.shows(base)
 
 
-def test_play_goes_along_the_film_and_wandering_away_from_it(
-    page: ExplorerPage, film: FilmLatents
-) -> None:
+def test_play_follows_the_film_and_wander_leaves_it(page: ExplorerPage, film: FilmLatents) -> None:
     from selenium.webdriver import Keys
 
     pick(page, film, 0)
@@ -312,7 +308,7 @@ def test_play_goes_along_the_film_and_wandering_away_from_it(
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_a_narrow_screen_scrolls_down_only(page: ExplorerPage, width: int) -> None:
+def test_narrow_screens_scroll_only_vertically(page: ExplorerPage, width: int) -> None:
     set_size(page.browser, width, 844)
     wait(lambda: page.run("return innerWidth") == width, "the size")
     inner = page.run("return document.documentElement.clientWidth")  # without the scroll bar
@@ -334,7 +330,7 @@ def test_a_narrow_screen_scrolls_down_only(page: ExplorerPage, width: int) -> No
     screenshot(page.browser, f"explorer_{width}")
 
 
-def test_the_server_goes_and_comes_back(
+def test_the_page_survives_a_restart_of_the_server(
     page: ExplorerPage, film: FilmLatents, serving: Serving
 ) -> None:
     first, second = pick(page, film, 0), pick(page, film, 5)

@@ -31,7 +31,7 @@ def report(browser: Chrome, trained_run: tuple[Path, Result]) -> Chrome:
 
 
 def entries(report: Chrome) -> list[dict[str, Any]]:
-    """What the page knows of the frames that can be looked at."""
+    """Return the page's data of the frames that can be viewed."""
     text = report.find_element("id", "frames").get_property("textContent")
     (film,) = json.loads(str(text))
     return film
@@ -42,7 +42,7 @@ def texts(report: Chrome, selector: str) -> list[str]:
     return [element.text for element in report.find_elements("css selector", selector)]
 
 
-def test_it_needs_nothing_but_itself(report: Chrome) -> None:
+def test_the_report_is_self_contained(report: Chrome) -> None:
     urls = {request["url"].split(":")[0] for request in requests_since_last_asked(report)}
     assert "data" in urls and urls <= {"file", "data"}
     assert complaints(report) == []
@@ -56,7 +56,7 @@ def test_it_needs_nothing_but_itself(report: Chrome) -> None:
     screenshot(report, "report")
 
 
-def test_pictures_are_the_films_and_the_dreams(report: Chrome) -> None:
+def test_pictures_are_frames_and_dreams(report: Chrome) -> None:
     viewer = report.find_element("css selector", ".viewer")
     pair = [viewer.find_element("css selector", f"img.{name}") for name in ("original", "dream")]
     files = [base64.b64decode(str(image.get_property("src")).split(",")[1]) for image in pair]
@@ -67,7 +67,7 @@ def test_pictures_are_the_films_and_the_dreams(report: Chrome) -> None:
     assert 0 < np.abs(original - dream).mean() < 10
 
 
-def test_the_time_line_answers_to_keys(report: Chrome) -> None:
+def test_the_time_line_has_keyboard_control(report: Chrome) -> None:
     from selenium.webdriver import Keys
 
     film = entries(report)
@@ -81,7 +81,7 @@ def test_the_time_line_answers_to_keys(report: Chrome) -> None:
         assert scrub.get_dom_attribute("aria-valuetext") == entry["words"]
 
 
-def test_the_table_sorts_by_what_is_clicked(report: Chrome) -> None:
+def test_the_table_sorts_by_the_clicked_column(report: Chrome) -> None:
     heads = report.find_elements("css selector", "table thead th")
     names = [head.text.split("\n")[0].strip() for head in heads]
     column = next(place for place, name in enumerate(names) if name.startswith("PSNR"))
@@ -99,7 +99,7 @@ def test_the_table_sorts_by_what_is_clicked(report: Chrome) -> None:
     assert sum("held out" in row for row in texts(report, "tbody tr")) == 1
 
 
-def test_the_map_is_coloured_by_what_is_chosen(report: Chrome) -> None:
+def test_the_map_is_coloured_by_the_choice(report: Chrome) -> None:
     dots = report.find_elements("css selector", ".map .map-dot")
     assert len(dots) == len(entries(report))
     colour = "return getComputedStyle(arguments[0]).stroke + getComputedStyle(arguments[0]).fill"
@@ -112,7 +112,7 @@ def test_the_map_is_coloured_by_what_is_chosen(report: Chrome) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440])
-def test_it_scrolls_down_only(report: Chrome, width: int) -> None:
+def test_the_report_scrolls_only_vertically(report: Chrome, width: int) -> None:
     set_size(report, width, 844)
     wait(lambda: report.execute_script("return innerWidth") == width, "the size")
     size = report.execute_script(
@@ -122,7 +122,7 @@ def test_it_scrolls_down_only(report: Chrome, width: int) -> None:
     screenshot(report, f"report_{width}")
 
 
-def test_it_can_be_read_without_scripts(report: Chrome) -> None:
+def test_the_report_works_without_scripts(report: Chrome) -> None:
     rows, heading = texts(report, "tbody tr"), texts(report, "h2")
     report.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:

@@ -36,7 +36,7 @@ def board(run: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def logged(run: Path) -> Any:
-    """What the event files hold, read without TensorBoard's server."""
+    """Contents of the event files, read without TensorBoard's server."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0})
@@ -96,9 +96,7 @@ def test_every_curve_is_in_a_group(browser: Chrome, board: str, logged: Any) -> 
     screenshot(browser, "tensorboard_scalars")
 
 
-def test_pictures_have_the_size_they_were_written_in(
-    browser: Chrome, board: str, logged: Any
-) -> None:
+def test_pictures_keep_their_size(browser: Chrome, board: str, logged: Any) -> None:
     tags = tags_of(logged, "images")
     assert tags
     for tag in tags:
@@ -127,7 +125,7 @@ def test_histograms_are_drawn(browser: Chrome, board: str, logged: Any) -> None:
     screenshot(browser, "tensorboard_histogram")
 
 
-def test_texts_can_be_read(browser: Chrome, board: str, logged: Any) -> None:
+def test_texts_are_legible(browser: Chrome, board: str, logged: Any) -> None:
     tags = tags_of(logged, "text")
     written = logged.Tensors(tags[0])[-1].tensor_proto.string_val[0].decode()
     words = re.findall(r"\w{4,}", written)[:20]
@@ -142,9 +140,7 @@ def test_the_graph_has_nodes(browser: Chrome, board: str) -> None:
     screenshot(browser, "tensorboard_graph")
 
 
-def test_hyperparameters_stand_beside_what_came_of_them(
-    browser: Chrome, board: str, run: Path
-) -> None:
+def test_hyperparameters_are_next_to_their_results(browser: Chrome, board: str, run: Path) -> None:
     open_page(browser, board, "hparams")
     wait(lambda: "Trial ID" in texts(browser), "the table")
     words = texts(browser)
@@ -158,9 +154,7 @@ def test_hyperparameters_stand_beside_what_came_of_them(
     assert any(number == pytest.approx(expected, rel=1e-3) for number in numbers)
 
 
-def test_the_projector_shows_every_point_as_its_picture(
-    browser: Chrome, board: str, run: Path
-) -> None:
+def test_the_projector_shows_points_as_pictures(browser: Chrome, board: str, run: Path) -> None:
     configs = list(run.rglob("projector_config.pbtxt"))
     (folder,) = {path.parent for path in configs}
     (tensor,) = re.findall(r'tensor_path: "([^"]+)"', configs[0].read_text())

@@ -1,9 +1,8 @@
-"""Where something is not installed commands say in one line what would cure it, before work."""
+"""Commands name a package that is not installed in one line, before any work."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import tensorflow as tf
 
 from bladerunner_ae.command_line.installed import missing_package
 from bladerunner_ae.training.distributed import devices
-from tests.helpers.commands import ROOT, environment
+from tests.helpers.commands import environment, run_python, tool
 
 NO_TENSORFLOW = 'error: TensorFlow is not installed: pip install "bladerunner_ae[cpu]" (or [gpu])\n'
 # As if it were not there: neither an import nor a look at what is installed finds it.
@@ -33,23 +32,19 @@ COMMANDS = {
 def run(
     before: str, command: str, film: Path, folder: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command in a process that has run some Python before."""
+    """Run a command in a process that has run some Python before."""
     places = {"FILM": str(film), "DATA": str(folder / "data"), "RUN": str(folder / "run"),
               "OUT": str(folder / "out")}  # fmt: skip
     arguments = COMMANDS[command]
     for name, place in places.items():
         arguments = [argument.replace(f"={name}", f"={place}") for argument in arguments]
-    tool = ROOT / "tools" / f"{command}.py"
     start = (
-        f"runpy.run_path({str(tool)!r}, run_name='__main__')"
-        if tool.exists()
+        f"runpy.run_path({tool(command)!r}, run_name='__main__')"
+        if Path(tool(command)).exists()
         else f"runpy.run_module('bladerunner_ae.{command}', run_name='__main__')"
     )
     code = f"import runpy, sys; {before}; sys.argv = ['{command}', *{arguments!r}]; {start}"
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment() | variables,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return run_python("-c", code, cwd=folder, env=environment() | variables)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -105,7 +100,7 @@ def test_training_says_why_it_uses_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     monkeypatch.setattr(devices, "_NVIDIA_DRIVER", tmp_path / "driver")
     monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: False)
-    assert devices.why_no_gpu() == "", "nobody expects one"
+    assert devices.why_no_gpu() == "", "none is expected"
     (tmp_path / "driver").touch()
     assert 'pip install "bladerunner_ae[gpu]"' in devices.why_no_gpu()
     monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)

@@ -1,4 +1,4 @@
-"""Signals at any moment of a command, also while it is imported; output that nobody reads."""
+"""Signals at any moment of a command, also while it is imported; output without a reader."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bladerunner_ae.command_line import signals
+from tests.helpers.commands import ROOT, run_python, start_python
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SAID = {
-    signal.SIGINT: "interrupted; the same command goes on or starts over cleanly",
-    signal.SIGTERM: "stopped; the same command goes on or starts over cleanly",
+    signal.SIGINT: "interrupted; the same command resumes or starts over cleanly",
+    signal.SIGTERM: "stopped; the same command resumes or starts over cleanly",
 }
 COMMANDS = {
     "make_tfrecords": ["tools/make_tfrecords.py", "--film=nowhere.mp4", "--output_dir=nowhere"],
@@ -38,18 +39,11 @@ def _start(name: str, folder: Path) -> subprocess.Popen[str]:
         script = folder / "bladerunner-make-tfrecords"
         script.write_text(SCRIPT)
         arguments = [str(script), *COMMANDS["make_tfrecords"][1:]]
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_python(*arguments, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def _wait_for_handlers(process: subprocess.Popen[str]) -> None:
-    """Waits until SIGTERM is caught: Python's own start, some 0.05 s, is not ours to mend."""
+    """Wait until SIGTERM is caught: Python's own start is not ours."""
     status = Path(f"/proc/{process.pid}/status")
     if not status.exists():
         time.sleep(0.3)
@@ -80,13 +74,13 @@ def test_signals_while_importing(name: str, delay: float, tmp_path: Path) -> Non
             assert process.returncode in (1, 2, -number) and stderr.startswith("error: "), stderr
 
 
-def test_signals_are_not_the_business_of_a_library() -> None:
+def test_a_library_handles_no_signals() -> None:
     code = (
         "import signal, tools.make_tfrecords, bladerunner_ae.train\n"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
         "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    assert run_python("-c", code).returncode == 0
 
 
 def test_ignored_signals_stay_ignored() -> None:
@@ -103,46 +97,46 @@ def test_ignored_signals_stay_ignored() -> None:
             signal.signal(number, handler)
 
 
+@pytest.mark.parametrize("number", SAID)
+def test_only_later_signals_are_a_second_request(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    times = iter((10.0, 10.9, 11.1))
+    monkeypatch.setattr(signals.time, "monotonic", lambda: next(times))
+    request = signals.StopRequest()
+    assert request.number is None
+    assert [request.repeats(each) for each in (number, 15, 2)] == [False, False, True]
+    assert request.number == number
+
+
+def make_tfrecords(flag: str, unbuffered: str, **options: Any) -> tuple[int, str]:
+    """Return the exit code and stderr."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = run_python("tools/make_tfrecords.py", flag, env=environment, **options)
+    return done.returncode, done.stderr
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("flag", ["--help", "--version"])
-def test_output_that_nobody_reads_ends_the_command_quietly(flag: str, unbuffered: str) -> None:
+def test_output_without_a_reader_ends_the_command(flag: str, unbuffered: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "tools/make_tfrecords.py", flag],
-        cwd=ROOT,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-        timeout=60,
-    )
+    assert make_tfrecords(flag, unbuffered, stdout=writing) == (141, "")
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_output_that_cannot_be_written_is_one_line(unbuffered: str) -> None:
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [sys.executable, "tools/make_tfrecords.py", "--help"],
-            cwd=ROOT,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-            timeout=60,
-            text=True,
-        )
-    assert done.returncode == 3
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert "error: stdout: the disk is full; free some space" in done.stderr
+        code, stderr = make_tfrecords("--help", unbuffered, stdout=full)
+    assert code == 3 and stderr.count("\n") == 1
+    assert stderr.startswith("error: stdout: the disk is full; free some space")
 
 
 def test_no_output_at_all() -> None:
     done = subprocess.run(
         ["sh", "-c", f"exec '{sys.executable}' tools/make_tfrecords.py --version >&-"],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        timeout=60,
-    )
+        cwd=ROOT, stderr=subprocess.PIPE, timeout=60,
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")

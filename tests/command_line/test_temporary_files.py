@@ -1,15 +1,16 @@
-"""Temporary folders: one a process, removed with it, or by the next if it was killed."""
+"""Temporary folders: one a process, removed at its end, or by the next if it was killed."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import ROOT
+from bladerunner_ae.command_line import temporary_files
+from tests.helpers.commands import start_python
 
 PROGRAM = """
 import os, sys, tempfile
@@ -23,14 +24,8 @@ sys.stdin.readline()
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[str], Path]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(folder)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    process = start_python("-c", PROGRAM, env=environment, stdin=subprocess.PIPE)
     assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())
 
@@ -56,10 +51,6 @@ def test_the_next_process_removes_what_a_killed_one_left(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_made_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tempfile
-
-    from bladerunner_ae.command_line import temporary_files
-
     def full(prefix: str) -> str:
         raise OSError(28, "No space left on device")
 

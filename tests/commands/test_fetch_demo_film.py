@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bladerunner_ae.errors import OutputError
+from tests.helpers.commands import error_of, run_tool
 from tools.fetch_demo_film import (
     CREDIT_NAME,
     DEMO_FILM,
@@ -25,7 +25,6 @@ from tools.fetch_demo_film import (
     sha256,
 )
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 FILM = b"not much of a film" * 100
 
 
@@ -44,7 +43,7 @@ def _archive(member: str, content: bytes) -> bytes:
 
 @dataclass
 class Server:
-    """Gives out a source distribution that holds FILM, and counts how often."""
+    """Serves a source distribution that holds FILM, and counts the downloads."""
 
     content: bytes = field(default_factory=lambda: _archive("project-1/film.mp4", FILM))
     downloads: int = 0
@@ -102,21 +101,16 @@ def test_nothing_unexpected_is_kept(
     assert os.listdir(tmp_path) == []
 
 
-def test_a_distribution_that_is_no_archive(tmp_path: Path) -> None:
-    server = Server(content=b"<html>please log in</html>")
-    with pytest.raises(OutputError, match=r"project-1\.tar\.gz: "):
-        fetch(tmp_path, server.source(), server.download)
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_failed_download_keeps_no_rest(tmp_path: Path) -> None:
+def test_a_failed_download_leaves_nothing(tmp_path: Path) -> None:
     def fail(source: FilmSource, folder: Path) -> Path:
         (folder / "half").write_bytes(b"x")
         raise OutputError("no network")
 
-    with pytest.raises(OutputError, match="no network"):
-        fetch(tmp_path, Server().source(), fail)
-    assert os.listdir(tmp_path) == []
+    page = Server(content=b"<html>please log in</html>")
+    for download, words in ((fail, "no network"), (page.download, r"project-1\.tar\.gz: ")):
+        with pytest.raises(OutputError, match=words):
+            fetch(tmp_path, page.source(), download)
+        assert os.listdir(tmp_path) == []
 
 
 def test_pip_checks_the_distribution_before_it_runs_its_code(
@@ -144,28 +138,19 @@ def test_pip_without_the_film_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(OutputError) as caught:
         download_with_pip(DEMO_FILM, tmp_path)
     message = str(caught.value)
-    assert message.startswith("the demo film could not be fetched: ")
-    assert "moviepy==2.2.1" in message
-    assert "make film FILM=" in message
-    assert "\n" not in message
+    assert message.startswith("the demo film could not be fetched: ") and "\n" not in message
+    assert "moviepy==2.2.1" in message and "make film FILM=" in message
 
 
 def _run(cache: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools/fetch_demo_film.py"), f"--cache_dir={cache}"],
-        cwd=cache.parent,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    flag = f"--cache_dir={cache}"
+    return run_tool("fetch_demo_film", flag, cwd=cache.parent, env={**os.environ, **variables})
 
 
 def test_command_that_fails_prints_nothing_on_stdout(tmp_path: Path) -> None:
     result = _run(tmp_path / "cache", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
-    assert result.returncode == 3
+    assert error_of(result, 3).startswith("error: the demo film could not be fetched")
     assert result.stdout == ""
-    assert result.stderr.splitlines()[-1].startswith("error: the demo film could not be fetched")
     assert os.listdir(tmp_path / "cache") == []
 
 

@@ -1,4 +1,4 @@
-"""The command as people run it: what it prints and writes, and how it ends."""
+"""The command as people run it: its output, its files, and its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,26 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.commands import error_of, run_python, run_tool, start_python, tool
 from tests.helpers.small_records import flip_byte, write_numbered_film
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SHARDS = [f"frames-{number:05d}-of-00004.tfrecord" for number in range(4)]
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, str(ROOT / "tools" / "inspect_records.py"), *map(str, arguments)]
-
-
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
-
-
-def error(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line of its error."""
-    lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
-    assert len(lines) == 1 and lines[0].startswith("error: "), lines
-    return lines[0]
+    return run_tool("inspect_records", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +55,12 @@ def test_whole_film_and_its_pictures(whole: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "frames").iterdir())) == 3
     assert (tmp_path / "new" / "sheet.png").exists()
     again = run(whole, f"--export_frames={tmp_path}/frames", "--frames=11")
-    assert "holds frame_0000011.png already" in error(again, 2) and again.stdout == ""
+    assert "holds frame_0000011.png already" in error_of(again, 2) and again.stdout == ""
 
 
-def test_damage_ends_with_2_and_the_cure(whole: Path, damaged: Path) -> None:
+def test_damage_ends_with_2_and_the_fix(whole: Path, damaged: Path) -> None:
     done = run("--verify", damaged, whole)
-    line = error(done, 2)
+    line = error_of(done, 2)
     assert line == (
         f"error: {damaged}: 2 damages; restore the files named or run make_tfrecords again with "
         "--overwrite"
@@ -85,7 +72,7 @@ def test_damage_ends_with_2_and_the_cure(whole: Path, damaged: Path) -> None:
     ]
     assert "verified: all 40 records are whole" in done.stdout  # the other film
     quick = run(damaged)
-    assert "1 damage;" in error(quick, 2)
+    assert "1 damage;" in error_of(quick, 2)
 
 
 def test_json_is_all_there_is_on_stdout(whole: Path, damaged: Path) -> None:
@@ -97,26 +84,20 @@ def test_json_is_all_there_is_on_stdout(whole: Path, damaged: Path) -> None:
 
 
 def test_wrong_usage(whole: Path, tmp_path: Path) -> None:
-    assert "give the folder of a film's records" in error(run(), 1)
-    assert "one film at a time" in error(run(whole, whole, "--barcode=x.png"), 1)
-    assert "Unknown command line flag" in error(run(whole, "--nonsense"), 1)
-    assert "--frames=40" in error(run(whole, f"--export_frames={tmp_path}/x", "--frames=40"), 1)
-    assert "there is no such folder" in error(run(tmp_path / "nothing"), 2)
+    assert "give the folder of a film's records" in error_of(run(), 1)
+    assert "one film at a time" in error_of(run(whole, whole, "--barcode=x.png"), 1)
+    assert "Unknown command line flag" in error_of(run(whole, "--nonsense"), 1)
+    assert "--frames=40" in error_of(run(whole, f"--export_frames={tmp_path}/x", "--frames=40"), 1)
+    assert "there is no such folder" in error_of(run(tmp_path / "nothing"), 2)
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is_read(
-    whole: Path, tmp_path: Path
-) -> None:
+def test_impossible_outputs_are_refused_at_once(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
     png, folder = f"{tmp_path}/file/x.png", f"{tmp_path}/folder.png"
     for arguments, words, code in (
         (["--frames=1:3"], "--frames=1:3: says which frames --export_frames=FOLDER writes", 1),
-        (
-            ["--contact_sheet=x.jpg"],
-            "--contact_sheet=x.jpg: is written as PNG; give a name that",
-            1,
-        ),
+        (["--contact_sheet=x.jpg"], "contact_sheet=x.jpg: is written as PNG; give a name that", 1),
         (["--barcode=barcode"], "--barcode=barcode: is written as PNG; give a name that", 1),
         ([f"--barcode={folder}"], "is a folder; give the name of a file", 1),
         ([f"--barcode={png}"], f"{tmp_path}/file: cannot be written to", 2),
@@ -126,7 +107,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(
         ([f"--export_frames={tmp_path}/x", "--frames=7:3"], "--frames=7:3: give first:end", 1),
     ):
         done = run(whole, *arguments)
-        assert words in error(done, code) and done.stdout == "", arguments
+        assert words in error_of(done, code) and done.stdout == "", arguments
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.png"]
 
 
@@ -137,17 +118,14 @@ def test_tensorflow_is_not_imported(whole: Path) -> None:
         "except SystemExit as end: assert not end.code, end.code\n"
         "assert 'tensorflow' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, str(whole)], check=True, cwd=ROOT)
+    assert run_python("-c", code, whole).returncode == 0
 
 
-def test_interrupted_it_leaves_nothing(tmp_path: Path) -> None:
+def test_interrupted_it_leaves_no_half_picture(tmp_path: Path) -> None:
     write_numbered_film(tmp_path / "film", 400)
-    process = subprocess.Popen(
-        command(tmp_path / "film", "--verify", f"--barcode={tmp_path}/code.png",
-                f"--contact_sheet={tmp_path}/sheet.png", "--contact_sheet_frames=400"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: os.nice(5),
-    )  # fmt: skip
+    flags = ("--verify", f"--barcode={tmp_path}/code.png", "--contact_sheet_frames=400")
+    sheet = f"--contact_sheet={tmp_path}/sheet.png"
+    process = start_python(tool("inspect_records"), tmp_path / "film", *flags, sheet)
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(0.1)

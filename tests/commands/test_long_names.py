@@ -95,7 +95,7 @@ def test_folders_keep_the_letters_of_all_scripts(name: str, folder: str) -> None
     assert film_name(Path(name)) == folder
 
 
-def test_names_that_differ_in_marks_alone_get_folders_of_their_own() -> None:
+def test_names_that_differ_in_marks_get_different_folders() -> None:
     names = {film_name(Path(f"{name}.mp4")) for name in ("हनद", "हिनदी", "हुनदो")}
     assert len(names) == 3
 

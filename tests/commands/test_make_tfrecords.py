@@ -1,4 +1,4 @@
-"""The command as people run it: what it prints, how it ends, and what it leaves behind."""
+"""The command as people run it: its output, its end, and the files that it leaves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,31 +14,20 @@ from typing import Any
 import pytest
 
 from tests.helpers.awkward_films import BAD_FILMS, bad_film, cut
+from tests.helpers.commands import error_of, run_python, run_tool, start_python, tool
 from tfrecords.card import load_card
 
 FilmFactory = Callable[..., Path]
-ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ("--height=72", "--width=128", "--num_shards=4", "--crop_bars=none")
 
 
-def _command(*arguments: object) -> list[str]:
-    return [sys.executable, str(ROOT / "tools" / "make_tfrecords.py"), *map(str, arguments)]
-
-
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        _command(*arguments), capture_output=True, text=True, timeout=120, **options
-    )
+    return run_tool("make_tfrecords", *arguments, **options)
 
 
 def error(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line of its error; nothing was said on stdout."""
-    lines = done.stderr.splitlines()
-    errors = [line for line in lines if "error" in line.lower()]
-    assert done.returncode == code, done.stderr
-    assert len(errors) == 1 and lines[-1] == errors[0] and errors[0].startswith("error: "), lines
     assert done.stdout == ""
-    return errors[0]
+    return error_of(done, code)
 
 
 def full_disk() -> None:
@@ -97,16 +85,6 @@ def test_of_several_films_bad_ones_do_not_stop_the_others(film: Path, tmp_path: 
     assert everything_in(tmp_path / "data") == ["film"]
 
 
-def test_of_several_films_none_follows_a_full_disk(
-    film: Path, film_factory: FilmFactory, tmp_path: Path
-) -> None:
-    other = film_factory("other.mkv", frames=30, height=96, width=160)
-    arguments = (f"--film={film}", f"--film={other}", f"--output_dir={tmp_path / 'data'}", *SMALL)
-    done = run(*arguments, preexec_fn=full_disk)
-    assert "data/film: cannot be written (File too large)" in error(done, 3)
-    assert str(other) not in done.stderr
-
-
 @pytest.mark.parametrize("kind", BAD_FILMS)
 def test_what_is_no_film(kind: str, film: Path, tmp_path: Path) -> None:
     path = bad_film(kind, tmp_path, film)
@@ -155,7 +133,7 @@ def test_folders_that_cannot_take_records(film: Path, tmp_path: Path) -> None:
         done = run(f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL, *overwrite)
         assert f"{diary.parent}: exists and holds no records" in error(done, 2)
     assert everything_in(diary.parent) == ["diary.txt"]
-    # No permission stops the superuser, but nobody can make a folder below a file.
+    # Permissions do not stop the superuser, a file in place of a folder does.
     done = run(f"--film={film}", f"--output_dir={diary}", *SMALL)
     assert f"cannot be written to ({diary} is not a folder)" in error(done, 2)
 
@@ -177,11 +155,14 @@ def test_a_film_cut_short(film_factory: FilmFactory, tmp_path: Path) -> None:
     assert 30 < load_card(tmp_path / "data" / "film").frames < 90
 
 
-def test_a_full_disk(film: Path, tmp_path: Path) -> None:
+def test_a_full_disk_stops_all_films(film: Path, film_factory: FilmFactory, tmp_path: Path) -> None:
+    other = film_factory("other.mkv", frames=30, height=96, width=160)
     arguments = (f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL)
-    message = error(run(*arguments, preexec_fn=full_disk), 3)
-    assert f"{tmp_path}/data/film: cannot be written (File too large)" in message
-    assert everything_in(tmp_path / "data") == []
+    for more in ((), (f"--film={other}",)):
+        done = run(*arguments, *more, preexec_fn=full_disk)
+        message = f"{tmp_path}/data/film: cannot be written (File too large)"
+        assert message in error(done, 3) and str(other) not in done.stderr
+        assert everything_in(tmp_path / "data") == []
 
 
 @pytest.mark.parametrize(
@@ -199,9 +180,7 @@ def test_stopped_half_way(
     # Large lossless records take seconds, and no shard is finished before all are.
     slow = ("--height=1080", "--width=1920", "--format=png", "--crop_bars=none", "--num_shards=1")
     arguments = (f"--film={film}", f"--output_dir={data}")
-    process = subprocess.Popen(
-        _command(*arguments, *slow), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start_python(tool("make_tfrecords"), *arguments, *slow)
     deadline = time.monotonic() + 60
     while not list(data.glob(".film.partial/*")):
         assert process.poll() is None and time.monotonic() < deadline
@@ -218,11 +197,7 @@ def test_stopped_half_way(
 
 def test_two_at_once_do_not_spoil_each_other(film: Path, tmp_path: Path) -> None:
     arguments = (f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL)
-    pair = [
-        subprocess.Popen(_command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                         text=True)
-        for _ in range(2)
-    ]  # fmt: skip
+    pair = [start_python(tool("make_tfrecords"), *arguments) for _ in range(2)]
     codes = []
     for process in pair:
         _, said = process.communicate(timeout=60)
@@ -237,16 +212,12 @@ def test_two_at_once_do_not_spoil_each_other(film: Path, tmp_path: Path) -> None
 def test_no_tensorflow_is_needed(film: Path, tmp_path: Path) -> None:
     code = (
         "import sys, runpy\n"
+        f"sys.argv[0] = {tool('make_tfrecords')!r}\n"
         "with __import__('contextlib').suppress(SystemExit):\n"
         "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "print(sorted({'tensorflow', 'keras', 'moviepy'} & sys.modules.keys()))\n"
     )
-    tool = ROOT / "tools" / "make_tfrecords.py"
-    script = f"import sys; sys.argv[0] = {str(tool)!r}\n{code}"
-    done = subprocess.run(
-        [sys.executable, "-c", script, f"--film={film}", f"--output_dir={tmp_path}", *SMALL],
-        capture_output=True, text=True, timeout=60, cwd=ROOT,
-    )  # fmt: skip
+    done = run_python("-c", code, f"--film={film}", f"--output_dir={tmp_path}", *SMALL)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
     assert (tmp_path / "film" / "film.json").exists()
 

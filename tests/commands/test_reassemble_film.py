@@ -1,13 +1,13 @@
-"""The command itself, as people run it: its last line, its errors, and what a kill leaves."""
+"""The command as people run it: its output, its errors, and the files that a kill leaves."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,26 +17,21 @@ import pytest
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.output_files import UnfinishedFilm
 from bladerunner_ae.reassembly import ReassemblyOptions, check_outputs
+from tests.helpers.commands import error_of, run_python, run_tool, start_python, tool
 from tests.helpers.synthetic_film import read_film
 from tests.helpers.tiny_networks import save_autoencoder, save_stranger
 
 FilmFactory = Callable[..., Path]
-_TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "reassemble_film.py"
+Started = tuple[subprocess.Popen[str], list[int]]
 
 
-def _command(*arguments: object) -> list[str]:
-    return [sys.executable, str(_TOOL), "--crop_bars=none", *map(str, arguments)]
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return run_tool("reassemble_film", "--crop_bars=none", *arguments)
 
 
-def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(_command(*arguments), capture_output=True, text=True, timeout=120)
-
-
-def _assert_one_line(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("dream: ")]
-    assert done.returncode == code, done.stderr
-    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
-    assert all(word in lines[0] for word in words), lines[0]
+def check_error(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    line = error_of(done, code)
+    assert all(word in line for word in words), line
     assert done.stdout == ""
 
 
@@ -61,8 +56,8 @@ def film(film_factory: FilmFactory) -> Path:
 def test_both_films_and_what_is_said(film: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "dream.mp4"
     # The run folder stands for its newest exported autoencoder.
-    run = model.parent.parent
-    done = _run(f"--film={film}", f"--model={run}", f"--output={output}", "--side_by_side")
+    exports = f"--model={model.parent.parent}"
+    done = run(f"--film={film}", exports, f"--output={output}", "--side_by_side")
     assert done.returncode == 0, done.stderr
     both = tmp_path / "dream_side_by_side.mp4"
     assert sorted(path.name for path in tmp_path.iterdir()) == [output.name, both.name]
@@ -75,7 +70,7 @@ def test_both_films_and_what_is_said(film: Path, model: Path, tmp_path: Path) ->
 
 
 def test_dry_run_says_what_would_be_written(film: Path, model: Path, tmp_path: Path) -> None:
-    done = _run(
+    done = run(
         f"--film={film}", f"--model={model}", f"--output={tmp_path / 'a.mp4'}", "--dry_run",
         "--side_by_side", "--max_height=48",
     )  # fmt: skip
@@ -87,24 +82,26 @@ def test_dry_run_says_what_would_be_written(film: Path, model: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_json_has_the_facts_as_values(film: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "dream.mp4"
+    done = run(f"--film={film}", f"--model={model}", f"--output={output}", "--json")
+    (found,) = json.loads(done.stdout)
+    assert found == {
+        "path": str(output), "frames_read": 48, "frames": 48, "rate": "24", "variable": False,
+        "largest_error": "0", "sound": ["copied (aac, 95 packets identical)"], "left_out": [],
+    }  # fmt: skip
+
+
 def test_no_training_code_is_loaded() -> None:
     code = (
         "import sys; sys.argv = ['x', '--help']\n"
         "import tools.reassemble_film, bladerunner_ae.reassembly\n"
-        "heavy = ('keras', 'tensorflow', 'bladerunner_ae.model.networks',\n"
-        "         'bladerunner_ae.objectives.losses', 'bladerunner_ae.training.trainer',\n"
-        "         'bladerunner_ae.train', 'bladerunner_ae.objectives')\n"
+        "heavy = ('keras', 'tensorflow', 'bladerunner_ae.model.networks', 'bladerunner_ae.train',\n"
+        "         'bladerunner_ae.objectives', 'bladerunner_ae.training.trainer')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
-    root = _TOOL.parent.parent
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    done = run_python("-c", code)
     assert done.stdout.strip() == "[]", done.stderr
-
-
-def test_help_has_examples() -> None:
-    done = _run("--help")
-    assert done.returncode == 0
-    assert "Examples:" in done.stdout and "--side_by_side" in done.stdout
 
 
 # --- Bad input: one line, exit 2, at once ---
@@ -121,8 +118,8 @@ def test_films_that_are_none(model: Path, film_factory: FilmFactory, tmp_path: P
         (empty, "is empty"),
         (sound, "only sound"),
     ):
-        done = _run(f"--film={path}", f"--model={model}", f"--output={tmp_path / 'out.mp4'}")
-        _assert_one_line(done, 2, str(path), word)
+        done = run(f"--film={path}", f"--model={model}", f"--output={tmp_path / 'out.mp4'}")
+        check_error(done, 2, str(path), word)
         assert not list(tmp_path.glob("*out*")) and not list(tmp_path.glob(".*"))
 
 
@@ -140,8 +137,8 @@ def test_models_that_are_none(film: Path, tmp_path: Path) -> None:
         (tmp_path / "none", "no such model folder"),
         (stranger, "has no signature 'reconstruct' (it has: double)"),
     ):
-        done = _run(f"--film={film}", f"--model={path}", f"--output={tmp_path / 'out.mp4'}")
-        _assert_one_line(done, 2, str(path), word)
+        done = run(f"--film={film}", f"--model={path}", f"--output={tmp_path / 'out.mp4'}")
+        check_error(done, 2, str(path), word)
         assert not (tmp_path / "out.mp4").exists()
 
 
@@ -160,7 +157,7 @@ def test_outputs_that_cannot_be(film: Path, model: Path, tmp_path: Path) -> None
             f"{existing}: exists",
         ),
     ):
-        _assert_one_line(_run(*given, *arguments), 2, words)
+        check_error(run(*given, *arguments), 2, words)
     assert existing.read_bytes() == b"mine"
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -192,9 +189,8 @@ def test_wrong_usage(film: Path, model: Path, tmp_path: Path) -> None:
         ("--preset=warp", "preset"),
         ("--crf=99", "crf"),
     ):
-        _assert_one_line(_run(*arguments, flag), 1, word)
-    done = subprocess.run([sys.executable, str(_TOOL)], capture_output=True, text=True)
-    _assert_one_line(done, 1, "--film")
+        check_error(run(*arguments, flag), 1, word)
+    check_error(run_tool("reassemble_film"), 1, "--film")
 
 
 # --- Writing fails: exit 3; killed: nothing half made ---
@@ -218,15 +214,15 @@ def test_a_full_disk(film_factory: FilmFactory, model: Path, tmp_path: Path) -> 
     for megabytes, filled in ((1, 900_000), (1, 1_048_576 - output_size)):
         with _small_disk(tmp_path / f"disk{filled}", megabytes) as disk:
             (disk / "filler").write_bytes(bytes(filled))
-            done = _run(
+            done = run(
                 f"--film={film}", f"--model={model}", f"--output={disk / 'out.mp4'}", "--crf=4"
             )
-            _assert_one_line(done, 3, "the disk is full", str(disk))
+            check_error(done, 3, "the disk is full", str(disk))
             assert [path.name for path in disk.iterdir()] == ["filler"]
 
 
 def _children(process: int, name: str) -> list[int]:
-    """Numbers of a process's children whose program has such a name."""
+    """Return the numbers of a process's children whose command line has a name in it."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, IndexError):
@@ -237,14 +233,11 @@ def _children(process: int, name: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def _under_way(
-    film: Path, model: Path, output: Path
-) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """The command at a moment when it is writing, and the ffmpegs it has started."""
-    arguments = (f"--film={film}", f"--model={model}", f"--output={output}", "--batch_size=1")
-    process = subprocess.Popen(
-        _command(*arguments, "--side_by_side"), stderr=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True, start_new_session=True,
+def under_way(film: Path, model: Path, output: Path) -> Iterator[Started]:
+    """Yield the command at a moment when it is writing, and the ffmpegs it has started."""
+    process = start_python(
+        tool("reassemble_film"), "--crop_bars=none", f"--film={film}", f"--model={model}",
+        f"--output={output}", "--batch_size=1", "--side_by_side", start_new_session=True,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
@@ -264,16 +257,17 @@ def _under_way(
 
 def _wait_until_gone(processes: list[int]) -> None:
     deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{number}").exists() for number in processes):
-        state = [
-            Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[-1].split()[0]
-            for number in processes
-            if Path(f"/proc/{number}/stat").exists()
-        ]
-        if all(one == "Z" for one in state):
-            return
+    while any(_lives(number) for number in processes):
         assert time.monotonic() < deadline, "ffmpeg is left running"
         time.sleep(0.05)
+
+
+def _lives(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[-1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +283,7 @@ def test_stopped_on_the_way(
 ) -> None:
     film = film_factory(height=96, width=160, frames=211)
     output = tmp_path / "out.mp4"
-    with _under_way(film, slow_model, output) as (process, encoders):
+    with under_way(film, slow_model, output) as (process, encoders):
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # Ctrl-C reaches ffmpeg as well
         else:
@@ -302,7 +296,7 @@ def test_stopped_on_the_way(
     if number != signal.SIGKILL:
         assert list(tmp_path.iterdir()) == []
         return
-    done = _run(f"--film={film}", f"--model={model}", f"--output={output}", "--side_by_side")
+    done = run(f"--film={film}", f"--model={model}", f"--output={output}", "--side_by_side")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -310,11 +304,11 @@ def test_stopped_on_the_way(
 @pytest.mark.slow
 def test_ffmpeg_killed(film_factory: FilmFactory, slow_model: Path, tmp_path: Path) -> None:
     film = film_factory(height=96, width=160, frames=211)
-    with _under_way(film, slow_model, tmp_path / "out.mp4") as (process, encoders):
+    with under_way(film, slow_model, tmp_path / "out.mp4") as (process, encoders):
         os.kill(encoders[0], signal.SIGKILL)
         output, words = process.communicate(timeout=30)
         done = subprocess.CompletedProcess([], process.returncode, output, words)
-        _assert_one_line(done, 3, "ffmpeg was stopped by SIGKILL")
+        check_error(done, 3, "ffmpeg was stopped by SIGKILL")
         _wait_until_gone(encoders)
     assert list(tmp_path.iterdir()) == []
 
@@ -325,8 +319,8 @@ def test_two_at_once_do_not_disturb_each_other(
 ) -> None:
     film = film_factory(height=96, width=160, frames=211)
     output = tmp_path / "out.mp4"
-    with _under_way(film, slow_model, output) as (process, _):
-        done = _run(f"--film={film}", f"--model={model}", f"--output={output}")
-        _assert_one_line(done, 2, f"process {process.pid} is writing it")
+    with under_way(film, slow_model, output) as (process, _):
+        done = run(f"--film={film}", f"--model={model}", f"--output={output}")
+        check_error(done, 2, f"process {process.pid} is writing it")
         process.terminate()
         process.wait(30)

@@ -1,4 +1,4 @@
-"""Films whose nature changes in the middle: fields among whole frames, other sizes and shapes."""
+"""Films that change in the middle: bars, fields among whole frames, other sizes and shapes."""
 
 import dataclasses
 import io
@@ -12,13 +12,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from bladerunner_ae.conversion.changes import changes
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
+from bladerunner_ae.conversion.encode import RecordPicture
+from bladerunner_ae.conversion.facts import Facts
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.shard_items import Job, finish_film, make_item, plan_film
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.picture.scaling import FrameScaler
 from bladerunner_ae.film.reading import probe
-from bladerunner_ae.film.reading.probe import FilmInfo, probe_film
+from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import ffmpeg
 from tfrecords.card import FilmCard, load_card
@@ -26,7 +30,8 @@ from tfrecords.framing import read_records
 from tfrecords.schema import parse
 from tfrecords.writer import FilmWriter
 
-Pictures = list[NDArray[np.uint8]]
+Picture = NDArray[np.uint8]
+Pictures = list[Picture]
 OPTIONS = ConversionOptions(height=96, width=160, num_shards=5, bars=(0, 0, 0, 0))
 RATE = 25
 # Frames of the passage of fields.
@@ -90,7 +95,7 @@ def read(info: FilmInfo, **arguments: Any) -> Pictures:
 
 def with_the_filter_from_the_first_frame(info: FilmInfo) -> Pictures:
     """What is read if all frames, whole ones too, pass through the filter, without our reader."""
-    scaler, made = FrameScaler(info, info.stored), []
+    scaler, made = FrameScaler(info.picture, info.picture.stored), []
     with av.open(str(info.path)) as container:
         frames = list(container.decode(video=0))
     graph = build_graph(frames[0], [("bwdif", "send_frame:deint=interlaced")])
@@ -269,3 +274,41 @@ def test_another_light_on_the_way(tmp_path: Path) -> None:
         "its light changes on the way (at 2.0 s, bt709 bt709 to bt2020 pq): all is shown as the "
         "first",
     ]
+
+
+def picture(top: int = 0, left: int = 0, brightness: int = 200) -> Picture:
+    """Noise of 90x160 inside bars of so many rows and columns on both sides."""
+    image = np.zeros((90, 160, 3), np.uint8)
+    inside = image[top : 90 - top, left : 160 - left]
+    inside[:] = np.random.default_rng(0).integers(brightness // 2, brightness, inside.shape)
+    return image
+
+
+BLACK = np.zeros((90, 160, 3), np.uint8)
+BARS = {
+    "rows": ([picture(top=9)] * 30 + [picture()] * 10, "75 % of the frames have bars of 10 % above "
+             "and below"),
+    "columns": ([picture(left=16)] * 20 + [picture()] * 20, "50 % of the frames have bars of 10 % "
+                "on the left and right"),
+    "wider than permanent": ([picture(top=18)] * 20 + [picture(top=9)] * 20, "50 % of the frames "
+                             "have bars of 10 % above and below"),
+    "none": ([picture()] * 40, ""),
+    "permanent rows": ([picture(top=9)] * 40, ""),
+    "permanent columns": ([picture(left=20)] * 40, ""),
+    "dark": ([picture(top=9, brightness=24)] * 40, ""),
+    "black": ([BLACK] * 40, ""),
+    "fade": ([BLACK] * 20 + [picture()] * 20, ""),
+    "chance": ([picture()] * 99 + [picture(top=9)], ""),
+    "titles": ([picture()] * 20 + [picture(top=40)] * 20, ""),
+    "ragged edge": ([picture()] * 20 + [picture(top=1)] * 20, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BARS)
+def test_note_on_bars_that_come_and_go(synthetic_film: Path, kind: str) -> None:
+    images, words = BARS[kind]
+    info, facts = probe_film(synthetic_film), Facts()
+    for number, image in enumerate(images):
+        facts.add(number, RecordPicture(b"", info.picture.first, False, image), 0)
+    note = f"black bars come and go: {words}; the largest picture is kept"
+    assert list(map(str, changes(facts, info))) == ([note] if words else [])

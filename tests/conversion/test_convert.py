@@ -139,7 +139,7 @@ def test_an_excerpt_counts_from_0_and_keeps_the_films_times(
 
 def test_an_empty_excerpt_is_refused(film_factory: FilmFactory, tmp_path: Path) -> None:
     options = dataclasses.replace(SMALL, start=Fraction(100))
-    with pytest.raises(UsageError, match=r"^--start=100: no frame of .*film\.mp4 lies there"):
+    with pytest.raises(UsageError, match=r"^--start=100: no frame of .*film\.mp4 is in that range"):
         convert(film_factory(frames=24), tmp_path, options)
     assert not list(tmp_path.iterdir())
 

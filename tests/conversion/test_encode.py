@@ -12,14 +12,10 @@ from PIL import Image
 
 from bladerunner_ae.conversion.encode import FrameEncoder, RecordPicture, compress
 from bladerunner_ae.conversion.options import ConversionOptions
-from bladerunner_ae.film.reading import packet_table
-from bladerunner_ae.film.reading.packet_table import (
-    NotDivisibleError,
-    PacketTable,
-    read_packet_table,
-)
+from bladerunner_ae.film.reading.packet_table import PacketTable, read_packet_table
 from bladerunner_ae.film.reading.parallel import default_threads
 from bladerunner_ae.film.reading.probe import probe_film
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle, ReadingMode
 from bladerunner_ae.geometry import decide_geometry
 from tests.helpers.awkward_films import cut, ffmpeg
 from tests.helpers.synthetic_film import read_film, read_number
@@ -30,6 +26,7 @@ OPTIONS = ConversionOptions(height=72, width=128, bars=(0, 0, 0, 0))
 SMALL = {"frames": 120, "height": 96, "width": 160, "flash_every": None}
 CLOSED = ("-g", "30", "-bf", "3")
 
+SINGLE = ReadingMode(Obstacle.UNTIMED_FRAMES)
 FILMS: dict[str, dict[str, Any]] = {
     "h264 in mp4": {"extra_ffmpeg_args": CLOSED},
     "open groups": {"extra_ffmpeg_args": (*CLOSED, "-x264-params", "open-gop=1:bframes=3")},
@@ -49,20 +46,22 @@ FILMS: dict[str, dict[str, Any]] = {
 
 def encoder(film: Path, **arguments: Any) -> FrameEncoder:
     info = probe_film(film)
-    return FrameEncoder(info, decide_geometry(info.stored, raster=(72, 128)), OPTIONS, **arguments)
+    return FrameEncoder(
+        info, decide_geometry(info.picture.stored, raster=(72, 128)), OPTIONS, **arguments
+    )
 
 
 def frames_of(film: Path, **arguments: Any) -> tuple[Frames, str]:
     """All frames, and why they were read in a single pass, or ""."""
     reader = encoder(film, **arguments)
-    return list(reader.frames()), reader.single_pass
+    return list(reader.frames()), str(reader.mode)
 
 
 @pytest.mark.parametrize("kind", FILMS)
 def test_the_same_as_a_single_pass(film_factory: FilmFactory, kind: str) -> None:
     film = film_factory(**(SMALL | FILMS[kind]))
-    single, reason = frames_of(film, single_pass="asked for")
-    assert reason == "asked for" and [index for index, _, _ in single] == list(range(120))
+    single, reason = frames_of(film, mode=SINGLE)
+    assert reason == str(SINGLE) and [index for index, _, _ in single] == list(range(120))
     table = encoder(film).table
     assert table is not None and len(table.runs()) >= 4
     for threads in (1, 3):
@@ -76,7 +75,7 @@ def test_the_same_as_a_single_pass(film_factory: FilmFactory, kind: str) -> None
 def test_an_edit_list_hides_the_same_frames(film_factory: FilmFactory, tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     ffmpeg("-ss", "1.3", "-i", film_factory(**SMALL, extra_ffmpeg_args=CLOSED), "-c", "copy", film)
-    single, _ = frames_of(film, single_pass="asked for")
+    single, _ = frames_of(film, mode=SINGLE)
     several, reason = frames_of(film)
     assert (several, reason) == (single, "")
     assert len(single) == len(read_film(film)) < 100
@@ -85,9 +84,9 @@ def test_an_edit_list_hides_the_same_frames(film_factory: FilmFactory, tmp_path:
 def test_from_any_frame_on_to_any_other(film_factory: FilmFactory) -> None:
     film = film_factory(**SMALL, extra_ffmpeg_args=CLOSED)
     whole, _ = frames_of(film)
-    for single_pass in ("", "asked for"):
+    for mode in (ReadingMode(), SINGLE):
         for first, end in ((0, 1), (29, 31), (30, 60), (45, None), (119, None), (7, 112)):
-            part = list(encoder(film, single_pass=single_pass).frames(first, end))
+            part = list(encoder(film, mode=mode).frames(first, end))
             assert part == whole[first:end]
 
 
@@ -95,7 +94,7 @@ def test_a_key_frame_that_is_none_is_found_out(
     film_factory: FilmFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film = film_factory(**SMALL, extra_ffmpeg_args=("-g", "60", "-bf", "0", "-refs", "3"))
-    single, _ = frames_of(film, single_pass="asked for")
+    single, _ = frames_of(film, mode=SINGLE)
 
     def lie(*arguments: Any) -> PacketTable:
         table = read_packet_table(*arguments)
@@ -114,7 +113,7 @@ def test_pictures_that_differ_at_a_border_are_found_out(
 ) -> None:
     """Of each two decoders that see a frame, the second makes another picture of it."""
     film = film_factory(**SMALL, extra_ffmpeg_args=CLOSED)
-    single, _ = frames_of(film, single_pass="asked for")
+    single, _ = frames_of(film, mode=SINGLE)
     seen: set[int] = set()
     make = FrameEncoder._maker
 
@@ -155,7 +154,7 @@ def test_what_is_read_in_a_single_pass(
 def test_a_film_with_one_key_frame_is_not_held_in_memory(
     film_factory: FilmFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packet_table, "_MOST_FRAMES", 100)
+    monkeypatch.setattr("bladerunner_ae.film.reading.packet_table._MOST_FRAMES", 100)
     film = film_factory(**SMALL, extra_ffmpeg_args=("-g", "600", "-sc_threshold", "0"))
     info = probe_film(film)
     with pytest.raises(NotDivisibleError, match=r"too far apart \(120 frames\)"):
@@ -169,7 +168,7 @@ def test_a_damaged_film_is_read_in_a_single_pass(film_factory: FilmFactory, tmp_
     film = cut(whole, tmp_path / whole.name, 0.7)
     reader = encoder(film)
     frames = list(reader.frames())
-    assert reader.single_pass == "it is damaged" and "cut off" in reader.problem
+    assert str(reader.mode) == "it is damaged" and "cut off" in str(reader.problem)
     assert 60 < len(frames) < 110
 
 
@@ -184,11 +183,11 @@ def test_damage_inside_pictures_is_noticed_on_the_way(
     data[middle : middle + 300] = bytes(300)
     film = tmp_path / whole.name
     film.write_bytes(data)
-    reader, single = encoder(film), encoder(film, single_pass=packet_table.DAMAGED)
+    reader, single = encoder(film), encoder(film, mode=ReadingMode(Obstacle.DAMAGED))
     frames = list(reader.frames())
     assert frames == list(single.frames())
-    assert reader.single_pass == "it is damaged"
-    assert reader.problem == single.problem != ""
+    assert str(reader.mode) == "it is damaged"
+    assert reader.problem == single.problem is not None
 
 
 def test_damage_that_the_decoder_hides_is_noticed(
@@ -204,9 +203,9 @@ def test_damage_that_the_decoder_hides_is_noticed(
         data[middle : middle + 40] = noise.bytes(40)
         film = tmp_path / whole.name
         film.write_bytes(data)
-        reader, single = encoder(film), encoder(film, single_pass="asked for")
+        reader, single = encoder(film), encoder(film, mode=SINGLE)
         assert list(reader.frames()) == list(single.frames())
-        hidden += reader.problem != single.problem == ""
+        hidden += reader.problem is not None and single.problem is None
     assert hidden
 
 
@@ -214,7 +213,7 @@ def test_numbers_and_quality(film_factory: FilmFactory) -> None:
     film = film_factory(frames=60, extra_ffmpeg_args=("-g", "12"))
     info = probe_film(film)
     options = dataclasses.replace(OPTIONS, image_format="png", height=180, width=320)
-    reader = FrameEncoder(info, decide_geometry(info.stored, raster=(180, 320)), options)
+    reader = FrameEncoder(info, decide_geometry(info.picture.stored, raster=(180, 320)), options)
     errors = []
     for index, _, picture in reader.frames():
         image = np.asarray(Image.open(io.BytesIO(picture.encoded)))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
-from bladerunner_ae.conversion.existing import finished_card
+from bladerunner_ae.conversion.existing import finished_card, refuse_other_identity
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
 from tests.helpers.small_records import flip_byte
@@ -55,6 +55,8 @@ def test_the_same_again_is_up_to_date(records: Records) -> None:
     ("change", "words"),
     [
         ({"height": 144}, "--height: 72 -> 144"),
+        ({"width": None}, "--width: 128 -> not given"),
+        ({"bars": (138, 138, 0, 0)}, "--crop_bars: none -> 138:138:0:0"),
         ({"quality": 90}, "--quality: 95 -> 90"),
         ({"image_format": "png"}, "--format: jpeg -> png"),
         ({"bars": None}, "--crop_bars: none -> auto"),
@@ -129,7 +131,7 @@ def test_a_film_in_a_folder_that_a_conversion_empties_is_refused(records: Record
     hidden = folder.with_name(".film.partial")
     hidden.mkdir()
     film = Path(shutil.move(film, hidden / "film.mp4"))
-    with pytest.raises(InputError, match=r"lies in \.film\.partial, where records are made"):
+    with pytest.raises(InputError, match=r"is in \.film\.partial, where records are made"):
         plan_conversion(film, folder.parent, SMALL)
     assert film.exists()
 
@@ -140,3 +142,27 @@ def test_what_a_kill_behind_the_last_rename_leaves_is_tidied(records: Records) -
     folder.with_name(".film.lock").touch()
     assert finished_card(film, folder, SMALL) == card
     assert [path.name for path in folder.parent.iterdir()] == ["film"]
+
+
+BEFORE: dict[str, Any] = {
+    "film": "0" * 64, "height": 72, "bars": None, "geometry": {"crop": 1}, "tool_version": "1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"height": 144, "geometry": {"crop": 2}}, "other options is there (--height: 72 -> 144);"),
+        ({"film": "f" * 64, "geometry": {}}, "of another film, or of an earlier version of this"),
+        ({"geometry": {}}, "(the film's picture is placed otherwise in the records);"),
+        ({"tool_version": "2"}, "(another version of this program began it);"),
+    ],
+)
+def test_an_unfinished_run_of_something_else(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        refuse_other_identity(Path("data/film"), BEFORE, BEFORE | change)
+    message = str(caught.value)
+    assert message.startswith("data/film: an unfinished run ")
+    assert words in message and "--overwrite" in message
+    assert "000" not in message and "fff" not in message
+    refuse_other_identity(Path("data/film"), BEFORE, dict(BEFORE))

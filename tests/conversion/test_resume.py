@@ -1,6 +1,7 @@
 """A conversion that is killed and started again ends in the bytes of one that was not."""
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,6 @@ from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import cut
 from tests.helpers.small_records import flip_byte
 from tfrecords.card import CARD_NAME, FilmCard, load_card
-from tfrecords.errors import RecordsError
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
 
@@ -43,18 +43,17 @@ KILLS: dict[str, tuple[str, int]] = {
     "in the first shard": ("tfrecords.writer.FilmWriter.write", 7),
     "in the middle": ("tfrecords.writer.FilmWriter.write", 75),
     "in the last shard": ("tfrecords.writer.FilmWriter.write", 119),
-    "before a state is written": ("tfrecords.shard_files.PartFile.save_state", 3),
-    "before a state gets its name": ("tfrecords.shard_files.os.rename", 3),
-    "while shards get their names": ("tfrecords.shard_files.PartFile.finish", 3),
+    "before a state is written": ("tfrecords.writer.write_json", 3),
+    "before a state gets its name": ("tfrecords.shard_files.os.rename", 4),
+    "while shards get their names": ("tfrecords.shard_files.Part.publish", 3),
     "before the card": ("tfrecords.writer.save_card", 0),
     "before the folder gets its name": ("tfrecords.writer.publish", 0),
 }
 DIES = """
 import importlib, os
 where, survives = {where!r}, {survives}
-module, _, rest = where.partition(".parts." if ".parts." in where else ".writer.")
-owner = importlib.import_module(module + (".parts" if ".parts." in where else ".writer"))
-*path, name = rest.split(".")
+package, module, *path, name = where.split(".")
+owner = importlib.import_module(package + "." + module)
 for step in path:
     owner = getattr(owner, step)
 original, calls = getattr(owner, name), [0]
@@ -100,8 +99,8 @@ def test_killed_anywhere(
     assert convert(film, tmp_path) == unbroken  # with every shard's SHA-256, shots and notes
     assert load_card(tmp_path / film.stem) == unbroken
     assert os.listdir(tmp_path) == [film.stem]
-    went_on = "going on from frame" in capfd.readouterr().err
-    assert went_on == (place != "in the first shard")
+    resumed = "resuming from frame" in capfd.readouterr().err
+    assert resumed == (place != "in the first shard")
 
 
 def test_killed_again_and_again(film: Path, unbroken: FilmCard, tmp_path: Path) -> None:
@@ -131,7 +130,7 @@ def test_damage_is_counted_the_same_every_time(film_factory: FilmFactory, tmp_pa
     for _ in range(20):
         with FrameReader(info, size=(9, 16), threads=False) as reader:
             assert sum(1 for _ in reader) == 97
-        assert reader.problem == "1 frame is damaged in parts"
+        assert str(reader.problem) == "1 frame is damaged in parts"
 
 
 def test_a_part_that_was_damaged_meanwhile_is_made_again(
@@ -140,15 +139,27 @@ def test_a_part_that_was_damaged_meanwhile_is_made_again(
     convert_and_die(film, tmp_path, "tfrecords.writer.FilmWriter.write", 75)
     flip_byte(tmp_path / f".{film.stem}.partial" / "part-00001", 1000)
     assert convert(film, tmp_path) == unbroken
-    assert "going on from frame 20\n" in capfd.readouterr().err
+    assert "resuming from frame 20\n" in capfd.readouterr().err
+
+
+def test_a_run_of_the_version_before_is_started_over(
+    film: Path, unbroken: FilmCard, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    convert_and_die(film, tmp_path, "tfrecords.writer.FilmWriter.write", 75)
+    for path in (tmp_path / f".{film.stem}.state").glob("part-*.json"):
+        now = json.loads(path.read_text("utf-8"))
+        size = sum(now["sizes"])
+        before = {"first_frame": now["first_frame"], "bytes": size, "sha256": now["sha256"],
+                  "record_bytes": now["sizes"], "state": {"times": "", "shots": {}}}  # fmt: skip
+        path.write_text(json.dumps(before))
+    assert convert(film, tmp_path) == unbroken
+    assert "starting over: what is there of an unfinished" in capfd.readouterr().err
 
 
 def test_other_options_are_refused_with_the_difference(film: Path, tmp_path: Path) -> None:
     convert_and_die(film, tmp_path, "tfrecords.writer.FilmWriter.write", 75)
     other = dataclasses.replace(OPTIONS, quality=80, num_shards=3)
-    with pytest.raises(
-        RecordsError, match=r"--quality: 95 -> 80; --num_shards: 6 -> 3\); give its"
-    ):
+    with pytest.raises(InputError, match=r"--quality: 95 -> 80; --num_shards: 6 -> 3\); give its"):
         convert(film, tmp_path, other)
     assert (tmp_path / f".{film.stem}.partial" / "part-00002").exists()  # nothing is lost
     card = convert(film, tmp_path, other, overwrite=True)
@@ -160,7 +171,7 @@ def test_another_film_is_refused(film: Path, film_factory: FilmFactory, tmp_path
     convert_and_die(film, tmp_path / "data", "tfrecords.writer.FilmWriter.write", 75)
     other = tmp_path / film.name
     other.write_bytes(film_factory(**FILM | {"seed": 1}).read_bytes())
-    with pytest.raises(RecordsError, match="unfinished run of another film, or of an ear"):
+    with pytest.raises(InputError, match="unfinished run of another film, or of an ear"):
         convert(other, tmp_path / "data")
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.upload import UPLOAD_NAME, prepare, publish, spool_directory
+from bladerunner_ae.errors import InputError
 from tests.helpers.small_records import write_small_film
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, load_card
 from tfrecords.errors import RecordsError, StorageError
 from tfrecords.storage import RemotePath
+from tools.make_tfrecords import Request, convert
 
 _numbers = itertools.count()
 
@@ -162,21 +165,20 @@ def test_the_spool_is_one_a_remote_folder(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert spool_directory(RemotePath("s3://a/b"), str(tmp_path / "x")).parent == tmp_path / "x"
 
 
+def request(output_dir: object, spool: Path, quality: int = 95) -> Request:
+    options = ConversionOptions(height=24, width=32, num_shards=3, quality=quality)
+    return Request([], str(output_dir), str(spool), options, False, False, 1, False, False, "local",
+                   "")  # fmt: skip
+
+
 def test_a_film_is_converted_into_a_remote_folder(
     synthetic_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bladerunner_ae.conversion.options import ConversionOptions
-    from bladerunner_ae.errors import InputError
-    from tools.make_tfrecords import convert
-
     remote = RemotePath(f"memory://publishing{next(_numbers)}/data")
 
-    def make(output_dir: object, quality: int = 95, **changes: object) -> str:
-        values = {"output_dir": str(output_dir), "spool_dir": str(tmp_path / "spool"), "threads": 1,
-                  "overwrite": False, "dry_run": False, "strict": False, "keep_damaged": False,
-                  **changes}  # fmt: skip
-        options = ConversionOptions(height=24, width=32, num_shards=3, quality=quality)
-        convert(synthetic_film, SimpleNamespace(**values), options)
+    def make(output_dir: object, quality: int = 95, **changes: bool) -> str:
+        asked = request(output_dir, tmp_path / "spool", quality)
+        convert(synthetic_film, dataclasses.replace(asked, **changes))
         return capsys.readouterr().out
 
     film = synthetic_film.stem
@@ -197,17 +199,9 @@ def test_a_film_is_converted_into_a_remote_folder(
 def test_records_whose_sending_was_stopped_are_not_made_again(
     synthetic_film: Path, tmp_path: Path, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bladerunner_ae.conversion import convert as conversion
-    from bladerunner_ae.conversion.options import ConversionOptions
-    from tools.make_tfrecords import convert
-
     remote = RemotePath(f"memory://publishing{next(_numbers)}/data")
-    values = SimpleNamespace(output_dir=str(remote), spool_dir=str(tmp_path), threads=1,
-                             overwrite=False, dry_run=False, strict=False,
-                             keep_damaged=False)  # fmt: skip
-    options = ConversionOptions(height=24, width=32, num_shards=3)
     with pytest.raises(StorageError, match="stopped"):
-        convert(synthetic_film, values, options)
-    monkeypatch.delattr(conversion, "convert_film")
-    convert(synthetic_film, values, options)
+        convert(synthetic_film, request(remote, tmp_path))
+    monkeypatch.delattr("tools.make_tfrecords.convert_film")
+    convert(synthetic_film, request(remote, tmp_path))
     assert len(load_card(remote / synthetic_film.stem).shards) == 3

@@ -1,4 +1,4 @@
-"""The mean frame and principal components: exact where they must be, modest in memory."""
+"""The mean frame and principal components: exact, and bounded in memory."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from tests.helpers.synthetic_film import film_pictures
 
 
 def rank_three(frames: int = 40) -> NDArray[np.uint8]:
-    """Frames that are whole-numbered mixes of three pictures: of rank 3 about any mean."""
+    """Frames that are integer mixes of three pictures: of rank 3 about any mean."""
     random = np.random.default_rng(0)
     basis = random.integers(0, 4, (3, 6, 10, 3))
     mix = random.integers(0, 21, (frames, 3))
     return np.einsum("nk,khwc->nhwc", mix, basis).astype(np.uint8)
 
 
-def test_three_components_hold_what_has_rank_three() -> None:
+def test_three_components_are_exact_for_rank_three() -> None:
     images = rank_three()
     mean_frame, components = baselines.fit_baselines(images[:30], 3)
     assert (mean_frame.name, components.name) == ("mean frame", "PCA-3")
-    # Frames that were not fitted lie in the same space.
+    # Frames that were not fitted are in the same space.
     np.testing.assert_array_equal(components.reconstruct(images), images)
     rounded = np.rint(images[:30].astype(np.float64).mean(axis=0))
     np.testing.assert_array_equal(mean_frame.reconstruct(images[:2]), [rounded, rounded])
 
 
-def test_fewer_components_lose_what_svd_says_they_lose() -> None:
+def test_the_error_of_fewer_components_is_that_of_the_svd() -> None:
     images = rank_three()
     flat = images.reshape(len(images), -1).astype(np.float64)
     mean, components = baselines.principal_components(images, 2)
@@ -39,7 +39,7 @@ def test_fewer_components_lose_what_svd_says_they_lose() -> None:
     assert np.square(left).sum() == pytest.approx(singular[2] ** 2, rel=1e-4)
 
 
-def test_wider_than_what_the_frames_span() -> None:
+def test_components_beyond_the_span_are_zero() -> None:
     images = rank_three(8)
     _, components = baselines.fit_baselines(images, 200)
     assert components.name == "PCA-7"  # eight frames span no more
@@ -50,13 +50,13 @@ def test_wider_than_what_the_frames_span() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 93])
-def test_one_even_frame(value: int) -> None:
+def test_one_plain_frame_is_remembered(value: int) -> None:
     image = np.full((1, 6, 10, 3), value, np.uint8)
     for baseline in baselines.fit_baselines(image, 5):
         np.testing.assert_array_equal(baseline.reconstruct(image), image)
 
 
-def test_without_a_latent_size_there_is_the_mean_frame_only() -> None:
+def test_without_a_latent_size_only_the_mean_frame() -> None:
     assert [found.name for found in baselines.fit_baselines(rank_three(), None)] == ["mean frame"]
 
 
@@ -68,12 +68,12 @@ def test_blocks_of_pixels_make_no_difference(monkeypatch: pytest.MonkeyPatch) ->
     assert np.abs(whole.astype(int) - parts).max() <= 1
 
 
-def test_components_are_as_many_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_are_as_many_components_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "_BYTES", 2 * 4 * 6 * 10 * 3)
     assert baselines.fit_baselines(rank_three(), 3)[1].name == "PCA-2"
 
 
-def test_training_frames_are_those_it_may_see_evenly_spread() -> None:
+def test_training_frames_are_evenly_spread() -> None:
     training = np.ones(10_000, bool)
     training[4000:6000] = False
     chosen = np.array(baselines.training_frames(training, 72 * 128 * 3))

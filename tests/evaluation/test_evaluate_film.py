@@ -1,9 +1,10 @@
-"""Evaluation: figures against our own arithmetic, labels, and the command's complaints."""
+"""Evaluation: figures against arithmetic by hand, labels, and errors of the command."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bladerunner_ae import evaluate
+from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.choice import choose
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
+from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.evaluation.text import describe
 from bladerunner_ae.evaluation.vmaf import missing_vmaf
 from tests.helpers.commands import Commands, Result
@@ -24,25 +26,35 @@ from tests.helpers.tiny_training import arguments, tiny_flags
 from tfrecords.card import Shard
 
 FRAMES, HEIGHT, WIDTH = 48, 24, 32
+Given = Callable[[Path, Path, Path], tuple[Path, Path]]
 
 
 class Darker(tf.Module):
-    """A model whose error is known: every picture comes out darker by a tenth."""
+    """A model whose error is known: pictures become darker by a tenth."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, HEIGHT, WIDTH, 3), tf.uint8, name="image")])
     def reconstruct(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"reconstruction": image - image // 10}
 
 
+def trained_on(
+    frames: int, held_out: list[list[int]], film_id: str = "0123456789abcdef"
+) -> dict[str, Any]:
+    """Return the card of a model that was trained on one film."""
+    film = {"name": "film.mp4", "film_id": film_id, "frames": frames, "held_out": held_out}
+    return {"films": [film]}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Exports `Darker` as if it had been trained on `small_records`, frames 40 to 47 held out."""
+    """`Darker`, exported as if it was trained on `small_records`, frames 40 to 47 held out."""
     version = tmp_path_factory.mktemp("model") / "autoencoder" / "1"
     module = Darker()
     tf.saved_model.save(module, str(version), signatures={"reconstruct": module.reconstruct})
-    card = {"film": {"film_id": "0123456789abcdef", "frames": FRAMES}, "held_out": [[40, 48]]}
     (version / "assets.extra").mkdir()
-    (version / "assets.extra" / "model_card.json").write_text(json.dumps(card))
+    (version / "assets.extra" / "model_card.json").write_text(
+        json.dumps(trained_on(FRAMES, [[40, 48]]))
+    )
     return version.parent
 
 
@@ -72,25 +84,23 @@ def test_figures_are_means_over_frames_by_label(
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "labels"),
+    ("model_card", "labels"),
     [
-        ({"film": {"film_id": "0123456789abcdef", "frames": 6}, "held_out": [[1, 3]]},
-         ["seen", "held out", "held out", "seen", "seen", "seen"]),
-        ({"film": {"film_id": "0123456789abcdef", "frames": 6}, "held_out": []}, ["seen"] * 6),
-        ({"film": {"film_id": "another", "frames": 6}, "held_out": [[1, 3]]}, ["unseen film"] * 6),
-        ({"film": {"film_id": "0123456789abcdef", "frames": 9}, "held_out": []},
-         ["unseen film"] * 6),
+        (trained_on(6, [[1, 3]]), ["seen"] + ["held out"] * 2 + ["seen"] * 3),
+        (trained_on(6, []), ["seen"] * 6),
+        (trained_on(6, [[1, 3]], "another"), ["unseen film"] * 6),
+        (trained_on(9, []), ["unseen film"] * 6),
         ({}, ["unseen film"] * 6),
     ],
-)  # fmt: skip
-def test_labels(trained_on: dict[str, Any], labels: list[str]) -> None:
+)
+def test_labels(model_card: dict[str, Any], labels: list[str]) -> None:
     card = card_maker()([Shard("frames-00000-of-00001.tfrecord", 6, 0, 1, "0" * 64)])
-    assert evaluate.frame_labels(card, trained_on).tolist() == labels
+    assert frame_labels(card, model_card).tolist() == labels
 
 
 def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: Path) -> None:
     result = evaluate_film(model, small_records, EvaluationOptions(vmaf=False))
-    # Nobody knows how many numbers this model remembers a frame by: no components.
+    # It is unknown how many numbers this model has for a frame: no components.
     assert list(result["baselines"]) == ["mean frame"] and result["prior"] is None
     assert result["latent_size"] is None and result["groups"]["seen"]["rate_bits"] is None
     (note,) = result["notes"]
@@ -104,7 +114,7 @@ def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: P
         assert found == pytest.approx(part.mean(), abs=0.01)
 
 
-def test_a_part_of_the_frames(
+def test_figures_of_a_sample_are_weighted_means(
     model: Path, small_records: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = EvaluationOptions(max_frames=12, baselines=False)
@@ -130,7 +140,7 @@ def test_a_part_of_the_frames(
 
 @pytest.mark.skipif(bool(missing_vmaf()), reason="this ffmpeg has no libvmaf")
 def test_vmaf_of_runs_is_that_of_the_whole_film(model: Path, tmp_path: Path) -> None:
-    """Runs lie behind one another as shots do behind a cut, and so keep their numbers."""
+    """Runs follow each other as shots do at a cut, and so keep their numbers."""
     write_numbered_film(tmp_path / "film", 120, HEIGHT, WIDTH, film_id="fedcba9876543210")
     whole, some = (
         evaluate_film(model, tmp_path / "film", EvaluationOptions(max_frames=n)) for n in (0, 100)
@@ -145,19 +155,19 @@ def test_vmaf_of_runs_is_that_of_the_whole_film(model: Path, tmp_path: Path) -> 
         assert one["psnr"] == pytest.approx(other["psnr"], abs=0.2)
 
 
-def test_held_out_frames_that_were_all_passed_over_are_missed(
-    model: Path, small_records: Path
+@pytest.mark.parametrize(("max_frames", "missed"), [(2, True), (12, False)])
+def test_a_sample_without_held_out_frames_is_noted(
+    max_frames: int, missed: bool, model: Path, small_records: Path
 ) -> None:
     """Frames 40 to 47 are held out, and of two frames in all the pair in the middle is chosen."""
-    options = EvaluationOptions(max_frames=2, vmaf=False, baselines=False)
+    options = EvaluationOptions(max_frames=max_frames, vmaf=False, baselines=False)
     result = evaluate_film(model, small_records, options)
-    assert result["groups"].keys() == {"seen"} and result["measured"] == 2
-    missed = "none of the 8 frames held out is among the 2 that were measured"
-    assert f"{missed}; give a larger --max_frames" in result["notes"]
-    options = EvaluationOptions(max_frames=12, vmaf=False, baselines=False)
-    assert not any(
-        "none of" in note for note in evaluate_film(model, small_records, options)["notes"]
+    note = (
+        f"none of the 8 frames held out is among the {max_frames} that were measured; give a "
+        "larger --max_frames"
     )
+    assert ("held out" not in result["groups"]) == (note in result["notes"]) == missed
+    assert result["measured"] == max_frames
 
 
 def test_a_film_the_model_has_not_seen(model: Path, tmp_path: Path) -> None:
@@ -167,7 +177,7 @@ def test_a_film_the_model_has_not_seen(model: Path, tmp_path: Path) -> None:
     assert "no baselines and no samples: the model has not seen this film" in result["notes"]
 
 
-def test_the_table() -> None:
+def test_the_result_as_lines() -> None:
     def shot(number: int) -> dict[str, Any]:
         return {"first_frame": number, "psnr": 30.0 - number % 7, "label": "seen"}
 
@@ -205,7 +215,7 @@ def test_the_command_prints_and_writes(
     assert result.out.splitlines() == describe(figures)
     assert figures["groups"]["seen"]["frames"] == 40
     assert figures["groups"]["held out"]["frames"] == 8
-    # The linear path alone, fitted to 40 frames, remembers them far better than a grey would.
+    # The linear path alone, fitted to 40 frames, remembers them far better than plain grey.
     assert figures["groups"]["seen"]["psnr"] > 14
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "latent").iterdir()) == [
@@ -221,7 +231,7 @@ def test_the_command_prints_and_writes(
     assert still["flicker"] == 0.0 and still["psnr"] < figures["groups"]["seen"]["psnr"]
     assert figures["latent_size"] == 200 and figures["groups"]["seen"]["rate_bits"] > 0
     assert still["rate_bits"] is None
-    # One shot of each label: nothing can be said about others.
+    # One shot of each label: no interval.
     assert set(figures["groups"]["seen"]["confidence"].values()) == {None}
     scores = figures["prior"]["scores"]
     assert list(scores) == [
@@ -248,7 +258,7 @@ def test_without_vmaf_and_baselines(
 
 
 @pytest.mark.parametrize("kind", ["one frame", pytest.param("black", marks=pytest.mark.slow)])
-def test_films_with_little_in_them(kind: str, tmp_path: Path, commands: Commands) -> None:
+def test_one_frame_or_a_black_film(kind: str, tmp_path: Path, commands: Commands) -> None:
     records, run = tmp_path / "film", tmp_path / "run"
     if kind == "black":
         write_pictures(records, np.zeros((10, HEIGHT, WIDTH, 3), np.uint8))
@@ -286,7 +296,7 @@ def test_films_with_little_in_them(kind: str, tmp_path: Path, commands: Commands
         ("pictures", "film.mp4/pictures", 2, "film.mp4 is not a folder"),
     ],
 )
-def test_outputs_that_cannot_be_are_refused_before_anything_is_measured(
+def test_impossible_outputs_are_refused_at_the_start(
     flag: str, name: str, code: int, said: str, tmp_path: Path, commands: Commands
 ) -> None:
     (tmp_path / "film.mp4").write_bytes(b"a film")
@@ -299,49 +309,55 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_measured(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "folder.json"]
 
 
-def test_a_folder_that_is_no_model(tmp_path: Path, small_records: Path, commands: Commands) -> None:
-    for folder, named in ((tmp_path, "holds no SavedModel"), (tmp_path / "x", "no such model")):
-        result = commands.run("evaluate", f"--model={folder}", f"--data={small_records}")
-        assert result.code == 2 and named in result.error and str(folder) in result.error
+def another_size(model: Path, records: Path, folder: Path) -> tuple[Path, Path]:
+    write_numbered_film(folder / "large", 8, 32, 48)
+    return model, folder / "large"
 
 
-def test_a_model_that_does_something_else(
-    trained_run: tuple[Path, Result], small_records: Path, commands: Commands
+def damaged(model: Path, records: Path, folder: Path) -> tuple[Path, Path]:
+    copy = Path(shutil.copytree(model, folder / "autoencoder"))
+    (copy / "1" / "saved_model.pb").write_bytes(b"\x0a\xff\xff")
+    return copy, records
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda model, records, folder: (folder, records), "{folder}: holds no SavedModel"),
+        (lambda model, records, folder: (folder / "x", records), "{folder}/x: no such model"),
+        (damaged, "{folder}/autoencoder/1: is a SavedModel that cannot be loaded"),
+        (another_size, "{folder}/large: frames are 32x48 but the model takes 24x32; convert the "
+                       "film with --height=24 --width=32"),
+    ],
+    ids=["no model", "no folder", "damaged", "another size"],
+)  # fmt: skip
+def test_a_model_that_does_not_fit_is_one_line(
+    given: Given, said: str, model: Path, small_records: Path, tmp_path: Path
 ) -> None:
-    encoder = trained_run[0] / "export" / "encoder"
-    result = commands.run("evaluate", f"--model={encoder}", f"--data={small_records}")
-    assert result.code == 2 and "has no signature 'reconstruct'" in result.error
+    with pytest.raises(InputError) as caught:
+        evaluate_film(*given(model, small_records, tmp_path))
+    assert str(caught.value).startswith(said.format(folder=tmp_path))
+    assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_model(model: Path, small_records: Path, tmp_path: Path,
-                         commands: Commands) -> None:  # fmt: skip
-    damaged = Path(shutil.copytree(model, tmp_path / "autoencoder"))
-    (damaged / "1" / "saved_model.pb").write_bytes(b"\x0a\xff\xff")
-    result = commands.run("evaluate", f"--model={damaged}", f"--data={small_records}")
-    assert result.code == 2 and "cannot be loaded" in result.error
-
-
-def test_another_raster(model: Path, tmp_path: Path, commands: Commands) -> None:
-    write_numbered_film(tmp_path / "film", 8, 32, 48)
-    result = commands.run("evaluate", f"--model={model}", f"--data={tmp_path / 'film'}")
-    assert result.code == 2
-    assert "frames are 32x48 but the model takes 24x32" in result.error
-    assert "--height=24 --width=32" in result.error
-
-
-def test_records_that_are_damaged(
+def test_damaged_records_are_one_line(
     model: Path, small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:
     records = Path(shutil.copytree(small_records, tmp_path / "film"))
+
+    def refused() -> str:
+        result = commands.run("evaluate", f"--model={model}", f"--data={records}")
+        assert result.code == 2
+        return result.error
+
     shard = sorted(records.glob("*.tfrecord"))[3]
     data = bytearray(shard.read_bytes())
     data[-9] ^= 0xFF
     shard.write_bytes(data)
-    result = commands.run("evaluate", f"--model={model}", f"--data={records}")
-    assert result.code == 2 and shard.name in result.error and "record 11" in result.error
+    error = refused()
+    assert shard.name in error and "record 11" in error
     shard.write_bytes(data[:1000])
-    result = commands.run("evaluate", f"--model={model}", f"--data={records}")
-    assert result.code == 2 and shard.name in result.error and "record" in result.error
+    error = refused()
+    assert shard.name in error and "record" in error
     (records / "film.json").unlink()
-    result = commands.run("evaluate", f"--model={model}", f"--data={records}")
-    assert result.code == 2 and "film.json" in result.error
+    assert "film.json" in refused()

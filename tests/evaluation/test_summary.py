@@ -1,4 +1,4 @@
-"""From pictures to figures: what counts, with which weight, and how sure it is."""
+"""From pictures to figures: weights, confidence intervals, bits of latents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PIECES = [(0, 4), (4, 6)]
 
 @dataclass(frozen=True)
 class Changed:
-    """A system that does to pictures what it is told."""
+    """A system that applies a function to pictures."""
 
     reconstruct: Callable[[Pictures], Pictures]
 
@@ -40,40 +40,37 @@ def figures(
     batch_size: int = 64,
     vmaf: bool = False,
 ) -> dict[str, float]:
-    """Returns the figures of frames that all are of one label."""
+    """Return the figures of frames of one label."""
     labels = np.full(len(images), "seen")
-    plan = measurement.Plan(
+    scope = measurement.Scope(
         {"dream": Changed(change)}, labels, choose_all(pieces, len(images)),
         vmaf=vmaf, batch_size=batch_size,
     )  # fmt: skip
-    measured = measurement.measure_pictures(plan, images)
+    measured = measurement.measure_pictures(scope, images)
     return summary.summarise(measured, labels, pieces)["groups"]["seen"]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_flicker_of_a_known_sequence(batch_size: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 64])
+def test_flicker_is_the_ratio_of_changes_within_shots(batch_size: int) -> None:
     def half(images: Pictures) -> Pictures:
         return images // 2
+
+    def frozen(images: Pictures) -> Pictures:
+        return np.where(images >= 90, images, 7).astype(np.uint8)
 
     # Within shots the film goes 10, 10, 10 and 10, the dream 5 each; the cut of 70 counts nowhere.
     assert figures(greys(GREYS), half, PIECES, batch_size)["flicker"] == 0.5
     # Were it one shot, (15 + 35 + 5) / (30 + 70 + 10).
     assert figures(greys(GREYS), half, [(0, 6)], batch_size)["flicker"] == 0.5
 
-
-@pytest.mark.parametrize("batch_size", [1, 2, 64])
-def test_flicker_leaves_out_the_cut(batch_size: int) -> None:
-    def frozen(images: Pictures) -> Pictures:
-        return np.where(images >= 90, images, 7).astype(np.uint8)
-
-    # The first shot stands still, the second is as it was: 10 of 40, and the cut has no part in it.
+    # The first shot stands still, the second is as it was: 10 of 40, without the cut.
     assert figures(greys(GREYS), frozen, PIECES, batch_size)["flicker"] == 0.25
     # As one shot: 0 + 93 + 10 of 110.
     whole = figures(greys(GREYS), frozen, [(0, 6)], batch_size)["flicker"]
     assert whole == pytest.approx(103 / 110, abs=1e-4)
 
 
-def test_a_film_that_stands_still_has_no_flicker_ratio() -> None:
+def test_a_still_film_has_no_flicker_ratio() -> None:
     found = figures(greys([5, 5, 5]), lambda images: images, [(0, 3)])
     assert found["flicker"] is None and found["sharpness"] is None
     assert found["psnr"] == 58.923 and found["ssim"] == 1.0 and found["ms_ssim"] == 1.0
@@ -91,7 +88,7 @@ def test_sharpness_is_the_ratio_of_mean_gradients() -> None:
     assert figures(images, blunted, [(0, 2)])["sharpness"] == 0.6
 
 
-def test_black_level_is_weighed_by_black_pixels() -> None:
+def test_black_level_is_weighted_by_black_pixels() -> None:
     images = greys([0, 0])
     images[1, :, 6:] = 200
 
@@ -114,12 +111,16 @@ def test_psnr_is_a_mean_over_frames_not_shots() -> None:
     assert found["psnr"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_bootstrap_of_two_shots() -> None:
+def test_the_bootstrap_of_few_shots() -> None:
     # Two draws of two: both the first (1/4), both the second (1/4), one each (1/2): the middle 95 %
     # reach from one to the other.
     assert summary.bootstrap(np.array([10.0, 20.0]), np.array([1.0, 1.0])) == (10.0, 20.0)
     # Weights: one shot of three frames, one of one; still each is drawn as a whole.
     assert summary.bootstrap(np.array([30.0, 20.0]), np.array([3.0, 1.0])) == (10.0, 20.0)
+    # One shot has no interval.
+    assert summary.bootstrap(np.array([10.0]), np.array([1.0])) is None
+    assert summary.bootstrap(np.array([10.0, 0.0]), np.array([1.0, 0.0])) is None
+    assert summary.bootstrap(np.array([]), np.array([])) is None
 
 
 def test_the_bootstrap_of_many_shots_is_their_standard_error() -> None:
@@ -132,18 +133,9 @@ def test_the_bootstrap_of_many_shots_is_their_standard_error() -> None:
     assert interval == summary.bootstrap(values, np.ones(400), draws=4000)
 
 
-def test_one_shot_has_no_interval() -> None:
-    assert summary.bootstrap(np.array([10.0]), np.array([1.0])) is None
-    assert summary.bootstrap(np.array([10.0, 0.0]), np.array([1.0, 0.0])) is None
-    assert summary.bootstrap(np.array([]), np.array([])) is None
-
-
-def test_ratio_of_nothing() -> None:
+def test_a_ratio_counts_finite_numbers_with_a_weight() -> None:
     assert summary.ratio(np.zeros(3), np.zeros(3)) is None
     assert summary.ratio(np.array([1.0, 2.0]), np.array([1.0, 3.0])) == 0.75
-
-
-def test_numbers_that_are_not_finite_do_not_count() -> None:
     numbers = measurement.Numbers.of(4)
     numbers.put("vmaf", slice(0, 4), [50.0, math.nan, 70.0, math.inf])
     values, weights = numbers.values["vmaf"], numbers.weights["vmaf"]
@@ -167,7 +159,7 @@ def test_bits_of_a_gaussian() -> None:
     )
 
 
-def test_a_posterior_counts_as_often_as_its_frame_stands_for_others() -> None:
+def test_a_posterior_counts_as_often_as_its_frame() -> None:
     random = np.random.default_rng(0)
     mean, log_var = random.normal(size=(2, 6, 3))
     times = np.array([1, 2, 3, 1, 1, 4])
@@ -178,7 +170,7 @@ def test_a_posterior_counts_as_often_as_its_frame_stands_for_others() -> None:
     assert weighed.frames == 12
 
 
-def test_bits_from_the_films_own_distribution() -> None:
+def test_bits_from_the_aggregated_posterior() -> None:
     # Two frames at -3 and 3 with variance 1: the aggregate is N(0, 10), each is
     # (ln 10 - 0 + (9 + 1) / 10 - 1) / 2 nats from it.
     moments = LatentMoments()
@@ -192,11 +184,11 @@ def test_bits_from_the_films_own_distribution() -> None:
         parts[-1].add(np.array([[place]]), np.zeros((1, 1)))
     whole = sum(parts, LatentMoments())
     assert [part.bits_to(whole) for part in parts] == pytest.approx([expected, expected])
-    # Where all frames are the same and the posterior is the aggregate, nothing is said.
+    # If all frames are the same, and the posterior is the aggregate, there is no information.
     assert parts[0].bits_to(parts[0]) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_nothing_has_no_sign() -> None:
-    """A bound that is 0 comes out a little below it; nobody should read -0 bits."""
+def test_rounding_gives_no_negative_0() -> None:
+    """A bound that is 0 is computed a little below it."""
     assert str(summary.rounded("rate_bits", -1e-9)) == "0.0"
     assert summary.rounded("rate_bits", -0.25) == -0.25

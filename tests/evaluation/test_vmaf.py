@@ -1,4 +1,4 @@
-"""VMAF by the bundled ffmpeg: order of outcomes, failures, and nothing left behind."""
+"""VMAF by the bundled ffmpeg: order of outcomes, failures, and no process or file left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def film() -> Pictures:
 
 
 def blurred(film: Pictures, radius: float) -> Pictures:
-    """Returns frames as seen through a bad lens."""
     blur = ImageFilter.GaussianBlur(radius)
     return np.stack([np.asarray(Image.fromarray(frame).filter(blur)) for frame in film])
 
@@ -39,34 +38,26 @@ def measure(originals: Pictures, outputs: Pictures, at_once: int = 64) -> NDArra
         return meter.finish()
 
 
-def test_the_same_film_is_about_a_hundred_and_a_blurred_one_less(film: Pictures) -> None:
-    same, soft, softer = (measure(film, other) for other in (
-        film, blurred(film, 0.7), blurred(film, 2.0)))  # fmt: skip
-    assert same.shape == (6,) and same.dtype == np.float32
-    assert same.min() > 95
+def test_blur_lowers_the_number(film: Pictures) -> None:
+    same, soft, softer = (
+        measure(film, other) for other in (film, blurred(film, 0.7), blurred(film, 2.0))
+    )
+    assert same.shape == (6,) and same.dtype == np.float32 and same.min() > 95
     assert same.mean() > soft.mean() + 5 > softer.mean() + 10
 
 
-def test_numbers_do_not_depend_on_how_frames_come(film: Pictures) -> None:
-    other = blurred(film, 1.0)
-    np.testing.assert_array_equal(measure(film, other), measure(film, other, at_once=1))
-
-
-def test_each_frame_has_its_own_number(film: Pictures) -> None:
+def test_each_frame_has_its_number_in_any_batch(film: Pictures) -> None:
     other = film.copy()
     other[4] = blurred(film, 3.0)[4]
     found = measure(film, other)
     assert found.argmin() == 4 and found[4] < found[0] - 20
+    np.testing.assert_array_equal(found, measure(film, other, at_once=1))
 
 
-def test_one_frame_and_none(film: Pictures) -> None:
+def test_one_frame_none_and_black_ones(film: Pictures) -> None:
     assert measure(film[:1], film[:1])[0] > 95
     assert measure(film[:0], film[:0]).shape == (0,)
-
-
-def test_a_film_that_is_black(film: Pictures) -> None:
-    black = np.zeros_like(film)
-    assert measure(black, black).min() > 95
+    assert measure(np.zeros_like(film), np.zeros_like(film)).min() > 95
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (72, 30), (300, 400), (24, 98)])
@@ -75,38 +66,43 @@ def test_any_raster_is_measured(height: int, width: int) -> None:
     assert np.isfinite(measure(film, film)).all()
 
 
-def test_ffmpeg_that_fails_is_said_in_one_line(
-    film: Pictures, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_of_ffmpeg_is_one_line(film: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vmaf, "MODEL", "none_of_the_models")
     with pytest.raises(OutputError, match=r"could not measure VMAF .* --vmaf=off"):
         measure(np.repeat(film, 50, axis=0), np.repeat(film, 50, axis=0), at_once=6)
 
 
-@pytest.mark.parametrize("log", ["", "Frame,motion\\n0,1\\n"])
-def test_an_ffmpeg_that_measures_nothing_is_said_in_one_line(
-    log: str, film: Pictures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A program that takes the place of ffmpeg; write a shell script to it."""
     program = tmp_path / "ffmpeg"
-    written = f"; printf '{log}' > vmaf.csv" if log else ""
-    program.write_text(f"#!/bin/sh\ncat > {os.devnull}{written}\n")
-    program.chmod(0o755)
+    program.touch(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
-    with pytest.raises(OutputError, match=r"VMAF \(it said nothing\).*--vmaf=off"):
+    return program
+
+
+@pytest.mark.parametrize("log", ["", "Frame,motion\\n0,1\\n"])
+def test_an_ffmpeg_that_measures_nothing_is_one_line(
+    log: str, film: Pictures, ffmpeg: Path
+) -> None:
+    written = f"; printf '{log}' > vmaf.csv" if log else ""
+    ffmpeg.write_text(f"#!/bin/sh\ncat > {os.devnull}{written}\n")
+    with pytest.raises(OutputError, match=r"VMAF \(no message\).*--vmaf=off"):
         measure(film, film, at_once=6)
 
 
-def test_an_ffmpeg_without_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program = tmp_path / "ffmpeg"
-    program.write_text("#!/bin/sh\necho ' ... scale V->V'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo ' ... scale V->V'", "no VMAF: {} was built without libvmaf"),
+        ("exit 1", "no VMAF: ffmpeg does not run"),
+    ],
+)
+def test_an_ffmpeg_without_vmaf_is_told(script: str, said: str, ffmpeg: Path) -> None:
+    ffmpeg.write_text(f"#!/bin/sh\n{script}\n")
     vmaf.missing_vmaf.cache_clear()
     try:
-        assert vmaf.missing_vmaf() == f"no VMAF: {program} was built without libvmaf"
-        program.write_text("#!/bin/sh\nexit 1\n")
-        vmaf.missing_vmaf.cache_clear()
-        assert vmaf.missing_vmaf().startswith("no VMAF: ffmpeg does not run")
+        assert vmaf.missing_vmaf().startswith(said.format(ffmpeg))
     finally:
         vmaf.missing_vmaf.cache_clear()
 

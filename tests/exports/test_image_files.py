@@ -1,4 +1,4 @@
-"""Picture files in a graph: any size, any kind, and what is no picture."""
+"""Image files in a graph: any size, any kind, and files that are no picture."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(*files: bytes, size: tuple[int, int] = (3, 4)) -> NDArray[np.uint8]:
     return image_files.decode_files(tf.constant(list(files)), *size).numpy()
 
 
-def test_large_pictures_are_scaled_by_area() -> None:
+def test_pictures_are_scaled_by_area() -> None:
     large = np.random.default_rng(1).integers(0, 256, (9, 20, 3), np.uint8)
     means = large.reshape(3, 3, 4, 5, 3).astype(float).mean(axis=(1, 3))
     (found,) = read(file_of(Image.fromarray(large)))
@@ -36,8 +36,6 @@ def test_large_pictures_are_scaled_by_area() -> None:
     (found,) = read(file_of(Image.fromarray(row)), size=(1, 3))
     assert found[0, :, 0].tolist() == [20, 130, 225]
 
-
-def test_small_pictures_are_enlarged() -> None:
     (found,) = read(file_of(Image.fromarray(np.array([[10, 200]], np.uint8))))
     assert found[..., 0].tolist() == [[10, 10, 200, 200]] * 3
 
@@ -78,7 +76,7 @@ _WHOLE = {kind: file_of(Image.new("RGB", (40, 30), "teal"), kind) for kind in ("
 
 
 def huge_png() -> bytes:
-    """A PNG of some hundred kilobytes that would take a gigabyte to read."""
+    """A PNG of some hundred kilobytes that needs a gigabyte to be read."""
     return file_of(Image.new("1", (9000, 9000)))
 
 
@@ -98,6 +96,6 @@ def huge_png() -> bytes:
     ],
     ids=["empty", "text", "gif", "bmp", "20 B", "60 B", "10 B", "cut", "huge", "overflow"],
 )  # fmt: skip
-def test_what_is_no_picture_is_refused(tiny_export: Path, file: bytes, message: str) -> None:
+def test_other_files_are_refused(tiny_export: Path, file: bytes, message: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         call(tiny_export, "encoder", "encode_bytes", image_bytes=np.array([file], object))

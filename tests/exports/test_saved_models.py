@@ -1,9 +1,8 @@
-"""SavedModels on disk: versions of all three together, nothing half written, what lies beside."""
+"""SavedModels on disk: versions, failures and kills, model cards, weights."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -34,7 +33,7 @@ def networks() -> Networks:
 def pretend(
     monkeypatch: pytest.MonkeyPatch, fails_at: int = -1, stage: str = "_write_saved_model"
 ) -> None:
-    """Makes exports quick: a SavedModel is one file. Model `fails_at` breaks off at a stage."""
+    """Make exports quick: a SavedModel is one file. Model `fails_at` fails at a stage."""
     done: dict[str, int] = {}
 
     def staged(name: str, work: Any) -> Any:
@@ -57,12 +56,12 @@ def pretend(
 
 
 def listing(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, hidden ones too: path -> content."""
+    """Return path -> content of every file of a folder, hidden ones too."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_versions_count_up_past_what_is_there_for_all_models_alike(
+def test_the_next_version_is_the_same_for_all_models(
     networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch)
@@ -77,7 +76,7 @@ def test_versions_count_up_past_what_is_there_for_all_models_alike(
 
 @pytest.mark.parametrize("fails_at", [0, 1, 2])
 @pytest.mark.parametrize("stage", ["_write_saved_model", "_write_extras", "replay", "_sync"])
-def test_a_full_disk_leaves_what_was_there_and_nothing_else(
+def test_a_full_disk_leaves_earlier_versions_alone(
     stage: str,
     fails_at: int,
     networks: Networks,
@@ -98,7 +97,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(
         ):
             saved_models.export_models(networks, {**CARD, "step": 5}, export)
     assert "\n" not in str(caught.value)
-    assert listing(export) == before, "no version, and no part of one, was left or touched"
+    assert listing(export) == before
     pretend(monkeypatch)
     assert saved_models.export_models(networks, CARD, export)[0].name == "2"
 
@@ -125,7 +124,7 @@ def killed_after(name, work):
 saved_models.make_signatures = lambda *arguments: dict.fromkeys(saved_models.MODELS, [])
 saved_models._write_saved_model = killed_after("write", write)
 warm_up.replay = killed_after("replay", lambda folder: None)
-saved_models._sync_folder = killed_after("publish", lambda folder: None)
+saved_models.sync_folder = killed_after("publish", lambda folder: None)
 card = {"step": 5, "averaged_weights": False, "film_cards": [], "metrics": {}}
 saved_models.export_models(None, card, Path(sys.argv[1]))
 """
@@ -135,7 +134,7 @@ saved_models.export_models(None, card, Path(sys.argv[1]))
     ("stage", "count", "published"),
     [("write", 2, 0), ("replay", 3, 0), ("publish", 1, 1)],
 )
-def test_a_kill_leaves_whole_versions_only(
+def test_a_kill_leaves_complete_versions_only(
     stage: str,
     count: int,
     published: int,
@@ -160,7 +159,7 @@ def test_a_kill_leaves_whole_versions_only(
     assert {path: after[path] for path in before} == before
     written = saved_models.export_models(networks, CARD, tmp_path)
     assert {path.name for path in written} == {"3" if published else "2"}
-    assert not list(tmp_path.glob("*/.partial*")), "what was left over is gone"
+    assert not list(tmp_path.glob("*/.partial*"))
 
 
 @pytest.mark.slow
@@ -184,7 +183,7 @@ def test_a_disk_that_is_really_full(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_what_lies_beside_each_model(tiny_export: Path, small_records: Path) -> None:
+def test_the_extra_files_of_each_model(tiny_export: Path, small_records: Path) -> None:
     always = {"README.md", "model_card.json", "tf_serving_warmup_requests"}
     for name in saved_models.MODELS:
         found = {path.name for path in (tiny_export / name / "1" / "assets.extra").iterdir()}
@@ -197,10 +196,10 @@ def test_what_lies_beside_each_model(tiny_export: Path, small_records: Path) -> 
     assert film["film_id"] == card["films"][0]["film_id"] == film["sha256"][:16]
     assert (film["frames"], film["raster"]) == (48, [24, 32])
     assert card["signatures"]["decode"]["inputs"] == {"latent": ["float32", [None, LATENT]]}
-    assert load_model_card(tiny_export) == {}, "a folder that is not ours"
+    assert load_model_card(tiny_export) == {}, "no card"
 
 
-def test_the_card_in_words(tiny_export: Path) -> None:
+def test_the_readme_of_a_model(tiny_export: Path) -> None:
     text = (tiny_export / "decoder" / "1" / model_card.README_NAME).read_text("utf-8")
     assert text.startswith("# Decoder that has watched film.mp4\n")
     for line in (
@@ -221,23 +220,16 @@ def test_the_card_in_words(tiny_export: Path) -> None:
         ("{", "model_card.json: damaged "),
         ("[1]", "model_card.json: damaged .it is not a JSON object"),
         ("\xff", "model_card.json: damaged "),
+        ('{"step": 500, "film": {}}', "1: was exported by an early version of bladerunner_ae"),
     ],
 )
-def test_cards_that_cannot_be_read(text: str, message: str, tmp_path: Path) -> None:
+def test_a_damaged_or_newer_card_is_one_line(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "1" / model_card.FILE_NAME
     path.parent.mkdir(parents=True)
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=message) as caught:
         load_model_card(tmp_path / "1")
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_cards_of_before_there_were_schemas_are_read(tmp_path: Path) -> None:
-    path = tmp_path / model_card.FILE_NAME
-    path.parent.mkdir()
-    old = {"step": 500, "film": {"name": "a.mp4", "film_id": "1", "frames": 3}, "held_out": []}
-    path.write_text(json.dumps(old))
-    assert load_model_card(tmp_path) == old
 
 
 def test_keras_says_nothing(

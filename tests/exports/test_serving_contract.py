@@ -1,7 +1,7 @@
-"""What TensorFlow Serving will do with an export, done here without it.
+"""The use of an export by TensorFlow Serving, without the server.
 
 It loads the graph into a session, without our code; feeds and fetches the tensors that each
-signature names; puts requests together; and writes what comes out as JSON.
+signature names; batches requests; and writes the outputs as JSON.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.exports.signatures import MODELS
+from bladerunner_ae.exports.folders import MODELS
 from bladerunner_ae.protocol import messages
-from tests.exports.test_signatures import DOORS, call, inputs_for
+from tests.exports.test_signatures import SIGNATURES, call, inputs_for
 from tests.helpers.commands import ROOT, environment
 from tests.helpers.serving_configs import read_config
 from tests.helpers.tiny_exports import LATENT
@@ -37,7 +37,7 @@ def test_a_session_loads_and_runs_every_signature(tiny_export: Path, model: str)
             for name, definition in loaded.signature_def.items()
             if definition.method_name == messages.PREDICT_METHOD
         }
-        assert set(signatures) == {name for owner, name in DOORS if owner == model}
+        assert set(signatures) == {name for owner, name in SIGNATURES if owner == model}
         answers = {}
         for name, definition in signatures.items():
             given = inputs_for(model, name, 4)
@@ -55,7 +55,7 @@ def test_a_session_loads_and_runs_every_signature(tiny_export: Path, model: str)
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_graph_needs_tensorflow_alone(tiny_export: Path, model: str) -> None:
-    """No Python in it, and nothing that JSON or a batching server could not handle."""
+    """It has no Python, and nothing that JSON or a batching server could not handle."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         folder = str(tiny_export / model / "1")
         meta = tf.compat.v1.saved_model.load(session, ["serve"], folder)
@@ -63,19 +63,19 @@ def test_the_graph_needs_tensorflow_alone(tiny_export: Path, model: str) -> None
     operations = {node.op for function in functions for node in function.node_def}
     assert {"Conv2D", "Conv2DBackpropInput"} & operations
     assert not {op for op in operations if "PyFunc" in op or op.startswith("Custom")}
-    for name in {name for owner, name in DOORS if owner == model}:
+    for name in {name for owner, name in SIGNATURES if owner == model}:
         definition = meta.signature_def[name]
         for infos in (definition.inputs, definition.outputs):
             for key, info in infos.items():
                 sizes = [dim.size for dim in info.tensor_shape.dim]
-                assert sizes[0] == -1 and min(sizes[1:], default=1) > 0, "only the batch is open"
+                assert sizes[0] == -1 and min(sizes[1:], default=1) > 0, "only the batch varies"
                 kind = tf.as_dtype(info.dtype)
                 assert kind in (tf.float32, tf.uint8, tf.int64, tf.string)
                 assert (kind == tf.string) == key.endswith("_bytes"), "base64 or plain in JSON"
 
 
 def to_json(values: Any) -> Any:
-    """What the server's JSON writer makes of a tensor."""
+    """Return a tensor as the server's JSON writer does."""
     if values.dtype == object:
         return [{"b64": base64.b64encode(value).decode()} for value in values]
     return [to_json(row) for row in values] if values.ndim else values.item()
@@ -87,13 +87,11 @@ def from_json(value: Any) -> Any:
     return [from_json(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize(("model", "signature"), DOORS)
-def test_json_takes_and_gives_every_tensor_whole(
-    tiny_export: Path, model: str, signature: str
-) -> None:
+@pytest.mark.parametrize(("model", "signature"), SIGNATURES)
+def test_json_keeps_every_tensor_exact(tiny_export: Path, model: str, signature: str) -> None:
     given = inputs_for(model, signature, 2)
     if "seed" in given:
-        given["seed"] = np.array([5, 2**53 - 1])  # beyond, a client's JSON may round
+        given["seed"] = np.array([5, 2**53 - 1])  # beyond that, a client's JSON may round
     sent = json.loads(json.dumps({name: to_json(values) for name, values in given.items()}))
     received = {
         name: np.array(from_json(values), object if name.endswith("_bytes") else given[name].dtype)
@@ -132,13 +130,13 @@ for name, signatures in models.items():
     assert done.returncode == 0, done.stderr
     wanted = {
         " ".join([model, name, *(f"{key} {(5, *shape[1:])}" for key, (_, shape) in outs.items())])
-        for (model, name), (_, outs) in DOORS.items()
+        for (model, name), (_, outs) in SIGNATURES.items()
     }
     assert set(done.stdout.splitlines()) == wanted
 
 
 def cli(*arguments: str) -> str:
-    """Runs TensorFlow's `saved_model_cli`; returns what it printed."""
+    """Run TensorFlow's `saved_model_cli`; return its output."""
     tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
     done = subprocess.run([*tool, *arguments], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -163,7 +161,7 @@ def test_saved_model_cli_runs_them(tiny_export: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "latent.npy", ones)
     folder = str(tiny_export / "decoder" / "1")
     shown = cli("show", f"--dir={folder}", "--all")
-    for name in (name for owner, name in DOORS if owner == "decoder"):
+    for name in (name for owner, name in SIGNATURES if owner == "decoder"):
         assert f"signature_def['{name}']" in shown
     cli("run", f"--dir={folder}", "--tag_set=serve", "--signature_def=decode",
         f"--inputs=latent={tmp_path / 'latent.npy'}", f"--outdir={tmp_path}")  # fmt: skip
@@ -171,7 +169,7 @@ def test_saved_model_cli_runs_them(tiny_export: Path, tmp_path: Path) -> None:
     assert np.abs(np.load(tmp_path / "image.npy").astype(int) - image).max() <= 1
 
 
-def test_the_configs_say_what_the_docs_say() -> None:
+def test_the_configs_serve_the_three_models() -> None:
     models = read_config("models.config", "ModelServerConfig").model_config_list.config
     assert {model.name: model.base_path for model in models} == {
         name: f"/models/{name}" for name in MODELS
@@ -199,14 +197,14 @@ print(*[model.name for model in config.model_config_list.config])
 
 
 def install(folder: Path, *packages: str) -> dict[str, str]:
-    """Puts packages into a folder without what they need; returns an environment to use them."""
+    """Install packages without dependencies into a folder; return an environment to use them."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={folder}"]
     subprocess.run([*pip, *packages], check=True)
     return {**environment(), "PYTHONPATH": str(folder)}
 
 
 @pytest.mark.slow
-def test_the_compose_file_is_sound(tmp_path: Path) -> None:
+def test_the_compose_file_refers_to_what_exists(tmp_path: Path) -> None:
     packages = install(tmp_path / "packages", "pyyaml")
     serving = ROOT / "serving"
     files = [str(serving / "docker-compose.yml"), str(serving / "prometheus.yml")]

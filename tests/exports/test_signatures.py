@@ -1,4 +1,4 @@
-"""Every door of the exported models: what it takes and gives, for one picture or many."""
+"""Signatures of the exported models: inputs and outputs, for one picture or many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae.exports.signatures import MODELS, make_signatures
+from bladerunner_ae.exports.folders import MODELS
+from bladerunner_ae.exports.signatures import make_signatures
 from bladerunner_ae.model import latent_density, pixels
 from bladerunner_ae.model.latent_density import LatentDensity, fit_density
 from bladerunner_ae.model.networks import Networks, build_networks
@@ -24,7 +25,7 @@ from tests.helpers.tiny_training import HEIGHT, WIDTH, film_images, tiny_model
 IMAGE, FILES = (tf.uint8, (None, HEIGHT, WIDTH, 3)), (tf.string, (None,))
 FLOATS, LATENTS = (tf.float32, (None, HEIGHT, WIDTH, 3)), (tf.float32, (None, LATENT))
 POSTERIOR = {"latent": LATENTS, "log_var": LATENTS}
-DOORS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+SIGNATURES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("autoencoder", "serving_default"): ({"image": IMAGE}, {"reconstruction": IMAGE}),
     ("autoencoder", "reconstruct"): ({"image": IMAGE}, {"reconstruction": IMAGE}),
     ("autoencoder", "reconstruct_bytes"): ({"image_bytes": FILES}, {"image_bytes": FILES}),
@@ -45,14 +46,14 @@ def load(export: Path, name: str) -> Any:
 
 
 def call(export: Path, model: str, signature: str, **inputs: Any) -> dict[str, NDArray[Any]]:
-    """Runs a signature on arrays; returns arrays."""
+    """Run a signature on arrays; return arrays."""
     tensors = {name: tf.constant(values) for name, values in inputs.items()}
     found = load(export, model).signatures[signature](**tensors)
     return {name: values.numpy() for name, values in found.items()}
 
 
 def some_inputs(signature: str, count: int, seed: int = 0) -> dict[str, Any]:
-    """Returns inputs for a signature of any model, a different one in each row."""
+    """Return inputs for a signature of any model, each row different."""
     random = np.random.default_rng(seed)
     images = film_images(24)[random.permutation(24)[:count]]
     if signature.endswith("reconstruct_bytes") or signature == "encode_bytes":
@@ -64,29 +65,29 @@ def some_inputs(signature: str, count: int, seed: int = 0) -> dict[str, Any]:
 
 
 def inputs_for(model: str, signature: str, count: int, seed: int = 0) -> dict[str, Any]:
-    wanted = DOORS[model, signature][0]
+    wanted = SIGNATURES[model, signature][0]
     given = some_inputs(signature, count, seed)
     return {name: values for name, values in given.items() if name in wanted}
 
 
-@pytest.mark.parametrize(("model", "signature"), DOORS)
-def test_what_each_takes_and_gives(tiny_export: Path, model: str, signature: str) -> None:
+@pytest.mark.parametrize(("model", "signature"), SIGNATURES)
+def test_inputs_and_outputs_of_each(tiny_export: Path, model: str, signature: str) -> None:
     function = load(tiny_export, model).signatures[signature]
     takes = function.structured_input_signature[1]
     found = (
         {key: (spec.dtype, tuple(spec.shape)) for key, spec in takes.items()},
         {key: (v.dtype, tuple(v.shape)) for key, v in function.structured_outputs.items()},
     )
-    assert found == DOORS[model, signature]
+    assert found == SIGNATURES[model, signature]
 
 
 def test_there_are_no_others(tiny_export: Path) -> None:
     found = {(m, name) for m in MODELS for name in load(tiny_export, m).signatures}
-    assert found == set(DOORS)
+    assert found == set(SIGNATURES)
 
 
-def test_the_table_says_what_the_graphs_do() -> None:
-    """Model cards are written from the table."""
+def test_the_table_of_signatures_is_that_of_the_graphs() -> None:
+    """Model cards are written from it."""
     for signatures in make_signatures(small_networks()).values():
         for signature in signatures:
             concrete = signature.traced().get_concrete_function()
@@ -95,9 +96,9 @@ def test_the_table_says_what_the_graphs_do() -> None:
             assert signature.doc.endswith(".")
 
 
-@pytest.mark.parametrize(("model", "signature"), DOORS)
+@pytest.mark.parametrize(("model", "signature"), SIGNATURES)
 def test_a_row_does_not_depend_on_its_batch(tiny_export: Path, model: str, signature: str) -> None:
-    """What batching in a server relies on: f(a + b) = f(a) + f(b), for an empty part too."""
+    """Servers that batch need f(a + b) = f(a) + f(b), also for an empty part."""
     first, second = (inputs_for(model, signature, n, seed=n) for n in (3, 2))
     nothing = inputs_for(model, signature, 0)
     parts = [call(tiny_export, model, signature, **part) for part in (first, second, nothing)]
@@ -109,10 +110,10 @@ def test_a_row_does_not_depend_on_its_batch(tiny_export: Path, model: str, signa
         assert values.dtype == apart.dtype == parts[2][name].dtype
         if values.dtype == object:
             values, apart = decoded(values), decoded(apart)
-        # Sums may be added up in another order: a rounded grey level here and there.
+        # Sums may be in another order: a few grey levels are rounded differently.
         tolerance = 1 if values.dtype == np.uint8 else 1e-4
         np.testing.assert_allclose(values.astype(float), apart, atol=tolerance)
-        assert all(np.ptp(row) > 0 for row in values), "rows of nothing would agree with anything"
+        assert all(np.ptp(row) > 0 for row in values), "empty rows would agree with anything"
 
 
 def decoded(files: Any) -> NDArray[np.uint8]:
@@ -120,7 +121,7 @@ def decoded(files: Any) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("size", [1, 8])
-def test_models_equal_the_networks_in_process(tiny_export: Path, size: int) -> None:
+def test_models_equal_the_networks_in_memory(tiny_export: Path, size: int) -> None:
     networks, images = small_networks(), film_images(8)[:size]
     mean, log_var = networks.encoder(pixels.to_float(images))
     dreams = pixels.to_pixels(networks.decoder(mean)).numpy()
@@ -134,21 +135,19 @@ def test_models_equal_the_networks_in_process(tiny_export: Path, size: int) -> N
     assert np.ptp(dreams) > 50
 
 
-def test_a_network_of_half_precision_has_a_border_of_floats() -> None:
-    half = tiny_networks_of("mixed_bfloat16")
-    doors = {name: s for found in make_signatures(half).values() for s in found for name in s.names}
+def test_signatures_of_half_precision_are_float32() -> None:
+    half = build_networks(
+        tiny_model(**SMALL), precision="mixed_bfloat16", seed=0, discriminator=False
+    )
+    made = {name: s for found in make_signatures(half).values() for s in found for name in s.names}
     for name in ("encode", "decode_float", "reconstruct"):
-        outputs = doors[name].traced().get_concrete_function().structured_outputs
+        outputs = made[name].traced().get_concrete_function().structured_outputs
         kinds = {key: value.dtype for key, value in outputs.items()}
-        assert kinds == {key: spec.dtype for key, spec in doors[name].outputs.items()}
+        assert kinds == {key: spec.dtype for key, spec in made[name].outputs.items()}
         assert tf.bfloat16 not in kinds.values()
 
 
-def tiny_networks_of(precision: str) -> Networks:
-    return build_networks(tiny_model(**SMALL), precision=precision, seed=0, discriminator=False)
-
-
-def test_four_ways_to_one_picture(tiny_export: Path) -> None:
+def test_jpeg_png_and_floats_are_the_same_picture(tiny_export: Path) -> None:
     latent = inputs_for("decoder", "decode", 3)["latent"]
     image = call(tiny_export, "decoder", "decode", latent=latent)["image"]
     png = call(tiny_export, "decoder", "decode_png_bytes", latent=latent)["image_bytes"]
@@ -162,8 +161,8 @@ def test_four_ways_to_one_picture(tiny_export: Path) -> None:
     assert np.abs(decoded(jpeg).astype(float) - image).mean() < 6
 
 
-def test_files_of_the_models_size_are_the_pictures_themselves(tiny_export: Path) -> None:
-    """To the bit, so that a client may send a record's own file."""
+def test_files_of_the_raster_are_decoded_exactly(tiny_export: Path) -> None:
+    """So that a client may send a record's own file."""
     images = film_images(2)
     files = np.array([encode(images[0], "jpeg"), encode(images[1], "png")], object)
     read = np.stack([
@@ -184,12 +183,12 @@ def some_density() -> LatentDensity:
 
 
 def draw(sampler: latent_density.Sampler, count: int) -> NDArray[np.float32]:
-    """Draws from the seeds 0, 1, ..., in a graph, as servers do."""
+    """Draw from the seeds 0, 1, ..., in a graph, as servers do."""
     return tf.function(sampler)(tf.range(count, dtype=tf.int64)).numpy()
 
 
 def test_samples_follow_the_density() -> None:
-    """Of each shot: how often it is drawn, mean and spread, as NumPy's sampler draws them."""
+    """Each shot's share, mean and covariance are those of NumPy's sampler."""
     density = some_density()
     ours = draw(latent_density.density_sampler(density), 8000)
     theirs = density.sample(8000, seed=1)
@@ -222,8 +221,7 @@ def test_a_seed_always_gives_the_same_latent() -> None:
         assert len(np.unique(found[:3, 0])) == 3
 
 
-def test_samples_look_like_the_film_where_its_latents_are_known(tiny_export: Path) -> None:
-    """The nearest frame is nearer than to samples of N(0, 1)."""
+def test_fitted_samples_are_nearer_to_the_film(tiny_export: Path) -> None:
     networks: Networks = small_networks()
     seeds = np.arange(24)
     normal = make_signatures(networks)["decoder"][-1].traced()(tf.constant(seeds))["image"].numpy()

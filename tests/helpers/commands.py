@@ -1,7 +1,7 @@
-"""Runs our commands as a person would, without waiting for TensorFlow's import every time.
+"""Our commands as a person runs them, without waiting for TensorFlow's import every time.
 
-A server process imports TensorFlow once and forks for every command, so that each starts in a
-process of its own: flags, signals, exit code and both output streams are the real ones.
+A server process imports TensorFlow once and forks for every command, so that each has a process of
+its own: flags, signals, exit code and both output streams are the real ones.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 _SERVER = """
 import json, os, runpy, sys
-from bladerunner_ae.command_line.app import quiet_tensorflow
-quiet_tensorflow()
-import keras, tensorflow, tensorboard
+from bladerunner_ae.command_line.tensorflow_import import import_tensorflow
+import_tensorflow()
+import tensorboard
 
 def command(module, arguments, out, err):
     for number, path in ((1, out), (2, err)):
@@ -49,7 +50,7 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left behind: its exit code and what it printed."""
+    """The exit code of a command, and what it printed."""
 
     code: int
     out: str
@@ -103,17 +104,47 @@ class Commands:
 
 
 def environment() -> dict[str, str]:
-    """Returns the environment for a command: as ours, and quiet."""
+    """Return the environment of a command: as ours, and quiet."""
     return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def start(module: str, *arguments: object) -> subprocess.Popen[str]:
-    """Starts a command in a process of its own, to be signalled; it imports TensorFlow itself."""
+    """Start a command in a process of its own, to be signalled; it imports TensorFlow itself."""
+    return start_python("-m", f"bladerunner_ae.{module}", *arguments, env=environment())
+
+
+def start_python(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start Python in the checkout, with its output in pipes."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"bladerunner_ae.{module}", *map(str, arguments)],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+        [sys.executable, *map(str, arguments)], text=True,
+        **{"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )  # fmt: skip
+
+
+def run_python(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run Python in the checkout to its end, at most two minutes."""
+    process = start_python(*arguments, **options)
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def tool(name: str) -> str:
+    """Return the path of a tool."""
+    return str(ROOT / "tools" / f"{name}.py")
+
+
+def run_tool(name: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a tool to its end."""
+    return run_python(tool(name), *arguments, **options)
+
+
+def error_of(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """Return the one line of an error, the last on stderr; nothing else was said of it."""
+    errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    assert len(errors) == 1 and errors[0].startswith("error: "), done.stderr
+    assert done.stderr.splitlines()[-1] == errors[0], done.stderr
+    return errors[0]

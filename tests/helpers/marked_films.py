@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.runs.folder import RunConfig, open_run
+from bladerunner_ae.runs.folder import open_run
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training.trainer import Trainer
 from tests.helpers.small_records import FILM_ID, write_pictures
@@ -56,9 +57,9 @@ def divided(config: RunConfig) -> tuple[set[Mark], set[Mark]]:
     kept: set[Mark] = set()
     held: set[Mark] = set()
     for place, film in enumerate(config.films):
-        outside = {n for start, end in film["held_out"] for n in range(start, end)}
+        outside = {n for start, end in film.held_out for n in range(start, end)}
         held |= {(place, n) for n in outside}
-        kept |= {(place, n) for n in range(film["frames"]) if n not in outside}
+        kept |= {(place, n) for n in range(film.frames) if n not in outside}
     assert held and len(held) < len(kept), "or there is nothing to see"
     return kept, held
 

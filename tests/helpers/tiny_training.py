@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -12,15 +11,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bladerunner_ae import train
 from bladerunner_ae.model.networks import Networks, build_networks
 from bladerunner_ae.objectives import REGISTRY, make_objective
 from bladerunner_ae.runs.config import ModelConfig, TrainConfig
-from bladerunner_ae.runs.folder import RunConfig, open_run
+from bladerunner_ae.runs.fields import options_of
+from bladerunner_ae.runs.folder import open_run
 from bladerunner_ae.runs.presets import PRESETS
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import fit as training
-from bladerunner_ae.training import flags as train_flags
 from bladerunner_ae.training.checkpoints import restore
+from bladerunner_ae.training.start import TrainingOptions, run_config
 from bladerunner_ae.training.trainer import Trainer
 from tests.helpers.synthetic_film import film_pictures
 from tfrecords import storage
@@ -35,7 +35,8 @@ AT_ONCE: dict[str, dict[str, float]] = {
 
 def tiny_model(**changes: Any) -> ModelConfig:
     """Returns the preview's networks for frames of 24x32."""
-    return ModelConfig(**{"height": HEIGHT, "width": WIDTH, **PRESETS["preview"].model, **changes})
+    values = {"height": HEIGHT, "width": WIDTH, **PRESETS["preview"].model, **changes}
+    return ModelConfig(**values).resolve()
 
 
 def tiny_train(**changes: Any) -> TrainConfig:
@@ -92,16 +93,10 @@ def tiny_flags(records: Path, run: Path, objective: str = "vae", **changes: Any)
 
 def tiny_run(flags: Mapping[str, Any]) -> RunConfig:
     """Returns what `bladerunner_ae.train` makes of its flags."""
-    defaults = dict.fromkeys(
-        [*train_flags.TRAIN_FLAGS, *train_flags.MODEL_FLAGS, *train_flags.WEIGHT_FLAGS]
-    )
-    others = {
-        "holdout": 0.0, "holdout_seconds": 0.0, "data_weights": [], "balance": "none",
-        "cache_limit": 2048, "data_service": "", "fine_tune_from": None,
-        "refit_linear_path": None,
-    }  # fmt: skip
-    values = {**defaults, **others, **flags, "data": _folders(flags)}
-    return train.run_config(SimpleNamespace(**values))
+    values = {**flags, "data": _folders(flags)}
+    own = {name: values.pop(name) for name in options_of(TrainingOptions) if name in values}
+    given = {name: value for name, value in values.items() if value is not None}
+    return run_config(TrainingOptions(**own, changes=given))
 
 
 def _folders(flags: Mapping[str, Any]) -> list[Path]:

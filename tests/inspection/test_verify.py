@@ -148,7 +148,7 @@ def test_exchanged_shards_of_right_size_are_named(film: Path) -> None:
     assert f"{SHARDS[1]}: is the file that should be called {SHARDS[2]}" in lines
     assert (
         f"{SHARDS[1]}, records 0 to 9 (from 0), frames 10 to 19, at 0:00:00.417: "
-        "hold frames 20 to 29 instead"
+        "its frame number is off by +10"
     ) in lines
     assert len(lines) == 4 and verified(film).verified == 20
 
@@ -255,7 +255,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match="there is no such folder"):
         inspect_film(tmp_path / "film")
     (tmp_path / ".film.partial").mkdir()
-    with pytest.raises(RecordsError, match=r"is not there; an unfinished conversion lies beside"):
+    with pytest.raises(RecordsError, match=r"is not there; there is an unfinished conversion"):
         inspect_film(tmp_path / "film")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordsError, match=r"has no film\.json"):
@@ -267,7 +267,7 @@ def test_unfinished_conversion_is_said(film: Path) -> None:
     partial.mkdir()
     (partial / "part-00000").write_bytes(bytes(2**20))
     (remark,) = inspect_film(film).remarks
-    assert remark.startswith("an unfinished conversion lies beside it (.film.partial, 1 file, 1.0")
+    assert remark.startswith("there is an unfinished conversion of it (.film.partial, 1 file, 1.0")
 
 
 def test_times_read_well() -> None:

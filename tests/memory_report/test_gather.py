@@ -1,4 +1,4 @@
-"""What the report makes of figures: parts, choice of frames, relations, axes, curves."""
+"""Parts of the report: shots, relations, axes, curves, the map, barcodes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bladerunner_ae.memory_report import charts, curves, parts
-from bladerunner_ae.memory_report.latent_map import latent_map
-from bladerunner_ae.memory_report.shots import FEWEST, relation, spearman
+from bladerunner_ae.memory_report import charts
+from bladerunner_ae.memory_report.sections.latent_map import latent_map
+from bladerunner_ae.memory_report.sections.network import read_panels, thinned
+from bladerunner_ae.memory_report.shots import FEWEST, film_parts, relation, spearman
 from bladerunner_ae.pictures import barcode
 from tests.helpers.small_records import card_maker
 from tfrecords.card import FilmCard, Shard
@@ -22,28 +23,25 @@ def _card(frames: int, starts: list[int]) -> FilmCard:
     return FilmCard(**{**card.__dict__, "shot_starts": starts})
 
 
-def test_parts_end_at_cuts_and_where_frames_were_held_out() -> None:
+def test_parts_end_at_cuts_and_held_out_frames() -> None:
     labels = np.array(["seen"] * 30 + ["held out"] * 10 + ["seen"] * 60)
-    found = parts.film_parts([_card(100, [0, 5, 20, 60, 90])], [labels])
+    found = film_parts([_card(100, [0, 5, 20, 60, 90])], [labels])
     expected = [(1, 0, 5), (2, 5, 20), (3, 20, 30), (3, 30, 40), (3, 40, 60), (4, 60, 90),
                 (5, 90, 100)]  # fmt: skip
     assert [(part.shot, part.start, part.end) for part in found] == expected
     assert [part.label for part in found] == ["seen"] * 3 + ["held out"] + ["seen"] * 3
 
 
-def test_a_film_without_cuts_is_cut_into_equal_stretches() -> None:
-    found = parts.film_parts([_card(2400, [0])], [np.full(2400, "seen")])
-    assert [part.end - part.start for part in found] == [200] * 12
-    assert [part.start for part in found] == list(range(0, 2400, 200))
+@pytest.mark.parametrize(("frames", "parts"), [(2400, 12), (1, 1), (2, 1), (20, 1)])
+def test_a_film_without_cuts_has_equal_parts(frames: int, parts: int) -> None:
+    found = film_parts([_card(frames, [0])], [np.full(frames, "seen")])
+    length = frames // parts
+    assert [(part.start, part.end) for part in found] == [
+        (start, start + length) for start in range(0, frames, length)
+    ]
 
 
-@pytest.mark.parametrize("frames", [1, 2, 20])
-def test_a_film_of_a_moment_is_one_part(frames: int) -> None:
-    found = parts.film_parts([_card(frames, [0])], [np.full(frames, "seen")])
-    assert [(part.start, part.end) for part in found] == [(0, frames)]
-
-
-def test_spearman_counts_ranks_and_shares_them_among_equals() -> None:
+def test_spearman_shares_ranks_among_equal_values() -> None:
     assert spearman(np.array([1.0, 2, 3, 40]), np.array([1.0, 10, 11, 12])) == pytest.approx(1.0)
     assert spearman(np.array([1.0, 2, 3, 4]), np.array([4.0, 3, 2, 1])) == pytest.approx(-1.0)
     # ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: 4.5 / sqrt(4.5 * 5)
@@ -51,7 +49,7 @@ def test_spearman_counts_ranks_and_shares_them_among_equals() -> None:
     assert shared == pytest.approx(4.5 / math.sqrt(4.5 * 5))
 
 
-def test_a_relation_is_clear_only_if_its_interval_leaves_out_zero() -> None:
+def test_a_relation_is_clear_if_its_interval_excludes_0() -> None:
     motion = np.linspace(0, 10, 30)
     random = np.random.default_rng(0)
     found = relation(motion.tolist(), (40 - motion + random.normal(0, 1, 30)).tolist())
@@ -62,7 +60,7 @@ def test_a_relation_is_clear_only_if_its_interval_leaves_out_zero() -> None:
     assert relation([1.0, 2], [1.0, 2]) is None
 
 
-def test_axes_hold_their_values_and_round_marks() -> None:
+def test_axes_cover_their_values_with_round_marks() -> None:
     axis = charts.linear([21.3, 58.9], "PSNR")
     assert (axis.low, axis.high) == (20.0, 60.0)
     assert [words for _, words in axis.ticks] == ["20", "30", "40", "50", "60"]
@@ -77,7 +75,7 @@ def test_axes_hold_their_values_and_round_marks() -> None:
     assert times.ticks[-1][1] == "1:45:00"
 
 
-def test_curves_come_from_metrics_and_half_a_line_does_not_hurt(tmp_path: Path) -> None:
+def test_curves_skip_damaged_lines_of_metrics(tmp_path: Path) -> None:
     lines = [
         {"step": 0, "probe/psnr_seen": 20.0, "term/p_real": 0.0},
         {"step": 10, "probe/psnr_seen": 25.0, "probe/psnr_held_out": math.nan, "term/p_real": 0.0},
@@ -85,16 +83,16 @@ def test_curves_come_from_metrics_and_half_a_line_does_not_hurt(tmp_path: Path) 
     ]
     text = "\n".join(json.dumps(line) for line in lines) + '\n[1]\n{"step": 20, "probe/ps'
     (tmp_path / "metrics.jsonl").write_text(text)
-    (panel,) = curves.read_panels(tmp_path)
+    (panel,) = read_panels(tmp_path)
     (curve,) = panel.curves
     assert (curve.name, curve.points) == ("seen", [(0.0, 20.0), (10.0, 26.0)])
-    assert curves.read_panels(None) == [] and curves.read_panels(tmp_path / "none") == []
+    assert read_panels(None) == [] and read_panels(tmp_path / "none") == []
     many = [(float(i), 0.0) for i in range(10_001)]
-    assert len(curves.thinned(many)) <= 401 and curves.thinned(many)[-1] == many[-1]
+    assert len(thinned(many)) <= 401 and thinned(many)[-1] == many[-1]
 
 
 def test_the_map_finds_the_direction_that_shows() -> None:
-    """Of the latents one direction shows in the pictures, another varies more and shows nothing."""
+    """One direction of the latents shows in the pictures, another varies more and does not."""
     random = np.random.default_rng(0)
     latents = random.normal(0, 1, (500, 4)).astype(np.float32)
     latents[:, 3] *= 3

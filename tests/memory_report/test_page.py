@@ -7,19 +7,21 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation import image_quality
-from bladerunner_ae.exports.dreamer import Dreamer, load_dreamer
+from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.memory_report.gather import Memory, gather
 from bladerunner_ae.memory_report.page import make_page
 from bladerunner_ae.memory_report.write import FILE_NAME, is_reported, report_training
+from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from tests.helpers.commands import Commands, Result
 from tests.helpers.small_records import write_numbered_film, write_pictures
 from tfrecords.card import load_card
+from tfrecords.frames import read_images
 from tfrecords.storage import location
 
 _VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -27,7 +29,7 @@ _SHAPES = {"path", "rect"}
 
 
 class _Page(HTMLParser):
-    """Checks that elements nest, and keeps what tests ask for."""
+    """Asserts that elements nest, and keeps what tests need."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -70,14 +72,19 @@ def _still(images: np.ndarray) -> np.ndarray:
     return (images * 0.9).astype(np.uint8)
 
 
-def _dreamer(height: int = 24, width: int = 32, **changes: Any) -> Dreamer:
+def _darker(encoder: bool = True) -> Autoencoder:
+    """A model whose dreams are a little darker than the film."""
+
     def encode(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         small = images[:, ::8, ::8].reshape(len(images), -1).astype(np.float32)
         return small, small
 
-    values = {"raster": (height, width), "reconstruct": _still, "encode": encode, "card": {},
-              "run": None, "version": ""}  # fmt: skip
-    return Dreamer(**{**values, **changes})
+    def halves() -> Halves:
+        if not encoder:
+            raise InputError("encoder: is missing")
+        return Halves((36,), encode, lambda latents: latents)
+
+    return Autoencoder((24, 32), halves, _still)
 
 
 def _page(memory: Memory) -> _Page:
@@ -86,24 +93,18 @@ def _page(memory: Memory) -> _Page:
 
 @pytest.fixture(scope="module")
 def measured(trained_run: tuple[Path, Result], small_records: Path) -> tuple[Memory, _Page]:
-    """Returns what a tiny trained run keeps of its film, and the page."""
-    memory = gather(load_dreamer(location(trained_run[0])), [location(small_records)], 0)
+    """What a tiny trained run remembers of its film, and the page."""
+    memory = gather(load_autoencoder(trained_run[0]), [location(small_records)], 0)
     return memory, _page(memory)
 
 
 def test_figures_are_those_of_the_metrics(
     measured: tuple[Memory, _Page], trained_run: tuple[Path, Result], small_records: Path
 ) -> None:
-    from bladerunner_ae.exports.loading import load_autoencoder
-    from tfrecords.frames import read_images
-
     card = load_card(small_records)
     images = read_images(small_records, card, range(48))
     dreams = load_autoencoder(trained_run[0]).reconstruct(images)
-    psnr, ssim = (
-        image_quality.psnr(images, dreams).numpy(),
-        image_quality.ssim(images, dreams).numpy(),
-    )
+    psnr, ssim = (m(images, dreams).numpy() for m in (image_quality.psnr, image_quality.ssim))
     change = image_quality.change(images[:-1], images[1:]).numpy()
     memory, page = measured
     rows = page.rows[1:]
@@ -120,7 +121,7 @@ def test_figures_are_those_of_the_metrics(
     assert rows[-1][-1] == "held out" and "all 48 frames were measured" in page.text
 
 
-def test_the_page_refers_to_nothing_outside_itself(measured: tuple[Memory, _Page]) -> None:
+def test_the_page_refers_to_no_other_file(measured: tuple[Memory, _Page]) -> None:
     _, page = measured
     for _, attributes in page.elements:
         for name in ("src", "href", "action", "srcset", "data"):
@@ -130,7 +131,7 @@ def test_the_page_refers_to_nothing_outside_itself(measured: tuple[Memory, _Page
     assert len(html) < 8_000_000 and "/tmp" not in html and str(Path.home()) + "/" not in html
 
 
-def test_those_who_cannot_see_it_are_told(measured: tuple[Memory, _Page]) -> None:
+def test_the_page_is_accessible(measured: tuple[Memory, _Page]) -> None:
     _, page = measured
     assert all(attributes.get("alt") for attributes in page.all("img"))
     assert all(attributes.get("aria-label") for attributes in page.all("svg"))
@@ -140,42 +141,41 @@ def test_those_who_cannot_see_it_are_told(measured: tuple[Memory, _Page]) -> Non
                if attributes["type"] == "range")  # fmt: skip
 
 
-def test_curves_and_provenance_of_the_run(measured: tuple[Memory, _Page]) -> None:
+def test_curves_and_provenance_of_the_run(
+    measured: tuple[Memory, _Page], trained_run: tuple[Path, Result]
+) -> None:
     memory, page = measured
-    card = memory.films[0].card
-    assert card.source["sha256"] in page.text and "4 steps of 8 frames" in page.text
-    assert "PSNR of the probe frames" in page.text or "Loss of the encoder" in page.text
-    assert "8 frames held out" in page.text
+    written = _Page((trained_run[0] / FILE_NAME).read_text("utf-8"))  # at the end of training
+    for text in (page.text, written.text):
+        assert memory.films[0].card.source["sha256"] in text and "4 steps of 8 frames" in text
+        assert "PSNR of the probe frames" in text or "Loss of the encoder" in text
+        assert "8 frames held out" in text
+    assert len(written.rows) == len(page.rows) > 2
 
 
-def test_training_writes_it(trained_run: tuple[Path, Result]) -> None:
-    page = _Page((trained_run[0] / FILE_NAME).read_text("utf-8"))
-    assert "48" in page.text and "held out" in page.text and len(page.rows) > 2
-
-
-def test_names_of_films_are_not_taken_for_html(tmp_path: Path) -> None:
+def test_names_of_films_are_escaped(tmp_path: Path) -> None:
     write_numbered_film(tmp_path / "film", 12, 24, 32)
     name = "<b>&\"x'</script><script>alert(1)</script>.mp4"
     path = tmp_path / "film" / "film.json"
     card = json.loads(path.read_text())
     card["source"]["name"] = name
     path.write_text(json.dumps(card))
-    html = make_page(gather(_dreamer(), [location(tmp_path / "film")], 0))
+    html = make_page(gather(_darker(), [location(tmp_path / "film")], 0))
     page = _Page(html)
     assert name in page.text and "<script>alert" not in html and "<b>&" not in html
     assert len(page.all("script")) == 2
 
 
-def test_one_frame_two_films_and_grey(tmp_path: Path) -> None:
+def test_pages_of_one_frame_and_of_two_films(tmp_path: Path) -> None:
     grey = np.full((24, 32, 3), 90, np.uint8)
     write_pictures(tmp_path / "one", [grey])
     write_pictures(tmp_path / "still", [grey] * 30, film_id="f" * 16)
-    alone = _page(gather(_dreamer(), [location(tmp_path / "one")], 0))
+    alone = _page(gather(_darker(), [location(tmp_path / "one")], 0))
     expected = float(image_quality.psnr(grey[None], _still(grey[None]))[0])
     assert alone.rows[1][4] == f"{expected:.2f}" and alone.rows[1][6] == "none"
     assert "too few frames differ" in alone.text and "Too few shots" in alone.text
     assert "Of this film all" in alone.text
-    both = gather(_dreamer(), [location(tmp_path / "one"), location(tmp_path / "still")], 0)
+    both = gather(_darker(), [location(tmp_path / "one"), location(tmp_path / "still")], 0)
     page = _page(both)
     assert len(page.all("section")) >= 6 and page.rows[0][0] == "film"
     assert "Of these films all 31 frames were measured" in page.text
@@ -186,14 +186,14 @@ def test_one_frame_two_films_and_grey(tmp_path: Path) -> None:
 
 
 def test_a_model_without_encoder_or_card_has_no_map(small_records: Path) -> None:
-    page = _page(gather(_dreamer(encode=None), [location(small_records)], 0))
-    assert "the model has no encoder beside it" in page.text
+    page = _page(gather(_darker(encoder=False), [location(small_records)], 0))
+    assert "the model was exported without an encoder" in page.text
     assert "an exported autoencoder without a model card" in page.text
 
 
-def test_frames_are_sampled_and_the_page_says_so(tmp_path: Path) -> None:
+def test_a_sample_estimates_the_whole_film(tmp_path: Path) -> None:
     write_numbered_film(tmp_path / "film", 200, 24, 32)
-    whole, some = (gather(_dreamer(), [location(tmp_path / "film")], n) for n in (0, 60))
+    whole, some = (gather(_darker(), [location(tmp_path / "film")], n) for n in (0, 60))
     measured = len(some.films[0].frames)
     assert 40 <= measured <= 60
     assert f"{measured} of 200 frames were measured" in _page(some).text
@@ -204,12 +204,10 @@ def test_frames_are_sampled_and_the_page_says_so(tmp_path: Path) -> None:
     assert np.isfinite(some.films[0].original).all()
 
 
-def test_pictures_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bladerunner_ae.memory_report import gather as module
-
+def test_pictures_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_numbered_film(tmp_path / "film", 120, 24, 32)
-    monkeypatch.setattr(module, "STRIP_CHARACTERS", 60_000)
-    found = gather(_dreamer(), [location(tmp_path / "film")], 0)
+    monkeypatch.setattr("bladerunner_ae.memory_report.gather.STRIP_CHARACTERS", 60_000)
+    found = gather(_darker(), [location(tmp_path / "film")], 0)
     (strip,) = found.strips
     assert 5 < len(strip.pairs) < 100 and strip.pairs.keys() == strip.latents.keys()
     assert sum(pair.size for pair in strip.pairs.values()) < 90_000
@@ -242,16 +240,16 @@ def test_bad_input_is_one_line(
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 255
     shard.write_bytes(bytes(content))
-    output.write_text("the page of before")
+    output.write_text("an earlier page")
     assert asked(data=damaged).code == 2
-    assert output.read_text() == "the page of before"
+    assert output.read_text() == "an earlier page"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "large", "report.html"]
     good = asked()
     assert good.code == 0 and good.out.strip() == str(output)
     _Page(output.read_text("utf-8"))
 
 
-def test_a_failure_after_training_costs_a_line_and_no_more(
+def test_a_failure_after_training_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report_training(None, {}, 4, [location(tmp_path / "none")], location(tmp_path))
@@ -260,10 +258,10 @@ def test_a_failure_after_training_costs_a_line_and_no_more(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_report_of_an_earlier_end_is_replaced(
+def test_the_report_of_an_earlier_step_is_replaced(
     trained_run: tuple[Path, Result], small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:
-    """As one is left when a run goes on and is stopped between its last step and its report."""
+    """As is left if a resumed run is stopped between its last step and its report."""
     run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
     page = run / "report.html"
     html = page.read_text("utf-8")

@@ -24,9 +24,7 @@ def samples_of_known_spread(count: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(("samples", "wanted"), [(50, 3), (50, 10), (5, 4), (3, 10)])
-def test_components_equal_those_of_a_singular_value_decomposition(
-    samples: int, wanted: int
-) -> None:
+def test_components_equal_a_singular_value_decomposition(samples: int, wanted: int) -> None:
     x = samples_of_known_spread(samples)
     mean, components, std = principal_components(x, wanted)
     np.testing.assert_allclose(mean, x.mean(0), rtol=1e-5)
@@ -91,7 +89,7 @@ def test_latents_start_with_the_spread_of_the_prior() -> None:
     np.testing.assert_allclose(std[23:], 0.0, atol=1e-3)
 
 
-def test_what_the_linear_path_draws_is_seen_and_mended_at_a_quarter_of_its_size() -> None:
+def test_linear_picture_is_refined_at_a_quarter_of_its_size() -> None:
     """A map looks at the picture, and of another picture something else is added."""
     decoder = tiny_networks(refinement_blocks=2).decoder
     names = [layer.name for layer in decoder.layers]
@@ -109,7 +107,7 @@ def test_what_the_linear_path_draws_is_seen_and_mended_at_a_quarter_of_its_size(
     assert np.abs(added[1] - added[0]).max() > 1e-3
 
 
-def test_the_gradient_through_the_linear_picture_is_that_of_a_dense_layer() -> None:
+def test_gradient_through_linear_picture_is_a_dense_layers() -> None:
     """Two ways to the same sums: ours while training, Keras' own in what is exported."""
     layer = tiny_networks().decoder.get_layer("linear_picture")
     assert not layer.trainable
@@ -138,14 +136,14 @@ def test_the_gradient_through_the_linear_picture_is_that_of_a_dense_layer() -> N
     assert (weights[0].shape in kernels[True], weights[0].shape in kernels[False]) == (True, False)
 
 
-def test_without_refinement_the_convolutions_do_not_see_the_picture() -> None:
+def test_without_refinement_the_picture_is_not_seen() -> None:
     decoder = tiny_networks(refinement_blocks=0).decoder
     assert "see" not in [layer.name for layer in decoder.layers]
     assert tiny_model(linear_path=False).refinement_blocks == 0
 
 
 def test_refinement_that_cannot_be_is_refused() -> None:
-    with pytest.raises(UsageError, match="--refinement_blocks must be 0 or above, not -1"):
+    with pytest.raises(UsageError, match="--refinement_blocks=-1: give 0 or more"):
         tiny_model(refinement_blocks=-1)
     with pytest.raises(UsageError, match="--refinement_blocks=3 needs at least two halvings"):
         tiny_model(filters=(8,), linear_pool=1)

@@ -22,7 +22,9 @@ LINEAR = {"linear_code", "linear_picture"}
 
 
 def networks_of(preset: str, height: int, width: int, **changes: Any) -> Networks:
-    config = ModelConfig(height=height, width=width, **{**PRESETS[preset].model, **changes})
+    config = ModelConfig(
+        height=height, width=width, **{**PRESETS[preset].model, **changes}
+    ).resolve()
     return build_networks(config, precision="float32", seed=0, discriminator=True)
 
 
@@ -224,7 +226,7 @@ def test_a_discriminator_does_not_change_the_others_weights() -> None:
 
 
 def test_mixed_precision_keeps_weights_and_outputs_float32() -> None:
-    config = ModelConfig(height=24, width=32, **PRESETS["preview"].model)
+    config = ModelConfig(height=24, width=32, **PRESETS["preview"].model).resolve()
     networks = build_networks(config, precision="mixed_bfloat16", seed=0, discriminator=True)
     for player in networks.players().values():
         assert {variable.dtype for variable in player.variables} == {"float32"}

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.model import pixels
-from bladerunner_ae.runs import config as configuration
 from bladerunner_ae.runs.config import ModelConfig
+from bladerunner_ae.runs.fields import from_json, to_json
 from bladerunner_ae.training.fit_linear_path import initialise_linear_path
 from tests.helpers import training_checks
 from tests.helpers.commands import Commands
@@ -87,11 +87,10 @@ def test_a_spatial_latent_is_as_long_as_its_grid() -> None:
     assert (model.smallest, model.latent_channels, model.latent_size) == ((3, 4), 4, 48)
     assert tiny_model(**OTHER).latent_size == NUMBERS == 72
     assert tiny_model().latent_size == 200 and tiny_model().latent_channels == 0
-    again = configuration.from_json(ModelConfig, configuration.to_json(model))
-    assert again == model
+    assert from_json(ModelConfig, to_json(model)) == model == model.resolve()
     # config.json of runs that knew of no grid.
     old = {"height": 32, "width": 48, "latent_size": 200}
-    assert configuration.from_json(ModelConfig, old).latent == "vector"
+    assert from_json(ModelConfig, old).latent == "vector"
 
 
 @pytest.mark.parametrize(
@@ -99,9 +98,9 @@ def test_a_spatial_latent_is_as_long_as_its_grid() -> None:
     [
         ({"latent": "grid"}, "--latent=grid: choose vector or spatial"),
         ({"latent_channels": 4}, "--latent_channels=4 belongs to --latent=spatial"),
-        ({"latent": "spatial", "latent_channels": -1}, "--latent_channels must be at least 1"),
+        ({"latent": "spatial", "latent_channels": -1}, "--latent_channels=-1: give 1 or more"),
         ({"latent": "spatial", "latent_size": 200}, "3x4x4 has latent_size 48, not 200"),
-        ({"latent_size": -1}, "latent_size must be at least 1, not -1"),
+        ({"latent_size": -1}, "--latent_size=-1: give 1 or more"),
     ],
 )
 def test_latents_that_do_not_fit_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -138,7 +137,7 @@ def test_a_place_of_the_grid_remembers_what_was_there() -> None:
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 15, 16, 23)
 
 
-def test_the_linear_path_of_a_grid_is_the_best_of_its_size_for_blocks() -> None:
+def test_linear_path_of_a_grid_is_the_best_for_its_blocks() -> None:
     """4 of the 192 numbers of a block: numpy's singular values say what is lost."""
     config = tiny_model(latent="spatial")
     networks = tiny_networks(latent="spatial")
@@ -188,7 +187,7 @@ def test_3_resume_equality_and_4_path_equality(
     forget_after(broken, 2)
     result = commands.run("train", *arguments(tiny_flags(small_records, broken, **OTHER)))
     assert result.code == 0, result.err
-    assert "going on from step 2" in result.err
+    assert "resuming from step 2" in result.err
     training_checks.check_same_checkpoint(
         *(run / "checkpoints/step-4" for run in (unbroken, broken))
     )

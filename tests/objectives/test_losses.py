@@ -56,7 +56,7 @@ def test_squared_error_of_black_and_white_is_four() -> None:
     assert losses.squared_error(black, white).numpy().tolist() == [4.0]
 
 
-def test_feature_distance_weighs_layers_alike_whatever_their_size() -> None:
+def test_feature_distance_weighs_layers_equally() -> None:
     target = [tf.zeros([2, 8, 8, 4]), tf.zeros([2, 2, 2, 16]), tf.zeros([2, 5])]
     output = [tf.fill([2, 8, 8, 4], 1.0), tf.fill([2, 2, 2, 16], 2.0), tf.fill([2, 5], 3.0)]
     every = losses.feature_distance(target, output).numpy()
@@ -82,7 +82,7 @@ def test_cross_entropies_of_a_logit(logit: float) -> None:
     assert fake - real == pytest.approx(logit, rel=1e-5, abs=1e-6)
 
 
-def test_a_sure_discriminator_neither_overflows_nor_stops_learning() -> None:
+def test_certain_discriminator_neither_overflows_nor_stops() -> None:
     logits = tf.Variable([[-200.0], [200.0]])
     with tf.GradientTape() as tape:
         cost = losses.real_cross_entropy(logits)

@@ -201,7 +201,7 @@ def independent_losses(name: str, networks: Networks, batch: Batch) -> dict[str,
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_gradients_are_those_of_the_formulas_computed_independently(
+def test_gradients_equal_independently_computed_formulas(
     name: str, networks: Networks, batch: Batch
 ) -> None:
     ours = gradients_of(name, networks, batch)

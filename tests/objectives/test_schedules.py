@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.objectives import base, make_objective
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import Reading, RunConfig
 from bladerunner_ae.training.resume import rate_change
 from tests.helpers.tiny_training import tiny_model, tiny_train
 
@@ -23,7 +23,9 @@ def test_ramp(progress: float, start: float, end: float, expected: float) -> Non
 def run_of(steps: int, objective: str) -> RunConfig:
     weights = dataclasses.asdict(make_objective(objective))  # type: ignore[call-overload]
     train = tiny_train(steps=steps, constant_learning_rate=False)
-    return RunConfig("preview", objective, weights, tiny_model(), train, films=[], reading={})
+    return RunConfig(
+        "preview", objective, weights, tiny_model(), train, films=(), reading=Reading()
+    )
 
 
 def test_other_steps_move_the_adversary_and_say_so() -> None:
@@ -37,3 +39,30 @@ def test_other_steps_move_the_adversary_and_say_so() -> None:
     assert "the adversary comes in at step 1200 instead of 300" in told
     assert "adversary" not in rate_change(*runs(0.0), 400)
     assert "adversary" not in rate_change(run_of(500, "vae"), run_of(2000, "vae"), 400)
+
+
+def test_weights_follow_the_schedule() -> None:
+    objective = make_objective(
+        "dream", {"kl_weight": 1e-3, "kl_warmup": 0.5, "adversarial_weight": 0.02,
+                  "adversarial_start": 0.5, "adversarial_ramp": 0.2, "feature_weight": 0.1}
+    )  # fmt: skip
+    at = [objective.weights_now(progress, 0.5) for progress in (0.0, 0.25, 0.6, 1.0)]
+    assert [found["weight/kl"] for found in at] == pytest.approx([0, 5e-4, 1e-3, 1e-3])
+    adversarial = [found["weight/adversarial"] for found in at]
+    assert adversarial == pytest.approx([0, 0, 0.005, 0.01], abs=1e-8)
+    features = [found["weight/feature"] for found in at]
+    assert features == pytest.approx([0, 0, 0.05, 0.1], abs=1e-7)
+    always = {"weight/kl", "weight/noise", "weight/band", "weight/free_bits"}
+    judged = {"weight/adversarial", "weight/feature", "weight/r1"}
+    assert set(at[0]) == always | judged
+    assert set(make_objective("dream").weights_now(1.0, 1.0)) == always
+
+
+@pytest.mark.parametrize(
+    ("objective", "curve"),
+    [("vae_gan", "adversarial"), ("patch_gan", "adversarial"), ("broad2016", "gan_scale")],
+)
+def test_watchdog_lowers_adversarial_weights(objective: str, curve: str) -> None:
+    whole, half = (make_objective(objective).weights_now(0.5, scale) for scale in (1.0, 0.5))
+    lowered = f"weight/{curve}"
+    assert half == {**whole, lowered: whole[lowered] / 2} and whole[lowered] > 0

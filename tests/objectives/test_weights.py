@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import pytest
 
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.objectives import REGISTRY, make_objective
-from bladerunner_ae.training.flags import WEIGHT_FLAGS
+from bladerunner_ae.objectives import REGISTRY, make_objective, weight_help
+from bladerunner_ae.runs.fields import options_of
 
-WEIGHTS = [
-    (name, field.name) for name, kind in REGISTRY.items() for field in dataclasses.fields(kind)
-]
+WEIGHTS = [(name, weight) for name, kind in REGISTRY.items() for weight in options_of(kind)]
 PARTS = {
     "adversarial_start": "a part of the run, from 0 to below 1",
     "adversarial_ramp": "a part of the run, from 0 to 1",
@@ -23,7 +20,7 @@ NUMBER = "a finite number, 0 or above"
 
 
 def test_every_weight_has_a_flag_and_every_flag_a_weight() -> None:
-    assert {weight for _, weight in WEIGHTS} == set(WEIGHT_FLAGS)
+    assert {weight for _, weight in WEIGHTS} == set(weight_help())
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-0.5"])

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import Commands
+from tests.helpers.commands import ROOT, Commands
 from tests.helpers.small_records import write_numbered_film
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 PLANS = {
     "preview": ((72, 128), "preset preview, objective dream, 500 steps of 32 frames"),
     **{

@@ -1,4 +1,4 @@
-"""The Makefile and tools/set_up.sh, with an interpreter that only writes down what it is asked."""
+"""The Makefile and tools/set_up.sh, with an interpreter that only records its arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.helpers.commands import ROOT
+
 AWKWARD = """it's a "film" of $HOME & #1; é.mp4"""
 
 # Plays python3.11: answers -c with a real Python, makes a virtual environment that holds a copy of
@@ -56,15 +57,9 @@ class Checkout:
             **environment,
         }
         return subprocess.run(
-            ["make", *arguments],
-            cwd=self.folder,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+            ["make", *arguments], cwd=self.folder, env=variables, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
 
     def calls(self) -> list[list[str]]:
         """Returns the argument lists of the calls since the last time, oldest first."""
@@ -99,10 +94,8 @@ def test_set_up_installs_once(checkout: Checkout) -> None:
     first = checkout.make("set_up")
     assert first.returncode == 0, first.stderr
     assert first.stdout == ""
-    assert checkout.calls() == [
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
-         "--editable", ".[cpu,serve,dev]"],
-    ]  # fmt: skip
+    pip = "-m pip install --quiet --disable-pip-version-check --no-input --editable"
+    assert checkout.calls() == [[*pip.split(), ".[cpu,serve,dev]"]]
     second = checkout.make("set_up")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert checkout.calls() == []
@@ -123,7 +116,7 @@ def test_set_up_follows_the_requirements_and_the_place(checkout: Checkout) -> No
     assert len(moved.calls()) == 1, "an editable installation names its folder"
 
 
-def test_set_up_goes_on_after_a_failed_installation(checkout: Checkout) -> None:
+def test_set_up_resumes_after_a_failed_installation(checkout: Checkout) -> None:
     failed = checkout.make("film", "FILM=a.mp4", PIP_EXIT_CODE="1")
     assert failed.returncode != 0
     assert "error: pip could not install what is needed" in failed.stderr
@@ -157,10 +150,10 @@ def test_set_up_installs_for_the_gpu_that_answers(checkout: Checkout) -> None:
     left.touch()
     checkout.make("set_up", "TENSORFLOW=cpu")
     assert checkout.calls()[0][-1] == ".[cpu,serve,dev]"
-    assert not left.exists(), "the other TensorFlow must not stay beside this one"
+    assert not left.exists(), "the other TensorFlow must not stay"
 
 
-def test_set_up_keeps_an_environment_that_somebody_else_made(checkout: Checkout) -> None:
+def test_set_up_keeps_a_foreign_environment(checkout: Checkout) -> None:
     checkout.make("set_up")
     (checkout.folder / ".venv" / ".installed").unlink()
     kept = checkout.folder / ".venv" / "kept"
@@ -223,22 +216,14 @@ def test_set_up_does_not_go_on_with_another_python(checkout: Checkout, tmp_path:
     assert checkout.calls() == []
 
 
-def test_film_hands_every_letter_on(checkout: Checkout) -> None:
+def test_film_passes_its_variables_on_to_the_letter(checkout: Checkout) -> None:
     result = checkout.make("film", f"FILM={AWKWARD}", "OUT=my $out's")
     assert result.returncode == 0, result.stderr
-    assert checkout.calls()[-1] == [
-        "tools/make_film.py",
-        f"--film={AWKWARD}",
-        "--output_dir=my $out's",
-    ]
-
-
-def test_film_hands_the_options_on(checkout: Checkout) -> None:
+    tool = "tools/make_film.py"
+    assert checkout.calls()[-1] == [tool, f"--film={AWKWARD}", "--output_dir=my $out's"]
     checkout.make("film", "FILM=~/a.mp4", "HOLDOUT=0.1", "PRESET=base", "STEPS=20")
-    assert checkout.calls()[-1] == [
-        "tools/make_film.py", "--film=/nowhere/a.mp4", "--output_dir=out", "--holdout=0.1",
-        "--preset=base", "--steps=20",
-    ]  # fmt: skip
+    flags = ["--output_dir=out", "--holdout=0.1", "--preset=base", "--steps=20"]
+    assert checkout.calls()[-1] == [tool, "--film=/nowhere/a.mp4", *flags]
 
 
 def test_film_without_a_film_fetches_the_demo(checkout: Checkout) -> None:

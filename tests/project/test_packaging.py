@@ -1,4 +1,4 @@
-"""What an installed wheel holds, what its commands say, and what must never be in the tree."""
+"""The content of the wheel, the help of its commands, and what must never be in the tree."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import bladerunner_ae
+from tests.helpers.commands import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = sorted(path.name for path in (ROOT / "tools").glob("*.py") if path.name != "__init__.py")
-_SKIPPED_FOLDERS = {"build", "dist", "out", "data", "__pycache__"}
 
 
 def _setup_cfg() -> configparser.ConfigParser:
@@ -40,37 +39,32 @@ def _entry_points() -> dict[str, str]:
 
 
 def _project_files() -> list[Path]:
-    """Returns the files under version control; without git, all that look like it."""
+    """Return the files under version control; without git, all that look like it."""
     git = shutil.which("git")
     if git and (ROOT / ".git").exists():
         command = [git, "-C", str(ROOT), "ls-files", "-z", "--cached", "--others"]
-        listing = subprocess.run(
-            [*command, "--exclude-standard"], capture_output=True, text=True, check=True
-        )
-        paths = [ROOT / name for name in listing.stdout.split("\0") if name]
+        listing = subprocess.run([*command, "--exclude-standard"], capture_output=True, check=True)
+        paths = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
         return [path for path in paths if path.is_file()]
     found = []
     for folder, folders, names in os.walk(ROOT):
+        left_out = ("build", "dist", "out", "data", "__pycache__")
         folders[:] = [
-            name for name in folders
-            if not name.startswith(".") and name not in _SKIPPED_FOLDERS
-            and not name.endswith(".egg-info")
-        ]  # fmt: skip
+            name
+            for name in folders
+            if name not in left_out and name[0] != "." and not name.endswith(".egg-info")
+        ]
         found += [Path(folder, name) for name in names]
     return found
 
 
 def _run(arguments: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, *arguments]
     return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**environment, **variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        command, cwd=cwd, env=environment | variables, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +98,7 @@ def _metadata(wheel: Path) -> email.message.Message:
         return email.parser.BytesParser().parsebytes(archive.read(name))
 
 
-def _check_wheel_files(wheel: Path) -> None:
+def test_wheel_holds_the_code_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     expected = {
@@ -115,10 +109,6 @@ def _check_wheel_files(wheel: Path) -> None:
     }
     expected |= {f"bladerunner_ae_tools/{name}" for name in ["__init__.py", *TOOLS]}
     assert names == expected
-
-
-def test_wheel_holds_the_code_and_nothing_else(wheel: Path) -> None:
-    _check_wheel_files(wheel)
 
 
 def test_wheel_metadata(wheel: Path) -> None:
@@ -155,7 +145,7 @@ def test_release_builds_from_its_own_source_distribution(source_tree: Path, tmp_
     """The wheel is built out of the source distribution, in isolation: needs the network."""
     result = _run(["-m", "build", "--outdir", str(tmp_path), str(source_tree)], cwd=tmp_path)
     assert result.returncode == 0, result.stderr + result.stdout
-    _check_wheel_files(next(tmp_path.glob("*.whl")))
+    test_wheel_holds_the_code_and_nothing_else(next(tmp_path.glob("*.whl")))
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for name in ("LICENSE", "BUILD.md", "Makefile", ".ci/run", "tools/set_up.sh",
@@ -195,16 +185,6 @@ def test_readme_names_the_versions_that_were_tested() -> None:
     named = set(re.findall(r"[0-9]+\.[0-9.]*[0-9]", sentence[0]))
     pins = re.findall(r"^(?:# Python |(?:tensorflow_cpu|keras|av)==)(.+)$", tested, re.MULTILINE)
     assert named == set(pins)
-
-
-def test_setup_cfg_lists_every_package() -> None:
-    listed = set(_setup_cfg()["options"]["packages"].split())
-    found = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for package in ("bladerunner_ae", "tfrecords")
-        for path in (ROOT / package).rglob("*.py")
-    }
-    assert listed == found | {"bladerunner_ae_tools"}
 
 
 def test_licence_is_the_whole_text() -> None:

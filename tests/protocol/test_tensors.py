@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.protocol import messages as serving_protos
-from bladerunner_ae.protocol import tensors
+from bladerunner_ae.protocol import messages, tensors
 
 RANDOM = np.random.default_rng(0)
 ARRAYS = [
@@ -47,14 +46,14 @@ def test_there_and_back(array: Any, content: bool) -> None:
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{a.shape}")
-def test_what_tensorflow_writes_is_read(array: Any) -> None:
+def test_tensors_of_tensorflow_are_read(array: Any) -> None:
     same(tensors.read(tf.make_tensor_proto(array).SerializeToString(), 1 << 20), array)
-    field_by_field = serving_protos.TensorProto.FromString(tensors.write(array))
+    field_by_field = messages.TensorProto.FromString(tensors.write(array))
     same(tensors.read(field_by_field.SerializeToString(), 1 << 20), array)
 
 
-def test_a_message_may_not_claim_more_than_it_may_hold() -> None:
-    message = serving_protos.to_tensor(np.zeros(1, np.float32))
+def test_too_large_shapes_are_refused() -> None:
+    message = tensors.to_tensor(np.zeros(1, np.float32))
     for size in (1 << 40, -1):
         message.tensor_shape.dim[0].size = size
         with pytest.raises(ValueError):
@@ -62,12 +61,12 @@ def test_a_message_may_not_claim_more_than_it_may_hold() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\x08\x01\x12\x04\x12\x02\x08\x02\x2a\x05\x00", b""])
-def test_garbage(data: bytes) -> None:
+def test_garbage_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         tensors.read(data, 1 << 20)
 
 
-def test_every_byte_that_is_missing_is_noticed() -> None:
+def test_truncated_messages_are_refused() -> None:
     for content in (True, False):
         data = tensors.write(np.arange(100, dtype=np.uint8) + 100, content)
         for end in range(len(data) - 1, 10, -7):
@@ -78,13 +77,13 @@ def test_every_byte_that_is_missing_is_noticed() -> None:
             assert not content and len(found) == 100  # the last number counts on
 
 
-def test_fewer_values_count_on() -> None:
-    message = serving_protos.TensorProto.FromString(tensors.write(np.full(100, 7, np.uint8)))
+def test_missing_numbers_repeat_the_last_one() -> None:
+    message = messages.TensorProto.FromString(tensors.write(np.full(100, 7, np.uint8)))
     message.tensor_shape.dim[0].size = 150
     same(tensors.read(message.SerializeToString(), 1 << 20), np.full(150, 7, np.uint8))
 
 
-def test_names_and_types() -> None:
+def test_names_and_numpy_types() -> None:
     assert [tensors.type_name(n) for n in (1, 4, 7, 19)] == ["float", "uint8", "string", "half"]
     assert tensors.numpy_type(7).kind == "O"
     with pytest.raises(ValueError):

@@ -14,9 +14,10 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.exports.model_card import FILE_NAME, load_model_card, make_model_card
 from bladerunner_ae.inspection.folder import inspect_film
-from bladerunner_ae.memory_report.curves import read_panels
-from bladerunner_ae.runs.films import film_identity, held_out_frames
-from bladerunner_ae.runs.folder import RunConfig, load_config
+from bladerunner_ae.memory_report.sections.network import read_panels
+from bladerunner_ae.runs.films import FilmUse
+from bladerunner_ae.runs.folder import load_config
+from bladerunner_ae.runs.run_config import RunConfig
 from tests.helpers.small_records import write_small_film
 from tests.runs.test_folder import make_config
 from tfrecords.card import CARD_NAME, check_shards, load_card
@@ -65,7 +66,7 @@ def test_config(tmp_path: Path) -> None:
         found = load_config(tmp_path)
         config.differences(found)
         assert RunConfig.from_json(json.loads(json.dumps(found.to_json()))) == found
-        sum(map(held_out_frames, found.films))
+        sum(film.held_out_frames for film in found.films)
 
     assert check(path, use) > 300
 
@@ -76,7 +77,7 @@ def test_film_card(tmp_path: Path) -> None:
 
     def use() -> None:
         found = load_card(tmp_path / "film")
-        film_identity(found)
+        FilmUse.of(found)
         found.shots()
         check_shards(tmp_path / "film", found)
         inspect_film(str(tmp_path / "film"))

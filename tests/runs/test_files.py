@@ -165,7 +165,7 @@ def test_starting_over(run: Path, small_records: Path, tmp_path: Path, commands:
     (tmp_path / "link").symlink_to("run")
     flags = [*arguments(tiny_flags(small_records, tmp_path / "link", seed=5)), "--overwrite"]
     failed = commands.run("train", *flags, "--learning_rate=1e30")
-    assert failed.code == 3 and "the earlier run is there again" in failed.err, failed.err
+    assert failed.code == 3 and "the earlier run was put back" in failed.err, failed.err
     assert contents(run) == before
     done = commands.run("train", *flags, "--noreport")
     assert done.code == 0, done.err

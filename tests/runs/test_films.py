@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tensorflow as tf
 
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
@@ -19,18 +18,21 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
 from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
 from bladerunner_ae.exports import from_run
-from bladerunner_ae.exports.dreamer import load_dreamer
+from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.memory_report.gather import gather
+from bladerunner_ae.runs.fields import to_json
 from bladerunner_ae.runs.films import (
+    Conversion,
+    FilmUse,
     conversion_differences,
     division_differences,
-    film_identity,
+    films_of,
     same_moments,
 )
-from bladerunner_ae.runs.folder import RunConfig, load_config, open_run
+from bladerunner_ae.runs.folder import load_config, open_run
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import resume
-from bladerunner_ae.training.distributed.cluster import Cluster
-from bladerunner_ae.training.distributed.workers import Workers
+from bladerunner_ae.training.distributed.agreement import difference
 from tests.helpers.commands import Commands, Result
 from tests.helpers.small_records import write_numbered_film, write_pictures
 from tests.helpers.synthetic_film import film_pictures
@@ -67,17 +69,17 @@ CONVERSIONS: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("changes", "named"), CONVERSIONS)
-def test_conversions_are_told_apart_by_what_differs_in_their_frames(
+def test_conversions_differ_by_their_frames(
     changes: dict[str, Any], named: list[str], film: Path, converted: FilmCard, tmp_path: Path
 ) -> None:
     options = dataclasses.replace(SMALL, **changes)
     card = convert_film(plan_conversion(film, tmp_path, options))
-    assert conversion_differences(film_identity(card), film_identity(converted)) == named
+    assert conversion_differences(FilmUse.of(card), FilmUse.of(converted)) == named
 
 
 def test_the_quality_of_jpeg_is_told_apart(film: Path, tmp_path: Path) -> None:
     first, second = (
-        film_identity(
+        FilmUse.of(
             convert_film(
                 plan_conversion(
                     film,
@@ -94,19 +96,21 @@ def test_the_quality_of_jpeg_is_told_apart(film: Path, tmp_path: Path) -> None:
 def test_other_frames_from_the_same_options_are_told_apart(tmp_path: Path) -> None:
     """As another version of a decoder may make them; there are as many bytes."""
     pictures = list(film_pictures(12, 24, 32))
-    first = film_identity(write_pictures(tmp_path / "a", pictures, 3, "png"))
-    second = film_identity(write_pictures(tmp_path / "b", pictures[::-1], 3, "png"))
-    assert first["conversion"]["bytes"] == second["conversion"]["bytes"]
+    first = FilmUse.of(write_pictures(tmp_path / "a", pictures, 3, "png"))
+    second = FilmUse.of(write_pictures(tmp_path / "b", pictures[::-1], 3, "png"))
+    assert first.conversion and second.conversion
+    assert first.conversion.bytes == second.conversion.bytes
     assert conversion_differences(second, first) == ["checksums of the shards"]
 
 
-def test_the_number_of_shards_is_no_difference_but_the_order_s() -> None:
-    def identity(shards: int) -> dict[str, Any]:
-        return {"name": "a", "conversion": {"shards": shards}}
+def test_number_of_shards_changes_only_the_order() -> None:
+    def identity(shards: int) -> FilmUse:
+        conversion = Conversion(shards, "", 1, (0, 1), "1/24", {}, {}, {})
+        return FilmUse("a", "", 2, conversion)
 
     assert division_differences([identity(4)], [identity(3)]) == ["shards of a: 3 -> 4"]
     assert division_differences([identity(4)], [identity(4)]) == []
-    assert division_differences([identity(4)], [{"name": "a"}]) == []
+    assert division_differences([identity(4)], [FilmUse("a", "", 2)]) == []
 
 
 def other_records(folder: Path) -> Path:
@@ -115,7 +119,7 @@ def other_records(folder: Path) -> Path:
     return folder
 
 
-def test_a_run_is_not_gone_on_with_on_other_records_of_its_film(
+def test_other_records_of_the_film_are_refused(
     trained_run: tuple[Path, Result], tmp_path: Path, commands: Commands
 ) -> None:
     run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
@@ -129,9 +133,7 @@ def test_a_run_is_not_gone_on_with_on_other_records_of_its_film(
 
 
 @pytest.mark.parametrize("how", ["moved", "other shards"])
-def test_a_run_is_gone_on_with_on_the_same_frames(
-    how: str, small_records: Path, tmp_path: Path
-) -> None:
+def test_same_frames_elsewhere_are_accepted(how: str, small_records: Path, tmp_path: Path) -> None:
     config = tiny_run(tiny_flags(small_records, tmp_path / "run", holdout=0.17))
     open_run(tmp_path / "run", config, overwrite=False)
     records = tmp_path / "film"
@@ -162,16 +164,13 @@ def test_streamed_frames_of_other_shards_come_in_another_order(
     in_memory = [tiny_run(tiny_flags(r, run)) for r in (small_records, tmp_path / "film")]
     assert resume.order_change(in_memory[0], in_memory[1], 3) == ""
     open_run(run, earlier, overwrite=False)
-    worker = Workers(tf.distribute.get_strategy(), Cluster(("a:1", "b:1"), index=1))
-    assert worker._difference(earlier, run) is None
-    assert "(shards of film.mp4: 4 -> 7); start all" in str(worker._difference(config, run))
+    assert difference(1, earlier, run) is None
+    assert "(shards of film.mp4: 4 -> 7); start all" in str(difference(1, config, run))
     open_run(run, in_memory[0], overwrite=True)
-    assert worker._difference(in_memory[1], run) is None
+    assert difference(1, in_memory[1], run) is None
 
 
-def test_a_run_of_before_conversions_were_written_down_is_gone_on_with(
-    small_records: Path, tmp_path: Path
-) -> None:
+def test_run_without_conversion_is_resumed(small_records: Path, tmp_path: Path) -> None:
     run, path = tmp_path / "run", tmp_path / "run" / "config.json"
     config = tiny_run(tiny_flags(small_records, run))
     open_run(run, config, overwrite=False)
@@ -188,8 +187,7 @@ def test_a_run_of_before_conversions_were_written_down_is_gone_on_with(
 
 def model_card(records: Path) -> dict[str, Any]:
     """Returns that of a run on records whose frames 40 to 47 were held out."""
-    film = {**film_identity(load_card(records)), "weight": 1.0, "held_out": [[40, 48]]}
-    return {"films": [film]}
+    return {"films": [to_json(FilmUse.of(load_card(records), held_out=[(40, 48)]))]}
 
 
 def test_frames_of_the_same_moments_keep_their_labels(small_records: Path, tmp_path: Path) -> None:
@@ -215,10 +213,10 @@ def test_frames_of_other_moments_have_none(small_records: Path, tmp_path: Path) 
         last_pts=card.last_pts + 1001,
         shards=[dataclasses.replace(shard, sha256="0" * 64) for shard in card.shards],
     )
-    assert same_moments(film_identity(shifted), trained_on["films"][0]) is None
+    assert same_moments(FilmUse.of(shifted), films_of(trained_on)[0]) is None
     said = (
         r"^film\.mp4: was converted otherwise than for the model's training \(pts: .*\), so that "
-        r"nobody can tell .*; give the records"
+        r"it is unknown .*; give the records"
     )
     with pytest.raises(InputError, match=said):
         frame_labels(shifted, trained_on)
@@ -238,7 +236,7 @@ def test_evaluation_and_report_notice_other_pictures(
     for records, noticed in ((small_records, False), (other, True)):
         notes = evaluate_film(tmp_path / "run", records, options)["notes"]
         assert any(said in note for note in notes) == noticed
-        gather(load_dreamer(tmp_path / "run"), [records], 8)
+        gather(load_autoencoder(tmp_path / "run"), [records], 8)
         assert (said in capsys.readouterr().err) == noticed
 
 

@@ -11,9 +11,12 @@ import pytest
 
 from bladerunner_ae.errors import InputError, OutputError, UsageError
 from bladerunner_ae.runs import folder as run_folder
-from bladerunner_ae.runs.config import ModelConfig, TrainConfig, from_json, to_json
-from bladerunner_ae.runs.folder import RunConfig, load_config, open_run, write_json
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
+from bladerunner_ae.runs.fields import from_json, to_json
+from bladerunner_ae.runs.films import FilmUse
+from bladerunner_ae.runs.folder import load_config, open_run, write_json
 from bladerunner_ae.runs.presets import PRESETS, preset
+from bladerunner_ae.runs.run_config import Reading, RunConfig
 from tfrecords import storage
 from tfrecords.errors import RecordsError
 
@@ -23,22 +26,21 @@ def make_config(**changes: Any) -> RunConfig:
         "preset": "preview",
         "objective": "vae",
         "weights": {"kl_weight": 1e-5, "noise": 1.0},
-        "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model),
+        "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model).resolve(),
         "train": TrainConfig(**PRESETS["preview"].train),
-        "films": [film()],
-        "reading": {"order": "memory", "balance": "none"},
+        "films": (film(),),
+        "reading": Reading(),
     }
     return RunConfig(**{**values, **changes})
 
 
-def film(**changes: Any) -> dict[str, Any]:
-    values = {"name": "film.mp4", "film_id": "0123456789abcdef", "frames": 48, "weight": 1.0,
-              "held_out": [[0, 40]]}  # fmt: skip
-    return {**values, **changes}
+def film(**changes: Any) -> FilmUse:
+    use = FilmUse("film.mp4", "0123456789abcdef", 48, held_out=((0, 40),))
+    return dataclasses.replace(use, **changes)
 
 
-def other_film(**changes: Any) -> dict[str, Any]:
-    return film(**{"name": "b.mp4", "film_id": "1", **changes})
+def other_film(**changes: Any) -> FilmUse:
+    return film(name="b.mp4", film_id="1", **changes)
 
 
 def train(**changes: Any) -> RunConfig:
@@ -62,7 +64,7 @@ def test_presets_round_trip_through_json(name: str) -> None:
         assert from_json(type(config), json.loads(json.dumps(to_json(config)))) == config
 
 
-def test_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
+def test_same_run_is_resumed(tmp_path: Path) -> None:
     open_run(tmp_path / "run", make_config(), overwrite=False)
     (tmp_path / "run" / "checkpoints").mkdir()
     longer = train(steps=5000, checkpoint_every=7, sample_every=8, log_every=9)
@@ -84,13 +86,13 @@ def test_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
             make_config(objective="vae_gan", weights={}),
             r"objective: vae -> vae_gan\)",
         ),
-        (make_config(films=[film(held_out=[])]), r"held_out: \[\[0, 40\]\] -> \[\]"),
+        (make_config(films=(film(held_out=()),)), r"held_out: \[\[0, 40\]\] -> \[\]"),
         (make_config(model=ModelConfig(height=64, width=128)), "filters: .*linear_path: True -> F"),
-        (make_config(films=[other_film()]), "film: film.mp4 -> b.mp4"),
-        (make_config(films=[film(), other_film()]), "films: film.mp4 -> film.mp4, b.mp4"),
+        (make_config(films=(other_film(),)), "film: film.mp4 -> b.mp4"),
+        (make_config(films=(film(), other_film())), "films: film.mp4 -> film.mp4, b.mp4"),
         (
-            make_config(reading={"order": "streamed", "balance": "shots"}),
-            "balance: none -> shots; order: memory -> streamed",
+            make_config(reading=Reading("streamed", "shots")),
+            "order: memory -> streamed; balance: none -> shots",
         ),
     ],
 )
@@ -106,35 +108,25 @@ def test_another_run_is_refused_and_the_differences_named(
 @pytest.mark.parametrize(
     ("films", "named"),
     [
-        ([other_film(), film()], "films: film.mp4, b.mp4 -> b.mp4, film.mp4"),
-        ([film(weight=2.0), other_film()], r"data_weights: 1\.0, 1\.0 -> 2\.0, 1\.0"),
-        ([film(), other_film(held_out=[])], r"held_out of b\.mp4: \[\[0, 40\]\] -> \[\]\)"),
+        ((other_film(), film()), "films: film.mp4, b.mp4 -> b.mp4, film.mp4"),
+        ((film(weight=2.0), other_film()), r"data_weights: 1\.0, 1\.0 -> 2\.0, 1\.0"),
+        ((film(), other_film(held_out=())), r"held_out of b\.mp4: \[\[0, 40\]\] -> \[\]\)"),
     ],
 )
 def test_differences_between_sets_of_films(
-    tmp_path: Path, films: list[dict[str, Any]], named: str
+    tmp_path: Path, films: tuple[FilmUse, ...], named: str
 ) -> None:
-    open_run(tmp_path / "run", make_config(films=[film(), other_film()]), overwrite=False)
+    open_run(tmp_path / "run", make_config(films=(film(), other_film())), overwrite=False)
     with pytest.raises(InputError, match=rf"holds another run \({named}"):
         open_run(tmp_path / "run", make_config(films=films), overwrite=False)
 
 
-def test_a_run_of_the_first_version_is_gone_on_with(tmp_path: Path) -> None:
+def test_early_version_is_refused(tmp_path: Path) -> None:
     values = make_config().to_json()
-    (only,) = values.pop("films")
-    del values["reading"]
-    old = {
-        **values,
-        "film": {name: only[name] for name in ("name", "film_id", "frames")},
-        "held_out": only["held_out"],
-    }
+    old = {**values, "film": values.pop("films")[0], "held_out": []}
     (tmp_path / "config.json").write_text(json.dumps(old))
-    assert load_config(tmp_path).films == [film()]
-    open_run(tmp_path, make_config(), overwrite=False)
-    assert load_config(tmp_path) == make_config()
-    (tmp_path / "config.json").write_text(json.dumps(old))
-    with pytest.raises(InputError, match=r"held_out: \[\[0, 40\]\] -> \[\[1, 2\]\]"):
-        open_run(tmp_path, make_config(films=[film(held_out=[[1, 2]])]), overwrite=False)
+    with pytest.raises(InputError, match=r"config.json: is of an early version; use the version "):
+        load_config(tmp_path)
 
 
 def test_overwrite_deletes_a_run_but_nothing_else(tmp_path: Path) -> None:
@@ -157,7 +149,7 @@ def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
         open_run(tmp_path / "file", make_config(), overwrite=True)
 
 
-def test_a_start_killed_while_it_wrote_the_first_file_is_no_obstacle(tmp_path: Path) -> None:
+def test_start_killed_while_writing_config_is_no_obstacle(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / ".config.json.partial").write_text('{"preset": "prev')
@@ -178,18 +170,19 @@ def test_a_damaged_config_is_named(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damaged", "missing"),
-    [({"film_id": "1"}, "frames, held_out, name, weight"),
-     (film(conversion={"bytes": 3}), "encoding, geometry, options, pts, .*")],
-)  # fmt: skip
-def test_a_film_that_is_not_said_enough_of_is_damage(
-    tmp_path: Path, damaged: dict[str, Any], missing: str
-) -> None:
-    values = {**make_config().to_json(), "films": [damaged]}
-    (tmp_path / "config.json").write_text(json.dumps(values))
-    with pytest.raises(
-        InputError, match=rf"json: damaged \(of a film there is no {missing}\); put"
-    ):
+    ("damaged", "named"),
+    [
+        ({"film_id": "1"}, "FilmUse has no name, frames"),
+        ({"conversion": {"bytes": 3}}, "Conversion has no shards, sha256, pts, .*"),
+        ({"held_out": [[0, 99]]}, r"frames held out are not of film\.mp4"),
+        ({"weight": 0}, r"frames or weight of film\.mp4 are out of range"),
+    ],
+)
+def test_damaged_film_is_named(tmp_path: Path, damaged: dict[str, Any], named: str) -> None:
+    values = make_config().to_json()
+    whole = {} if "film_id" in damaged else values["films"][0]
+    (tmp_path / "config.json").write_text(json.dumps({**values, "films": [{**whole, **damaged}]}))
+    with pytest.raises(InputError, match=rf"json: damaged \({named}\); put a copy"):
         load_config(tmp_path)
 
 
@@ -235,17 +228,17 @@ def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"steps": 0}, "--steps must be at least 1, not 0"),
-     ({"batch_size": -1}, "--batch_size must be at least 1"),
+    [({"steps": 0}, "--steps=0: give 1 or more"),
+     ({"batch_size": -1}, "--batch_size=-1: give"),
      ({"checkpoint_every": 0}, "--checkpoint_every"),
      ({"learning_rate": 0.0}, "--learning_rate"),
      ({"learning_rate": float("nan")}, "--learning_rate"),
-     ({"discriminator_learning_rate": float("inf")}, "--discriminator_learning_rate must be above"),
+     ({"discriminator_learning_rate": float("inf")}, "--discriminator_learning_rate=inf: give"),
      ({"clip_norm": float("nan")}, "--clip_norm"),
      ({"ema": float("nan")}, "--ema"),
-     ({"beta_1": float("nan")}, "beta_1 must be 0 to below 1, not nan"),
-     ({"beta_2": 1.0}, "beta_2 must be 0 to below 1, not 1"),
-     ({"warmup_steps": -1}, "warmup_steps must be 0 or above, not -1"),
+     ({"beta_1": float("nan")}, "^beta_1=nan: give 0 to below 1"),
+     ({"beta_2": 1.0}, "^beta_2=1: give 0 to below 1"),
+     ({"warmup_steps": -1}, "^warmup_steps=-1: give 0 or more"),
      ({"seed": -1}, "--seed"),
      ({"precision": "float8"}, "--precision=float8")],
 )  # fmt: skip
@@ -292,3 +285,12 @@ def test_a_full_disk_is_explained(tmp_path: Path, kind: type[Exception]) -> None
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="something else"), run_folder.writing(tmp_path / "run"):
         raise ValueError("something else")
+
+
+def test_open_sizes_are_decided_once() -> None:
+    asked = ModelConfig(height=64, width=128, refinement_blocks=3)
+    resolved = asked.resolve()
+    assert (asked.latent_size, asked.refinement_blocks) == (0, 3), "a new value"
+    assert (resolved.latent_size, resolved.latent_channels) == (200, 0)
+    assert resolved.refinement_blocks == 0, "there is no linear path to see"
+    assert resolved.resolve() == resolved

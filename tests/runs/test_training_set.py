@@ -19,7 +19,7 @@ from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_
 from bladerunner_ae.evaluation.prior_samples import FilmFrames
 from bladerunner_ae.exports.film_latents import collect_film_latents
 from bladerunner_ae.runs import training_set
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import fit
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
@@ -54,7 +54,7 @@ def test_training_sees_all_frames_but_those_held_out(way: str, tmp_path: Path) -
     config, records = marked_run(tmp_path, **WAYS[way])
     if "holdout_seconds" not in WAYS[way]:
         starts = {0, 7, 19, 24, 33, 44, 50, 60}
-        assert {n for run in config.films[0]["held_out"] for n in run} <= starts, "whole shots"
+        assert {n for run in config.films[0].held_out for n in run} <= starts, "whole shots"
     learnt, fitted = watch_training(config, records, tmp_path / "run")
     assert len(learnt) == 480
     check_learnt_from(learnt, config)
@@ -123,7 +123,7 @@ def test_what_is_measured_while_training_is_told_apart(tmp_path: Path) -> None:
     assert set(marks(evaluation._film().held_out)) == held
 
 
-def test_the_density_of_latents_is_fitted_to_frames_that_were_seen(tmp_path: Path) -> None:
+def test_latent_density_is_fitted_to_seen_frames(tmp_path: Path) -> None:
     config, records = marked_run(tmp_path)
     kept, held = divided(config)
     parts = training_set.film_parts(config, records)
@@ -147,7 +147,7 @@ def evaluated(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, set[Mark]]:
         return FilmFrames(seen, shot_of, held_out)
 
     patch.setattr(film_evaluation, "fit_baselines", fit_baselines)
-    patch.setattr(film_evaluation.prior, "FilmFrames", film_frames)
+    patch.setattr(film_evaluation.prior_samples, "FilmFrames", film_frames)
     evaluate_film(folder / "run", records, EvaluationOptions(vmaf=False))
     return found
 

@@ -1,4 +1,4 @@
-"""Batches: who goes together, who waits, and who gets the error."""
+"""Batches: which requests are joined, which wait, and which get the error."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ VERSION: Any = object()
 
 
 class Signature:
-    """All that a batcher needs to know of one."""
+    """A signature, as far as a batcher uses it."""
 
     def __init__(self, name: str = "s") -> None:
         self.name = name
 
 
 class Model:
-    """Doubles its input, when it is let."""
+    """Doubles its input while `let` is set."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -57,7 +57,7 @@ async def answers(*tasks: asyncio.Task[Any]) -> list[list[float]]:
     return [(await task)["y"][:, 0].tolist() for task in tasks]
 
 
-def test_requests_that_come_together_run_together() -> None:
+def test_simultaneous_requests_run_together() -> None:
     async def test(model: Model) -> None:
         batcher = Batcher(model.run, 8, 0.0, 1)
         found = await answers(ask(batcher, 1), ask(batcher, 2, 3), ask(batcher, 4))
@@ -67,7 +67,7 @@ def test_requests_that_come_together_run_together() -> None:
     run(test)
 
 
-def test_while_all_threads_are_busy_batches_grow_up_to_their_size() -> None:
+def test_batches_grow_while_all_threads_are_busy() -> None:
     async def test(model: Model) -> None:
         model.let.clear()
         batcher = Batcher(model.run, 4, 0.0, 1)
@@ -95,7 +95,7 @@ def test_a_full_batch_does_not_wait() -> None:
     run(test)
 
 
-def test_a_request_that_does_not_fit_begins_a_new_batch() -> None:
+def test_a_request_too_large_for_a_batch_begins_another() -> None:
     async def test(model: Model) -> None:
         batcher = Batcher(model.run, 4, 0.0, 2)
         found = await answers(ask(batcher, 1, 2, 3), ask(batcher, 4, 5))
@@ -104,7 +104,7 @@ def test_a_request_that_does_not_fit_begins_a_new_batch() -> None:
     run(test)
 
 
-def test_only_what_is_alike_goes_together() -> None:
+def test_only_equal_signatures_and_shapes_are_batched() -> None:
     async def test(model: Model) -> None:
         batcher = Batcher(model.run, 8, 0.0, 1)
         await answers(ask(batcher, 1), ask(batcher, 2, name="t"), ask(batcher, 3, width=2))
@@ -113,7 +113,7 @@ def test_only_what_is_alike_goes_together() -> None:
     run(test)
 
 
-def test_an_error_is_for_who_caused_it() -> None:
+def test_errors_reach_only_the_request_at_fault() -> None:
     async def test(model: Model) -> None:
         batcher = Batcher(model.run, 8, 0.0, 1)
         good, bad, other = ask(batcher, 1), ask(batcher, -1), ask(batcher, 2)
@@ -134,7 +134,7 @@ def test_outputs_without_rows_run_one_by_one() -> None:
     run(test)
 
 
-def test_who_has_gone_away_is_not_computed_for() -> None:
+def test_nothing_runs_for_clients_that_have_gone() -> None:
     async def test(model: Model) -> None:
         model.let.clear()
         batcher = Batcher(model.run, 8, 0.0, 1)

@@ -1,4 +1,4 @@
-"""Bodies of requests: received whole or not at all, and never too much of them."""
+"""Bodies of requests: received whole or not at all, within the limits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from bladerunner_ae.server import bodies
-from bladerunner_ae.server.errors import ServingError
-from bladerunner_ae.server.holding import SMALL, Holdings, Share
+from bladerunner_ae.server.errors import ServingError, TooLargeError
+from bladerunner_ae.server.limits import SMALL, Holdings
 
 
 def request(*parts: bytes, last: str = "http.request", **headers: str) -> Request:
@@ -44,38 +44,38 @@ def test_parts_become_a_body() -> None:
 
 def test_gzip() -> None:
     packed = gzip.compress(b"abc")
-    assert bodies.unpacked(packed, 3) == b"abc"
+    assert bodies.decompress(packed, 3) == b"abc"
     for body, why in (
         (packed[:-3], "cut short"),
-        (packed + b"x", "goes on after its end"),
+        (packed + b"x", "there is more after its end"),
         (b"no gzip", "incorrect"),
     ):
-        with pytest.raises(ServingError, match=f"Failed to uncompress .*{why}"):
-            bodies.unpacked(body, 3)
-    with pytest.raises(bodies.TooLargeError):
-        bodies.unpacked(gzip.compress(b"x" * 10_000_000), 1000)
+        with pytest.raises(ServingError, match=f"cannot be decompressed: .*{why}"):
+            bodies.decompress(body, 3)
+    with pytest.raises(TooLargeError):
+        bodies.decompress(gzip.compress(b"x" * 10_000_000), 1000)
 
 
-def test_too_large() -> None:
+def test_large_bodies_are_refused() -> None:
     for asked in (request(b"x" * 60, b"x" * 60), request(content_length="101")):
         with pytest.raises(ServingError, match="larger than 100 bytes") as caught:
             receive(asked)
         assert caught.value.http == 413
 
 
-def test_too_slow() -> None:
-    with pytest.raises(ServingError, match=r"not whole after 0\.05 s") as caught:
+def test_slow_bodies_are_refused() -> None:
+    with pytest.raises(ServingError, match=r"not complete after 0\.05 s") as caught:
         receive(request(b"ab", last=""), seconds=0.05)
     assert caught.value.http == 408
 
 
-def test_hung_up() -> None:
+def test_disconnects_are_raised() -> None:
     with pytest.raises(ClientDisconnect):
         receive(request(b"ab", last="http.disconnect"))
 
 
-def test_who_stalls_makes_room() -> None:
-    """The one that has held much for long goes; small ones and those that are whole stay."""
+def test_stalled_uploads_are_dropped_for_others() -> None:
+    """The one that has held much for long is dropped; small and complete ones stay."""
 
     async def main() -> None:
         holdings, large = Holdings(3 * SMALL), b"x" * (SMALL + 1)
@@ -89,7 +89,7 @@ def test_who_stalls_makes_room() -> None:
             stalled = asyncio.ensure_future(upload(""))
             await asyncio.sleep(0.05)
             assert await upload("http.request") == large
-            with pytest.raises(ServingError, match="Too much data of other requests") as caught:
+            with pytest.raises(ServingError, match="Other requests hold too much data") as caught:
                 await stalled
             assert caught.value.http == 503
             small = b"x" * SMALL
@@ -104,7 +104,7 @@ def test_who_stalls_makes_room() -> None:
     asyncio.run(main())
 
 
-def test_bytes_and_seconds_decide_who_goes() -> None:
+def test_bytes_and_seconds_decide_which_request_is_dropped() -> None:
     async def main() -> list[bool]:
         holdings = Holdings(20 * SMALL)
         ended: list[bool] = []
@@ -127,11 +127,10 @@ def test_bytes_and_seconds_decide_who_goes() -> None:
     assert asyncio.run(main()) == [True, False, False]
 
 
-def test_a_share_is_given_back() -> None:
+def test_shares_are_released() -> None:
     holdings = Holdings(SMALL)
     for _ in range(3):
         with pytest.raises(ServingError), holdings.share() as share:
             share.resize(SMALL + 1)
     with holdings.share() as share:
-        assert isinstance(share, Share)
         share.resize(SMALL)

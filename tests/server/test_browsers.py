@@ -1,4 +1,4 @@
-"""What web pages may do with the server, and what programs may."""
+"""Access of web pages and of programs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ask(
         ("192.168.1.2", False), ("[::2]:1", False),
     ],
 )  # fmt: skip
-def test_names_of_this_machine(name: str, answered: bool) -> None:
+def test_only_names_of_this_machine_are_answered(name: str, answered: bool) -> None:
     for method in ("GET", "POST"):
         assert (ask({"host": name}, method).status_code == 200) == answered
         for host in ("localhost", "::1", "127.0.0.1"):
@@ -56,7 +56,7 @@ def test_names_of_this_machine(name: str, answered: bool) -> None:
         assert ask({"host": name or "x"}, method, "0.0.0.0").status_code == 200
 
 
-def test_further_names() -> None:
+def test_allowed_hosts_are_answered() -> None:
     names = allowed_hosts(["Films.example", "*.example.org", "fe80::1"])
     assert names == ("films.example", "*.example.org", "[fe80::1]")
     for host in ("127.0.0.1", "0.0.0.0"):
@@ -98,7 +98,7 @@ def test_pages_of_other_sites_send_nothing(headers: dict[str, str], status: int)
         assert "--allowed_hosts" in found.json()["error"]
 
 
-def test_a_page_of_a_host_that_is_allowed() -> None:
+def test_pages_of_allowed_hosts_are_answered() -> None:
     headers = {"origin": "https://films.example", **JSON}
     assert ask(headers).status_code == 403
     assert ask(headers, allowed=["films.example"]).status_code == 200
@@ -106,13 +106,13 @@ def test_a_page_of_a_host_that_is_allowed() -> None:
     assert ask(headers, allowed=["*"]).status_code == 403  # any name, but not any page
 
 
-def test_two_lengths() -> None:
+def test_requests_with_two_lengths_are_refused() -> None:
     found = ask({"content-length": "2", "transfer-encoding": "chunked"})
     assert found.status_code == 400 and "not both" in found.json()["error"]
     assert found.headers["connection"] == "close"
 
 
-def test_every_answer_is_marked() -> None:
+def test_all_answers_have_the_security_headers() -> None:
     for found in (ask({}), ask({"host": "evil.example"}), ask({"origin": "null"}), ask({}, "PUT")):
         assert found.headers["x-content-type-options"] == "nosniff"
         assert found.headers["cross-origin-resource-policy"] == "same-origin"

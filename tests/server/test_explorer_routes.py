@@ -1,4 +1,4 @@
-"""The explorer's routes: the page, its files, and what the page is told of the film."""
+"""Routes of the explorer: the page, its files, and film.json."""
 
 from __future__ import annotations
 
@@ -82,15 +82,15 @@ def test_the_film_as_it_was_exported(tmp_path: Path) -> None:
     assert floats(found["latents"]) == film.latents.ravel().tolist()
     assert floats(found["mean"]) == film.mean.tolist()
     assert floats(found["directions"]) == film.directions.ravel().tolist()
-    assert found["deviations"] == [2.5]
+    assert found["deviations"] == [2.5] and found["shrinkage"] == 16
 
 
-def test_without_a_film_there_is_an_empty_list(tmp_path: Path) -> None:
+def test_without_a_film_the_list_is_empty(tmp_path: Path) -> None:
     found = client(version(tmp_path / "1", None)).get("/explorer/film.json").json()
     assert found["frames"] == [] and found["latents"] == "" and found["note"] == ""
 
 
-def test_a_damaged_film_is_told(tmp_path: Path) -> None:
+def test_damaged_latents_are_reported(tmp_path: Path) -> None:
     folder = version(tmp_path / "3", to_bytes(film_latents())[:-40], ("a.mp4",))
     answer = client(folder).get("/explorer/film.json")
     assert answer.status_code == 200, "the model itself can still be explored"
@@ -98,20 +98,20 @@ def test_a_damaged_film_is_told(tmp_path: Path) -> None:
     assert answer.json()["note"] == ("The film's latents of version 3 are damaged; export again.")
 
 
-def test_before_a_model_is_served(tmp_path: Path) -> None:
+def test_without_a_model_film_json_is_503(tmp_path: Path) -> None:
     answer = client(None).get("/explorer/film.json")
     assert answer.status_code == 503
     assert answer.json() == {"error": "no model is served yet"}
     assert client(None).get("/").status_code == 200
 
 
-def test_a_model_whose_folder_is_no_number(tmp_path: Path) -> None:
+def test_folders_without_a_number_are_version_1(tmp_path: Path) -> None:
     folder = version(tmp_path / "my_decoder", to_bytes(film_latents())[:-40])
     found = Client(lambda: ("my_decoder", 1, folder)).get("/explorer/film.json").json()
     assert found["version"] == 1 and "of version 1 are damaged" in found["note"]
 
 
-def test_files_that_are_replaced_are_read_again(tmp_path: Path) -> None:
+def test_replaced_files_are_read_again(tmp_path: Path) -> None:
     folder = version(tmp_path / "1", None)
     served = client(folder)
     assert served.get("/explorer/film.json").json()["frames"] == []
@@ -119,7 +119,7 @@ def test_files_that_are_replaced_are_read_again(tmp_path: Path) -> None:
     assert served.get("/explorer/film.json").json()["frames"] == [0, 7, 9]
 
 
-def test_a_later_version_is_another_film(tmp_path: Path) -> None:
+def test_a_later_version_replaces_the_film(tmp_path: Path) -> None:
     folders = [version(tmp_path / "1", None), version(tmp_path / "2", to_bytes(film_latents()))]
     served = Client(lambda: ("dreams", int(folders[0].name), folders[0]))
     assert served.get("/explorer/film.json").json()["version"] == 1
@@ -128,7 +128,7 @@ def test_a_later_version_is_another_film(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(PAGE.iterdir()), ids=lambda path: path.name)
-def test_all_that_a_file_asks_for_is_there_and_ours(path: Path) -> None:
+def test_all_files_that_a_page_imports_are_served(path: Path) -> None:
     """No file of the page names another host, and what it imports is served with its type."""
     served = client(None)
     text = path.read_text("utf-8")
@@ -143,7 +143,7 @@ def test_all_that_a_file_asks_for_is_there_and_ours(path: Path) -> None:
     assert len(asked) >= {"index.html": 2, "main.js": 12}.get(path.name, 0)
 
 
-def test_the_page_may_load_nothing_from_elsewhere() -> None:
+def test_the_page_loads_nothing_from_other_hosts() -> None:
     answer = client(None).get("/")
     assert answer.headers["content-type"].startswith("text/html")
     policy = answer.headers["content-security-policy"].split("; ")

@@ -1,4 +1,4 @@
-"""What a request may want of the server: bytes, values, pixels, time."""
+"""Limits of a request: bytes, values, pixels, time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.attacks.__main__ import large_png
-from bladerunner_ae.protocol.raw_messages import refuse_many_fields
-from bladerunner_ae.server import pictures, saved_model, sizes
+from bladerunner_ae.protocol.tensors import count_fields
+from bladerunner_ae.server import saved_model
 from bladerunner_ae.server.errors import Code, ServingError
 from bladerunner_ae.server.json_process import JsonProcess, parse, refuse_too_many_items
+from bladerunner_ae.server.limits import Limits, Sizes, sizes_of
 from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.running import Limits, Runner
-from bladerunner_ae.server.sizes import Sizes
+from bladerunner_ae.server.running import Runner, count_pixels
 from bladerunner_ae.server.versions import Version
 from tests.helpers.saved_models import save_model
 from tests.helpers.small_records import encode
@@ -43,39 +43,39 @@ def encoder(tiny_export: Path) -> saved_model.SavedModel:
     return saved_model.load(tiny_export / "encoder" / "1")
 
 
-def test_what_a_model_can_want(tiny_export: Path, encoder: Any, small: Any) -> None:
+def test_sizes_follow_from_the_signatures(tiny_export: Path, encoder: Any, small: Any) -> None:
     decoder = saved_model.load(tiny_export / "decoder" / "1")
-    found = sizes.of_signatures(definitions(decoder), 8, 1 << 26)
+    found = sizes_of(definitions(decoder), 8, 1 << 26)
     latents = json.dumps({"instances": np.full((8, LATENT), -1 / 3).tolist()}, indent=8).encode()
     assert len(latents) < found.bytes < 1 << 17
     assert 8 * LATENT < found.values < 2000
     refuse_too_many_items(latents, found.items)
     # Files may have any length, and unknown dimensions any number of values.
-    found = sizes.of_signatures(definitions(encoder), 8, 1 << 26)
+    found = sizes_of(definitions(encoder), 8, 1 << 26)
     assert found.bytes == 1 << 26 and 8 * 24 * 32 * 3 < found.values < 1 << 16
-    found = sizes.of_signatures(definitions(small), 8, 1 << 26)
+    found = sizes_of(definitions(small), 8, 1 << 26)
     assert found.bytes == found.values == 1 << 26
     assert found.items == (1 << 23) + 1024
-    assert sizes.of_signatures(definitions(small), 8, 1000) == Sizes(1000, 1000, 1000)
+    assert sizes_of(definitions(small), 8, 1000) == Sizes(1000, 1000, 1000)
 
 
 @pytest.mark.parametrize("value", [b"[]", b"{}", b"0", b"[[", b'"a"'])
-def test_values_are_counted_before_they_are_made(value: bytes) -> None:
+def test_values_are_counted_before_parsing(value: bytes) -> None:
     refuse_too_many_items(b",".join([value] * 100), 1000)
     with pytest.raises(ServingError, match="more values than the model's signatures") as caught:
         refuse_too_many_items(b",".join([value] * 1100), 1000)
     assert caught.value.http == 413
 
 
-def test_what_is_in_strings_counts_not() -> None:
+def test_strings_are_not_counted() -> None:
     text = json.dumps({"instances": ['[{,"\\' * 3000]}).encode()
     refuse_too_many_items(text, 10)
     assert parse(text.replace(b"instances", b"inputs"), False, {"serving_default": {"t": 7}},
                  Sizes(1 << 20, 100, 10)).inputs["t"].shape == (1,)  # fmt: skip
 
 
-def test_large_bodies_are_parsed_elsewhere() -> None:
-    """What comes back is what would be made here, and so are the errors."""
+def test_large_bodies_are_parsed_in_another_process() -> None:
+    """Arrays and errors are those of parsing in this process."""
     body = json.dumps({"signature_name": "mix", "instances": [{"a": 5, "b": True}] * 50}).encode()
 
     async def main() -> None:
@@ -88,9 +88,9 @@ def test_large_bodies_are_parsed_elsewhere() -> None:
                 assert found.inputs[name].dtype == array.dtype
                 np.testing.assert_array_equal(found.inputs[name], array)
         for wrong, words in (
-            (b"[", "JSON Parse error: Invalid value. at offset: 1"),
+            (b"[", "The body is not JSON: Expecting value: line 1 column 2"),
             (b'{"instances":[' + b"0," * 1000 + b"0]}", "more values than"),
-            (b'{"signature_name":"x","instances":[1]}', 'Serving signature name: "x" not found'),
+            (b'{"signature_name":"x","instances":[1]}', 'The model has no signature "x"'),
         ):
             with pytest.raises(ServingError, match=re.escape(words)):
                 await parser.parse(wrong, False, TYPES, ROOM, 60.0)
@@ -105,12 +105,12 @@ def test_large_bodies_are_parsed_elsewhere() -> None:
 def test_pixels_of_files() -> None:
     picture = np.zeros((30, 40, 3), np.uint8)
     jpeg, png = encode(picture), encode(picture, "png")
-    assert [pictures.pixels({"x": np.array([file], object)}) for file in (jpeg, png)] == [1200] * 2
+    assert [count_pixels({"x": np.array([file], object)}) for file in (jpeg, png)] == [1200] * 2
     many = {"x": np.array([[png, jpeg], [b"text", b""]], object), "y": np.zeros(9)}
-    assert pictures.pixels(many) == 2400
-    assert pictures.pixels({"x": np.array([large_png(5792)], object)}) == 5792**2
+    assert count_pixels(many) == 2400
+    assert count_pixels({"x": np.array([large_png(5792)], object)}) == 5792**2
     # What cannot be told counts as the largest.
-    assert pictures.pixels({"x": np.array([jpeg[:20], png[:17]], object)}) == 1 << 25
+    assert count_pixels({"x": np.array([jpeg[:20], png[:17]], object)}) == 1 << 25
 
 
 def runner(**limits: Any) -> Runner:
@@ -129,7 +129,9 @@ def test_many_pixels_are_refused(encoder: Any) -> None:
         running = runner(pixels=2000 * 2000, waiting_pixels=3000 * 1000)
         signature = encoder.signatures["encode_bytes"]
         assert len((await running.run(version(encoder), signature, files(30, 40)))["latent"]) == 2
-        with pytest.raises(ServingError, match="may have 4000000 pixels together, these have 4410"):
+        with pytest.raises(
+            ServingError, match="have 4410000 pixels together, more than --max_pixels=4000000"
+        ):
             await running.run(version(encoder), signature, files(2100))
         with pytest.raises(ServingError, match="have 4500000"):
             await running.run(version(encoder), signature, files(1500, 1500))
@@ -144,8 +146,8 @@ def test_many_pixels_are_refused(encoder: Any) -> None:
     asyncio.run(main())
 
 
-def test_large_pictures_keep_nobody_waiting(encoder: Any) -> None:
-    """With a single thread as well: what comes later is answered first."""
+def test_large_pictures_do_not_delay_others(encoder: Any) -> None:
+    """Even with a single thread, a later small request is answered first."""
 
     async def main() -> None:
         running, order = runner(), []
@@ -165,8 +167,8 @@ def test_large_pictures_keep_nobody_waiting(encoder: Any) -> None:
     asyncio.run(main())
 
 
-def test_a_request_whose_time_is_up_stops(small: Any, encoder: Any) -> None:
-    """Or the only thread would be busy for hours."""
+def test_runs_end_at_their_deadline(small: Any, encoder: Any) -> None:
+    """Otherwise the only thread would be busy for hours."""
 
     async def main() -> None:
         signature = small.signatures["work"]
@@ -189,9 +191,9 @@ def test_a_request_whose_time_is_up_stops(small: Any, encoder: Any) -> None:
     asyncio.run(asyncio.wait_for(main(), 120))
 
 
-def test_messages_of_many_fields() -> None:
+def test_fields_of_messages_are_counted() -> None:
     field = b"\x1a\x01x"
-    refuse_many_fields(field * 10 + b"\x08\x96\x01" + b"\x0d1234" + b"\x0912345678", 13)
+    assert count_fields(field * 10 + b"\x08\x96\x01" + b"\x0d1234" + b"\x0912345678", 13) == 13
     for data in (field * 14, b"\x1a\x05x", b"\x0b", b"\x08\x80", b"\x0d1"):
         with pytest.raises(ValueError):
-            refuse_many_fields(data, 13)
+            count_fields(data, 13)

@@ -103,7 +103,7 @@ def official_environment(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the official client got from our server."""
+    """Answers that the official client got from our server."""
     python = official_environment(tmp_path_factory.mktemp("official") / "venv")
     model = tmp_path_factory.mktemp("models") / "small"
     model.mkdir()
@@ -133,10 +133,9 @@ def test_metadata_and_status(found: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_refusals(found: dict[str, Any]) -> None:
-    assert found["nope"] == ["FAILED_PRECONDITION", 'Serving signature key "nope" not found.']
-    assert found["other"] == ["NOT_FOUND", "Servable not found for request: Specific(other, 1)"]
+    assert found["nope"] == ["FAILED_PRECONDITION", 'The model has no signature "nope"']
+    assert found["other"] == ["NOT_FOUND", "Model other is not served in version 1"]
     assert found["classify"] == [
         "INVALID_ARGUMENT",
-        "Expected classification signature method_name to be tensorflow/serving/classify. Was: "
-        "tensorflow/serving/predict",
+        'Signature "serving_default" is not for classify; use predict',
     ]

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from bladerunner_ae.client import RequestError, connect
+from bladerunner_ae.serve import say_ready
 from tests.helpers.commands import ROOT, Commands, environment
 from tests.helpers.saved_models import RunningServer, copy_version, running_server, save_model
 
@@ -40,9 +41,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("server")
-    flags = ("--max_body_mb=1", "--poll_seconds=0.2", "--batching",
-             "--max_batch_size=64")  # fmt: skip
-    with running_server(model, folder, *flags) as server:
+    flags = "--max_body_mb=1", "--poll_seconds=0.2", "--batching", "--max_batch_size=64"
+    with running_server(model, folder, *flags, "--version_labels=old:78") as server:
+        server.wait_for_line("has no version 78")
         yield server
         assert server.stop() == 0
         assert "Traceback" not in server.log.read_text("utf-8")
@@ -95,28 +96,24 @@ def test_grpc_codes(server: RunningServer) -> None:
     wrong = np.ones((1, 2), np.float32)
     assert refusal(lambda: rpc.predict({"latent": wrong}))[0] == "INVALID_ARGUMENT"
     code, words = refusal(lambda: rpc.predict({"other": wrong}))
-    assert code == "INVALID_ARGUMENT" and words.startswith("Signature input alias: latent(feed ")
+    assert code == "INVALID_ARGUMENT" and words.endswith("inputs latent, the request has other")
     code, words = refusal(lambda: rpc.predict({**ROW, "other": wrong}))
     assert code == "INVALID_ARGUMENT"
-    assert words == (
-        "input size does not match signature: 2!=1 len({latent,other}) != len({latent}). Sent "
-        "extra: {other}. Missing but required: {}."
-    )
+    assert words.endswith("inputs latent, the request has latent, other")
     code, words = refusal(lambda: rpc.predict({"latent": np.array(["x"], object)}))
     assert code == "INVALID_ARGUMENT" and "to be float but string is provided" in words
     assert refusal(lambda: rpc.predict(ROW, outputs=["nope"]))[1] == (
-        "output tensor alias not found in signature: nope Outputs expected to be in the set "
-        "{scaled}."
+        'output_filter: nope is no output of "serving_default", which has scaled'
     )
     large = {"latent": np.zeros((65, 3), np.float32)}
     assert refusal(lambda: rpc.predict(large))[1] == (
-        "Task size 65 is larger than maximum input batch size 64"
+        "The request has 65 rows, more than --max_batch_size=64"
     )
     huge = {"latent": np.zeros((10**6, 3), np.float32)}
     assert refusal(lambda: rpc.predict(huge))[0] == "RESOURCE_EXHAUSTED"
     other = connect(f"grpc://{server.grpc}", "other")
-    assert refusal(other.states) == ("NOT_FOUND", "Could not find any versions of model other")
-    assert refusal(other.signatures)[1] == "Servable not found for request: Latest(other)"
+    assert refusal(other.states) == ("NOT_FOUND", "Model other has no versions")
+    assert refusal(other.signatures)[1] == "Model other is not served"
     assert rpc.predict({"latent": np.zeros((0, 3), np.float32)})["scaled"].shape == (0, 3)
     rpc.close(), other.close()
 
@@ -133,21 +130,20 @@ def call(server: RunningServer, method: str, request: bytes) -> tuple[str, str]:
     return "OK", ""
 
 
-def test_grpc_requests_that_make_no_sense(server: RunningServer) -> None:
+def test_grpc_codes_of_malformed_requests(server: RunningServer) -> None:
     assert call(server, "Predict", b"\xff\xff garbage")[0] == "INTERNAL"
-    assert call(server, "Predict", b"") == ("INVALID_ARGUMENT", "Missing ModelSpec")
+    assert call(server, "Predict", b"") == ("INVALID_ARGUMENT", "The request has no model_spec")
     spec = b"\x0a\x07\x0a\x05small"
     assert call(server, "Classify", spec) == (
         "INVALID_ARGUMENT",
-        "Expected classification signature method_name to be tensorflow/serving/classify. Was: "
-        "tensorflow/serving/predict",
+        'Signature "serving_default" is not for classify; use predict',
     )
     assert call(server, "Predict", b"\x0a\x0e\x0a\x05small\x1a\x05other") == (
-        "FAILED_PRECONDITION", 'Serving signature key "other" not found.'
+        "FAILED_PRECONDITION", 'The model has no signature "other"'
     )  # fmt: skip
-    assert call(server, "GetModelMetadata", spec)[1].startswith("GetModelMetadataRequest must")
+    assert call(server, "GetModelMetadata", spec)[1] == "The request needs a metadata_field"
     assert call(server, "GetModelMetadata", spec + b"\x12\x01x") == (
-        "INVALID_ARGUMENT", "Metadata field x is not supported"
+        "INVALID_ARGUMENT", "metadata_field must be signature_def, not x"
     )  # fmt: skip
     assert call(server, "MultiInference", b"")[0] == "UNIMPLEMENTED"
 
@@ -155,7 +151,7 @@ def test_grpc_requests_that_make_no_sense(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     "garbage", [b"\x00\x01\x02garbage\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00"]
 )
-def test_clients_that_send_garbage(server: RunningServer, garbage: bytes) -> None:
+def test_garbage_is_refused(server: RunningServer, garbage: bytes) -> None:
     with open_socket(server) as client:
         client.sendall(garbage)
         assert client.recv(100)[:12] in (b"HTTP/1.1 400", b"")
@@ -163,8 +159,8 @@ def test_clients_that_send_garbage(server: RunningServer, garbage: bytes) -> Non
 
 
 @pytest.mark.slow
-def test_clients_that_hang(model: Path, tmp_path: Path) -> None:
-    """They are hung up on after --read_seconds, and keep nobody waiting meanwhile."""
+def test_stalled_clients_are_disconnected(model: Path, tmp_path: Path) -> None:
+    """Slow heads and bodies end after --read_seconds, and delay no other client."""
     head = POST.encode() + b"Content-Length: 9\r\n\r\n{"
     with (
         running_server(model, tmp_path, "--read_seconds=3") as server,
@@ -182,13 +178,13 @@ def test_clients_that_hang(model: Path, tmp_path: Path) -> None:
         while part := late.recv(1000):
             answer += part
         assert answer.startswith(b"HTTP/1.1 408")
-        assert b"The request was not whole after 3 s" in answer
+        assert b"The request was not complete after 3 s" in answer
         assert factor(server.rest) == 2.0
 
 
 @pytest.mark.slow
-def test_clients_that_do_not_take_their_answers(model: Path, tmp_path: Path) -> None:
-    """They are hung up on; one that takes its time gets all of it."""
+def test_clients_that_do_not_read_answers_are_dropped(model: Path, tmp_path: Path) -> None:
+    """A client that reads slowly gets the whole answer."""
     image = np.full((1, 1000, 1000, 3), 200).tolist()
     body = json.dumps({"signature_name": "kinds", "inputs": {
         "image": image, "seed": [1], "flag": [True]}}).encode()  # fmt: skip
@@ -223,7 +219,7 @@ def test_clients_that_do_not_take_their_answers(model: Path, tmp_path: Path) -> 
         assert factor(server.rest) == 2.0
 
 
-def test_a_body_that_is_too_large_is_not_received(server: RunningServer) -> None:
+def test_too_large_bodies_are_not_received(server: RunningServer) -> None:
     with open_socket(server) as client:
         client.sendall(POST.encode() + b"Content-Length: 99999999\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 413")
@@ -238,7 +234,9 @@ def test_a_body_that_is_too_large_is_not_received(server: RunningServer) -> None
         (b"Host: [::1]\r\nContent-Length: 26\r\nTransfer-Encoding: chunked", b"400"),
     ],
 )
-def test_what_is_not_for_us(server: RunningServer, headers: bytes, status: bytes) -> None:
+def test_hosts_origins_and_lengths_are_checked(
+    server: RunningServer, headers: bytes, status: bytes
+) -> None:
     start = b"POST /v1/models/small:predict HTTP/1.1\r\n"
     with open_socket(server) as client:
         client.sendall(start + headers + b"\r\n\r\n" + BODY)
@@ -253,7 +251,7 @@ def test_what_is_not_for_us(server: RunningServer, headers: bytes, status: bytes
 
 
 def test_a_thousand_connections(server: RunningServer) -> None:
-    """All of them open at once, half of them idle, the others all ask."""
+    """Half of the connections are idle, the others ask at once."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_socket(server)) for _ in range(1000)]
         head = f"{POST}Content-Length: {len(BODY)}"
@@ -279,8 +277,8 @@ def test_many_clients_get_their_own_answers(server: RunningServer) -> None:
         assert all(pool.map(ask, range(32)))
 
 
-def test_versions_while_it_runs(server: RunningServer, model: Path) -> None:
-    """New, corrupt, removed: it goes on answering all the time."""
+def test_versions_change_while_the_server_runs(server: RunningServer, model: Path) -> None:
+    """It answers all the time while versions are added, damaged and removed."""
     stop = False
     failures = []
 
@@ -312,12 +310,12 @@ def test_versions_while_it_runs(server: RunningServer, model: Path) -> None:
     assert log.count(line) == 1 or log.count("cannot be loaded") <= 2
 
 
-def test_the_explorer_is_there(server: RunningServer) -> None:
+def test_the_explorer_is_served(server: RunningServer) -> None:
     with urllib.request.urlopen(f"http://{server.rest}/", timeout=30) as response:
         assert response.status == 200 and b"<html" in response.read().lower()
 
 
-def test_a_port_in_use(server: RunningServer, model: Path, commands: Commands) -> None:
+def test_ports_in_use_are_reported(server: RunningServer, model: Path, commands: Commands) -> None:
     for flag, address in (("port", server.rest), ("grpc_port", server.grpc)):
         port = address.rpartition(":")[2]
         result = commands.run("serve", f"--model={model}", "--port=0", "--grpc_port=0",
@@ -328,7 +326,7 @@ def test_a_port_in_use(server: RunningServer, model: Path, commands: Commands) -
         )
 
 
-def test_wrong_flags(model: Path, tmp_path: Path, commands: Commands) -> None:
+def test_invalid_flags_are_reported(model: Path, tmp_path: Path, commands: Commands) -> None:
     for flags, code, words in (
         ((f"--model={tmp_path}/none",), 2, "no such model folder"),
         ((f"--model={tmp_path}",), 2, "holds no SavedModel"),
@@ -341,8 +339,7 @@ def test_wrong_flags(model: Path, tmp_path: Path, commands: Commands) -> None:
         assert result.code == code and words in result.error
 
 
-def test_docs_name_flags_that_are_there(commands: Commands) -> None:
-    """And the table of limits names their defaults."""
+def test_flags_in_the_docs_exist_with_their_defaults(commands: Commands) -> None:
     text = commands.run("serve", "--help").out
     defaults = dict(re.findall(r"--(\w+)\n(?:      .*\n)*?.*\(default: (\S+)\)", text))
     docs = (ROOT / "docs" / "server.md").read_text("utf-8")
@@ -352,29 +349,32 @@ def test_docs_name_flags_that_are_there(commands: Commands) -> None:
         assert float(defaults[flag]) == float(default.replace(",", "")), flag
 
 
-def test_nothing_that_can_be_served(model: Path, tmp_path: Path, commands: Commands) -> None:
+def test_a_model_that_cannot_be_loaded_is_refused(
+    model: Path, tmp_path: Path, commands: Commands
+) -> None:
     shutil.copytree(model / "1", tmp_path / "broken" / "1")
     (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"garbage")
     result = commands.run("serve", f"--model={tmp_path}/broken", "--port=0", "--grpc_port=0")
     assert result.code == 2 and "no version can be served; export again" in result.error
 
 
-def test_versions_that_are_not_there_are_named(
-    model: Path, tmp_path: Path, commands: Commands
-) -> None:
-    flags = (f"--model={model}", "--port=0", "--grpc_port=0")
-    result = commands.run("serve", *flags, "--versions=77")
+def test_missing_versions_are_named(model: Path, commands: Commands) -> None:
+    flags = (f"--model={model}", "--port=0", "--grpc_port=0", "--versions=77")
+    result = commands.run("serve", *flags)
     assert result.code == 2
     assert f"{model}: no version can be served; choose others with --versions" in result.error
-    odd = "--name=a/b c"
-    with running_server(model, tmp_path, "--version_labels=old:78", odd) as server:
-        server.wait_for_line("has no version 78")
-        assert server.models == [f"http://{server.rest}/v1/models/a%2Fb%20c"]
-        with urllib.request.urlopen(server.models[0], timeout=30) as response:
-            assert response.status == 200
 
 
-def test_without_the_extra_it_says_how_to_install_it(model: Path) -> None:
+def test_urls_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    say_ready(["a/b c"], "[::1]:8501", None, True)
+    say_ready(["decoder"], "127.0.0.1:1", "127.0.0.1:2", False)
+    assert capsys.readouterr().out.splitlines() == [
+        "http://[::1]:8501/v1/models/a%2Fb%20c", "explorer: http://[::1]:8501/",
+        "http://127.0.0.1:1/v1/models/decoder", "grpc://127.0.0.1:2", "no explorer: no decoder",
+    ]  # fmt: skip
+
+
+def test_missing_extra_is_named(model: Path) -> None:
     program = (
         "import sys; sys.modules['starlette'] = None; sys.argv = ['serve', '--model=x'];"
         "import importlib.util as u; find = u.find_spec;"
@@ -427,7 +427,7 @@ def test_sigterm_answers_what_is_in_flight(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_it_at_once(model: Path, tmp_path: Path) -> None:
+def test_a_second_signal_stops_at_once(model: Path, tmp_path: Path) -> None:
     with (
         running_server(model, tmp_path) as server,
         concurrent.futures.ThreadPoolExecutor(2) as pool,

@@ -1,4 +1,4 @@
-"""Versions come and go while they are served."""
+"""Versions that are added, replaced and removed while they are served."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.protocol import messages
+from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.server.errors import ServingError
 from bladerunner_ae.server.folders import ModelFolder, find_models
 from bladerunner_ae.server.metrics import Metrics
@@ -42,7 +42,7 @@ def model(saved: Path, tmp_path: Path) -> Path:
 
 
 class Watched:
-    """A model that is looked at when a test says so."""
+    """A model that is polled by the test."""
 
     def __init__(self, path: Path, wanted: Any = "newest", **labels: int) -> None:
         self.said: list[str] = []
@@ -60,7 +60,7 @@ class Watched:
         return sorted(self.model.loaded)
 
     def factor(self, **which: Any) -> float:
-        """What a version multiplies with."""
+        """Return the factor of a version."""
         return factor(self.catalogue.find("small", **which))
 
     def state(self, number: int) -> str:
@@ -101,7 +101,7 @@ def test_a_new_version_takes_over(watched: Watched, model: Path, saved: Path) ->
     ]  # fmt: skip
 
 
-def test_a_version_of_another_kind_is_said_to_be_so(watched: Watched, model: Path) -> None:
+def test_lost_signatures_are_reported(watched: Watched, model: Path) -> None:
     module = tf.Module()
     spec = tf.TensorSpec([None, 3], tf.float32, "latent")
     module.scale = tf.function(lambda latent: {"scaled": 5.0 * latent}, input_signature=[spec])
@@ -115,7 +115,9 @@ def test_a_version_of_another_kind_is_said_to_be_so(watched: Watched, model: Pat
     )
 
 
-def test_a_removed_version_gives_way(watched: Watched, model: Path, saved: Path) -> None:
+def test_removing_a_version_loads_the_one_before(
+    watched: Watched, model: Path, saved: Path
+) -> None:
     shutil.copytree(saved / "2", model / "2")
     assert watched.look() == [2]
     shutil.rmtree(model / "2")
@@ -123,13 +125,11 @@ def test_a_removed_version_gives_way(watched: Watched, model: Path, saved: Path)
     assert watched.look() == [1] and watched.factor() == 2.0
 
 
-def test_the_last_version_is_not_given_up(watched: Watched, model: Path, saved: Path) -> None:
+def test_the_last_version_is_kept(watched: Watched, model: Path, saved: Path) -> None:
     shutil.rmtree(model)
     assert watched.look() == watched.look() == [1]
     assert watched.factor() == 2.0
-    assert watched.said[1:] == [
-        f"{model}: holds no version any more; version 1 goes on being served"
-    ]
+    assert watched.said[1:] == [f"{model}: holds no version any more; version 1 is still served"]
     shutil.copytree(saved / "2", model / "2")
     assert watched.look() == [2]
 
@@ -140,14 +140,14 @@ def test_a_corrupt_version_is_reported_once(watched: Watched, model: Path, saved
     assert watched.look() == watched.look() == [1]
     (line,) = watched.said[1:]
     assert line.startswith(f"{broken}: cannot be loaded (")
-    assert line.endswith("; version 1 goes on being served")
+    assert line.endswith("; version 1 is still served")
     assert watched.model.states[7].name == "END" and watched.model.states[7].message
     shutil.copy(saved / "2" / "saved_model.pb", broken / "saved_model.pb")
     assert watched.look() == [7]  # its files have changed
     assert watched.state(7) == "AVAILABLE"
 
 
-def test_variables_that_are_cut_off(watched: Watched, model: Path) -> None:
+def test_truncated_variables_are_reported(watched: Watched, model: Path) -> None:
     broken = copy_version(model, 1, 2)
     (broken / "variables" / "variables.index").write_bytes(b"")
     assert watched.look() == [1]
@@ -160,7 +160,7 @@ def test_variables_that_are_cut_off(watched: Watched, model: Path) -> None:
     assert "Read less bytes than requested" in watched.said[2] and "\n" not in watched.said[2]
 
 
-def test_an_older_one_serves_where_the_newest_cannot(saved: Path, tmp_path: Path) -> None:
+def test_an_older_version_serves_if_the_newest_cannot(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "small"
     shutil.copytree(saved, folder)
     (folder / "2" / "saved_model.pb").write_bytes(b"")
@@ -169,7 +169,7 @@ def test_an_older_one_serves_where_the_newest_cannot(saved: Path, tmp_path: Path
     watched.close()
 
 
-def test_other_names_are_no_versions(watched: Watched, model: Path) -> None:
+def test_other_folder_names_are_ignored(watched: Watched, model: Path) -> None:
     for name in ("notes", "01x", "-3", "9"):
         (model / name).mkdir()
     assert watched.look() == [1] and len(watched.said) == 1
@@ -181,7 +181,7 @@ def test_files_replaced_under_the_same_number(watched: Watched, model: Path, sav
     assert watched.look() == [1] and watched.factor() == 3.0
 
 
-def test_all_versions_labels_and_numbers(saved: Path, tmp_path: Path) -> None:
+def test_versions_by_number_label_and_all(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "small"
     shutil.copytree(saved, folder)
     copy_version(folder, 2, 5)
@@ -192,7 +192,7 @@ def test_all_versions_labels_and_numbers(saved: Path, tmp_path: Path) -> None:
         assert watched.look() == loaded
         if labels:
             assert watched.factor(label="stable") == 2.0 and watched.factor() == 3.0
-            with pytest.raises(ServingError, match="Unrecognized servable version label: x"):
+            with pytest.raises(ServingError, match="Model small has no version label x"):
                 watched.factor(label="x")
         watched.close()
 
@@ -201,7 +201,7 @@ def warm_up_request(value: Any, signature: str = "serving_default") -> bytes:
     log = messages.PredictionLog()
     request = log.predict_log.request
     request.model_spec.signature_name = signature
-    request.inputs["latent"].CopyFrom(messages.to_tensor(value))
+    request.inputs["latent"].CopyFrom(tensors.to_tensor(value))
     return log.SerializeToString()
 
 
@@ -224,7 +224,7 @@ def test_warm_up_requests_are_replayed(watched: Watched, model: Path) -> None:
     ("request_bytes", "words"),
     [
         (warm_up_request(ONES[:, :2]), "Matrix size-incompatible"),
-        (warm_up_request(ONES, "nope"), 'Serving signature key "nope" not found'),
+        (warm_up_request(ONES, "nope"), 'The model has no signature "nope"'),
         (b"\xff\xff", "warm-up requests failed"),
     ],
 )
@@ -236,7 +236,7 @@ def test_a_model_whose_warm_up_fails_is_not_served(
     assert words in watched.said[1] and len(watched.said) == 2
 
 
-def test_a_warm_up_file_that_is_damaged(watched: Watched, model: Path) -> None:
+def test_damaged_warm_up_files_are_reported(watched: Watched, model: Path) -> None:
     version = copy_version(model, 1, 2)
     write_requests(version, warm_up_request(ONES))
     path = version / WARM_UP_REQUESTS
@@ -245,7 +245,7 @@ def test_a_warm_up_file_that_is_damaged(watched: Watched, model: Path) -> None:
     assert "cut short; export again" in watched.said[1] and "shard" not in watched.said[1]
 
 
-def test_folders_are_understood(saved: Path, tmp_path: Path) -> None:
+def test_models_are_found_in_folders(saved: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(saved, run / "export" / "decoder")
     shutil.copytree(saved, run / "export" / "encoder")

@@ -20,7 +20,7 @@ KINDS = [
     (errno.EFBIG, 3, "file too large for this file system", "ulimit -f"),
     (errno.ESTALE, 3, "stale file handle", "mount it again"),
     (errno.EROFS, 2, "read-only file system", "choose another folder"),
-    (errno.EACCES, 2, "permission denied", "mend the permissions"),
+    (errno.EACCES, 2, "permission denied", "fix the permissions"),
     (errno.ENAMETOOLONG, 2, "file name too long", "choose a shorter one"),
 ]
 # What TensorFlow 2.21 says of a checkpoint that cannot be written, and Keras of the step it broke.

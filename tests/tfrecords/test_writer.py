@@ -22,7 +22,7 @@ from tests.helpers.small_records import card_maker, small_frames, write_small_fi
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
 from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
-from tfrecords.publication import finish_publishing, put_right
+from tfrecords.publication import tidy
 from tfrecords.schema import Frame, parse
 from tfrecords.shards import shard_name, shard_ranges
 from tfrecords.writer import FilmWriter
@@ -116,17 +116,6 @@ def test_shards_do_not_depend_on_what_was_expected(
     assert card == right
     sizes = [len(part) for part in shard_ranges(frames, 16)]
     assert [shard.frames for shard in card.shards] == sizes
-
-
-def test_dividing_again_with_pieces_smaller_than_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_small_film(tmp_path / "right", 50, num_shards=7)
-    for size in (2, 13, 100, 1000):
-        monkeypatch.setattr("tfrecords.shard_files.COPY_BYTES", size)
-        directory = tmp_path / str(size)
-        write_small_film(directory, 50, num_shards=7, expected_frames=33)
-        assert contents(directory) == contents(tmp_path / "right")
 
 
 def test_frames_must_come_in_order(tmp_path: Path) -> None:
@@ -273,7 +262,7 @@ def test_killed_while_replacing_loses_nothing(tmp_path: Path, step: int) -> None
         assert process.wait() == -signal.SIGKILL
     assert foreign_files_are_there(directory)
     if step:
-        put_right(directory)
+        tidy(directory)
     else:
         with FilmWriter(directory, 10, 4):  # that another run begins is enough
             pass
@@ -337,7 +326,7 @@ def test_a_publication_that_fails_half_way_is_completed(
         write_small_film(directory, 30, num_shards=3, overwrite=True)
     with pytest.raises(RecordsError, match=r"has no film\.json"):
         load_card(directory)
-    put_right(directory)
+    tidy(directory)
     assert read_film(directory, load_card(directory)) == list(small_frames(30))
     assert os.listdir(tmp_path) == ["film"]
 
@@ -348,26 +337,12 @@ def test_what_a_kill_behind_the_last_rename_leaves_is_tidied(tmp_path: Path) -> 
     (tmp_path / ".film.state").mkdir()
     (tmp_path / ".film.state" / "part-00000.json").write_text("{}")
     (tmp_path / ".film.lock").write_text("4711\n")
-    put_right(directory)
+    tidy(directory)
     assert os.listdir(tmp_path) == ["film"]
     with FilmWriter(directory, 20, 4, identity={}) as writer:  # a live one is left alone
-        put_right(directory)
+        tidy(directory)
         assert {".film.lock", ".film.partial", ".film.state"} <= set(os.listdir(tmp_path))
         writer.discard()
-
-
-def test_a_folder_that_an_earlier_version_left_half_replaced(tmp_path: Path) -> None:
-    directory, replaced = tmp_path / "film", tmp_path / ".film.replaced"
-    write_small_film(replaced, 20)
-    add_foreign_files(replaced)
-    finish_publishing(directory)
-    assert os.listdir(tmp_path) == ["film"] and foreign_files_are_there(directory)
-    directory.rename(replaced)
-    card = write_small_film(tmp_path / "new", 30)
-    (tmp_path / "new").rename(directory)
-    finish_publishing(directory)
-    assert os.listdir(tmp_path) == ["film"] and foreign_files_are_there(directory)
-    assert load_card(directory) == card
 
 
 def test_two_live_runs_do_not_destroy_each_other(tmp_path: Path) -> None:

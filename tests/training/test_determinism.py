@@ -7,8 +7,8 @@ from collections import Counter
 from tensorflow.python.eager import context as eager_context
 
 from bladerunner_ae.runs.config import TrainConfig
-from bladerunner_ae.runs.folder import RunConfig
 from bladerunner_ae.runs.presets import PRESETS
+from bladerunner_ae.runs.run_config import Reading, RunConfig
 from bladerunner_ae.training.fit import build_trainer
 from tests.helpers.tiny_training import AT_ONCE, film_images, take_steps, tiny_model
 
@@ -18,7 +18,7 @@ def ops_of_a_step(objective: str, height: int, width: int, batch: int) -> Counte
     train = TrainConfig(**{**PRESETS["preview"].train, "steps": 4, "batch_size": batch})
     weights = AT_ONCE.get(objective, {})
     model = tiny_model(height=height, width=width)
-    config = RunConfig("preview", objective, weights, model, train, [], {})
+    config = RunConfig("preview", objective, weights, model, train, (), Reading())
     trainer = build_trainer(config)
     images = film_images(batch, height, width)
     context = eager_context.context()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.training.fit import explain_reading
+from bladerunner_ae.evaluation.measurement import explain_reading
 from tests.helpers.small_records import flip_byte, write_numbered_film
 from tfrecords.card import load_card
 from tfrecords.errors import RecordsError
@@ -42,7 +42,7 @@ def test_a_loss_that_cannot_be_found_again_is_one_line(parts: list[FilmPart]) ->
     assert "\n" not in found
 
 
-def test_faults_of_ours_are_not_put_on_the_records(parts: list[FilmPart]) -> None:
+def test_other_errors_are_not_blamed_on_records(parts: list[FilmPart]) -> None:
     assert explain_reading(OTHER, parts) is None
 
 

@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.runs.folder import RunConfig, load_config, open_run, write_json
+from bladerunner_ae.runs.folder import load_config, open_run, write_json
+from bladerunner_ae.runs.run_config import FineTuning, RunConfig
 from bladerunner_ae.training import fit
 from bladerunner_ae.training.checkpoints import checkpoint_steps, restore
 from bladerunner_ae.training.fine_tuning import check_source, fine_tuned, load_source
@@ -40,7 +41,8 @@ def other_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_linear_path(config: RunConfig) -> RunConfig:
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, linear_path=False))
+    model = dataclasses.replace(config.model, linear_path=False).resolve()
+    return dataclasses.replace(config, model=model)
 
 
 def begin(
@@ -66,9 +68,7 @@ def test_it_begins_with_the_averages_of_the_newest_checkpoint(
     source = train_here(tiny_flags(small_records, tmp_path / "a", ema=0.9, learning_rate=0.01))
     config, trainer = begin(other_film, tmp_path / "b", tmp_path / "a")
     assert trainer.steps_done == 0
-    assert config.fine_tune == {
-        "run": str(tmp_path / "a"), "step": 4, "refit_linear_path": False
-    }  # fmt: skip
+    assert config.fine_tune == FineTuning(str(tmp_path / "a"), 4, refit_linear_path=False)
     assert load_config(tmp_path / "b").fine_tune == config.fine_tune
     assert "fine-tuning" in capsys.readouterr().err
     for name in ("encoder", "decoder"):
@@ -91,7 +91,7 @@ def test_an_objective_with_a_discriminator_gets_a_new_one(
 
 
 @pytest.mark.slow
-def test_it_starts_better_than_from_scratch_and_stays_so_for_a_while(
+def test_fine_tuning_starts_better_than_from_scratch(
     small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:
     """Without a linear path, as `base` and `large` are."""
@@ -110,7 +110,7 @@ def test_it_starts_better_than_from_scratch_and_stays_so_for_a_while(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("refit", [False, True])
-def test_the_linear_path_is_the_other_films_unless_it_is_fitted_anew(
+def test_linear_path_is_the_other_films_unless_fitted_again(
     refit: bool, small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:
     source = train_here(tiny_flags(small_records, tmp_path / "a", learning_rate=0.01))
@@ -142,8 +142,8 @@ def test_the_linear_path_is_fitted_anew_where_there_is_one(
 ) -> None:
     config = tiny_run(tiny_flags(small_records, tmp_path))
     for ours, fitted in ((config, True), (without_linear_path(config), False)):
-        assert fine_tuned(ours, tmp_path).fine_tune["refit_linear_path"] is fitted
-    assert fine_tuned(config, tmp_path, False).fine_tune["refit_linear_path"] is False
+        assert fine_tuned(ours, tmp_path).fine_tune.refit_linear_path is fitted
+    assert fine_tuned(config, tmp_path, False).fine_tune.refit_linear_path is False
 
 
 @pytest.mark.slow
@@ -158,15 +158,15 @@ def test_a_resumed_run_needs_its_source_no_more(
     assert first.code == 0 and f"fine-tuning {source} from its step 4" in first.err, first.err
     shutil.rmtree(source)
     second = commands.run("train", *arguments({**flags, "steps": 6}))
-    assert second.code == 0 and "going on from step 4" in second.err, second.err
+    assert second.code == 0 and "resuming from step 4" in second.err, second.err
     assert "fine-tuning" not in second.err
-    assert load_config(run).fine_tune["step"] == 4
+    assert load_config(run).fine_tune.step == 4
     assert checkpoint_steps(run)[-1] == 6
     other = commands.run("train", *arguments({**flags, "fine_tune_from": tmp_path / "elsewhere"}))
     assert other.code == 2 and "holds another run (fine_tune_from: " in other.error
 
 
-def test_another_architecture_is_refused_and_the_difference_named(
+def test_another_architecture_is_refused_with_the_difference(
     trained_run: tuple[Path, Result], tmp_path: Path, commands: Commands
 ) -> None:
     write_numbered_film(tmp_path / "film", 12, 48, 64, film_id="fedcba9876543210")
@@ -181,7 +181,7 @@ def test_another_architecture_is_refused_and_the_difference_named(
     assert not run.exists()
 
 
-def test_other_widths_are_refused_but_not_those_of_a_discriminator_that_is_not_there(
+def test_other_widths_are_refused_except_of_absent_discriminators(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:
     config = fine_tuned(tiny_run(tiny_flags(small_records, tmp_path)), trained_run[0], False)
@@ -192,7 +192,7 @@ def test_other_widths_are_refused_but_not_those_of_a_discriminator_that_is_not_t
     check_source(dataclasses.replace(config, model=wider))
 
 
-def test_flags_that_give_networks_of_the_source_s_shape_are_named(
+def test_flags_for_the_shape_of_the_source_are_named(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:
     """So of runs of before there was a flag, whose config.json does not know it."""
@@ -262,10 +262,9 @@ def test_what_is_no_source(
         fine_tuned(without_linear_path(config), untrained, True)
 
 
-def test_runs_of_the_first_version_can_be_a_source(
+def test_runs_without_later_fields_can_be_a_source(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:
-    """Their config.json knows no later field, nor does their checkpoint the watchdog."""
     old = Path(shutil.copytree(trained_run[0], tmp_path / "old"))
     values = json.loads((old / "config.json").read_text())
     for name in ("discriminator_learning_rate", "clip_norm", "ema", "steps_per_execution", "jit",
@@ -273,19 +272,24 @@ def test_runs_of_the_first_version_can_be_a_source(
         del values["train"][name]
     del values["fine_tune"]
     (old / "config.json").write_text(json.dumps(values))
-    config = load_config(old)
-    trainer = fit.build_trainer(config)
-    shutil.rmtree(old / "checkpoints")
-    first = tf.train.Checkpoint(trainer=trainer)
-    tf.train.CheckpointManager(
-        first, str(old / "checkpoints"), max_to_keep=1, checkpoint_name="step"
-    ).save(checkpoint_number=4)
-    assert restore(fit.build_trainer(config), old) == 0
     _, tuned = begin(small_records, tmp_path / "run", old)
+    source = fit.build_trainer(load_config(old))
+    assert restore(source, old) == 4
     for ours, theirs in zip(
-        tuned.networks.decoder.variables, trainer.networks.decoder.variables, strict=True
+        tuned.networks.encoder.variables, source.networks.encoder.variables, strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_checkpoint_without_the_watchdogs_state_is_refused(
+    small_records: Path, tmp_path: Path
+) -> None:
+    """As the first version wrote them."""
+    config = tiny_run(tiny_flags(small_records, tmp_path))
+    first = tf.train.Checkpoint(trainer=fit.build_trainer(config))
+    first.write(str(tmp_path / "checkpoints" / "step-4"))
+    with pytest.raises(InputError, match=r"step-4: does not fit this run .* start over with --ov"):
+        restore(fit.build_trainer(config), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +314,7 @@ def test_a_discriminator_of_pictures_is_none_of_patches(
         np.testing.assert_array_equal(now, before)
 
 
-def test_a_run_with_a_weight_of_earlier_versions_is_a_source_but_does_not_go_on(
+def test_run_with_retired_weight_is_a_source_but_not_resumed(
     small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:
     flags = tiny_flags(small_records, tmp_path / "a", "dream", steps=1)

@@ -1,43 +1,31 @@
-"""RUN/flags.txt asks for the same again, whatever was typed and wherever it is used."""
+"""Training flags: values in, flags.txt out, and the same values from that file again."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from bladerunner_ae.training.flags import flagfiles
-from tests.helpers.commands import ROOT
-
-_COMMAND = """
-import json, sys
 from absl import flags
-from bladerunner_ae.training import flags as train_flags
-from bladerunner_ae.training.flags import flagfiles, given_flags
-train_flags.define_flags()
-flags.FLAGS(["train", *sys.argv[1:]])
-values = {f.name: f.value for f in flags.FLAGS.get_flags_for_module(train_flags)}
-print(json.dumps([given_flags(flags.FLAGS), values]))
-"""
+
+from bladerunner_ae.errors import UsageError
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
+from bladerunner_ae.runs.fields import GROUPS, check, option
+from bladerunner_ae.training.flags import define_flags, flagfiles, given_flags, training_options
 
 
 def given(folder: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
     """Returns flags.txt of a training that is started in a folder, and its flags' values."""
-    result = subprocess.run(
-        [sys.executable, "-c", _COMMAND, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr.decode()
-    text, values = json.loads(result.stdout)
-    return text, values
+    values, earlier = flags.FlagValues(), Path.cwd()
+    names = [name for group in define_flags(values).values() for name in group]
+    os.chdir(folder)
+    try:
+        values(["train", *arguments])
+        return given_flags(values), {name: values[name].value for name in names}
+    finally:
+        os.chdir(earlier)
 
 
 def again(tmp_path: Path, text: str) -> tuple[str, dict[str, Any]]:
@@ -67,7 +55,7 @@ def folders(values: dict[str, Any]) -> dict[str, Any]:
          "--kl_weight=1e-05", "--profile_steps=3,4", "--data_service=grpc://[::1]:9"],
     ],
 )  # fmt: skip
-def test_it_asks_for_the_same(arguments: list[str], tmp_path: Path) -> None:
+def test_file_gives_the_same_flags(arguments: list[str], tmp_path: Path) -> None:
     text, values = given(tmp_path, *arguments)
     text_again, values_again = again(tmp_path, text)
     assert text_again == text
@@ -103,7 +91,7 @@ def test_folders_are_named_from_the_root_on(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_what_no_line_can_hold_is_said(tmp_path: Path) -> None:
+def test_value_that_no_line_can_hold_is_named(tmp_path: Path) -> None:
     text, _ = given(tmp_path, "--data=/two\nlines", "--model_dir=/run", "--seed=1")
     assert "# --data holds what a flagfile cannot; give it beside this file" in text.splitlines()
     (tmp_path / "flags.txt").write_text(text)
@@ -121,3 +109,46 @@ def test_a_folder_without_a_name_in_utf8_is_no_obstacle(tmp_path: Path) -> None:
 def test_flagfiles_of_a_command_line() -> None:
     line = ["--flagfile=a.flags", "--steps=3", "--flagfile", "b c.flags", "-flagfile=d", "--data=x"]
     assert flagfiles(line) == ["a.flags", "b c.flags", "d"]
+
+
+def test_flags_become_options(tmp_path: Path) -> None:
+    values = flags.FlagValues()
+    groups = define_flags(values)
+    values(["train", "--data=/a", "--data=/b", "--data_weights=2,1", "--model_dir=/run",
+            "--steps=7", "--nolinear_path", "--gamma=2", "--noreport"])  # fmt: skip
+    options = training_options(values, ["--flagfile=x"])
+    assert (options.data, options.data_weights) == (["/a", "/b"], ["2", "1"])
+    assert (options.model_dir, options.report, options.preset) == ("/run", False, "preview")
+    assert options.changes == {"steps": 7, "linear_path": False, "gamma": 2.0}
+    assert options.flagfiles == ["x"] and "--steps=7\n" in options.flagfile
+    assert tuple(groups) == GROUPS and all(groups.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    at_least: int = option(1, group="data", least=1)
+    open_end: float = option(0.5, least=0.0, below=1.0, allowed="0 to below 1")
+    choice: str = option("a", group="data", choices=("a", "b", "c"))
+    any_text: str = option("", group="data")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"at_least": 0}, "--at_least=0: give 1 or more"),
+        ({"open_end": 1.0}, "open_end=1: give 0 to below 1"),
+        ({"open_end": float("nan")}, "open_end=nan: give 0 to below 1"),
+        ({"choice": "d"}, "--choice=d: choose a, b or c"),
+    ],
+)
+def test_fields_are_checked(changes: dict[str, Any], line: str) -> None:
+    check(Limits())
+    with pytest.raises(UsageError, match=f"^{line}$"):
+        check(Limits(**changes))
+
+
+def test_every_flag_of_a_config_has_help() -> None:
+    for kind in (ModelConfig, TrainConfig):
+        for field in dataclasses.fields(kind):
+            made = field.metadata.get("option")
+            assert made is None or bool(made.help) == bool(made.group), field.name

@@ -36,7 +36,7 @@ from tests.helpers.tiny_training import (
 FRAMES = 48  # of `small_records`
 
 
-def test_an_average_forgets_its_beginning_and_then_more_and_more_slowly() -> None:
+def test_average_forgets_its_beginning_ever_more_slowly() -> None:
     averages = WeightAverages(tiny_networks(), 0.999)
     found = [float(averages.decay(tf.constant(step, tf.int64))) for step in (1, 2, 10, 10_000)]
     np.testing.assert_allclose(found, [0.0, 0.1, 0.5, 0.999], rtol=1e-6)
@@ -70,7 +70,7 @@ def test_averages_follow_the_weights_by_the_formula(devices: int) -> None:
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_the_averages_of_every_preset_begin_as_its_networks(preset: str) -> None:
     size = 2 ** len(PRESETS[preset].model.get("filters", ModelConfig(16, 16).filters))
-    config = ModelConfig(size, size, **PRESETS[preset].model)
+    config = ModelConfig(size, size, **PRESETS[preset].model).resolve()
     networks = build_networks(config, precision="float32", seed=3, discriminator=False)
     copy = WeightAverages(networks, 0.9).networks
     image = tf.random.stateless_uniform((2, size, size, 3), (1, 2), -1.0, 1.0)
@@ -211,7 +211,7 @@ def test_a_rate_for_a_discriminator_that_is_not_there_is_refused(
      ({"fine_tune_from": "RUN", "refit_linear_path": False}, 0.25),
      ({"fine_tune_from": "RUN"}, 0.0)],
 )  # fmt: skip
-def test_frames_of_a_film_that_components_remember_are_not_moved(
+def test_film_that_components_remember_is_not_moved(
     flags: dict[str, Any], augment: float, small_records: Path, tmp_path: Path
 ) -> None:
     """One of fewer frames than two for each latent number, unless it is asked for."""

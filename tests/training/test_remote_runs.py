@@ -12,8 +12,7 @@ import pytest
 
 from bladerunner_ae.conversion.upload import publish
 from bladerunner_ae.errors import InputError, OutputError
-from bladerunner_ae.evaluate import write_contact_sheet
-from bladerunner_ae.evaluation.evaluate_film import evaluate_film
+from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
 from bladerunner_ae.export import export_run
 from bladerunner_ae.exports import from_run
 from bladerunner_ae.exports.loading import find_saved_model, load_autoencoder
@@ -145,13 +144,13 @@ def test_a_remote_model_is_evaluated_on_remote_records(
     folder: RemotePath,
 ) -> None:
     run = trained[1]
-    ours, theirs = evaluate_film(run, records[1]), evaluate_film(run, records[0])
+    options = EvaluationOptions(contact_sheet=folder / "sheet.png")
+    ours, theirs = evaluate_film(run, records[1], options), evaluate_film(run, records[0])
     assert ours["film"] == theirs["film"] and ours["groups"].keys() == theirs["groups"].keys()
     for label, figures in ours["groups"].items():
         # Threads add in any order: a rounded pixel here and there may differ.
         assert figures["psnr"] == pytest.approx(theirs["groups"][label]["psnr"], abs=2e-3)
         assert figures["frames"] == theirs["groups"][label]["frames"]
-    write_contact_sheet(run, records[1], folder / "sheet.png")
     assert storage.read_bytes(folder / "sheet.png").startswith(b"\x89PNG")
 
 
@@ -223,5 +222,5 @@ def test_a_remote_run_is_fine_tuned_and_exported(
     config = fine_tuned(local, run)
     check_source(config, tmp_path / "new")
     networks = build_trainer(config)
-    assert load_source(networks, config).fine_tune["step"] == 4
+    assert load_source(networks, config).fine_tune.step == 4
     assert str(export_run(run, [records[1]])[0]) == f"{run}/export/autoencoder/2"

@@ -99,7 +99,7 @@ def train_on(devices: int, flags: Mapping[str, Any]) -> Trainer:
 
 
 @pytest.mark.slow
-def test_passes_that_end_within_a_batch_leave_no_device_without_frames(
+def test_no_device_lacks_frames_where_a_pass_ends_in_a_batch(
     small_records: Path, tmp_path: Path
 ) -> None:
     """40 frames in batches of 24: the second batch holds the end of a pass and the next one's."""
@@ -138,7 +138,7 @@ def test_a_checkpoint_of_some_devices_goes_on_with_others(
 @pytest.mark.parametrize(
     ("objective", "devices", "others"), [*((name, 2, 1) for name in OBJECTIVES), ("vae_gan", 1, 2)]
 )
-def test_every_number_of_every_objective_arrives_on_other_devices(
+def test_every_checkpoint_value_loads_on_other_devices(
     objective: str, devices: int, others: int, small_records: Path, tmp_path: Path
 ) -> None:
     """Averages of the weights, the watchdog's memory and the halved weight too."""

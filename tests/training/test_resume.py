@@ -87,7 +87,7 @@ def kill(
         pytest.param(LONGER, (while_writing, after_some_steps) * 4, id="longer"),
     ],
 )
-def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
+def test_run_killed_at_random_ends_with_the_same_weights(
     options: dict[str, Any], moments: tuple[Any, ...], small_records: Path, tmp_path: Path,
     commands: Commands,
 ) -> None:  # fmt: skip
@@ -99,7 +99,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     result = commands.run("train", *command)
     story = f"seed {seed}: killed {'; '.join(killed)}"
     assert result.code == 0, f"{result.err}\n{story}"
-    assert "going on from step" in result.err, story
+    assert "resuming from step" in result.err, story
     train_here(tiny_flags(small_records, unbroken, **options))
     last = f"checkpoints/step-{options['steps']}"
     try:

@@ -48,17 +48,17 @@ def finished(
 def test_the_run_and_the_model_remember_both_films(films: list[Path], finished: Path) -> None:
     config = load_config(finished)
     assert config.reading == {"order": "memory", "balance": "none"}
-    assert [(film["frames"], film["weight"], len(film["held_out"])) for film in config.films] == [
+    assert [(film.frames, film.weight, len(film.held_out)) for film in config.films] == [
         (48, 2.0, 1), (60, 1.0, 2)
     ]  # fmt: skip
     model = load_model_card(finished / "export" / "autoencoder" / "1")
     for film, known in zip(films, config.films, strict=True):
         labels = frame_labels(load_card(film), model)
-        held = {frame for start, end in known["held_out"] for frame in range(start, end)}
+        held = {frame for start, end in known.held_out for frame in range(start, end)}
         assert [str(label) for label in labels] == [
-            "held out" if frame in held else "seen" for frame in range(known["frames"])
+            "held out" if frame in held else "seen" for frame in range(known.frames)
         ]
-    assert set(frame_labels(load_card(films[0]), {**model, "films": config.films[1:]})) == {
+    assert set(frame_labels(load_card(films[0]), {**model, "films": model["films"][1:]})) == {
         "unseen film"
     }
 
@@ -106,7 +106,7 @@ def test_films_of_different_size_are_refused_in_one_line(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reading", [{}, {"cache_limit": 0, "balance": "shots"}])
-def test_a_run_on_several_films_goes_on_exactly(
+def test_run_on_several_films_resumes_exactly(
     films: list[Path], tmp_path: Path, reading: dict[str, Any]
 ) -> None:
     """From memory and from shards, weighted and balanced."""
@@ -144,7 +144,7 @@ def test_training_from_a_service_is_training_from_the_shards(
     assert result.code == 1 and "is at step 2" in result.error
     assert "leave out --data_service and add --cache_limit=0" in result.error
     result = commands.run("train", *flags(films, run, cache_limit=0))
-    assert result.code == 0 and "going on from step 2" in result.err
+    assert result.code == 0 and "resuming from step 2" in result.err
     check_same_checkpoint(run / "checkpoints/step-4", here / "checkpoints/step-4")
     worker._stop()
     dispatcher._stop()

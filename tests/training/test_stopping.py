@@ -1,4 +1,4 @@
-"""Signals while a run trains: the step is finished, a checkpoint written, and it all goes on."""
+"""Signals while a run trains: it finishes the step, writes a checkpoint, and resumes later."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bladerunner_ae.training import callback
+from bladerunner_ae.training import callbacks
 from bladerunner_ae.training.checkpoints import checkpoint_steps
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
 from bladerunner_ae.training.monitoring.probes import Probes
 from bladerunner_ae.training.resume import has_finished
 from bladerunner_ae.training.stopping import Preempted, Preemption
-from tests.helpers.commands import ROOT, Commands, start
+from tests.helpers.commands import Commands, start, start_python
 from tests.helpers.tiny_training import arguments, tiny_flags, train_here
 from tests.helpers.training_checks import check_same_checkpoint
 
-GOES_ON = "the same command goes on"
+RESUMES = "the same command resumes"
 
 
 def send(number: int) -> None:
@@ -50,7 +49,7 @@ def test_while_steps_run_the_answer_waits_for_the_check(
     assert (signal.getsignal(number), signal.set_wakeup_fd(-1)) == earlier
 
 
-def test_before_the_first_step_and_where_nothing_is_lost_the_answer_comes_at_once() -> None:
+def test_where_nothing_is_lost_the_answer_comes_at_once() -> None:
     with pytest.raises(Preempted) as preempted, Preemption():
         send(signal.SIGTERM)
         time.sleep(10)
@@ -73,7 +72,7 @@ def test_signals_that_are_ignored_stay_ignored() -> None:
 
 
 STUCK = """
-import hashlib
+import hashlib, time
 from bladerunner_ae.training import stopping as module
 steps = []
 with module.Preemption(lambda: len(steps)) as preemption:
@@ -89,20 +88,14 @@ IMPATIENT = "module._NOTHING_TO_KEEP_SECONDS = 0.1"
 
 
 def stuck(rounds: int, begin: str = f"{IMPATIENT}; preemption.begin()") -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", STUCK.format(rounds=rounds, begin=begin)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_python("-c", STUCK.format(rounds=rounds, begin=begin))
     assert process.stdout is not None
     assert process.stdout.readline() == "stuck\n"
     return process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_at_once_even_a_step_that_does_not_end(number: int) -> None:
+def test_a_second_signal_ends_even_an_endless_step_at_once(number: int) -> None:
     process = stuck(2**31 - 1)
     process.send_signal(signal.SIGTERM)
     time.sleep(1.2)
@@ -111,11 +104,11 @@ def test_a_second_signal_ends_at_once_even_a_step_that_does_not_end(number: int)
     _, err = process.communicate(timeout=5)
     assert process.returncode == 128 + number
     (line,) = err.strip().splitlines()
-    assert GOES_ON in line
+    assert line.endswith("the same command resumes or starts over cleanly")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_before_the_first_step_nobody_waits_for_native_code(number: int, code: int) -> None:
+def test_before_the_first_step_native_code_is_not_waited_for(number: int, code: int) -> None:
     process = stuck(2**31 - 1, begin="")
     time.sleep(0.5)  # until it is in native code
     sent = time.monotonic()
@@ -123,7 +116,7 @@ def test_before_the_first_step_nobody_waits_for_native_code(number: int, code: i
     _, err = process.communicate(timeout=30)
     assert 4.0 < time.monotonic() - sent < 9.0
     assert process.returncode == code
-    assert err == "stopped before a step was done; the same command goes on from there\n"
+    assert err == "stopped before a step was done; the same command resumes from there\n"
 
 
 def test_steps_of_an_execution_that_has_not_ended_are_kept() -> None:
@@ -138,9 +131,7 @@ def test_an_answer_on_its_way_is_not_cut_off() -> None:
     """What closes the run may be native code, too."""
     native = 'hashlib.pbkdf2_hmac("sha256", b"", b"", 3_000_000)'
     closes = f"preemption._open.callback(lambda: ({native}, print('closed')))"
-    process = stuck(
-        10, begin=f"{IMPATIENT}; {closes}; print('stuck', flush=True); module.time.sleep(60)"
-    )
+    process = stuck(10, begin=f"{IMPATIENT}; {closes}; print('stuck', flush=True); time.sleep(60)")
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out.strip(), err) == (0, "closed", "")
@@ -157,7 +148,7 @@ def test_two_signals_together_are_one() -> None:
 
 
 def train_until(run: Path, step: int, command: list[str], *numbers: int) -> tuple[int, str, float]:
-    """Signals a training when its checkpoint of `step` is there.
+    """Signal a training when its checkpoint of `step` is there.
 
     Returns:
         (exit code, stderr without the status line, seconds it took to end).
@@ -176,7 +167,7 @@ def train_until(run: Path, step: int, command: list[str], *numbers: int) -> tupl
 
 
 @pytest.mark.slow
-def test_a_run_that_is_preempted_goes_on_to_the_same_weights(
+def test_a_preempted_run_resumes_to_the_same_weights(
     small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:
     steps: dict[str, Any] = {
@@ -192,29 +183,29 @@ def test_a_run_that_is_preempted_goes_on_to_the_same_weights(
         found, err, seconds = train_until(run, first, command, *numbers)
         assert found == code, err
         assert "Traceback" not in err and seconds < 10
-        (step,) = re.findall(rf"^stopped at step (\d+), checkpoint written; {GOES_ON}", err, re.M)
-        assert err.count(GOES_ON) == (2 if code else 1), err
+        (step,) = re.findall(rf"^stopped at step (\d+), checkpoint written; {RESUMES}", err, re.M)
+        assert err.count(RESUMES) == (2 if code else 1), err
         assert checkpoint_steps(run)[-1] == int(step) >= first
         assert not (run / "export").exists()
         at.append(int(step))
     assert any(step % 40 for step in at), "no signal came between two checkpoints"
     result = commands.run("train", *command)
-    assert result.code == 0 and f"going on from step {at[-1]}" in result.err, result.err
+    assert result.code == 0 and f"resuming from step {at[-1]}" in result.err, result.err
     train_here(tiny_flags(small_records, unbroken, **steps))
     check_same_checkpoint(run / "checkpoints/step-160", unbroken / "checkpoints/step-160")
     logs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [log["step"] for log in logs if "loss/decoder" in log] == list(range(40, 161, 40))
 
 
-def test_a_signal_after_the_last_step_is_answered_before_the_export(
+def test_a_signal_after_the_last_step_precedes_the_export(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """Export and report may take minutes, and nobody waits for them."""
-    monkeypatch.setattr(callback, "write_projector", lambda *_: send(signal.SIGTERM))
+    """Export and report may take minutes."""
+    monkeypatch.setattr(callbacks, "write_projector", lambda *_: send(signal.SIGTERM))
     with pytest.raises(Preempted):
         train_here(tiny_flags(small_records, tmp_path / "run"))
-    assert f"stopped at step 4, checkpoint written; {GOES_ON}" in capsys.readouterr().err
+    assert f"stopped at step 4, checkpoint written; {RESUMES}" in capsys.readouterr().err
     assert checkpoint_steps(tmp_path / "run") == [2, 4]
 
 
@@ -225,7 +216,7 @@ def figures_of(run: Path, step: int) -> list[str]:
 
 
 def signal_in(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
-    """Has SIGTERM come at the beginning of a function's nth call."""
+    """Send SIGTERM at the beginning of a function's nth call."""
     function, calls = getattr(owner, name), []
 
     def signalled(*arguments: Any, **options: Any) -> Any:
@@ -246,10 +237,10 @@ AT_THE_END = ("prior.png", "interpolation.png", "tensorboard/projector_config.pb
     [
         pytest.param(Probes, "scores", 3, marks=pytest.mark.slow),
         pytest.param(RunEvaluation, "measure", 2, marks=pytest.mark.slow),
-        (callback, "write_projector", 1),
+        (callbacks, "write_projector", 1),
     ],
 )
-def test_what_a_signal_cuts_short_in_the_last_step_is_shown_by_the_same_command(
+def test_the_same_command_shows_what_a_signal_cut_short(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     owner: Any, name: str, call: int,
 ) -> None:  # fmt: skip
@@ -273,11 +264,11 @@ def test_what_a_signal_cuts_short_in_the_last_step_is_shown_by_the_same_command(
 @pytest.mark.parametrize(
     ("owner", "name", "call"), [(Probes, "scores", 2), (RunEvaluation, "measure", 1)]
 )
-def test_what_a_signal_cuts_short_in_between_is_made_up_for(
+def test_a_resumed_run_makes_up_for_what_was_cut_short(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     owner: Any, name: str, call: int,
 ) -> None:  # fmt: skip
-    """A sample is taken to its end, for the watchdog; an evaluation when the run goes on."""
+    """A sample is taken to its end, for the watchdog; an evaluation when the run resumes."""
     run, unbroken = tmp_path / "run", tmp_path / "unbroken"
     changes = {"sample_every": 2, "evaluate_every": 2, "holdout": 0.17, "checkpoint_every": 4}
     with monkeypatch.context() as patch, pytest.raises(Preempted):
@@ -293,7 +284,7 @@ def test_what_a_signal_cuts_short_in_between_is_made_up_for(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_preempted_before_its_first_step_starts_over(
+def test_a_run_preempted_before_its_first_step_starts_over(
     small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:
     run = tmp_path / "run"

@@ -123,7 +123,7 @@ def test_3_resume_equality_in_a_fresh_process(
     runs = two_runs(objective)
     assert runs.trainer.steps_done == 4
     assert runs.result.code == 0, runs.result.err
-    assert "going on from step 2" in runs.result.err
+    assert "resuming from step 2" in runs.result.err
     ours, theirs = runs.unbroken / "checkpoints", runs.broken / "checkpoints"
     for step in ("step-2", "step-4"):
         training_checks.check_same_checkpoint(ours / step, theirs / step)
@@ -175,9 +175,7 @@ def test_5_overfits_one_batch(objective: str) -> None:
     training_checks.check_overfits(trainer, film_images(frames), steps, psnr)
 
 
-def test_a_run_on_two_devices_starts_logs_checkpoints_and_resumes(
-    small_records: Path, tmp_path: Path
-) -> None:
+def test_run_on_two_devices_logs_and_resumes(small_records: Path, tmp_path: Path) -> None:
     """Everything round the step works under a strategy too: linear path, samples, restoring."""
     flags = tiny_flags(small_records, tmp_path / "run", "vae", learning_rate=1e-3)
     with training_checks.two_devices().scope():

@@ -41,7 +41,7 @@ def sample(**changes: object) -> Sample:
     return Sample(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def test_a_healthy_run_is_left_in_peace() -> None:
+def test_healthy_run_raises_no_alarm() -> None:
     dog = Watchdog(500, new_state())
     assert looks(dog, HEALTHY, range(10, 510, LOOK_EVERY)) == []
     assert not any(dog.look_at_sample(step, sample(), HEALTHY) for step in range(100, 600, 100))
@@ -86,7 +86,7 @@ def test_a_discriminator_that_is_fooled_by_one_kind_has_not_won() -> None:
         assert looks(Watchdog(500, new_state()), logs, range(10, 510, 10)) == []
 
 
-def test_a_discriminator_of_hinge_loss_has_won_when_nothing_is_left_of_its_loss() -> None:
+def test_hinge_discriminator_has_won_when_its_loss_is_gone() -> None:
     """Beyond its margin, 73 % and 27 %, nothing makes it any surer."""
     logs = {**HEALTHY, "term/p_real": 0.9, "term/p_reconstruction": 0.25, "term/gan": 0.05}
     del logs["term/p_prior"]
@@ -147,7 +147,7 @@ def test_latents_vanish_for_two_reasons(kl_part: float, cure: str) -> None:
     dog, bad = Watchdog(500, new_state()), sample(active_latents=0)
     logs = {**HEALTHY, "term/pixel": 0.1, "term/features": 0.2, "loss/encoder": 0.3 + kl_part}
     found = [verdict for step in (10, 20) for verdict in dog.look_at_sample(step, bad, logs)]
-    assert [verdict.cure for verdict in found] == [f"start over with {cure}"]
+    assert [verdict.fix for verdict in found] == [f"start over with {cure}"]
 
 
 def test_a_film_of_equal_frames_may_come_back_as_equal_frames() -> None:
@@ -160,7 +160,7 @@ def test_a_player_that_does_not_move_is_named() -> None:
     dog = Watchdog(500, new_state())
     moved = {"encoder": 0.01, "decoder": 5e-7, "discriminator": 2e-6}
     (verdict,) = dog.look_at_sample(100, sample(moved=moved), HEALTHY)
-    assert verdict.kind == "still_decoder" and "decoder's weights have not moved" in verdict.wrong
+    assert verdict.kind == "still_decoder" and "decoder's weights have not moved" in verdict.problem
 
 
 def test_the_first_log_that_is_not_finite_is_named_causes_first() -> None:
@@ -169,48 +169,21 @@ def test_the_first_log_that_is_not_finite_is_named_causes_first() -> None:
     assert not_finite([(1, fine), (2, fine)]) is None
     broken = {"loss/decoder": nan, "term/kl": infinity, "gradient_norm/decoder": nan}
     verdict = not_finite([(1, fine), (2, broken), (3, {**fine, "loss/decoder": nan})])
-    assert isinstance(verdict, Verdict) and verdict.fatal
-    assert verdict.wrong.startswith(
-        "term/kl is inf in step 2, with it loss/decoder, gradient_norm/decoder: the encoder has"
+    assert isinstance(verdict, Verdict)
+    assert verdict.problem.startswith(
+        "term/kl is inf in step 2, with it loss/decoder, gradient_norm/decoder: training"
     )
     verdict = not_finite([(7, {**fine, "gradient_norm/decoder": nan})])
-    assert verdict is not None and verdict.wrong.startswith(
+    assert verdict is not None and verdict.problem.startswith(
         "gradient_norm/decoder is nan in step 7"
     )
 
 
-@pytest.mark.parametrize(
-    ("wrong", "players", "flag"),
-    [
-        (["latent/sigma", "term/pixel", "loss/decoder"], "encoder has", "--learning_rate"),
-        (["term/pixel", "loss/encoder", "loss/discriminator"], "decoder has", "--learning_rate"),
-        (
-            ["term/gan", "loss/encoder", "loss/decoder", "loss/discriminator"],
-            "discriminator has",
-            "--discriminator_learning_rate",
-        ),
-        (["loss/encoder", "loss/decoder"], "encoder and the decoder have", "--learning_rate"),
-        (["gradient_norm/decoder"], "decoder has", "--learning_rate"),
-        (
-            ["gradient_norm/discriminator"],
-            "discriminator has",
-            "--discriminator_learning_rate",
-        ),
-    ],
-)
-def test_the_player_that_blew_up_first_is_named_with_its_flag(
-    wrong: list[str], players: str, flag: str
-) -> None:
-    verdict = not_finite([(3, {**HEALTHY, **dict.fromkeys(wrong, float("inf"))})])
-    assert verdict is not None
-    assert verdict.wrong.endswith(f": the {players} blown up")
-    assert f" {flag}" in verdict.cure
-
-
-def test_gradients_through_a_discriminator_that_has_run_away_are_put_on_it() -> None:
-    logs = {**HEALTHY, "loss/discriminator": 1e12, "gradient_norm/decoder": float("inf")}
-    verdict = not_finite([(3, logs)])
-    assert verdict is not None and verdict.wrong.endswith(": the discriminator has blown up")
+@pytest.mark.parametrize(("log", "also"), [("loss/discriminator", True), ("loss/encoder", False)])
+def test_other_rate_is_named_where_there_is_one(log: str, also: bool) -> None:
+    verdict = not_finite([(3, {log: float("inf")})])
+    assert verdict is not None and "a lower --learning_rate" in verdict.fix
+    assert ("--discriminator_learning_rate" in verdict.fix) == also
 
 
 def test_what_it_remembers_fits_into_a_checkpoint() -> None:

@@ -42,9 +42,8 @@ def fit(
     """Trains as the command does, from random weights; `spoil` may change them before."""
     asked = tiny_flags(records, run, **{**QUICK, **flags})
     config = tiny_run(asked)
-    config = dataclasses.replace(
-        config, model=dataclasses.replace(config.model, linear_path=linear_path)
-    )
+    model = dataclasses.replace(config.model, linear_path=linear_path).resolve()
+    config = dataclasses.replace(config, model=model)
     open_run(run, config, overwrite=False)
     trainer = training.build_trainer(config)
     start = restore(trainer, run)
@@ -67,7 +66,7 @@ def said(run: Path) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("objective", ["vae", pytest.param("vae_gan", marks=pytest.mark.slow)])
-def test_a_healthy_run_is_left_in_peace(
+def test_healthy_run_raises_no_alarm(
     objective: str, small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(small_records, tmp_path / "run", linear_path=True, objective=objective, steps=80)
@@ -85,7 +84,7 @@ class Bomb(Vae):
         return dataclasses.replace(outcome, losses={"encoder": loss, "decoder": loss})
 
 
-def test_what_is_not_finite_stops_the_run_and_the_last_good_checkpoint_stays(
+def test_not_finite_stops_run_and_keeps_last_good_checkpoint(
     small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -105,10 +104,10 @@ def test_what_is_not_finite_stops_the_run_and_the_last_good_checkpoint_stays(
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        ({"learning_rate": 1e3}, r"the (en|de)coder .*lower --learning_rate, "),
+        ({"learning_rate": 1e3}, "--learning_rate, "),
         pytest.param(
             {"objective": "vae_gan", "discriminator_learning_rate": 1e3},
-            r"the discriminator has blown up .*lower --discriminator_learning_rate ",
+            "--learning_rate or --discriminator_learning_rate, ",
             marks=pytest.mark.slow,
         ),
     ],
@@ -116,14 +115,14 @@ def test_what_is_not_finite_stops_the_run_and_the_last_good_checkpoint_stays(
 def test_absurd_learning_rates_blow_training_up(
     flags: dict[str, Any], named: str, small_records: Path, tmp_path: Path
 ) -> None:
-    """The player is named, and the flag that cures it."""
-    with pytest.raises(OutputError, match=rf"is (nan|inf) in step \d+.*: {named}") as error:
+    said = rf"is (nan|inf) in step \d+.*: training has blown up .* a lower {named}"
+    with pytest.raises(OutputError, match=said) as error:
         fit(small_records, tmp_path / "run", steps=40, linear_path=True, **flags)
     assert "no checkpoint was written yet" in str(error.value)
     assert checkpoint_steps(tmp_path / "run") == []
 
 
-def test_without_a_watchdog_training_goes_on(
+def test_training_continues_without_a_watchdog(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(objectives.REGISTRY, "vae", Bomb)
@@ -198,7 +197,7 @@ def test_a_discriminator_of_hinge_loss_that_wins_is_named(
 
 
 @pytest.mark.slow
-def test_acting_lowers_the_weight_and_a_resumed_run_acts_at_the_same_steps(
+def test_act_lowers_the_weight_at_the_same_steps_after_a_resume(
     small_records: Path, tmp_path: Path
 ) -> None:
     run, broken = tmp_path / "run", tmp_path / "broken"
@@ -226,7 +225,7 @@ def test_a_scale_of_nothing_silences_the_adversarial_term() -> None:
     assert logs["gradient_norm/discriminator"] < 10, "its own loss is none of this"
 
 
-def test_told_to_stop_it_stops_with_a_checkpoint_and_then_trains_on(
+def test_stop_writes_a_checkpoint_and_the_next_start_trains_on(
     small_records: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"

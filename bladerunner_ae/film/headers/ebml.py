@@ -7,7 +7,6 @@ def read_number(file: BinaryIO, marked: bool) -> int | None:
     """A number of variable length; None if it is not there or means "not known".
 
     Args:
-        file: stands before it.
         marked: whether the bit that tells its length belongs to it (it does in identities).
     """
     first = file.read(1)

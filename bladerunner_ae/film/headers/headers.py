@@ -1,7 +1,7 @@
-"""What a film's own headers say of its streams, of which PyAV passes nothing on.
+"""Headers of a film that PyAV does not pass on.
 
-The part of the picture that is to be shown, the profile of Dolby Vision, encryption, and the file's
-own names of codecs that libav does not know. Everything else is asked of libav.
+The part of the picture to be shown, the profile of Dolby Vision, encryption, and the file's names
+of codecs that libav does not know. Everything else comes from libav.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from av.container import InputContainer
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.headers import matroska
 from bladerunner_ae.film.headers import mp4 as mp4_headers
+from bladerunner_ae.film.headers.stream_header import StreamHeader
 from bladerunner_ae.film.headers.transport_tables import TransportTables, read_tables
-from bladerunner_ae.film.picture.cropping import NO_MARGINS, Margins
 
 # Parts of the header of a Windows Media file that only a protected one has, by their identifiers:
 # "content encryption" and "extended content encryption".
@@ -23,56 +23,21 @@ _ASF_ENCRYPTION = (
 )
 _ASF_HEADER_BYTES = 2**16
 
-# Profiles of Dolby Vision whose colours are not YCbCr, always or where nothing else is promised.
-_ALONE = (5,)
-_MAYBE_ALONE = (10, 20)
-
-
-@dataclass(frozen=True)
-class StreamHeader:
-    """What the headers say of one stream.
-
-    Attributes:
-        codec: the file's own name of its codec, or "".
-        crop: what is not to be shown.
-        dolby_vision: its Dolby Vision configuration record (ETSI TS 103 572), or b"".
-        encrypted: whether its packets are encrypted.
-    """
-
-    codec: str = ""
-    crop: Margins = NO_MARGINS
-    dolby_vision: bytes = b""
-    encrypted: bool = False
-
-    @property
-    def dolby_vision_profile(self) -> int | None:
-        """The profile, if only Dolby Vision's own processing gives the colours; else None.
-
-        All but these have a picture in SDR, HDR10 or HLG that is right by itself.
-        """
-        if len(self.dolby_vision) < 5:
-            return None
-        profile, compatible = self.dolby_vision[2] >> 1, self.dolby_vision[4] >> 4
-        alone = profile in _ALONE or (profile in _MAYBE_ALONE and not compatible)
-        return profile if alone else None
-
 
 @dataclass(frozen=True)
 class Headers:
-    """What a film's headers say.
+    """Headers of a film's streams.
 
     Attributes:
-        streams: by the index of the stream; not all streams are there.
+        streams: by the index of the stream, as far as known.
         programmes: of a transport stream, the indices of each programme's streams.
-        fragmented: whether it is an mp4 in fragments.
     """
 
     streams: dict[int, StreamHeader]
     programmes: tuple[frozenset[int], ...] = ()
-    fragmented: bool = False
 
     def of(self, index: int) -> StreamHeader:
-        """What is said of a stream."""
+        """Header of a stream; a blank one if the file has none."""
         return self.streams.get(index, StreamHeader())
 
 
@@ -80,18 +45,13 @@ NO_HEADERS = Headers({})
 
 
 def read_headers(container: InputContainer, path: Path) -> Headers:
-    """Reads a film's headers; what cannot be read is left out.
-
-    Args:
-        container: the open film.
-        path: of its file.
-    """
+    """Read a film's headers; what cannot be read is left out."""
     name = container.format.name
     try:
         if name.startswith("mov"):
             return _mp4(container, path)
         if name.startswith("matroska"):
-            return _matroska(path)
+            return Headers(dict(enumerate(matroska.read_tracks(path))))
         if name == "mpegts":
             return _transport(container, read_tables(path))
         if name == "asf":
@@ -102,12 +62,7 @@ def read_headers(container: InputContainer, path: Path) -> Headers:
 
 
 def refuse_unshowable(path: Path, picture: StreamHeader) -> None:
-    """Raises InputError for pictures that cannot be shown as they are meant, and says why.
-
-    Args:
-        path: of the film, for the message.
-        picture: header of its picture.
-    """
+    """Raise InputError for pictures that cannot be shown as intended."""
     if picture.encrypted:
         raise InputError(
             f"{path}: its picture is encrypted (DRM), and no frame of it can be seen; give a copy "
@@ -123,23 +78,9 @@ def refuse_unshowable(path: Path, picture: StreamHeader) -> None:
 
 
 def _mp4(container: InputContainer, path: Path) -> Headers:
-    tracks, fragmented = mp4_headers.read_tracks(path)
-    found = {
-        stream.index: StreamHeader(
-            track.codec, Margins(*track.crop), track.dolby_vision, track.encrypted
-        )
-        for stream in container.streams
-        if (track := tracks.get(stream.id)) is not None
-    }
-    return Headers(found, fragmented=fragmented)
-
-
-def _matroska(path: Path) -> Headers:
-    tracks = matroska.read_tracks(path)
-    return Headers({
-        index: StreamHeader(track.codec, Margins(*track.crop), track.dolby_vision, track.encrypted)
-        for index, track in enumerate(tracks)
-    })  # fmt: skip
+    tracks, _ = mp4_headers.read_tracks(path)
+    found = {one.index: tracks[one.id] for one in container.streams if one.id in tracks}
+    return Headers(found)
 
 
 def _transport(container: InputContainer, tables: TransportTables) -> Headers:

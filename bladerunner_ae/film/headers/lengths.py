@@ -1,4 +1,4 @@
-"""What a film's file claims about its streams: rates, lengths, beginnings."""
+"""Rates, lengths and start times that a file declares for its streams."""
 
 from fractions import Fraction
 from numbers import Rational
@@ -18,25 +18,25 @@ _MOST_GUESSED = Fraction(1000)
 _NEARLY_EVEN = Fraction(101, 100)
 
 
-def claimed_rates(stream: VideoStream) -> tuple[Fraction, ...]:
-    """Every plausible rate the file claims, without repeats, the most credible first.
+def declared_rates(stream: VideoStream) -> tuple[Fraction, ...]:
+    """Every plausible declared rate, without repeats, the most credible first.
 
     libav's guess comes first: an average is taken from the index or from the first second, and
     AVI and raw streams are off by a factor of two or more.
     """
-    claims = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+    declared = (stream.guessed_rate, stream.average_rate, stream.base_rate)
     # Without a better guess libav takes the units of the clock for frames, 1000 or 90000 a second.
     fastest = max(_MOST_GUESSED, Fraction(stream.average_rate or 0) * _NEARLY_EVEN)
-    rates = [Fraction(rate) for rate in claims if rate and 0 < rate < fastest]
+    rates = [Fraction(rate) for rate in declared if rate and 0 < rate < fastest]
     return tuple(dict.fromkeys(rates)) or (Fraction(24),)
 
 
 def is_own(stream: Stream) -> bool:
-    """Whether a stream is of the film's programme; `streams.leave_out` says so."""
+    """Whether a stream belongs to the film's programme, see `streams.leave_out`."""
     return stream.discard != Discard.all
 
 
-def claimed_start(container: InputContainer) -> Fraction:
+def declared_start(container: InputContainer) -> Fraction:
     """Seconds on the clock of the container at which a film begins, about."""
     times = _own_times(container)
     if times:
@@ -44,8 +44,8 @@ def claimed_start(container: InputContainer) -> Fraction:
     return Fraction(container.start_time or 0, av.time_base)
 
 
-def claimed_length(container: InputContainer) -> Fraction | None:
-    """Seconds that a file claims to last, or None if it does not say."""
+def declared_length(container: InputContainer) -> Fraction | None:
+    """Seconds that a file declares to last, or None."""
     times = _own_times(container)
     if times:
         return max(end for _, end in times) - min(start for start, _ in times)
@@ -58,10 +58,10 @@ def claimed_length(container: InputContainer) -> Fraction | None:
 
 
 def counts_from_zero(container: InputContainer) -> bool:
-    """Whether the duration that libav gives is the time at which the film ends on its own clock.
+    """Whether libav's duration is the time at which the film ends on its own clock.
 
-    Of these the file says so, or libav saw there the last packet or fragment end. Parts of live
-    streams begin anywhere.
+    It comes from these files' headers, or from the end of the last packet or fragment. Parts of
+    live streams begin anywhere.
     """
     name = container.format.name
     if name.startswith("mov"):
@@ -91,7 +91,7 @@ def _own_times(container: InputContainer) -> list[tuple[Fraction, Fraction]]:
 def estimate_frames(
     container: InputContainer, stream: VideoStream, time_base: Fraction, rate: Fraction
 ) -> int | None:
-    """How many frames there are, about, or None where nothing tells."""
+    """Estimated number of frames, or None if the file does not tell."""
     if stream.duration:
         # An edit list can hide frames that the index counts, so time goes before the count.
         units = stream.duration
@@ -101,12 +101,12 @@ def estimate_frames(
         return min(by_time, stream.frames) if stream.frames else by_time
     if stream.frames:
         return stream.frames
-    length = claimed_length(container)
+    length = declared_length(container)
     return round(length * rate) if length else None
 
 
 def reordered_frames(container: InputContainer, stream: VideoStream) -> int:
-    """How many frames are decoded before the first is shown, where times are those of decoding.
+    """Number of frames decoded before the first is shown, where times are those of decoding.
 
     ASF keeps sound that much later. AVI numbers its packets, and players begin with the first.
     """

@@ -1,15 +1,16 @@
-"""What a Matroska or WebM file says of its tracks in elements that libav keeps to itself.
+"""Tracks of a Matroska or WebM file: elements that libav does not pass on.
 
 RFC 8794 describes elements (identity, length, contents), RFC 9559 which there are.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from bladerunner_ae.film.headers.ebml import read_number
+from bladerunner_ae.film.headers.stream_header import StreamHeader
+from bladerunner_ae.film.picture.cropping import Margins
 
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _TRACKS, _CLUSTER = 0x1654AE6B, 0x1F43B675
@@ -25,29 +26,8 @@ _KINDS = (1, 2, 0x11, 0x21)
 _MOST_BYTES = 16 * 2**20
 
 
-@dataclass(frozen=True)
-class Track:
-    """What is said of one track.
-
-    Attributes:
-        codec: the identity of its codec, e.g. "A_DTS".
-        crop: (top, bottom, left, right), what is not to be shown.
-        dolby_vision: its configuration record, or b"".
-        encrypted: whether its frames are.
-    """
-
-    codec: str
-    crop: tuple[int, int, int, int]
-    dolby_vision: bytes
-    encrypted: bool
-
-
-def read_tracks(path: Path) -> list[Track]:
-    """The tracks of a film that libav makes streams of, in their order.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+def read_tracks(path: Path) -> list[StreamHeader]:
+    """The tracks of a film that libav makes streams of, in their order."""
     with path.open("rb") as file:
         entries = _elements(_tracks(file))
         tracks = [list(_elements(data)) for identity, data in entries if identity == _TRACK]
@@ -76,7 +56,7 @@ def _tracks(file: BinaryIO) -> bytes:
             elsewhere = _place_of_tracks(file.read(min(size, _MOST_BYTES)))
             continue
         if identity == _CLUSTER or size is None:
-            # They can stand behind the pictures.
+            # The tracks can come after the pictures.
             if elsewhere is None or jumped:
                 break
             file.seek(begin + elsewhere)
@@ -94,9 +74,9 @@ def _place_of_tracks(seek_head: bytes) -> int | None:
     return None
 
 
-def _track(track: list[tuple[int, bytes]]) -> Track:
+def _track(track: list[tuple[int, bytes]]) -> StreamHeader:
     video = list(_elements(_first(track, _VIDEO)))
-    top, bottom, left, right = (_whole(_first(video, identity)) for identity in _CROP)
+    crop = Margins(*(_whole(_first(video, identity)) for identity in _CROP))
     encodings = [
         dict(_elements(data))
         for identity, data in _elements(_first(track, _ENCODINGS))
@@ -108,9 +88,9 @@ def _track(track: list[tuple[int, bytes]]) -> Track:
         for one in additions
         if one.get(_ADDITION_KIND, b"").rjust(4, b"\0")[-4:] in _DOLBY_VISION
     )
-    return Track(
+    return StreamHeader(
         _first(track, _CODEC).rstrip(b"\0").decode("latin-1"),
-        (top, bottom, left, right),
+        crop,
         next(dolby_vision, b""),
         any(_whole(one.get(_ENCODING_KIND, b"")) == _ENCRYPTION for one in encodings),
     )

@@ -1,6 +1,6 @@
 """A film's metadata as text: titles, languages, the names of attachments and chapters.
 
-libav gives the bytes that stand in the file, and hardly a container says in which encoding.
+libav gives the bytes of the file, and hardly any container names their encoding.
 """
 
 from typing import Any
@@ -16,11 +16,7 @@ OPENING: dict[str, Any] = (
 
 
 def make_readable(container: InputContainer) -> None:
-    """Replaces a container's metadata and that of its streams by `readable_labels`, in place.
-
-    Args:
-        container: opened with the arguments `OPENING`.
-    """
+    """Replace a container's metadata and that of its streams by `readable_labels`, in place."""
     for labels in (container.metadata, *(stream.metadata for stream in container.streams)):
         found = readable_labels(labels)
         labels.clear()

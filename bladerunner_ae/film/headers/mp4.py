@@ -1,13 +1,16 @@
-"""What an mp4 or QuickTime file says of its tracks in boxes that libav keeps to itself.
+"""Tracks of an mp4 or QuickTime file: boxes that libav does not pass on.
 
 ISO/IEC 14496-12 describes the boxes; a box is its size, its type of four letters, and its contents.
 """
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+
+from bladerunner_ae.film.headers.stream_header import StreamHeader
+from bladerunner_ae.film.picture.cropping import NO_MARGINS, Margins
 
 # A film of ten hours has some ten megabytes.
 _MOST_BYTES = 256 * 2**20
@@ -18,33 +21,13 @@ _DOLBY_VISION = (b"dvcC", b"dvvC", b"dvwC")
 _PICTURE_BYTES = 78
 
 
-@dataclass(frozen=True)
-class Track:
-    """What is said of one track.
-
-    Attributes:
-        codec: the type of its samples' first description.
-        crop: (top, bottom, left, right), what is not to be shown.
-        dolby_vision: its configuration record, or b"".
-        encrypted: whether its samples are.
-    """
-
-    codec: str = ""
-    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dolby_vision: bytes = b""
-    encrypted: bool = False
-
-
-def read_tracks(path: Path) -> tuple[dict[int, Track], bool]:
-    """Reads the header of a film.
+def read_tracks(path: Path) -> tuple[dict[int, StreamHeader], bool]:
+    """Read the header of a film.
 
     Returns:
-        (tracks by their number, whether the film goes on in fragments).
-
-    Raises:
-        OSError: the file cannot be read.
+        (tracks by their number, whether the film is in fragments).
     """
-    tracks: dict[int, Track] = {}
+    tracks: dict[int, StreamHeader] = {}
     header = _header(path)
     for kind, contents in _boxes(header):
         if kind == b"trak":
@@ -103,11 +86,11 @@ def _track_number(header: bytes) -> int:
     return int.from_bytes(header[place : place + 4], "big")
 
 
-def _described(descriptions: bytes, picture: bool) -> Track:
-    """What the first description of a track's samples says."""
+def _described(descriptions: bytes, picture: bool) -> StreamHeader:
+    """The track as the first description of its samples has it."""
     for kind, contents in _boxes(descriptions):
         codec = kind.decode("latin-1")
-        track = Track(codec, encrypted=codec in _ENCRYPTED)
+        track = StreamHeader(codec, encrypted=codec in _ENCRYPTED)
         if not picture or len(contents) < _PICTURE_BYTES:
             return track
         width, height = struct.unpack_from(">HH", contents, 24)
@@ -117,23 +100,23 @@ def _described(descriptions: bytes, picture: bool) -> Track:
             elif inner in _DOLBY_VISION:
                 track = replace(track, dolby_vision=values)
         return track
-    return Track()
+    return StreamHeader()
 
 
-def _crop(aperture: bytes, width: int, height: int) -> tuple[int, int, int, int]:
-    """What a clean aperture leaves out; nothing if it makes no sense, as libav has it too."""
+def _crop(aperture: bytes, width: int, height: int) -> Margins:
+    """Margins of a clean aperture; as in libav, none if it makes no sense."""
     numbers = struct.unpack(">8i", aperture[:32])
     if any(below <= 0 for below in numbers[1::2]):
-        return 0, 0, 0, 0
+        return NO_MARGINS
     across, down, right, lower = (Fraction(*numbers[place : place + 2]) for place in range(0, 8, 2))
     left, after = _edges(width, across, right)
     top, below = _edges(height, down, lower)
     possible = min(left, after, top, below) >= 0 and left + after < width and top + below < height
-    return (top, below, left, after) if possible else (0, 0, 0, 0)
+    return Margins(top, below, left, after) if possible else NO_MARGINS
 
 
 def _edges(length: int, shown: Fraction, off: Fraction) -> tuple[int, int]:
-    """(pixels before, pixels after) what is shown, which lies so far from the middle."""
+    """(pixels before, pixels after) what is shown, `off` its distance from the middle."""
     middle = Fraction(length - 1, 2) + off
     first, last = middle - (shown - 1) / 2, middle + (shown - 1) / 2
     return (-1 if first < 0 else int(first)), length - 1 - int(last)

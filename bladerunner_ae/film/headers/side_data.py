@@ -1,4 +1,4 @@
-"""What comes along with a decoded frame beside its pixels, read by name."""
+"""Side data of a decoded frame, by name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,6 @@ _TYPES = range(128)
 
 def read_side_data(frame: VideoFrame, *names: str) -> dict[str, bytes]:
     """The contents of some side data of a frame.
-
-    Args:
-        frame: as decoded.
-        names: such as "DISPLAYMATRIX", see `av.sidedata.sidedata.Type`.
 
     Returns:
         By name, what is there.

@@ -20,19 +20,18 @@ _LATEST_START = 2**16
 _SURE = 5
 _PROGRAMMES, _STREAMS = 0x00, 0x02
 _DOLBY_VISION = 0xB0
-# Of so many packets more than half are scrambled, or the stream is not.
+# A stream is scrambled if more than half of at least this many packets are.
 _FEWEST_PACKETS = 8
 
 
 @dataclass
 class TransportTables:
-    """What the beginning of a transport stream says of its streams.
+    """Tables at the beginning of a transport stream.
 
     Attributes:
         programmes: by number, the numbers (PIDs) of the programme's streams.
         dolby_vision: by number of the stream, its Dolby Vision descriptor.
         packets: by number of the stream, how many packets with a payload were seen.
-        scrambled: likewise, how many of them are scrambled.
     """
 
     programmes: dict[int, set[int]] = field(default_factory=dict)
@@ -47,11 +46,7 @@ class TransportTables:
 
 
 def read_tables(path: Path) -> TransportTables:
-    """Reads the tables at the beginning of a transport stream; empty ones if it is none.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Read the tables at the beginning of a transport stream; empty ones if it is none."""
     with path.open("rb") as file:
         data = file.read(_BYTES)
     tables = TransportTables()
@@ -75,7 +70,7 @@ def read_tables(path: Path) -> TransportTables:
 
 
 def _packets(data: bytes) -> Iterator[bytes]:
-    """The packets of 188 bytes in some data, wherever they begin and whatever lies between."""
+    """The packets of 188 bytes in some data, wherever they begin and whatever is between."""
     for size in _PACKET_SIZES:
         for start in range(min(_LATEST_START, len(data))):
             places = [start + size * number for number in range(_SURE)]
@@ -96,7 +91,7 @@ def _packets(data: bytes) -> Iterator[bytes]:
 
 
 def _payload(packet: bytes) -> bytes:
-    """What a packet carries; nothing if it is damaged or carries nothing."""
+    """Payload of a packet; empty if it is damaged or has none."""
     if packet[1] & 0x80 or not packet[3] & 0x10:
         return b""
     begin = 5 + packet[4] if packet[3] & 0x20 else 4
@@ -104,13 +99,13 @@ def _payload(packet: bytes) -> bytes:
 
 
 class _Sections:
-    """Puts sections together that come in several packets."""
+    """Assembly of sections that come in several packets."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}
 
     def add(self, stream: int, payload: bytes, starts: bool) -> Iterator[bytes]:
-        """Takes a packet's payload, and yields the sections that end in it."""
+        """Take a packet's payload, and yields the sections that end in it."""
         if starts:
             begin = 1 + payload[0]
             yield from self._whole(stream, self._parts.pop(stream, b"") + payload[1:begin])

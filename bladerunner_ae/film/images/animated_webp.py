@@ -23,11 +23,7 @@ def is_animated_webp(film: Path) -> bool:
 
 
 def read_durations(film: Path) -> list[int]:
-    """How long each picture of an animated WebP is shown, in milliseconds, at least 1.
-
-    Raises:
-        InputError: the file is cut off, or its pictures are too large.
-    """
+    """Durations of the pictures of an animated WebP, in milliseconds, at least 1."""
     durations = list[int]()
     with film.open("rb") as file:
         whole = file.seek(0, 2)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from bladerunner_ae.film.images.matrix_profiles import SRGB, coded_profile, gamma_profile
+from bladerunner_ae.film.notes import Note, NoteKind
 from tfrecords.messages import visible
 
 GREY_MODES = ("1", "L", "LA", "La")
@@ -70,16 +71,14 @@ class _Profile:
     """A colour profile, and what it does.
 
     Attributes:
-        name: its own.
-        mode: of Pillow, that pictures must have for `transform`.
         transform: to sRGB; None: there is nothing to do, or it cannot be done.
-        problem: why it cannot, or "".
+        problem: why it cannot, or None.
     """
 
     name: str
     mode: str
     transform: ImageCms.ImageCmsTransform | None
-    problem: str = ""
+    problem: NoteKind | None = None
 
 
 @lru_cache(maxsize=16)
@@ -93,12 +92,12 @@ def _profile(icc: bytes, grey: bool, mode: str) -> _Profile:
             wanted == "L" and grey
         )  # fmt: skip
         if not fits:
-            return _Profile(name, mode, None, "does not fit their colours")
+            return _Profile(name, mode, None, NoteKind.UNFIT_PROFILE)
         transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), wanted, "RGB")
         samples = _samples(wanted)
         after = np.asarray(ImageCms.applyTransform(samples, transform), np.int16)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, UnicodeError):
-        return _Profile("", mode, None, "is damaged")
+        return _Profile("", mode, None, NoteKind.BAD_PROFILE)
     before = None if wanted in ("CMYK", "LAB") else np.asarray(samples.convert("RGB"), np.int16)
     same = before is not None and np.abs(after - before).max() <= _SAME_COLOUR
     return _Profile(name, wanted, None if same else transform)
@@ -115,29 +114,29 @@ def _samples(mode: str) -> Image.Image:
     return Image.new(mode, (1, 1))
 
 
-def colour_remarks(image: Image.Image, path: Path) -> Iterator[str]:
-    """What becomes of a picture's colours, each for the end of a sentence."""
+def colour_remarks(image: Image.Image, path: Path) -> Iterator[Note]:
+    """Remarks on what is done to an image's colours."""
     icc, mode = find_profile(image, path), image.mode
     if not icc:
         if icc is not None:
-            yield "have colours of a kind that is not known; they are taken as sRGB"
+            yield NoteKind.UNKNOWN_COLOURS.note()
         elif _PROFILE in image.info:
-            yield "have a colour profile that is damaged; their colours are taken as sRGB"
+            yield NoteKind.BAD_PROFILE.note()
         elif mode == "CMYK":
-            yield "are CMYK without a colour profile; their colours are about right only"
+            yield NoteKind.PLAIN_CMYK.note()
         elif mode == "LAB":
-            yield "are converted from CIELAB to sRGB"
+            yield NoteKind.PLAIN_LAB.note()
         return
     grey = mode in GREY_MODES or mode.startswith("I;16")
     profile = _profile(icc, grey, mode if mode in ("CMYK", "LAB") else "L" if grey else "RGB")
-    if profile.problem:
-        yield f"have a colour profile that {profile.problem}; their colours are taken as sRGB"
+    if profile.problem is not None:
+        yield profile.problem.note()
     elif profile.transform is not None:
-        yield f'are converted to sRGB from their colour profile "{profile.name}"'
+        yield NoteKind.PROFILE.note(name=profile.name)
 
 
 def _png_chunk(path: Path, kind: bytes) -> bytes | None:
-    """The contents of a chunk that stands before a PNG's pixels, or None."""
+    """The contents of a chunk before a PNG's pixels, or None."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":

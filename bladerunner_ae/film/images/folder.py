@@ -26,6 +26,7 @@ from bladerunner_ae.film.images.stills import (
     read_still,
     to_srgb,
 )
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.geometry import Size
 from tfrecords.messages import counted, visible
 
@@ -47,17 +48,16 @@ class ImageSequence:
         paths: one file for each frame; only one if it is an animated picture.
         times: of each frame, and of the end of the last, in units of `time_base`.
         time_base: seconds per unit; None: a unit is a frame, however long that is shown.
-        notes: what a person should know, e.g. that numbers are missing.
     """
 
     paths: tuple[Path, ...]
     times: Sequence[int]
     time_base: Fraction | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     @property
     def frames(self) -> int:
-        """How many there are."""
+        """Number of frames."""
         return len(self.times) - 1
 
     def pictures(
@@ -66,11 +66,7 @@ class ImageSequence:
         """Some frames as uint8 [height, width, 3], sRGB, see `film.images.stills.read_still`.
 
         Args:
-            numbers: of the frames, from 0, rising.
             size: (height, width) they must have, or None for any.
-
-        Raises:
-            InputError: one cannot be read, or has another size.
         """
         if self.time_base is None:
             for number in numbers:
@@ -88,17 +84,15 @@ class ImageSequence:
 
 @dataclass(frozen=True)
 class SequenceFacts:
-    """What the headers of a sequence's images say.
+    """Facts from the headers of a sequence's images.
 
     Attributes:
         size: (height, width) of every one of them.
-        codec: format of the first, e.g. "png".
-        notes: what a person should know, those of the sequence included.
     """
 
     size: Size
     codec: str
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def are_images(film: Path) -> bool:
@@ -117,17 +111,14 @@ def is_pattern(film: Path) -> bool:
 
 
 def pattern_words(pattern: Path) -> str:
-    """What a pattern says beside the numbers, or the name of its folder if that is nothing."""
+    """Words of a pattern besides the numbers, or the name of its folder if it has none."""
     words = _PLACEHOLDER.sub(lambda match: "%" if match[0] == "%%" else " ", pattern.stem)
     words = " ".join(re.findall(r"[^\s_.-]+(?:[_.-]+[^\s_.-]+)*", words))
     return words if re.search(r"\w", words) else pattern.absolute().parent.name
 
 
 def list_images(film: Path) -> ImageSequence:
-    """Finds the images of a film, and their order; none is decoded.
-
-    Args:
-        film: of which `are_images` is true.
+    """Find the images of a film, and their order; none is decoded.
 
     Raises:
         InputError: there are none, or it is not clear in which order they come, or the animated
@@ -142,14 +133,10 @@ def list_images(film: Path) -> ImageSequence:
 
 
 def read_sequence_facts(sequence: ImageSequence) -> SequenceFacts:
-    """Looks at every image of a sequence, so that what is wrong shows before any work.
-
-    Raises:
-        InputError: one cannot be read, or has too many pixels or another size.
-    """
+    """Inspect every image of a sequence, so that problems show before any work."""
     first = next(sequence.pictures([0]))
     size: Size = (first.shape[0], first.shape[1])
-    remarks, codecs = Counter[str](), Counter[str]()
+    remarks, codecs = Counter[Note](), Counter[str]()
     codec = ""
     for path in sequence.paths:
         facts = read_facts(path)
@@ -159,15 +146,17 @@ def read_sequence_facts(sequence: ImageSequence) -> SequenceFacts:
         codecs[facts.codec] += 1
         remarks.update(facts.remarks)
         if facts.several and sequence.time_base is None:
-            remarks["hold several pictures, of which the first is taken"] += 1
+            remarks[NoteKind.FIRST_OF_SEVERAL.note()] += 1
     notes = [*sequence.notes]
     if len(codecs) > 1:
-        parts = (f"{count} {name}" for name, count in codecs.items())
-        notes.append(f"the images are of several formats ({', '.join(parts)})")
+        formats = tuple(f"{count} {name}" for name, count in codecs.items())
+        notes.append(NoteKind.SEVERAL_FORMATS.note(formats=formats))
     total = len(sequence.paths)
     for remark, count in remarks.items():
-        who = "the images" if count == total else f"{count} of the {total} images"
-        notes.append(f"{who} {remark}")
+        if count == total:
+            notes.append(NoteKind.ALL_IMAGES.note(remark=remark))
+        else:
+            notes.append(NoteKind.SOME_IMAGES.note(count=count, total=total, remark=remark))
     return SequenceFacts(size, codec, tuple(notes))
 
 
@@ -189,15 +178,15 @@ def _of_folder(folder: Path) -> ImageSequence:
             f"remove what does not belong, or say which number counts, as in "
             f"'{folder / _example(images[0])}'"
         ) from reason
-    notes = list[str]()
+    notes = list[Note]()
     if order.choice:
-        notes.append(f"the images are in the order of {visible(order.choice)}")
+        notes.append(NoteKind.IMAGE_ORDER.note(choice=visible(order.choice)))
     if order.missing > _MOST_MISSING_TOLD and order.step > 1:
-        notes.append(f"the numbers of the images rise in steps of {order.step}")
+        notes.append(NoteKind.IMAGE_STEPS.note(step=order.step))
     elif order.missing:
-        notes.append(_missing(order.missing))
+        notes.append(NoteKind.NUMBERS_MISSING.note(count=order.missing))
     if others:
-        notes.append(f"left out of the folder: {_some(others)}")
+        notes.append(NoteKind.FILES_LEFT_OUT.note(names=_some(others)))
     paths = tuple(folder / images[place] for place in order.places)
     return ImageSequence(paths, range(len(paths) + 1), None, tuple(notes))
 
@@ -226,13 +215,13 @@ def _of_pattern(pattern: Path) -> ImageSequence:
         )
     order = sorted(found)
     missing = sum(b[-1] - a[-1] - 1 for a, b in pairwise(order) if a[:-1] == b[:-1])
-    notes = (_missing(missing),) if missing else ()
+    notes = (NoteKind.NUMBERS_MISSING.note(count=missing),) if missing else ()
     paths = tuple(found[number] for number in order)
     return ImageSequence(paths, range(len(paths) + 1), None, notes)
 
 
 def _expression(name: str) -> re.Pattern[str]:
-    """What finds the names that a pattern stands for, and their numbers."""
+    """Regular expression for the names that a pattern stands for, with their numbers."""
     parts, end = list[str](), 0
     for match in _PLACEHOLDER.finditer(name):
         parts.append(re.escape(name[end : match.start()]))
@@ -255,13 +244,8 @@ def _example(name: str) -> str:
     return first + "%d" + "*".join(others) + dot + suffix
 
 
-def _missing(count: int) -> str:
-    are = "number is" if count == 1 else "numbers are"
-    return f"{count} {are} missing among the images"
-
-
 def _some(names: Sequence[str]) -> str:
-    """Up to some names, and how many there are beside them."""
+    """Up to `_NAMES_SHOWN` names, and the number of others."""
     shown = ", ".join(visible(name) for name in names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
     return f"{shown} and {counted(more, 'other file')}" if more > 0 else shown

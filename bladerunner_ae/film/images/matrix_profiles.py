@@ -31,7 +31,6 @@ def gamma_profile(gamma: float, chromaticities: Chromaticities) -> bytes | None:
 
     Args:
         gamma: the exponent with which light became values, e.g. 0.45455.
-        chromaticities: of white, red, green and blue.
     """
     if not 0.01 <= gamma <= 10:
         return None
@@ -104,5 +103,5 @@ def _xyz(values: NDArray[np.float64]) -> bytes:
 
 
 def _fixed(value: float) -> bytes:
-    """A number in ICC's fixed point, 16 bits before and 16 behind it."""
+    """A number in ICC's fixed point, 16 bits before and 16 after the point."""
     return struct.pack(">i", round(value * 65536))

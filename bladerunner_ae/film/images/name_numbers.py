@@ -35,8 +35,6 @@ class Column:
     """A number that all names have.
 
     Attributes:
-        values: for each name.
-        starts: where its digits begin in each name.
         stable: whether the text around it is the same in all names.
         word: the letters before it in the first name, in lower case.
         is_time: whether it is a date, perhaps with a time.
@@ -63,7 +61,8 @@ class _Number(NamedTuple):
 
 def read_columns(names: Sequence[str]) -> Iterator[Column]:
     """Every number that all names have: by its place from the left, from the right, and so in the
-    parts between separators."""
+    parts between separators.
+    """
     names = _years_first(names)
     moments = [_MOMENT.search(name) for name in names]
     times = all(moments)
@@ -188,7 +187,7 @@ def _decimals(names: Sequence[str], parsed: Sequence[list[_Number]]) -> Iterator
 
 
 def _as_decimals(pairs: Iterable[tuple[str, str]]) -> Values:
-    """Numbers before and behind a point, in units of the finest of them."""
+    """Numbers before and after a point, in units of the finest of them."""
     pairs = list(pairs)
     digits = max(len(part) for _, part in pairs)
     return tuple(int(whole + part.ljust(digits, "0")) for whole, part in pairs)

@@ -20,8 +20,8 @@ _MOST_TOGETHER, _MOST_TO_COMBINE = 3, 6
 _MISSING_PER_IMAGE = 1000
 _MISSING_ALLOWED = 1_000_000
 
-# Of two orders the better one is taken if at least so many of its numbers are there, and the other
-# has so many times fewer.
+# Of two orders the better one is taken if at least this part of its numbers is present, and the
+# other is this many times less dense.
 _CLEAR_DENSITY = 0.5
 _CLEARLY_DENSER = 10
 
@@ -65,7 +65,7 @@ class _Reading:
 
     @property
     def density(self) -> float:
-        """Which part of the numbers between the first and the last is there, 0..1."""
+        """Part of the numbers between the first and the last that is present, 0..1."""
         return 1.0 if self.is_regular else len(self.places) / (len(self.places) + self.missing)
 
     @property
@@ -79,10 +79,7 @@ class _Reading:
 
 @lru_cache(maxsize=4)
 def order_names(names: tuple[str, ...]) -> Order:
-    """Finds the order of images.
-
-    Args:
-        names: of the files, without their suffixes; all different.
+    """Find the order of images.
 
     Raises:
         UnclearOrderError: several orders are possible, or none.
@@ -148,7 +145,7 @@ def _only(names: Sequence[str], readings: list[_Reading]) -> _Reading:
 
 
 def _undoubted(names: Sequence[str], reading: _Reading) -> _Reading:
-    """Turns away pairs of numbers that look like frames of which there are several variants."""
+    """Refuse pairs of numbers that look like several variants of each frame."""
     for outer, inner in pairwise(reading.columns):
         groups = dict[int, set[int]]()
         for high, low in zip(outer.values, inner.values, strict=True):
@@ -180,7 +177,7 @@ def _reading(columns: tuple[Column, ...]) -> _Reading | None:
 
 
 def _missing(keys: Sequence[Values], columns: tuple[Column, ...]) -> int:
-    """How many numbers are missing in ascending keys; of dates and times none ever is."""
+    """Number of values missing in ascending keys; dates and times do not count."""
     missing = 0
     for early, late in pairwise(keys):
         level = next(i for i, (a, b) in enumerate(zip(early, late, strict=True)) if a != b)

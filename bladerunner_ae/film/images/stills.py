@@ -18,6 +18,7 @@ from bladerunner_ae.film.images.colour_profiles import (
     colours_in_srgb,
     find_profile,
 )
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture_limits import MOST_PIXELS, refuse_huge
 from bladerunner_ae.geometry import Size
 from tfrecords.messages import visible
@@ -27,7 +28,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 # Pillow knows many more; each is code that a file of a harmless name could reach.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
-# Other files that go by such names, by their first bytes, or those behind the length of a box.
+# Other files that go by such names, by their first bytes, or those after the length of a box.
 _OTHER_KINDS = {
     b"SIMPLE  =": "FITS file", b"8BPS": "Photoshop file", b"GIF8": "GIF",
     b"%!PS": "PostScript file",
@@ -62,30 +63,24 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 @dataclass(frozen=True)
 class StillFacts:
-    """What the header of a picture file says.
+    """Facts from the header of a picture file.
 
     Attributes:
         size: (height, width) of the upright picture.
-        codec: its format, e.g. "png".
         several: whether it holds more pictures than the one that it shows.
-        remarks: what is done to it, each for the end of a sentence.
     """
 
     size: Size
     codec: str
     several: bool
-    remarks: tuple[str, ...]
+    remarks: tuple[Note, ...]
 
 
 def read_facts(path: Path) -> StillFacts:
-    """What the header of a picture file says; its pixels are not decoded.
-
-    Raises:
-        InputError: it is no such file, or has too many pixels.
-    """
+    """Facts from the header of a picture file; its pixels are not decoded."""
     with open_still(path) as image:
         height, width = image.height, image.width
-        # A TIFF's size is upright; a PNG may say it behind its pixels, which shows when it is read.
+        # A TIFF's size is upright; a PNG's orientation may come after its pixels.
         known = image.format == "PNG" and "exif" not in image.info
         turned = 1 if known or image.format == "TIFF" else _orientation(image)
         size = (width, height) if turned in _SIDEWAYS else (height, width)
@@ -98,11 +93,10 @@ def read_facts(path: Path) -> StillFacts:
 def read_still(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
     """A picture as uint8 [height, width, 3], sRGB 0..255.
 
-    It is turned upright as its camera says, lies on black where it is transparent, and is converted
-    to sRGB from the colour profile that it may have.
+    Turned upright as its EXIF orientation says, on black where transparent, converted from its
+    colour profile.
 
     Args:
-        path: the file.
         size: (height, width) it must have, or None for any.
 
     Raises:
@@ -125,11 +119,7 @@ def other_size(path: Path, size: tuple[int, ...], wanted: Size) -> InputError:
 
 @contextmanager
 def open_still(path: Path) -> Iterator[Image.Image]:
-    """Opens a picture file; its errors become one line, while it is open too.
-
-    Raises:
-        InputError: it cannot be read, or has too many pixels.
-    """
+    """Open a picture file; its errors become one line, while it is open too."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             refuse_huge(path, image.height, image.width)
@@ -148,15 +138,7 @@ def open_still(path: Path) -> Iterator[Image.Image]:
 
 
 def to_srgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """An open picture, of any mode, as uint8 [height, width, 3], upright, sRGB, on black.
-
-    Args:
-        image: of Pillow.
-        path: its file, for messages.
-
-    Raises:
-        InputError: nobody knows which of its values is white.
-    """
+    """An open picture, of any mode, as uint8 [height, width, 3], upright, sRGB, on black."""
     white = _WHITE_OF_RAW.get(_raw_modes(image), 255)
     image.load()
     if image.mode in _UNBOUNDED:
@@ -180,7 +162,6 @@ def _without_alpha(image: Image.Image, white: int) -> tuple[Image.Image, NDArray
     """A picture of 8 bits without transparency, and how opaque each pixel is, or None.
 
     Args:
-        image: as loaded.
         white: the largest value in its file, where it may have one grey that is transparent.
     """
     clear = image.info.get("transparency")
@@ -214,22 +195,22 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _raw_modes(image: Image.Image) -> str:
-    """How the pixels lie in the file, in Pillow's words, before they are loaded."""
+    """Pillow's raw modes of the pixels in the file, before they are loaded."""
     return " ".join({str(tile[3]) for tile in getattr(image, "tile", ())})
 
 
-def _remarks(image: Image.Image, path: Path, turned: int) -> Iterator[str]:
+def _remarks(image: Image.Image, path: Path, turned: int) -> Iterator[Note]:
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
-        yield "can be transparent; what is transparent is black"
+        yield NoteKind.ON_BLACK.note()
     yield from colour_remarks(image, path)
     if "16" in _raw_modes(image) or image.mode.startswith("I;16"):
-        yield "of 16 bits a channel are read as 8"
+        yield NoteKind.SIXTEEN_BITS.note()
     if turned != 1:
-        yield "are turned upright, as their EXIF orientation says"
+        yield NoteKind.ORIENTED.note()
 
 
 def _other_kind(path: Path) -> str:
-    """What a file is that is none of these pictures, or "" if that is not known."""
+    """Kind of a file that is none of these pictures, or "" if it is not known."""
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -1,4 +1,4 @@
-"""What a film's frames say of their colours, and what is done to them.
+"""The colours that a film's frames are tagged with, and what is done to them.
 
 Films carry the code points of ISO/IEC 23091-2, or nothing, or what they should not.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from bladerunner_ae.film.headers.side_data import read_side_data
+from bladerunner_ae.film.notes import Note, NoteKind
 
 # By code point.
 _MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020",
@@ -35,7 +36,14 @@ _HIGH_DEFINITION_LONG_SIDE = 1280
 
 
 class Tags(NamedTuple):
-    """What a frame is tagged with; `FilmInfo` explains the names."""
+    """Colours of a frame, as tagged or guessed.
+
+    Attributes:
+        matrix: of YCbCr: "bt709", "bt601", "bt2020", "fcc", "smpte240m", or "rgb" for none.
+        full_range: whether black is 0 and white 255, rather than 16 and 235.
+        transfer: "bt709", "srgb", "pq", "hlg" ... or "unspecified".
+        primaries: "bt709", "bt2020", "p3", "dci-p3" ... or "unspecified".
+    """
 
     matrix: str
     full_range: bool
@@ -45,11 +53,11 @@ class Tags(NamedTuple):
 
 @dataclass(frozen=True)
 class Colours:
-    """What a film's first frame says of its colours; `FilmInfo` explains the names."""
+    """Colours of a film's first frame, and what to know of them."""
 
     tags: Tags
     peak_nits: float | None
-    notes: list[str]
+    notes: list[Note]
 
 
 def read_colours(frame: VideoFrame) -> Colours:
@@ -59,8 +67,9 @@ def read_colours(frame: VideoFrame) -> Colours:
     primaries = _PRIMARIES.get(int(frame.color_primaries), "unspecified")
     peak = _peak_nits(frame) if transfer in _HIGH_DYNAMIC_RANGE else None
     full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-    notes = [note, describe_conversion(transfer, primaries, peak)]
-    return Colours(Tags(matrix, full, transfer, primaries), peak, [note for note in notes if note])
+    tags = Tags(matrix, full, transfer, primaries)
+    notes = [one for one in (note, conversion_note(tags, peak)) if one is not None]
+    return Colours(tags, peak, notes)
 
 
 def read_tags(frame: VideoFrame, usual: Tags) -> Tags:
@@ -80,32 +89,30 @@ def read_tags(frame: VideoFrame, usual: Tags) -> Tags:
     )
 
 
-def is_converted(transfer: str, primaries: str) -> bool:
+def is_converted(tags: Tags) -> bool:
     """Whether an ordinary display needs other light than the film's own.
 
     BT.601's primaries are so near BT.709's that they are left, as ffmpeg's scaling leaves them.
     """
-    return transfer in _HIGH_DYNAMIC_RANGE or primaries in _WIDE_PRIMARIES
+    return tags.transfer in _HIGH_DYNAMIC_RANGE or tags.primaries in _WIDE_PRIMARIES
 
 
-def describe_conversion(transfer: str, primaries: str, peak_nits: float | None) -> str:
-    """Says what is done to the colours, beside matrix and range; "" for nothing."""
-    if not is_converted(transfer, primaries):
-        return ""
-    wide = _WIDE_PRIMARIES.get(primaries, primaries)
-    if transfer in _HIGH_DYNAMIC_RANGE:
-        wide = "BT.2020" if primaries == "unspecified" else wide
-        return (
-            f"{_HIGH_DYNAMIC_RANGE[transfer]} tone-mapped to SDR (Hable's curve, peak "
-            f"{peak_nits:g} nits), {wide} colours brought to BT.709"
-        )
-    return f"{wide} colours brought to BT.709"
+def conversion_note(tags: Tags, peak_nits: float | None) -> Note | None:
+    """Note on the conversion of colours besides matrix and range; None if there is none."""
+    if not is_converted(tags):
+        return None
+    wide = _WIDE_PRIMARIES.get(tags.primaries, tags.primaries)
+    if tags.transfer in _HIGH_DYNAMIC_RANGE:
+        wide = "BT.2020" if tags.primaries == "unspecified" else wide
+        light = _HIGH_DYNAMIC_RANGE[tags.transfer]
+        return NoteKind.TONE_MAPPED.note(light=light, peak_nits=peak_nits, primaries=wide)
+    return NoteKind.WIDE_COLOURS.note(primaries=wide)
 
 
-def _matrix(frame: VideoFrame) -> tuple[str, str]:
-    """(matrix, note): the note is empty unless the film's own matrix is beyond us."""
+def _matrix(frame: VideoFrame) -> tuple[str, Note | None]:
+    """(matrix, note): there is a note only if the film's own matrix is not supported."""
     if frame.format.is_rgb:
-        return "rgb", ""
+        return "rgb", None
     tag = int(frame.colorspace)
     short, long = sorted((frame.height, frame.width))
     high = short > _STANDARD_DEFINITION_SHORT_SIDE or long >= _HIGH_DEFINITION_LONG_SIDE
@@ -113,12 +120,12 @@ def _matrix(frame: VideoFrame) -> tuple[str, str]:
     if frame.color_trc in _HIGH_DYNAMIC_TAGS:
         usual = "bt2020"
     if tag in (_UNSPECIFIED_MATRIX, 0):
-        return usual, ""
+        return usual, None
     if tag == _CONSTANT_LUMINANCE:
-        return "bt2020", "BT.2020 of constant luminance is taken for the usual, which is near it"
+        return "bt2020", NoteKind.CONSTANT_LUMINANCE.note()
     if tag in _MATRICES:
-        return _MATRICES[tag], ""
-    return usual, f"colour matrix number {tag} is not known; {usual} is used"
+        return _MATRICES[tag], None
+    return usual, NoteKind.UNKNOWN_MATRIX.note(number=tag, used=usual)
 
 
 def _peak_nits(frame: VideoFrame) -> float:

@@ -28,7 +28,7 @@ NO_MARGINS = Margins()
 
 
 class Cropper:
-    """Cuts off what is not to be shown of every frame.
+    """Cropper of frames to what is to be shown.
 
     Sizes and places are rounded down to whole samples of colour, as ffmpeg's own cropping does.
 

@@ -1,8 +1,8 @@
-"""Films whose frames consist of two fields: found out, and made whole.
+"""Interlaced films: detection and deinterlacing.
 
-Titles are often whole frames in an interlaced film, and films for television mix both. So a film is
-judged in more places than its first frame, frames that say so themselves are deinterlaced wherever
-they turn up, and all others stay as they are.
+Titles are often progressive in an interlaced film, and films for television mix both. So a film is
+sampled in several places, frames that are marked as interlaced are deinterlaced wherever they are,
+and all others stay as they are.
 """
 
 from collections import deque
@@ -14,11 +14,9 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from bladerunner_ae.film.headers.lengths import claimed_length, claimed_start
+from bladerunner_ae.film.headers.lengths import declared_length, declared_start
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.reading.container import key_frames
-
-NEEDS_NEIGHBOURS = "deinterlacing needs the frames before and behind each"
 
 # These know whole frames only, or give every field as a frame of its own.
 _WHOLE_FRAME_CODECS = ("vp8", "vp9", "av1", "libdav1d", "hevc", "theora", "vvc", "gif", "apng")
@@ -31,24 +29,22 @@ Key = TypeVar("Key")
 
 
 def may_have_fields(codec: str) -> bool:
-    """Whether a codec, by its name, can hold frames of two fields."""
+    """Whether a codec, by its name, can hold interlaced frames."""
     return codec not in _WHOLE_FRAME_CODECS
 
 
 def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoFrame) -> bool:
-    """Whether any of some frames from all over a film consists of two fields.
+    """Whether any of some frames from all over a film is interlaced.
 
     Args:
         container: the open film; it is left at another place.
-        stream: its picture.
-        first: its first frame.
     """
     if first.interlaced_frame:
         return True
-    length = claimed_length(container)
+    length = declared_length(container)
     if not may_have_fields(stream.codec_context.name) or not length:
         return False
-    start = claimed_start(container)
+    start = declared_start(container)
     return any(
         frame.interlaced_frame
         for number in range(_PLACES)
@@ -59,10 +55,10 @@ def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoF
 
 
 def deinterlaced(frames: Iterable[tuple[Key, VideoFrame]]) -> Iterator[tuple[Key, VideoFrame]]:
-    """Makes one whole frame of each pair of fields (bwdif); as many frames come out as go in.
+    """Deinterlace frames (bwdif); as many come out as go in.
 
-    Frames that do not say they consist of fields stay as they are, to the byte. Nothing is
-    filtered before the first that does.
+    Frames that are not marked as interlaced stay as they are, to the byte. Nothing is filtered
+    before the first that is.
 
     Args:
         frames: (anything, frame) in the order they are shown.
@@ -90,7 +86,7 @@ def deinterlaced(frames: Iterable[tuple[Key, VideoFrame]]) -> Iterator[tuple[Key
 
 
 class _Filtering(Generic[Key]):
-    """The filter, which looks one frame ahead, and the frames that are inside of it."""
+    """The filter, which needs one frame ahead, and the frames inside it."""
 
     def __init__(self, frame: VideoFrame) -> None:
         self._kind = _kind(frame)
@@ -104,13 +100,13 @@ class _Filtering(Generic[Key]):
     def push(
         self, key: Key, frame: VideoFrame, known: bool = False
     ) -> list[tuple[Key, VideoFrame]]:
-        """Takes the next frame, and gives what is ready; never one that is `known` already."""
+        """Push the next frame and return what is ready, without frames that are `known`."""
         self._inside.append((key, frame, known))
         self._graph.vpush(frame)
         return self._pull()
 
     def rest(self) -> list[tuple[Key, VideoFrame]]:
-        """What the filter still holds, after the last frame."""
+        """The frames that the filter still holds after the last one."""
         self._graph.vpush(None)
         return self._pull()
 

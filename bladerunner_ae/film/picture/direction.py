@@ -1,4 +1,4 @@
-"""How a decoded frame must be turned and mirrored to be upright, by its display matrix."""
+"""Rotation and mirroring that make a decoded frame upright, by its display matrix."""
 
 import math
 import struct
@@ -20,7 +20,7 @@ _QUARTER_TURNS = {0: 0, 90: 3, 180: 2, 270: 1}
 
 
 class Direction(NamedTuple):
-    """One of the eight ways in which a picture can lie.
+    """One of the eight orientations of a picture.
 
     Attributes:
         rotation: degrees clockwise (0, 90, 180, 270) that make it upright.
@@ -39,10 +39,9 @@ class Direction(NamedTuple):
         return np.ascontiguousarray(np.rot90(flipped, _QUARTER_TURNS[self.rotation]))
 
     def turned_back(self, place: Rectangle, upright: Size) -> Rectangle:
-        """Where the pixels of a rectangle of the upright picture lie in the decoded one.
+        """The place in the decoded picture of a rectangle of the upright one.
 
         Args:
-            place: in the upright picture.
             upright: (height, width) of the upright picture.
         """
         before = place.turned_back(self.rotation, upright)
@@ -53,7 +52,7 @@ class Direction(NamedTuple):
 
 
 def read_direction(frame: VideoFrame) -> Direction:
-    """How a decoded frame lies; what lies at a slant, by the nearest right angle."""
+    """Direction of a decoded frame; of a slanted one, the nearest right angle."""
     return _direction(_matrix(frame))[0]
 
 

@@ -10,7 +10,6 @@ def build_graph(frame: VideoFrame, filters: list[tuple[str, str]]) -> Graph:
     """A graph for frames like this one.
 
     Args:
-        frame: gives size and format; it is not pushed.
         filters: (name, arguments) of each, in the order that frames pass through them.
     """
     graph = Graph()

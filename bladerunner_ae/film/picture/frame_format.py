@@ -1,7 +1,7 @@
-"""What a frame looks like before it is scaled: size, shape of its pixels, direction, colour tags.
+"""Frame formats: size, pixel aspect, direction and colour tags, before anything is scaled.
 
-In most films all frames look alike. Broadcasts change their shape where a programme ends, and films
-that were joined change anything.
+In most films all frames have one format. Broadcasts change their shape where a programme ends, and
+joined films change anything.
 """
 
 from fractions import Fraction
@@ -27,14 +27,11 @@ _ASPECT_WIDTH = 64
 
 
 class FrameFormat(NamedTuple):
-    """What a frame looks like, as decoded.
+    """Shape and colours of a frame, as decoded.
 
     Attributes:
-        height: in pixels.
-        width: in pixels.
         aspect: width of a pixel divided by its height, as the codec says; 1 if it does not.
         rotation: degrees clockwise (0, 90, 180, 270) that make it upright.
-        tags: of its colours.
         mirrored: whether it must be turned upside down, as in a mirror, before that.
     """
 
@@ -46,13 +43,13 @@ class FrameFormat(NamedTuple):
     mirrored: bool = False
 
     def to_json(self) -> list[Any]:
-        """The look as a JSON array; `from_json` is the inverse."""
+        """A JSON array, for `from_json`."""
         facts = [self.height, self.width, str(self.aspect), self.rotation, list(self.tags)]
         return [*facts, True] if self.mirrored else facts
 
     @classmethod
     def from_json(cls, data: list[Any]) -> "FrameFormat":
-        """Reads what `to_json` wrote."""
+        """Read what `to_json` wrote."""
         height, width, aspect, rotation, tags, *mirrored = data
         return cls(height, width, Fraction(aspect), rotation, Tags(*tags), bool(mirrored))
 
@@ -71,20 +68,20 @@ class FrameFormat(NamedTuple):
         return height, max(2 * round(width * ratio / 2), 2)
 
 
-def first_look(frame: VideoFrame, tags: Tags) -> FrameFormat:
-    """The look of a film's first frame, whose colours are known."""
+def read_first_format(frame: VideoFrame, tags: Tags) -> FrameFormat:
+    """The format of a film's first frame, whose colours are known."""
     aspect = _PixelShape().read(frame) or Fraction(1)
     rotation, mirrored = read_direction(frame)
     return FrameFormat(frame.height, frame.width, aspect, rotation, tags, mirrored)
 
 
 class FrameFormatReader:
-    """Tells what frames look like, in the order they are shown.
+    """Reader of the formats of frames, in the order they are shown.
 
     All but the size can change only where a frame can be decoded by itself, and is read only there.
 
     Args:
-        first: look of the film's first frame; what others do not say is taken from it.
+        first: of the film; other frames take from it what they do not say.
     """
 
     def __init__(self, first: FrameFormat) -> None:
@@ -92,7 +89,7 @@ class FrameFormatReader:
         self._shape = _PixelShape()
 
     def read(self, frame: VideoFrame) -> FrameFormat:
-        """The look of the next frame."""
+        """The format of the next frame."""
         last = self._last
         same_size = (frame.height, frame.width) == last[:2]
         if not same_size or frame.pict_type == PictureType.I or frame.key_frame:
@@ -109,7 +106,7 @@ class FrameFormatReader:
 
 
 class _PixelShape:
-    """Reads frames' sample aspects, which PyAV does not tell, but a filter's formula does."""
+    """Reader of sample aspects, which PyAV does not pass on, but a filter's formula does."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
@@ -136,7 +133,7 @@ def _aspect_graph(frame: VideoFrame) -> Graph:
 
 
 def _simplest(parts: int) -> Fraction:
-    """The simplest fraction that is so many parts, rounded."""
+    """The simplest fraction that rounds to a number of `_ASPECT_PARTS`."""
     value = Fraction(parts, _ASPECT_PARTS)
     most = Fraction(1, 2 * _ASPECT_PARTS)
     return next(

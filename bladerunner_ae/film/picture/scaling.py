@@ -14,12 +14,12 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.info import PictureFormat
 from bladerunner_ae.film.picture.colour import Tags
 from bladerunner_ae.film.picture.cropping import Cropper
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.picture.frame_format import FrameFormat
 from bladerunner_ae.film.picture.tone_map import tone_map_for
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.geometry import Geometry, Rectangle, Size
 
 # The filters' own names where they differ from ours. "rgb" films have no matrix to set.
@@ -27,36 +27,38 @@ _SETPARAMS_MATRIX = {"bt601": "smpte170m", "bt2020": "bt2020nc"}
 
 
 class FrameScaler:
-    """Cuts a rectangle out of every frame and scales it, upright.
+    """Scaler of a rectangle of every frame, turned upright.
 
     Args:
-        info: the film; turned as it says, with its matrix and range unless a frame has its own.
         size: (height, width) of the result.
         crop: the part of the upright stored picture to take; None: all of it.
     """
 
-    def __init__(self, info: FilmInfo, size: Size, crop: Rectangle | None = None) -> None:
-        self._info = info
-        whole = Rectangle(0, 0, *info.stored)
-        self._crop = info.direction.turned_back(crop or whole, info.stored)
-        self._size = (size[1], size[0]) if info.rotation in (90, 270) else size
-        self._cropper = Cropper(info.crop)
+    def __init__(self, picture: PictureFormat, size: Size, crop: Rectangle | None = None) -> None:
+        self._format = picture
+        whole = Rectangle(0, 0, *picture.stored)
+        self._crop = picture.direction.turned_back(crop or whole, picture.stored)
+        self._size = (size[1], size[0]) if picture.direction.rotation in (90, 270) else size
+        self._cropper = Cropper(picture.crop)
         # What is cut off is not part of what pictures of other shapes are brought to.
-        self._first = info.look._replace(height=info.coded[0], width=info.coded[1])
-        self._tone_map = tone_map_for(info)
+        self._first = picture.first._replace(height=picture.coded[0], width=picture.coded[1])
+        self._tone_map = tone_map_for(picture)
         self._graph: Graph | None = None
         self._built_for: tuple[int, int, str, FrameFormat] | None = None
 
-    def scale(self, frame: VideoFrame, look: FrameFormat | None = None) -> NDArray[np.uint8]:
+    def scale(
+        self, frame: VideoFrame, frame_format: FrameFormat | None = None
+    ) -> NDArray[np.uint8]:
         """The picture as uint8 [height, width, 3], RGB 0..255.
 
         Args:
-            frame: as decoded.
-            look: of the frame; None: that of the film's first.
+            frame_format: of the frame; None: that of the film's first.
         """
         frame = self._cropper.apply(frame)
-        look = (look or self._info.look)._replace(height=frame.height, width=frame.width)
-        graph = self._graph_for(frame, look)
+        frame_format = (frame_format or self._format.first)._replace(
+            height=frame.height, width=frame.width
+        )
+        graph = self._graph_for(frame, frame_format)
         graph.vpush(frame)
         scaled = graph.vpull()
         if self._tone_map is None:
@@ -66,21 +68,21 @@ class FrameScaler:
             green, blue, red = (_plane(scaled, number) for number in range(3))
             picture = self._tone_map.apply(red, green, blue)
         # Turning comes last, when the picture is small.
-        return self._info.direction.upright(picture)
+        return self._format.direction.upright(picture)
 
-    def _graph_for(self, frame: VideoFrame, look: FrameFormat) -> Graph:
-        kind = (frame.height, frame.width, frame.format.name, look)
+    def _graph_for(self, frame: VideoFrame, frame_format: FrameFormat) -> Graph:
+        kind = (frame.height, frame.width, frame.format.name, frame_format)
         if self._graph is None or self._built_for != kind:
-            self._graph = build_graph(frame, self._filters(frame, look))
+            self._graph = build_graph(frame, self._filters(frame, frame_format))
             self._built_for = kind
         return self._graph
 
-    def _filters(self, frame: VideoFrame, look: FrameFormat) -> list[tuple[str, str]]:
-        coded, crop = self._info.coded, self._crop
-        filters = [("setparams", _colour_arguments(look.tags))]
+    def _filters(self, frame: VideoFrame, frame_format: FrameFormat) -> list[tuple[str, str]]:
+        coded, crop = self._format.coded, self._crop
+        filters = [("setparams", _colour_arguments(frame_format.tags))]
         # A broadcast can change its shape on the way: every frame is brought to that of the first,
         # in which the crop is expressed.
-        height, width = look.fitted_into(self._first)
+        height, width = frame_format.fitted_into(self._first)
         if (frame.height, frame.width) != (height, width):
             filters.append(("scale", f"{width}:{height}:flags=bicubic"))
         if (height, width) != coded:
@@ -102,25 +104,21 @@ class FrameScaler:
 
 
 class RecordScaler:
-    """Makes the picture of a record: crop, scale, and black margins around it.
+    """Scaler of frames to the pictures of records, with black margins around them."""
 
-    Args:
-        info: the film.
-        geometry: how its pictures become records.
-    """
-
-    def __init__(self, info: FilmInfo, geometry: Geometry) -> None:
+    def __init__(self, picture: PictureFormat, geometry: Geometry) -> None:
         self._picture, self._raster = geometry.picture, geometry.raster
-        self._scaler = FrameScaler(info, geometry.picture.size, geometry.crop)
+        self._scaler = FrameScaler(picture, geometry.picture.size, geometry.crop)
 
-    def scale(self, frame: VideoFrame, look: FrameFormat | None = None) -> NDArray[np.uint8]:
+    def scale(
+        self, frame: VideoFrame, frame_format: FrameFormat | None = None
+    ) -> NDArray[np.uint8]:
         """The record's picture as uint8 [height, width, 3], RGB 0..255.
 
         Args:
-            frame: as decoded.
-            look: of the frame; None: that of the film's first.
+            frame_format: of the frame; None: that of the film's first.
         """
-        scaled = self._scaler.scale(frame, look)
+        scaled = self._scaler.scale(frame, frame_format)
         if self._picture.size == self._raster:
             return scaled
         record = np.zeros((*self._raster, 3), np.uint8)

@@ -10,8 +10,8 @@ gamma (ITU-R BT.1886) codes the result. Every coded value is looked up in a tabl
 import numpy as np
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.info import PictureFormat
 from bladerunner_ae.film.picture.colour import is_converted
-from bladerunner_ae.film.reading.probe import FilmInfo
 
 Light = NDArray[np.float32]
 
@@ -26,7 +26,7 @@ _STEPS_IN = 2**16
 # The square root of light is nearly even to the eye; 4096 steps of it are finer than 8 bits.
 _STEPS_OUT = 4096
 
-# Pictures are mapped in parts of so many pixels, which stay in the processor's cache.
+# Pictures are mapped in parts of this many pixels, which stay in the processor's cache.
 _PART = 2**14
 
 # CIE 1931 x, y of red, green, blue and white (ITU-R BT.709, BT.2020, SMPTE EG 432 and RP 431).
@@ -44,7 +44,7 @@ _BRADFORD = np.array(
 
 
 class ToneMap:
-    """Maps coded RGB of 16 bits to RGB of 8 bits for an ordinary display.
+    """Mapping of coded RGB of 16 bits to RGB of 8 bits for an ordinary display.
 
     Args:
         transfer: "pq" or "hlg"; any other is taken for the gamma of an ordinary display.
@@ -61,7 +61,7 @@ class ToneMap:
         self._to_display = np.round(255 * root ** (2 / _DISPLAY_GAMMA)).astype(np.uint8)
 
     def apply(self, red: NDArray, green: NDArray, blue: NDArray) -> NDArray[np.uint8]:
-        """Maps one picture.
+        """Map one picture.
 
         Args:
             red, green, blue: uint16 [height, width], the film's coded values in full range.
@@ -94,12 +94,13 @@ class ToneMap:
         return mixed
 
 
-def tone_map_for(info: FilmInfo) -> ToneMap | None:
-    """What a film's colours must pass through, or None if they are those of BT.709 anyhow."""
-    if not is_converted(info.transfer, info.primaries):
+def tone_map_for(picture: PictureFormat) -> ToneMap | None:
+    """The tone map that a film's colours need, or None if they are those of BT.709 anyhow."""
+    tags = picture.tags
+    if not is_converted(tags):
         return None
-    primaries = info.primaries if info.primaries in _CHROMATICITIES else "bt2020"
-    return ToneMap(info.transfer, primaries, info.peak_nits)
+    primaries = tags.primaries if tags.primaries in _CHROMATICITIES else "bt2020"
+    return ToneMap(tags.transfer, primaries, picture.peak_nits)
 
 
 def primaries_matrix(primaries: str) -> NDArray[np.float64]:

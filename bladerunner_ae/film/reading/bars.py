@@ -1,4 +1,4 @@
-"""Finds the black bars of a film: rows and columns that are black in every one of its frames."""
+"""Black bars of a film: rows and columns that are black in every one of its frames."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.info import FilmInfo, PictureFormat
 from bladerunner_ae.film.picture.cropping import Cropper
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.samples import sample_frames, sample_key_frames
 
 Bars = tuple[int, int, int, int]
@@ -16,7 +16,7 @@ _SAMPLES = 48
 # Bars seen in fewer bright key frames than this are looked for in the whole film.
 _ENOUGH = 8
 
-# So many pixels of a row may be bright by accident: hot pixels, the edge of a channel's logo.
+# This part of a row may be bright by accident: hot pixels, the edge of a channel's logo.
 _STRAY_PIXELS = 0.01
 
 # Bars narrower than this part of the film are a ragged edge, not a format.
@@ -27,19 +27,16 @@ _SMALLEST_PICTURE = 0.25
 
 
 def find_bars(info: FilmInfo) -> Bars:
-    """Finds black bars in frames from all over a film.
+    """Find black bars in frames from all over a film.
 
     What is picture in any frame is picture: where the bars change, the largest picture counts. The
     search ends as soon as picture was seen at all four edges.
-
-    Args:
-        info: the film.
 
     Returns:
         (top, bottom, left, right), stored pixels of the upright picture to cut off, even numbers;
         zeros where there are none, or where every frame that was looked at is dark.
     """
-    extent = _Extent(info)
+    extent = _Extent(info.picture)
     for search in (sample_key_frames, sample_frames):
         for frame in search(info, _SAMPLES):
             extent.add(frame)
@@ -51,18 +48,18 @@ def find_bars(info: FilmInfo) -> Bars:
 
 
 class _Extent:
-    """Which rows and columns, as decoded, hold picture in any of the frames added."""
+    """Rows and columns, as decoded, that hold picture in any of the frames added."""
 
-    def __init__(self, info: FilmInfo) -> None:
-        self._info = info
-        height, width = info.coded
+    def __init__(self, picture: PictureFormat) -> None:
+        self._format = picture
+        height, width = picture.coded
         self._rows, self._columns = np.zeros(height, bool), np.zeros(width, bool)
-        self._cropper = Cropper(info.crop)
+        self._cropper = Cropper(picture.crop)
         self.frames = 0
 
     def add(self, frame: VideoFrame) -> None:
-        """Takes a frame into account, unless it is dark."""
-        brightness = Brightness(self._cropper.apply(frame), self._info)
+        """Take a frame into account, unless it is dark."""
+        brightness = Brightness(self._cropper.apply(frame), self._format)
         if brightness.is_dark(_STRAY_PIXELS):
             return
         self.frames += 1
@@ -82,13 +79,13 @@ class _Extent:
         kept = (height - top - bottom) * (width - left - right)
         if kept < _SMALLEST_PICTURE * height * width:
             return 0, 0, 0, 0
-        if self._info.mirrored:
+        if self._format.direction.mirrored:
             top, bottom = bottom, top
-        return _upright((top, bottom, left, right), self._info.rotation)
+        return _upright((top, bottom, left, right), self._format.direction.rotation)
 
 
 def _upright(bars: Bars, rotation: int) -> Bars:
-    """Bars of a picture that is to be turned so many degrees clockwise, after turning."""
+    """Bars after a picture is turned by some degrees clockwise."""
     top, bottom, left, right = bars
     return {
         90: (left, right, bottom, top),
@@ -116,24 +113,21 @@ BLACK_LEVEL = 16
 # A frame without a row in which some channel gets this bright does not show the picture's edge.
 BRIGHT_LEVEL = 48
 
-_MOST_BITS = 16
-
 
 class Brightness:
-    """Which pixels of a frame are lit.
+    """Lit pixels of a frame.
 
     Args:
-        frame: as decoded.
-        info: its film; (height, width) of all results is `info.coded`, not yet turned upright.
+        info: its film; (height, width) of all results is `picture.coded`, not yet turned upright.
     """
 
-    def __init__(self, frame: VideoFrame, info: FilmInfo) -> None:
+    def __init__(self, frame: VideoFrame, picture: PictureFormat) -> None:
         size = (frame.height, frame.width)
-        self._planes = _yuv_planes(frame) if size == info.coded else None
-        self._full_range = info.full_range
+        self._planes = _yuv_planes(frame) if size == picture.coded else None
+        self._full_range = picture.tags.full_range
         self._bits = frame.format.components[0].bits
         if self._planes is None:
-            height, width = info.coded
+            height, width = picture.coded
             rgb = frame.reformat(width, height, "rgb24").to_ndarray()
             red, green, blue = (rgb[..., channel].astype(np.uint16) for channel in range(3))
             # Ten times as fast as rgb.max(axis=2).

@@ -1,10 +1,10 @@
-"""The times of a film's frames: made sound while reading, and judged when all are known."""
+"""Times of a film's frames: repaired while reading, judged when all are known."""
 
 import heapq
 from collections.abc import Sequence
 from fractions import Fraction
 
-# Rates that films have; a file's own claim may be rounded to two or three decimals.
+# Rates that films have; a declared one may be rounded to two or three decimals.
 _USUAL_RATES = (
     Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30),
     Fraction(48000, 1001), Fraction(48), Fraction(50), Fraction(60000, 1001), Fraction(60),
@@ -27,27 +27,27 @@ def constant_rate(
     Args:
         pts: timestamps of all frames in order, in units of `time_base`.
         time_base: seconds per unit.
-        candidates: rates the film claims, in frames per second; they go before the usual ones.
+        candidates: declared rates, in frames per second; they precede the usual ones.
     """
-    claims = [rate for claim in candidates for rate in _readings(claim)]
-    # A claim that all times keep to the unit goes before one that they keep about.
-    for exact, rates in ((True, claims), (False, (*claims, *_USUAL_RATES))):
+    declared = [rate for candidate in candidates for rate in _readings(candidate)]
+    # A rate that all times keep exactly precedes one that they keep roughly.
+    for exact, rates in ((True, declared), (False, (*declared, *_USUAL_RATES))):
         for rate in dict.fromkeys(rates):
             if _fits(pts, rate * time_base, exact):
                 return rate
     return None
 
 
-def _readings(claim: Fraction) -> tuple[Fraction, ...]:
-    """The rates that a claim can stand for, the likelier first.
+def _readings(declared: Fraction) -> tuple[Fraction, ...]:
+    """The rates that a declared one can stand for, the likelier first.
 
     libav gets Matroska's rates from rounded durations, as fractions of numbers up to 30000: so
     120000/1001 comes as 29011/242.
     """
-    television = Fraction(round(claim * 1001 / 1000) * 1000, 1001)
-    if television.numerator <= _LIBAV_NUMBERS or abs(television / claim - 1) > _SAME_RATE:
-        return (claim,)
-    return television, claim
+    television = Fraction(round(declared * 1001 / 1000) * 1000, 1001)
+    if television.numerator <= _LIBAV_NUMBERS or abs(television / declared - 1) > _SAME_RATE:
+        return (declared,)
+    return television, declared
 
 
 def mean_rate(pts: Sequence[int], time_base: Fraction) -> Fraction | None:
@@ -59,7 +59,7 @@ def mean_rate(pts: Sequence[int], time_base: Fraction) -> Fraction | None:
 
 
 def _fits(pts: Sequence[int], frames_per_unit: Fraction, exact: bool) -> bool:
-    """Whether every frame is near its place at a constant rate, or just there."""
+    """Whether every frame is near its place at a constant rate, or exactly there."""
     numerator, denominator = frames_per_unit.numerator, frames_per_unit.denominator
     # Everything times four times `numerator`, so that only whole numbers are compared.
     tolerance = 0 if exact else min(4 * numerator, denominator)
@@ -70,9 +70,9 @@ def _fits(pts: Sequence[int], frames_per_unit: Fraction, exact: bool) -> bool:
 
 
 class Clock:
-    """Gives every frame a timestamp that is later than the one before.
+    """Timestamps of frames, each later than the one before.
 
-    Most films need no help. AVI files number their packets instead of timing their frames, bare
+    Most films need no repair. AVI files number their packets instead of timing their frames, bare
     streams carry no time at all, and a broadcast can start over from 0 in the middle.
 
     Args:
@@ -98,12 +98,12 @@ class Clock:
         self.repaired = 0
 
     def packet(self, time: int | None) -> None:
-        """Notes the time of a packet that goes to the decoder."""
+        """Record the time of a packet that goes to the decoder."""
         if self._by_packets and time is not None:
             heapq.heappush(self._waiting, time)
 
     def drop(self, time: int | None) -> None:
-        """Forgets a packet that the decoder refused."""
+        """Forget a packet that the decoder refused."""
         if self._by_packets and time in self._waiting:
             self._waiting.remove(time)
             heapq.heapify(self._waiting)

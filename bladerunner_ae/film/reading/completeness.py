@@ -1,8 +1,7 @@
-"""Whether a film was read to its end, judged by what the file itself promises.
+"""Completeness of a film, judged by what the file itself promises.
 
-A file that was cut off often just ends: libav reports no error. These promises give it away: the
-number of packets in the index of an mp4 or avi, the duration in the header, and the size of the
-file: that of transport stream packets is fixed, and other files say how long they are.
+A file that was cut off often just ends: libav reports no error. The number of packets in the index
+of an mp4 or avi, the duration in the header and the size of the file reveal it.
 """
 
 import os
@@ -17,12 +16,13 @@ from av.video.stream import VideoStream
 
 from bladerunner_ae.film.headers.ebml import read_number
 from bladerunner_ae.film.headers.lengths import counts_from_zero, is_own
+from bladerunner_ae.film.notes import Note, NoteKind
 
 # Streams of a whole film may end this much before the promised duration; muxers round, and the
 # length of the last frame is often unknown.
 _TOLERANCE_SECONDS = Fraction(1, 2)
 
-# In a stream without a header, sound and padding behind the last frame take less of the file.
+# In a stream without a header, sound and padding after the last frame take less of the file.
 _MUCH_BEHIND = Fraction(1, 10)
 
 # A film of fewer packets may give no frame of most of them: some decoders hold that many back.
@@ -33,11 +33,9 @@ _TRANSPORT_PACKET_SIZES = (188, 192, 204)
 
 
 class Completeness:
-    """Follows the packets of a film and says in the end what is missing.
+    """Observer of a film's packets that finds what is missing.
 
     Args:
-        container: the open film.
-        stream: its picture.
         whole: whether the film is read from its very beginning (packets can be counted).
 
     Attributes:
@@ -67,7 +65,7 @@ class Completeness:
         self.broke_off = ""
 
     def see(self, packet: Packet) -> bool:
-        """Notes a packet of any stream; False if it is only the first part of one.
+        """Record a packet of any stream; False if it is only the first part of one.
 
         A part of a packet must be kept from a decoder that works in several threads: its error
         would take the whole frames before it along.
@@ -119,83 +117,70 @@ class Completeness:
 
     @property
     def last_duration(self) -> int:
-        """How long the last picture stands, in units of its time base; 0 if that is not known."""
+        """Duration of the last picture in units of its time base; 0 if it is not known."""
         return 0 if self._last_shown is None else self._last_shown[1]
 
-    def problem(self) -> str:
-        """What is missing after the last packet, for the end of a sentence; "" if nothing is."""
-        parts = (self._beheaded(), self.damage(), self._missing(), self._other_streams())
-        return "; ".join(part for part in parts if part)
+    def notes(self) -> list[Note]:
+        """Notes on what is missing, after the last packet."""
+        found = (self._headless(), *self.damage(), self._missing(), self._other_recording())
+        return [note for note in found if note is not None]
 
-    def _beheaded(self) -> str:
-        """Whether the film begins in the middle, as recordings do and films that lost their head.
+    def _headless(self) -> Note | None:
+        """Whether the film begins in the middle, as recordings do and films without their start.
 
-        Decoders leave out such frames without a word.
+        Decoders drop such frames without an error.
         """
         if not self._whole or not self._key_seen or not self._before_first_key:
-            return ""
-        count = self._before_first_key
-        if count == 1:
-            return "up to 1 frame at its beginning leans on others before it"
-        return f"up to {count} frames at its beginning lean on others before it"
+            return None
+        return NoteKind.HEADLESS.note(frames=self._before_first_key)
 
-    def _other_streams(self) -> str:
-        """Whether much follows behind the picture, as in recordings with other stream numbers."""
+    def _other_recording(self) -> Note | None:
+        """Whether much follows after the picture, as in recordings with other stream numbers."""
         if self._format != "mpegts" or not self._whole or not self._place:
-            return ""
+            return None
         if not all(map(is_own, self._container.streams)):
-            return ""  # what follows may be another programme, which is longer
+            return None  # what follows may be another programme, which is longer
         known = self._place
-        if self._other_place <= self._place:  # sound that goes on alone is no other recording
+        if self._other_place <= self._place:  # sound that continues alone is no other recording
             known = max(known, self._sound_place)
         if self._bytes - known < self._bytes * _MUCH_BEHIND:
-            return ""
-        return (
-            f"its picture ends after {100 * self._place // self._bytes} % of the file; what "
-            "follows, perhaps a recording whose streams are numbered differently, is left out"
-        )
+            return None
+        return NoteKind.OTHER_RECORDING.note(percent=100 * self._place // self._bytes)
 
-    def damage(self) -> str:
-        """What could not be decoded of the packets seen so far, or ""."""
-        counts = (self.damaged, "damaged and left out"), (self.patched, "damaged in parts")
-        return "; ".join(
-            f"{count} {'frame is' if count == 1 else 'frames are'} {what}"
-            for count, what in counts
-            if count
-        )
+    def damage(self) -> list[Note]:
+        """Notes on damage in the packets seen so far."""
+        counts = (NoteKind.DAMAGED, self.damaged), (NoteKind.PATCHED, self.patched)
+        return [kind.note(frames=count) for kind, count in counts if count]
 
-    def mostly_damaged(self) -> str:
-        """How many frames are whole, for the end of a sentence, if hardly any are; else ""."""
+    def mostly_damaged(self) -> Note | None:
+        """Note that hardly any frames are whole, if so."""
         whole = max(self.given - self.patched, 0)
         broken = self.damaged + self.patched
-        # Decoders can also give nothing without a word; but of two packets some make one frame.
+        # Decoders can also give nothing without an error; two packets make at least one frame.
         silent = self._due > _FEWEST_PACKETS and self.given * _MOST_PACKETS_A_FRAME < self._due
         if broken <= whole and not silent:
-            return ""
-        return f"only {whole} of {max(self._due, broken + whole)} frames are whole"
+            return None
+        return NoteKind.MOSTLY_DAMAGED.note(whole=whole, frames=max(self._due, broken + whole))
 
-    def _missing(self) -> str:
+    def _missing(self) -> Note | None:
         if self.broke_off:
-            return f"reading broke off ({self.broke_off})"
+            return NoteKind.BROKEN_OFF.note(reason=self.broke_off)
         if self._whole and self._packets < self._promised_packets and self._picture_ends_early():
-            return (
-                f"the film is cut off: {self._packets} of {self._promised_packets} frames are there"
+            return NoteKind.FRAMES_MISSING.note(
+                found=self._packets, promised=self._promised_packets
             )
         if self._promised_end is not None and self._promised_end - self._end > _TOLERANCE_SECONDS:
-            return (
-                f"the film is cut off: it ends at {float(self._end):.1f} of "
-                f"{float(self._promised_end):.1f} seconds"
+            return NoteKind.SECONDS_MISSING.note(
+                end=float(self._end), promised=float(self._promised_end)
             )
         if self._missing_bytes:
-            return (
-                f"the film is cut off: {self._bytes} of {self._bytes + self._missing_bytes} bytes "
-                "are there"
+            return NoteKind.BYTES_MISSING.note(
+                found=self._bytes, promised=self._bytes + self._missing_bytes
             )
         transport = self._format == "mpegts"
         whole = any(self._bytes % size == 0 for size in _TRANSPORT_PACKET_SIZES)
-        if self._cut_packet or (transport and not whole):
-            return "the film is cut off in the middle of a frame"
-        return ""
+        cut = self._cut_packet or (transport and not whole)
+        return NoteKind.CUT_IN_FRAME.note() if cut else None
 
     def _picture_ends_early(self) -> bool:
         """Whether the last frames of an mp4 are missing, not just some that its edit list hides."""
@@ -225,15 +210,15 @@ def _promised_end(container: InputContainer) -> Fraction | None:
 
 
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
-# What can stand at the top of an mp4; behind anything else lies no box but something foreign.
+# Boxes at the top level of an mp4; anything else is foreign data.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"mfra", b"sidx",
               b"styp", b"uuid", b"meta", b"udta", b"pdin", b"emsg", b"ssix", b"prft")  # fmt: skip
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes a film's file lacks of what its outermost boxes promise; 0 if none.
+    """Bytes that a file lacks of what its outermost boxes promise.
 
-    Also 0 where it promises nothing: other containers, and files whose writer did not finish.
+    0 where it promises nothing: other containers, and files whose writer did not finish.
     """
     try:
         size = os.path.getsize(path)

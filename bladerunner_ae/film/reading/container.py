@@ -1,4 +1,4 @@
-"""Opens films: here everything that is not one is turned away with one line that says why."""
+"""Opening of films; anything else is refused with one line that says why."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.headers import metadata
 from bladerunner_ae.film.headers.headers import NO_HEADERS, Headers, refuse_unshowable
-from bladerunner_ae.film.headers.lengths import claimed_length, claimed_start
+from bladerunner_ae.film.headers.lengths import declared_length, declared_start
 from bladerunner_ae.film.picture_limits import MOST_PIXELS, refuse_huge
 from bladerunner_ae.film.reading.streams import is_film_picture
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS
@@ -25,14 +25,14 @@ from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS
 # How many packets may pass before the first whole frame (a recording can begin in the middle).
 _PACKETS_TO_FIRST_FRAME = 2000
 
-# After a seek a whole frame comes within so many packets, or not at all.
+# After a seek a whole frame comes within this many packets, or not at all.
 _PACKETS_TO_KEY_FRAME = 200
 
-# A stream that the file calls its default counts as if it had so many pixels more.
+# A stream that the file calls its default counts as if it had this many pixels more.
 _DEFAULT_PIXELS = 5_000_000
 
 # Formats that name other files: whether those have changed the list does not say, and opening one
-# can wait for ever. So libav must not even begin.
+# can block for ever, so libav must not even begin.
 _LISTS = ("hls", "concat", "dash", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub", "image2")
 # Its names for what it reads and writes, of which some go together: "matroska,webm".
 _FORMATS = {name for names in av.formats_available for name in names.split(",")}
@@ -56,7 +56,7 @@ _STILL_BRANDS = ("avif", "heic", "heix", "heim", "heis", "mif1", "miaf")
 
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
-    """Opens a film for reading, with readable metadata, and closes it again.
+    """Open a film for reading, with readable metadata, and closes it again.
 
     Raises:
         InputError: there is no such file, it is empty or no film.
@@ -98,11 +98,6 @@ def picture_stream(
 
     Cover art, thumbnails and attached images do not count.
 
-    Args:
-        container: the open film.
-        path: of its file, for messages.
-        headers: of the film.
-
     Raises:
         InputError: there is none, or its codec is unknown, or it cannot be shown as it is meant, or
             is too large.
@@ -127,14 +122,10 @@ def picture_stream(
 
 
 def prepare_decoder(stream: VideoStream, **options: str) -> None:
-    """Sets up a decoder that is not yet open.
+    """Set up a decoder that is not yet open.
 
     It refuses pictures that would fill the memory, and cuts off exactly what its codec hides at the
     left and the top; else it cuts where rows of memory can begin.
-
-    Args:
-        stream: the picture.
-        options: what else is asked of its decoder.
     """
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **options}
     stream.codec_context.flags |= Flags.unaligned
@@ -167,11 +158,10 @@ def _rank(stream: VideoStream) -> tuple[bool, int]:
 def key_frames(
     container: InputContainer, stream: VideoStream, place: Fraction, packets: int = 1
 ) -> list[VideoFrame]:
-    """The key frame before a place, and a few frames behind it.
+    """The key frame before a place, and a few frames after it.
 
     Args:
         container: an open film; it is read on from there.
-        stream: its picture.
         place: in seconds, on the clock of the container.
         packets: how many to decode, from the key frame on.
 
@@ -200,17 +190,13 @@ def _seek(container: InputContainer, place: Fraction) -> None:
         container.seek(int(place * av.time_base))
         return
     # Where times jump only the place in the file is sure.
-    part = (place - claimed_start(container)) / (claimed_length(container) or 1)
+    part = (place - declared_start(container)) / (declared_length(container) or 1)
     offset = int(container.size * min(max(part, Fraction(0)), Fraction(1)))
     container.seek(offset, unsupported_byte_offset=True)
 
 
 def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    """The first frame of the picture that can be decoded.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The first frame of the picture that can be decoded."""
     packets = container.demux(stream)
     for _ in range(_PACKETS_TO_FIRST_FRAME):
         try:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-# A film with more gaps than this has no steady rate to begin with: its frames last as long as
+from bladerunner_ae.film.notes import Note, NoteKind
+
+# A film with more gaps than this has no constant rate to begin with: its frames last as long as
 # they are meant to.
 _MOST_GAPS = Fraction(1, 4)
 # Of the other steps nearly all are a frame long.
@@ -16,80 +18,66 @@ _FEWEST_FRAMES = 8
 _LATE_SECONDS = Fraction(1, 5)
 
 
-def describe_gaps(
+def find_gaps(
     pts: Sequence[int], time_base: Fraction, promised_end: Fraction | None = None
-) -> str:
-    """Says where frames seem to be missing, for the end of a sentence; "" if none do.
+) -> Note | None:
+    """Note on frames that seem to be missing, or None.
 
     Only films of otherwise constant rate are judged. That frames are missing cannot be known: some
     programs leave frames out that equal the one before.
 
     Args:
-        pts: timestamps of all frames, rising.
-        time_base: seconds per unit.
-        promised_end: seconds at which the last frame ends as the file says, or None.
+        pts: timestamps of all frames, rising, in units of `time_base`.
+        promised_end: seconds at which the last frame ends according to the file.
     """
     if len(pts) < _FEWEST_FRAMES:
-        return ""
+        return None
     steps = np.diff(np.asarray(pts, np.int64)).astype(np.float64)
     usual = float(np.median(steps))
     gaps = steps > 1.5 * usual + 1
     even = np.abs(steps - usual) <= max(1.0, usual / 4)
     count = int(gaps.sum())
     if count > _MOST_GAPS * len(steps) or even[~gaps].mean() < _STEADY:
-        return ""
-    found = []
+        return None
+    signs = list[Note]()
     if count:
         missing = int(np.rint(steps[gaps] / usual - 1).sum())
         first = float((pts[int(np.argmax(gaps))] - pts[0]) * time_base)
-        found.append(
-            f"its times have {_number(count, 'gap')} of {_number(missing, 'frame')}, the first at "
-            f"{first:.1f} s"
-        )
+        signs.append(NoteKind.GAPS.note(gaps=count, frames=missing, seconds=first))
     if promised_end is not None:
         missing = round(float(promised_end / time_base - pts[-1]) / usual - 1)
         if missing > 0:
-            found.append(f"it ends {_number(missing, 'frame')} before its promised end")
-    return f"{' and '.join(found)}: its rate varies, or frames were lost" if found else ""
+            signs.append(NoteKind.ENDS_EARLY.note(frames=missing))
+    return NoteKind.FRAMES_LOST.note(signs=tuple(signs)) if signs else None
 
 
-def describe_late_start(first: Fraction, film_start: Fraction) -> str:
-    """Says that the picture begins later than the film, for the end of a sentence; or "".
-
-    Films are made so, and films are damaged so.
+def late_start(first: Fraction, film_start: Fraction) -> Note | None:
+    """A note if the picture begins later than the film; some films are made so, or damaged.
 
     Args:
         first: seconds at which the first frame is shown.
         film_start: seconds at which the film begins.
     """
     late = first - film_start
-    return f"its picture begins {float(late):.2f} s after its sound" if late > _LATE_SECONDS else ""
+    return NoteKind.LATE_PICTURE.note(seconds=float(late)) if late > _LATE_SECONDS else None
 
 
-def describe_jumps(jumps: Sequence[int], time_base: Fraction, first: int) -> str:
-    """Says where the times of a file jump, for the end of a sentence; "" if they do not.
+def jumps_note(jumps: Sequence[int], time_base: Fraction, first: int) -> Note | None:
+    """Note on jumps in the times of a file, or None.
 
     Args:
-        jumps: timestamps that the first frames behind the jumps were given.
-        time_base: seconds per unit.
-        first: timestamp of the first frame.
+        jumps: timestamps given to the first frames after the jumps, in units of `time_base`.
     """
     if not jumps:
-        return ""
-    times = "once" if len(jumps) == 1 else f"{len(jumps)} times, the first"
-    return (
-        f"its times jump {times} at {float((jumps[0] - first) * time_base):.1f} s; the frames "
-        "follow each other without a gap"
-    )
+        return None
+    seconds = float((jumps[0] - first) * time_base)
+    if len(jumps) == 1:
+        return NoteKind.JUMP.note(seconds=seconds)
+    return NoteKind.JUMPS.note(count=len(jumps), seconds=seconds)
 
 
 def promised_end(streams: Sequence[dict[str, Any]], index: int) -> Fraction | None:
-    """Seconds at which Matroska's tag DURATION says that a stream ends, or None if it does not.
-
-    Args:
-        streams: as on the card.
-        index: of the stream.
-    """
+    """Seconds at which Matroska's tag DURATION says that a stream ends, or None if it does not."""
     tag = next(
         (one["metadata"].get("DURATION", "") for one in streams if one["index"] == index), ""
     )
@@ -99,7 +87,3 @@ def promised_end(streams: Sequence[dict[str, Any]], index: int) -> Fraction | No
         return (int(hours) * 60 + int(minutes)) * 60 + Fraction(seconds)
     except (ValueError, ZeroDivisionError):
         return None
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

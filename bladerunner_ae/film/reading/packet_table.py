@@ -1,7 +1,7 @@
 """Every packet of a film's picture, listed without decoding: which frames there are, and where the
 film can be cut into runs that decode by themselves.
 
-A run begins at a key frame before which, in the order of decoding, no later frame lies. Frames that
+A run begins at a key frame before which, in decoding order, there is no later frame. Frames that
 come after the key frame in the file but are shown before it (open groups of pictures) belong to the
 run before, whose decoder still has the frames that they lean on.
 """
@@ -17,10 +17,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from bladerunner_ae.film.picture.deinterlace import NEEDS_NEIGHBOURS
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film, picture_stream, prepare_decoder
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle
 from bladerunner_ae.film.reading.streams import Reason, leave_out
 from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
@@ -40,24 +40,15 @@ _MOST_BYTES = 48 * 2**20
 _PART_OF_REST = 6
 _FEWEST_FRAMES = 24
 
-DAMAGED = "it is damaged"
-
-
-class NotDivisibleError(Exception):
-    """The film must be read in one pass; the message says why, for the end of a sentence."""
-
 
 @dataclass(frozen=True)
 class Run:
     """Packets that one decoder gets, and the frames that it gives.
 
     Attributes:
-        number: of the run, from 0.
         first_packet: the key frame, counted in the order of decoding.
-        end_packet: behind the last packet that the run's own frames need.
+        end_packet: one after the last packet that the run's own frames need.
         first_frame: the first of its frames, counted in the order of showing.
-        end_frame: behind its last frame.
-        begin: lowest timestamp that belongs to the run.
         end: lowest timestamp that does not, or None in the last run.
     """
 
@@ -76,7 +67,6 @@ class PacketTable:
 
     Attributes:
         pts: int64 [packets], timestamps in units of the film's time base.
-        key: bool [packets], whether it is a key frame.
         size: int64 [packets], bytes.
         times: int64 [frames], the timestamps of all frames to be read, rising.
         end_pts: when the last of these frames ends, or None if that is not known.
@@ -89,27 +79,23 @@ class PacketTable:
     end_pts: int | None = None
 
     def runs(self) -> list[Run]:
-        """Cuts the film into runs that hold each frame once.
-
-        Raises:
-            NotDivisibleError: key frames are too far apart.
-        """
+        """Cut the film into runs that hold each frame once."""
         cuts = self._cuts()
         ends = [*cuts[1:], len(self.pts)]
-        # Leading pictures: the last packet of a run may lie behind the next run's key frame.
+        # Leading pictures: the last packet of a run may come after the next run's key frame.
         borders = [int(self.pts[cut]) for cut in cuts[1:]]
         frames = [0, *np.searchsorted(self.times, borders).tolist(), len(self.times)]
         runs = []
         for number, (first, end) in enumerate(zip(cuts, ends, strict=True)):
             border = borders[number] if number < len(borders) else None
             if border is not None:
-                behind = np.flatnonzero(self.pts[end:] < border)
-                end += int(behind[-1]) + 1 if len(behind) else 0
+                leading = np.flatnonzero(self.pts[end:] < border)
+                end += int(leading[-1]) + 1 if len(leading) else 0
             run = Run(number, first, end, frames[number], frames[number + 1],
                       int(self.pts[first]), border)  # fmt: skip
             count, size = end - first, int(self.size[first:end].sum())
             if count > _MOST_FRAMES or size > _MOST_BYTES:
-                raise NotDivisibleError(f"its key frames are too far apart ({count} frames)")
+                raise NotDivisibleError(Obstacle.FAR_KEY_FRAMES, count)
             runs.append(run)
         return [run for run in runs if run.end_frame > run.first_frame]
 
@@ -132,10 +118,9 @@ class PacketTable:
 
 
 def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> PacketTable:
-    """Lists the packets of a film's picture.
+    """List the packets of a film's picture.
 
     Args:
-        info: the film.
         begin: timestamp of the first frame to be read, or None.
         end: timestamp of the first frame not to be read any more, or None.
 
@@ -144,39 +129,39 @@ def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> Pac
         InputError: the file is gone.
     """
     if info.kind == "images":
-        raise NotDivisibleError("it is a folder of images")
+        raise NotDivisibleError(Obstacle.IMAGES)
     if info.interlaced and info.deinterlace:
-        raise NotDivisibleError(NEEDS_NEIGHBOURS)
+        raise NotDivisibleError(Obstacle.INTERLACED)
     if info.container in (*UNTIMED, *IN_DECODING_ORDER):
-        raise NotDivisibleError("its container gives frames no times")
+        raise NotDivisibleError(Obstacle.UNTIMED_CONTAINER)
     pts, key, size, shown = array("q"), array("b"), array("q"), array("b")
     with open_film(info.path) as container:
         stream = film_stream(container, info)
-        complete = Completeness(container, stream, whole=True)
-        steady = RepairedPackets(container, stream, info.frame_rate)
-        for packet in _packets(steady, complete):
+        completeness = Completeness(container, stream, whole=True)
+        repaired = RepairedPackets(container, stream, info.timing.frame_rate)
+        for packet in _packets(repaired, completeness):
             if packet.stream is not stream or not packet.size:
                 continue
             if packet.pts is None:
-                raise NotDivisibleError("some of its frames have no time")
+                raise NotDivisibleError(Obstacle.UNTIMED_FRAMES)
             pts.append(packet.pts)
             key.append(packet.is_keyframe)
             size.append(packet.size)
             shown.append(not packet.is_discard)
-        if steady.jumps:
-            raise NotDivisibleError("its times jump")
-        if complete.problem():
-            raise NotDivisibleError(DAMAGED)
+        if repaired.jumps:
+            raise NotDivisibleError(Obstacle.JUMPS)
+        if completeness.notes():
+            raise NotDivisibleError(Obstacle.DAMAGED)
     if not len(pts) or not key[0]:
-        raise NotDivisibleError("it does not begin with a key frame")
+        raise NotDivisibleError(Obstacle.NO_KEY_FRAME)
     times = np.sort(np.array(pts)[np.array(shown, bool)])
     if len(np.unique(times)) != len(times):
-        raise NotDivisibleError("several of its frames have the same time")
-    end_pts = int(times[-1]) + complete.last_duration if complete.last_duration else None
+        raise NotDivisibleError(Obstacle.EQUAL_TIMES)
+    end_pts = int(times[-1]) + completeness.last_duration if completeness.last_duration else None
     if begin is not None:
         times = times[times >= begin]
-    if end is not None and len(behind := times[times >= end]):
-        times, end_pts = times[times < end], int(behind[0])
+    if end is not None and len(later := times[times >= end]):
+        times, end_pts = times[times < end], int(later[0])
     return PacketTable(np.array(pts), np.array(key, bool), np.array(size), times, end_pts)
 
 
@@ -186,22 +171,23 @@ def film_stream(container: InputContainer, info: FilmInfo) -> VideoStream:
     Of other programmes in the same file no packet is read from then on.
     """
     leave_out(
-        container, (one.index for one in info.left_out if one.reason is Reason.OTHER_PROGRAMME)
+        container,
+        (one.index for one in info.streams.left_out if one.reason is Reason.OTHER_PROGRAMME),
     )
-    if info.video_stream < len(container.streams):
-        stream = container.streams[info.video_stream]
+    if info.streams.picture < len(container.streams):
+        stream = container.streams[info.streams.picture]
         if isinstance(stream, VideoStream) and stream.codec_context is not None:
             prepare_decoder(stream)
             return stream
     return picture_stream(container, info.path)  # the file was replaced since it was probed
 
 
-def _packets(steady: RepairedPackets, complete: Completeness) -> Iterator[Packet]:
-    """All packets; of every stream, because each tells whether the film goes on to its end."""
+def _packets(repaired: RepairedPackets, completeness: Completeness) -> Iterator[Packet]:
+    """All packets; of every stream, because each tells whether the film is complete."""
     try:
-        for packet in steady:
-            if not complete.see(packet):
-                raise NotDivisibleError(DAMAGED)
+        for packet in repaired:
+            if not completeness.see(packet):
+                raise NotDivisibleError(Obstacle.DAMAGED)
             yield packet
     except av.FFmpegError as error:
-        raise NotDivisibleError(DAMAGED) from error
+        raise NotDivisibleError(Obstacle.DAMAGED) from error

@@ -1,11 +1,10 @@
-"""Reads a film in several decoders at once, run by run, with the frames of a single pass.
+"""Reading of a film in several decoders at once, with the frames of a single pass.
 
 One demuxer reads the file from its beginning and hands each run's packets to a decoder; nothing is
-ever sought, so no index has to be trusted. What must be trusted is that a decoder can begin at a
-key frame. That is checked: each decoder goes on a few packets into the next run, and what it makes
-of them must be, to the byte, what the next run's decoder makes. Any difference, any error and any
-frame whose time is not the packet's raises `NotDivisibleError`; whoever reads goes on in a single
-pass.
+ever sought, so no index has to be trusted. That a decoder can begin at a key frame is checked: it
+continues a few packets into the next run, and its results must be, to the byte, those of the next
+run's decoder. Any difference, any error and any frame whose time is not the packet's raises
+`NotDivisibleError`; the caller then continues in a single pass.
 """
 
 import os
@@ -23,63 +22,53 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from bladerunner_ae.film.picture.deinterlace import NEEDS_NEIGHBOURS
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.container import open_film, prepare_decoder
-from bladerunner_ae.film.reading.packet_table import (
-    DAMAGED,
-    NotDivisibleError,
-    PacketTable,
-    Run,
-    film_stream,
-)
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.reading.packet_table import PacketTable, Run, film_stream
+from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle
 from bladerunner_ae.film.reading.timestamps import RepairedPackets
 
 Made = TypeVar("Made")
 
-# Packets of the next run that a decoder gets as a check, and every so many runs a longer check.
+# Packets of the next run that a decoder gets as a check; every `_LONG_EVERY` runs it is longer.
 _OVERLAP = 2
 _LONG_OVERLAP = 24
 _LONG_EVERY = 24
-# Decoders keep about so many pictures each; together they may take this much memory.
+# Decoders keep about this many pictures each; together they may take this much memory.
 _PICTURES_HELD = 8
 _DECODER_BYTES = 160 * 2**20
 
-UNDECODABLE = "some of its data cannot be decoded"
-
-# Asked to be strict, this decoder fails where it else makes pictures of damaged data without a word
-# to its caller.
+# Asked to be strict, this decoder fails where it otherwise conceals damage silently.
 _STRICT = {"hevc": {"err_detect": "explode"}}
 
 
 @dataclass(frozen=True)
 class _Done(Generic[Made]):
-    """What a decoder made of a run, and of the frames behind it, by timestamp."""
+    """Results of a run, and of the frames after it by timestamp."""
 
     frames: list[tuple[int, Made]]
     beyond: dict[int, Made]
 
 
 def default_threads(info: FilmInfo) -> int:
-    """How many decoders to run: one for each core, fewer for pictures that fill the memory.
+    """Number of decoders: one for each core, fewer for pictures that fill the memory.
 
     More than cores only push each other's pictures out of the processor's cache.
     """
-    fitting = _DECODER_BYTES // (_PICTURES_HELD * 3 * info.stored[0] * info.stored[1])
+    fitting = _DECODER_BYTES // (
+        _PICTURES_HELD * 3 * info.picture.stored[0] * info.picture.stored[1]
+    )
     return max(min(os.cpu_count() or 1, fitting), 2)
 
 
 class SegmentReader(Generic[Made]):
-    """Iterates over a film's frames, made into something by several threads.
+    """Iterator over a film's frames, made into something by several threads.
 
     Args:
-        info: the film.
-        table: its packets.
         make_maker: called once for each decoder; returns what makes a result of a frame. Results
             of the same frame must be equal whichever maker made them.
-        threads: how many decoders.
         first: the first frame wanted, of those in `table.times`.
-        end: behind the last frame wanted, or None for all.
+        end: one after the last frame wanted, or None for all.
     """
 
     def __init__(
@@ -99,7 +88,7 @@ class SegmentReader(Generic[Made]):
         ]
 
     def __iter__(self) -> Iterator[tuple[int, int, Made]]:
-        """Yields (index, pts, what was made of the frame), in the order of showing.
+        """Yield (index, pts, what was made of the frame), in the order of showing.
 
         Raises:
             NotDivisibleError: the film cannot be read this way after all. The frames that came
@@ -121,26 +110,24 @@ class SegmentReader(Generic[Made]):
     def _frames(
         self, run: Run, future: "Future[_Done[Made]]", beyond: dict[int, Made]
     ) -> Generator[tuple[int, int, Made], None, dict[int, Made]]:
-        """Yields a run's frames, checked against what the decoder before made of them."""
+        """Yield a run's frames, checked against what the decoder before made of them."""
         done = future.result()
         begin = max(run.first_frame, self._first)
         for place, (pts, made) in enumerate(done.frames):
             if beyond.get(pts, made) != made:
-                second = float(run.begin * self._info.time_base)
-                raise NotDivisibleError(
-                    f"decoded from its key frame at {second:.3f} s it gives other pictures"
-                )
+                second = float(run.begin * self._info.timing.time_base)
+                raise NotDivisibleError(Obstacle.OTHER_PICTURES, second)
             yield begin + place, pts, made
         return done.beyond
 
     def _packets(self) -> Iterator[tuple[Run, list[Packet]]]:
-        """Each run with its packets and those behind it that serve as a check."""
+        """Each run with its packets and those after it that serve as a check."""
         table, kept = self._table, deque[Packet]()
         kept_from = 0
         with open_film(self._info.path) as container:
             stream = film_stream(container, self._info)
-            steady = RepairedPackets(container, stream, self._info.frame_rate)
-            packets = enumerate(one for one in steady if one.stream is stream and one.size)
+            repaired = RepairedPackets(container, stream, self._info.timing.frame_rate)
+            packets = enumerate(one for one in repaired if one.stream is stream and one.size)
             for run in self._runs:
                 end = min(run.end_packet + _overlap(run), len(table.pts))
                 if run is self._runs[-1]:
@@ -151,7 +138,7 @@ class SegmentReader(Generic[Made]):
                 while kept_from + len(kept) < end:
                     number, packet = _next(packets)
                     if packet.pts != table.pts[number] or packet.size != table.size[number]:
-                        raise NotDivisibleError("reading it twice gives different packets")
+                        raise NotDivisibleError(Obstacle.OTHER_PACKETS)
                     if number >= run.first_packet:
                         kept.append(packet)
                     else:
@@ -172,17 +159,17 @@ class SegmentReader(Generic[Made]):
                 if pts is not None and pts < run.begin:
                     continue  # leans on frames of the run before, which has made it
                 if pts is None or frame.is_corrupt:
-                    raise NotDivisibleError(DAMAGED)
+                    raise NotDivisibleError(Obstacle.DAMAGED)
                 if frame.interlaced_frame and self._info.deinterlace:
-                    raise NotDivisibleError(NEEDS_NEIGHBOURS)
+                    raise NotDivisibleError(Obstacle.INTERLACED)
                 if run.end is not None and pts >= run.end:
                     done.beyond[pts] = make(frame)
                 elif wanted and wanted[0] <= pts <= wanted[-1]:
                     if pts != next(due, None):
-                        raise NotDivisibleError("its frames are not those that its packets promise")
+                        raise NotDivisibleError(Obstacle.OTHER_FRAMES)
                     done.frames.append((pts, make(frame)))
             if len(done.frames) != len(wanted):
-                raise NotDivisibleError("its frames are not those that its packets promise")
+                raise NotDivisibleError(Obstacle.OTHER_FRAMES)
             return done
         finally:
             decoders.give_back((decoder, make))
@@ -221,7 +208,7 @@ def _decoded(decoder: VideoCodecContext, packets: Sequence[Packet]) -> Iterator[
     except av.FFmpegError as error:
         if isinstance(error, MemoryError):
             raise
-        raise NotDivisibleError(UNDECODABLE) from error
+        raise NotDivisibleError(Obstacle.UNDECODABLE) from error
 
 
 def _overlap(run: Run) -> int:
@@ -232,4 +219,4 @@ def _next(packets: Iterator[tuple[int, Packet]]) -> tuple[int, Packet]:
     try:
         return next(packets)
     except (StopIteration, IndexError, av.FFmpegError) as error:
-        raise NotDivisibleError("reading it twice gives different packets") from error
+        raise NotDivisibleError(Obstacle.OTHER_PACKETS) from error

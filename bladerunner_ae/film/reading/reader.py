@@ -1,7 +1,6 @@
 """Every frame of a film in the order it is shown, scaled for the records in the same pass.
 
-`FrameReader` is the only way pictures come out of a film. Decoding runs in threads of its own,
-scaling in the thread that iterates, so two or more cores are kept busy.
+Decoding runs in threads of its own, scaling in the thread that iterates.
 """
 
 from collections.abc import Generator, Iterator
@@ -9,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from math import ceil
-from types import TracebackType
 
 import av
 import numpy as np
@@ -21,15 +19,16 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.film.headers.lengths import counts_from_zero, reordered_frames
 from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.info import FilmInfo
+from bladerunner_ae.film.notes import Note, joined
 from bladerunner_ae.film.picture.deinterlace import deinterlaced
 from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
 from bladerunner_ae.film.picture.scaling import FrameScaler, RecordScaler
 from bladerunner_ae.film.reading.clock import Clock
 from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film
-from bladerunner_ae.film.reading.gaps import describe_jumps, promised_end
+from bladerunner_ae.film.reading.gaps import jumps_note, promised_end
 from bladerunner_ae.film.reading.packet_table import IN_DECODING_ORDER, UNTIMED, film_stream
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.tail import Tail
 from bladerunner_ae.film.reading.threads import Prefetch
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets, from_key_frame
@@ -58,7 +57,7 @@ class DecodedFrame:
         index: place among the frames that are read, from 0.
         pts: time at which it is shown, in units of the film's time base; rises from frame to frame.
         image: uint8 [height, width, 3], RGB: the record's picture.
-        look: what it looked like in the film.
+        frame_format: shape and colours in the film.
         interlaced: whether it consisted of two fields.
         display: uint8 [height, width, 3], RGB: the upright film frame, or None if not asked for.
     """
@@ -66,18 +65,17 @@ class DecodedFrame:
     index: int
     pts: int
     image: NDArray[np.uint8]
-    look: FrameFormat
+    frame_format: FrameFormat
     interlaced: bool
     display: NDArray[np.uint8] | None = None
 
 
 class FrameReader:
-    """Iterates once over the frames of a film; use as a context manager.
+    """One-time iterator over the frames of a film; a context manager.
 
     A film that is damaged gives the frames that can be read; `problem` then says what is missing.
 
     Args:
-        info: what `probe_film` found.
         geometry: makes `image` the record's picture: cropped, scaled by area, placed in the raster
             with black margins. None: `image` is the whole upright picture.
         size: (height, width) of `image` where there is no geometry; None: as stored.
@@ -85,20 +83,18 @@ class FrameReader:
             `display`, or None for no such picture.
         start: seconds after the film's start at which to begin, or None for the beginning.
         duration: seconds to read, or None for the rest.
-        first: so many frames are decoded and passed over before the first that is given.
-        threads: decode in several threads. Of a damaged film libavcodec then gives frames before it
-            knows that a part of them is made up, and with threads for slices it makes up that part
-            differently every time; without, all is the same every time.
+        first: number of frames to decode and skip.
+        threads: decode in several threads. libavcodec then gives damaged frames before it knows
+            that a part of them is concealed, and with threads for slices conceals it differently
+            every time; without threads the result is reproducible.
 
     Attributes:
-        problem: after the last frame: what could not be read, for the end of a sentence, or "" if
-            all was well.
-        repaired_timestamps: how many frames had no sound time of their own.
-        jumps: after the last frame: where the file's times jump, or "".
+        problem: after the last frame: what could not be read, or None.
+        repaired_timestamps: number of frames without a valid time of their own.
+        jumps: after the last frame: where the file's times jump, or None.
         end_pts: after the last frame: when it ends, in units of the film's time base, or None if
             that is not known.
-        mostly_damaged: after the last frame: how few are whole, for the end of a sentence, or "" if
-            at least half of those that were read are.
+        mostly_damaged: after the last frame: how few are whole; None if at least half are.
 
     Raises:
         InputError: while iterating: the film is gone, or an image of a folder cannot be read.
@@ -116,7 +112,9 @@ class FrameReader:
         first: int = 0,
         threads: bool = True,
     ) -> None:
-        self.problem = self.jumps = self.mostly_damaged = ""
+        self.problem: Note | None = None
+        self.jumps: Note | None = None
+        self.mostly_damaged: Note | None = None
         self.repaired_timestamps = 0
         self.end_pts: int | None = None
         self._info = info
@@ -126,45 +124,40 @@ class FrameReader:
         self._sought = False
         self._scaler: FrameScaler | RecordScaler
         if geometry is not None:
-            self._scaler = RecordScaler(info, geometry)
+            self._scaler = RecordScaler(info.picture, geometry)
         else:
-            self._scaler = FrameScaler(info, size or info.stored)
-        self._display = None if display_size is None else FrameScaler(info, display_size)
-        frame_bytes = 3 * info.stored[0] * info.stored[1]
+            self._scaler = FrameScaler(info.picture, size or info.picture.stored)
+        self._display = None if display_size is None else FrameScaler(info.picture, display_size)
+        frame_bytes = 3 * info.picture.stored[0] * info.picture.stored[1]
         ahead = min(max(_WAITING_BYTES // frame_bytes, 2), _MOST_WAITING)
         source = self._image_frames() if info.kind == "images" else self._film_frames()
         self._frames = Prefetch(source, ahead)
 
     def __iter__(self) -> Iterator[DecodedFrame]:
-        frames = self._looked_at()
+        frames = self._with_formats()
         if self._info.deinterlace:
             frames = deinterlaced(frames)
-        for index, ((pts, look, interlaced), frame) in enumerate(frames):
+        for index, ((pts, frame_format, interlaced), frame) in enumerate(frames):
             if index < self._first:
                 continue
-            display = None if self._display is None else self._display.scale(frame, look)
-            image = self._scaler.scale(frame, look)
-            yield DecodedFrame(index, pts, image, look, interlaced, display)
+            display = None if self._display is None else self._display.scale(frame, frame_format)
+            image = self._scaler.scale(frame, frame_format)
+            yield DecodedFrame(index, pts, image, frame_format, interlaced, display)
 
-    def _looked_at(self) -> Iterator[tuple[tuple[int, FrameFormat, bool], VideoFrame]]:
-        """Every frame, with what must be known of it before it is deinterlaced."""
-        looks = FrameFormatReader(self._info.look)
+    def _with_formats(self) -> Iterator[tuple[tuple[int, FrameFormat, bool], VideoFrame]]:
+        """Every frame, with the facts that deinterlacing would lose."""
+        formats = FrameFormatReader(self._info.picture.first)
         for pts, frame in self._frames:
-            yield (pts, looks.read(frame), frame.interlaced_frame), frame
+            yield (pts, formats.read(frame), frame.interlaced_frame), frame
 
     def close(self) -> None:
-        """Stops the decoding threads; frames not yet taken are lost. Harmless twice."""
+        """Stop the decoding threads; frames not yet taken are lost. Idempotent."""
         self._frames.close()
 
     def __enter__(self) -> "FrameReader":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _image_frames(self) -> Iterator[TimedFrame]:
@@ -175,10 +168,10 @@ class FrameReader:
             for number, time in enumerate(times[:-1])
             if time >= (self._begin or 0) and (end is None or time < end)
         ]
-        pictures = sequence.pictures(numbers, self._info.stored)
+        pictures = sequence.pictures(numbers, self._info.picture.stored)
         for number, picture in zip(numbers, pictures, strict=True):
             frame = VideoFrame.from_ndarray(picture, "rgb24")
-            frame.time_base = self._info.time_base
+            frame.time_base = self._info.timing.time_base
             frame.duration = times[number + 1] - times[number]
             self.end_pts = times[number + 1]
             yield times[number], frame
@@ -201,51 +194,50 @@ class FrameReader:
             stream = film_stream(container, self._info)
             stream.thread_type = "AUTO" if self._threads else "NONE"
             self._sought = seek and self._seek(container, stream)
-            steady = RepairedPackets(container, stream, self._info.frame_rate)
-            packets = iter(steady)
+            repaired = RepairedPackets(container, stream, self._info.timing.frame_rate)
+            packets = iter(repaired)
             if self._sought and container.format.name in JUMPING_FORMATS:
                 packets = from_key_frame(packets, stream, self._seek_target)
-            complete = Completeness(container, stream, whole=not self._sought)
+            completeness = Completeness(container, stream, whole=not self._sought)
             clock = self._clock(container, stream)
             tail = Tail(self._info)
             last = None
-            for pts, frame in _frames(packets, stream, clock, complete, tail):
+            for pts, frame in _frames(packets, stream, clock, completeness, tail):
                 if self._end is not None and pts >= self._end:
-                    # Of an excerpt only damage counts: what comes after it was not looked at.
-                    self.problem = complete.damage()
+                    # Of an excerpt only damage counts: what comes after it is unknown.
+                    self.problem = joined(completeness.damage())
                     self.end_pts = pts
                     break
                 # After a seek frames come that lean on others from before; they are not shown.
                 if self._begin is None or pts >= self._begin:
-                    complete.given += 1
-                    complete.patched += frame.is_corrupt
+                    completeness.given += 1
+                    completeness.patched += frame.is_corrupt
                 yield pts, frame
                 last = pts
             else:
-                self.problem = complete.problem()
+                self.problem = joined(completeness.notes())
                 if last is not None:
-                    duration = complete.last_duration
+                    duration = completeness.last_duration
                     self.end_pts = self._picture_end(container, stream, last, duration)
-            # Of packets before an excerpt nobody knows which frames they would have made.
-            self.mostly_damaged = complete.mostly_damaged() if self._begin is None else ""
+            # It is unknown which frames the packets before an excerpt would have made.
+            self.mostly_damaged = completeness.mostly_damaged() if self._begin is None else None
             self.repaired_timestamps = clock.repaired
-            self.jumps = describe_jumps(steady.jumps, self._info.time_base, self._info.start_pts)
+            self.jumps = jumps_note(
+                repaired.jumps, self._info.timing.time_base, self._info.timing.start_pts
+            )
 
     def _picture_end(
         self, container: InputContainer, stream: VideoStream, last: int, duration: int
     ) -> int | None:
-        """The time at which the last picture ends, or None if nobody knows.
+        """The time at which the last picture ends, or None if it is not known.
 
         Args:
-            container: the film.
-            stream: its picture.
-            last: time of its last frame.
             duration: of that frame, as its packet says; 0 if it does not.
         """
-        base = self._info.time_base
+        base = self._info.timing.time_base
         end = last + duration if duration else None
         declared = None
-        frame = 1 / self._info.frame_rate / base
+        frame = 1 / self._info.timing.frame_rate / base
         known = last + frame if end is None else end
         if self._info.container.startswith("mov") and stream.duration:
             # Of some files, and with some versions of libav, it counts from 0, not from the start.
@@ -253,7 +245,7 @@ class FrameReader:
             start = 0 if from_zero else stream.start_time or 0
             declared = Fraction(start + stream.duration)
         elif self._info.container.startswith("matroska"):
-            seconds = promised_end(self._info.streams, stream.index)
+            seconds = promised_end(self._info.streams.described, stream.index)
             declared = None if seconds is None else seconds / base
         # Of a last picture that is held its packet may say nothing: mp4 adds up the times of
         # decoding, Matroska has one for all. A film that was cut off ends before it was to.
@@ -262,20 +254,20 @@ class FrameReader:
         return end
 
     def _clock(self, container: InputContainer, stream: VideoStream) -> Clock:
-        step = 1 / (self._info.frame_rate * self._info.time_base)
-        reset = ceil(_RESET_SECONDS / self._info.time_base)
+        step = 1 / (self._info.timing.frame_rate * self._info.timing.time_base)
+        reset = ceil(_RESET_SECONDS / self._info.timing.time_base)
         name = container.format.name
         delay = round(reordered_frames(container, stream) * step)
-        return Clock(step, self._info.start_pts, reset, name in IN_DECODING_ORDER, delay)
+        return Clock(step, self._info.timing.start_pts, reset, name in IN_DECODING_ORDER, delay)
 
     @property
     def _seek_target(self) -> int:
-        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.time_base)
+        margin = ceil(_SEEK_MARGIN_SECONDS / self._info.timing.time_base)
         return 0 if self._begin is None else self._begin - margin
 
     def _seek(self, container: InputContainer, stream: VideoStream) -> bool:
-        """Goes near the place where to begin; False if reading starts at the film's start."""
-        if self._seek_target <= self._info.start_pts or container.format.name in UNTIMED:
+        """Go near the place where to begin; False if reading starts at the film's start."""
+        if self._seek_target <= self._info.timing.start_pts or container.format.name in UNTIMED:
             return False
         if container.format.name in JUMPING_FORMATS:
             return True  # a place is known only after all jumps before it
@@ -292,25 +284,24 @@ def time_range(
     """First timestamp to read, and the first one not to read any more, in the time base.
 
     Args:
-        info: the film.
         start: seconds after the film's start, or None for the beginning.
         duration: seconds to read, or None for the rest.
     """
     # To the nearest unit: Matroska rounds times to milliseconds, up as well as down.
-    first = info.film_start + (start or 0)
-    begin = None if start is None else round(first / info.time_base)
-    return begin, None if duration is None else round((first + duration) / info.time_base)
+    first = info.timing.film_start + (start or 0)
+    begin = None if start is None else round(first / info.timing.time_base)
+    return begin, None if duration is None else round((first + duration) / info.timing.time_base)
 
 
 def _frames(
     packets: Iterator[Packet],
     stream: VideoStream,
     clock: Clock,
-    complete: Completeness,
+    completeness: Completeness,
     tail: Tail,
 ) -> Iterator[TimedFrame]:
     """Every frame of the picture, in the order it is shown."""
-    # All streams are read: they show whether the file goes on to its promised end.
+    # All streams are read: they show whether the file reaches its promised end.
     while True:
         try:
             # After the file's last packet comes an empty one: the decoder then gives all it holds.
@@ -320,20 +311,20 @@ def _frames(
         except av.FFmpegError as error:
             if is_no_fault_of_the_file(error):
                 raise
-            complete.broke_off = error.strerror or str(error)
+            completeness.broke_off = error.strerror or str(error)
             break
-        if complete.see(packet) and packet.stream is stream:
-            for frame in _decode(stream, packet, clock, complete, tail):
+        if completeness.see(packet) and packet.stream is stream:
+            for frame in _decode(stream, packet, clock, completeness, tail):
                 yield clock.frame(frame.pts), frame
-    if complete.broke_off:
-        for frame in _decode(stream, None, clock, complete, tail):
+    if completeness.broke_off:
+        for frame in _decode(stream, None, clock, completeness, tail):
             yield clock.frame(frame.pts), frame
-    for frame in tail.rest(complete):
+    for frame in tail.rest(completeness):
         yield clock.frame(frame.pts), frame
 
 
 def _decode(
-    stream: VideoStream, packet: Packet | None, clock: Clock, complete: Completeness, tail: Tail
+    stream: VideoStream, packet: Packet | None, clock: Clock, completeness: Completeness, tail: Tail
 ) -> list[VideoFrame]:
     """The frames that the decoder gives for a packet; None makes it give all it holds."""
     # The clock counts packets: their place in the file, not what libav guesses from it.
@@ -349,6 +340,6 @@ def _decode(
         frames = []
         clock.drop(time)
         damaged = packet is not None and packet.size > 0
-        complete.damaged += damaged
+        completeness.damaged += damaged
     tail.sent(packet, frames, damaged)
     return frames

@@ -9,9 +9,10 @@ import av
 from av.video.frame import VideoFrame
 
 from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.container import key_frames, open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.pictures.spread import spread
 
 # Distance between frames of a film that does not know how long it is.
 _BLIND_STEP = 24
@@ -21,7 +22,6 @@ def sample_key_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
     """Key frames from places spread evenly over a film; each costs one seek and one frame.
 
     Args:
-        info: the film.
         count: places to look at. Fewer frames come where key frames are rarer, perhaps none.
 
     Yields:
@@ -30,12 +30,14 @@ def sample_key_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
     if info.kind == "images":
         yield from _images(info, count)
         return
-    length = info.duration or Fraction(info.frames_estimate or 0) / info.frame_rate
+    length = (
+        info.timing.duration or Fraction(info.timing.frames_estimate or 0) / info.timing.frame_rate
+    )
     seen: set[int | None] = {None}
     with open_film(info.path) as container:
         stream = film_stream(container, info)
         for number in range(count):
-            place = info.film_start + length * (2 * number + 1) / (2 * count)
+            place = info.timing.film_start + length * (2 * number + 1) / (2 * count)
             for frame in key_frames(container, stream, place)[:1]:
                 if frame.pts not in seen:
                     seen.add(frame.pts)
@@ -51,8 +53,8 @@ def sample_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
         yield from _images(info, count)
         return
     step = _BLIND_STEP
-    if info.frames_estimate is not None:
-        step = max(info.frames_estimate // count, 1)
+    if info.timing.frames_estimate is not None:
+        step = max(info.timing.frames_estimate // count, 1)
     with open_film(info.path) as container, suppress(av.FFmpegError):  # a cut film has less
         stream = film_stream(container, info)
         stream.thread_type = "AUTO"
@@ -63,6 +65,5 @@ def _images(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
     sequence = images.list_images(info.path)
     frames = sequence.frames
     count = min(count, frames)
-    places = [(2 * number + 1) * frames // (2 * count) for number in range(count)]
-    for picture in sequence.pictures(places, info.stored):
+    for picture in sequence.pictures(spread(frames, count), info.picture.stored):
         yield VideoFrame.from_ndarray(picture, "rgb24")

@@ -1,10 +1,12 @@
-"""Which film it is: its name, and whether the file is still the one that was read before."""
+"""The file or images that a film comes from: name, state and content."""
 
 import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,99 @@ from tfrecords.hidden_names import fitted_name
 
 _BLOCK_BYTES = 1 << 20
 
-# Bytes of a folder's name: there is room for what other files add to it.
+# Bytes of a folder's name: leaves room for what other files add to it.
 _LONGEST_NAME = 245
 
 
-def film_name(film: Path) -> str:
-    """The name of a film's folder: its file name without suffix, without awkward characters.
+@dataclass(frozen=True)
+class Source:
+    """A film file, a folder of images or a pattern of their names.
 
-    Letters of all scripts stay, with the marks that belong to them. However a file system spells
-    accents, the name is the same.
+    `stamp` and `sha256` are read when first asked for and then kept.
+    """
+
+    path: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a file or folder; of a pattern: whether its folder exists."""
+        return self.path.exists() or (images.is_pattern(self.path) and self.path.parent.is_dir())
+
+    @property
+    def name(self) -> str:
+        """The name of the film's folder, see `film_name`."""
+        return film_name(self.path)
+
+    @property
+    def kind(self) -> str:
+        """ "images" for a folder or a pattern of images, "film" for one file."""
+        return "images" if images.is_folder_of_images(self.path) else "film"
+
+    @cached_property
+    def stamp(self) -> dict[str, int]:
+        """Size and modification time, "bytes" and "mtime_ns": the same stamp, the same film."""
+        return self._read_stamp()
+
+    def stamped(self) -> "Source":
+        """Take the stamp now, if the film exists, so that later changes show."""
+        if self.exists:
+            _ = self.stamp
+        return self
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the content; of images, of all of them one after the other.
+
+        Raises:
+            InputError: the film changed since its stamp was taken, or meanwhile.
+        """
+        self.stamped()
+        digest = hashlib.sha256()
+        for path in self._files():
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
+        self.check_unchanged()
+        return digest.hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Raise InputError if the film is gone or no longer has its stamp."""
+        try:
+            now = self._read_stamp()
+        except (OSError, InputError):
+            raise InputError(f"{self.path}: is gone, or cannot be read any more") from None
+        if now != self.stamp:
+            raise InputError(
+                f"{self.path}: changed while it was converted; nothing was written; wait until it "
+                "is whole and run the same command again"
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """The source as a film card describes it: name, kind, sha256 and stamp."""
+        name = os.fsencode(os.path.basename(os.path.abspath(self.path)))
+        return {
+            # JSON cannot hold the bytes of a name that is not UTF-8.
+            "name": name.decode("utf-8", "replace"),
+            "kind": self.kind,
+            "sha256": self.sha256,
+            **self.stamp,
+        }
+
+    def _read_stamp(self) -> dict[str, int]:
+        found = [path.stat() for path in self._files()]
+        return {
+            "bytes": sum(status.st_size for status in found),
+            "mtime_ns": max(status.st_mtime_ns for status in found),
+        }
+
+    def _files(self) -> Sequence[Path]:
+        return images.list_images(self.path).paths if self.kind == "images" else [self.path]
+
+
+def film_name(film: Path) -> str:
+    """Return the name of a film's folder: its file name without suffix and awkward characters.
+
+    Letters of all scripts stay, with the marks that belong to them, in one Unicode normal form.
     """
     # Not `resolve`: the name of a link is the name that a person gave the film.
     path = Path(os.path.abspath(film))
@@ -37,77 +123,3 @@ def film_name(film: Path) -> str:
 
 def _is_kept(letter: str) -> bool:
     return letter.isalnum() or letter in "_.-" or unicodedata.category(letter).startswith("M")
-
-
-def source_facts(film: Path) -> dict[str, Any]:
-    """What a card says of its source; reads all of it.
-
-    Returns:
-        "name"; "kind", see `source_kind`; "sha256" of the contents (of a folder of images: of all
-        of them, one after the other); and `source_stamp`.
-
-    Raises:
-        InputError: the film changes meanwhile.
-    """
-    # Before anything is read: what changes later shows.
-    stamp = source_stamp(film)
-    digest = hashlib.sha256()
-    for path in _files(film):
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    refuse_changed(film, stamp)
-    return {
-        # JSON cannot hold the bytes of a name that is no UTF-8.
-        "name": os.fsencode(os.path.basename(os.path.abspath(film))).decode("utf-8", "replace"),
-        "kind": source_kind(film),
-        "sha256": digest.hexdigest(),
-        **stamp,
-    }
-
-
-def film_exists(film: Path) -> bool:
-    """Whether there is such a file or folder; of a pattern of images: whether there is its folder.
-
-    What is wrong with what is there shows when it is opened.
-    """
-    return film.exists() or (images.is_pattern(film) and film.parent.is_dir())
-
-
-def source_kind(film: Path) -> str:
-    """ "images" for a folder or a pattern of images, "film" for one file."""
-    return "images" if images.is_folder_of_images(film) else "film"
-
-
-def refuse_changed(film: Path, stamp: Mapping[str, Any]) -> None:
-    """Makes sure that a film is still the one that was looked at before.
-
-    Args:
-        film: the film.
-        stamp: what `source_stamp` gave, or `source_facts`, of then.
-
-    Raises:
-        InputError: it is another, or gone.
-    """
-    try:
-        now = source_stamp(film)
-    except (OSError, InputError):
-        raise InputError(f"{film}: is gone, or cannot be read any more") from None
-    if any(stamp[name] != value for name, value in now.items()):
-        raise InputError(
-            f"{film}: changed while it was converted; nothing was written; wait until it is whole "
-            "and run the same command again"
-        )
-
-
-def source_stamp(film: Path) -> dict[str, int]:
-    """Size and time of change, "bytes" and "mtime_ns": the same stamp, the same film."""
-    found = [path.stat() for path in _files(film)]
-    return {
-        "bytes": sum(status.st_size for status in found),
-        "mtime_ns": max(status.st_mtime_ns for status in found),
-    }
-
-
-def _files(film: Path) -> Sequence[Path]:
-    return images.list_images(film).paths if images.is_folder_of_images(film) else [film]

@@ -1,6 +1,6 @@
-"""Which streams of a file are the film, and why each of the others is left out.
+"""The streams of a file that are the film, and the reason why each other is left out.
 
-One picture is taken (`opening.picture_stream` says which) and, of its own programme, all sound. A
+One picture is taken (`container.picture_stream`) and, of its own programme, all sound. A
 transport stream can hold several programmes: each is a film of its own, with its own clock.
 """
 
@@ -13,8 +13,9 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from bladerunner_ae.film.headers.headers import Headers, StreamHeader
+from bladerunner_ae.film.headers.headers import Headers
 from bladerunner_ae.film.headers.lengths import is_own
+from bladerunner_ae.film.headers.stream_header import StreamHeader
 
 
 class Reason(Enum):
@@ -43,12 +44,9 @@ class LeftOut:
     """A stream that is no part of what is made of the film.
 
     Attributes:
-        index: of the stream in its file.
-        kind: "video", "audio", "subtitle", "data", "attachment" or "unknown".
         codec: name of its codec, else the file's own word for it, else "".
         language: as the file says it, e.g. "deu", or "".
         title: as the file says it (of an attachment its name), or "".
-        reason: why it is left out.
     """
 
     index: int
@@ -68,14 +66,10 @@ def other_programmes(picture: VideoStream, headers: Headers) -> frozenset[int]:
     """Indices of the streams that belong to other programmes than the picture does.
 
     A picture or sound that several programmes share belongs to each of them.
-
-    Args:
-        picture: the stream that was chosen.
-        headers: of the film.
     """
     own = [streams for streams in headers.programmes if picture.index in streams]
     if not own:
-        return frozenset()  # nobody knows what else is of its programme
+        return frozenset()  # its programme is unknown
     return frozenset().union(*headers.programmes) - frozenset().union(*own)
 
 
@@ -85,19 +79,14 @@ def is_film_picture(stream: VideoStream) -> bool:
 
 
 def leave_out(container: InputContainer, indices: Iterable[int]) -> None:
-    """Has libav pass over some streams of a container that was just opened."""
+    """Make libav pass over some streams of a container that was just opened."""
     for index in indices:
         if index < len(container.streams):
             container.streams[index].discard = Discard.all
 
 
 def sound_streams(container: InputContainer, headers: Headers) -> tuple[int, ...]:
-    """Indices of the film's sound tracks that can be read, in the order of the file.
-
-    Args:
-        container: the open film, its other programmes left out.
-        headers: of the film.
-    """
+    """Indices of the film's sound tracks that can be read, in the order of the file."""
     return tuple(
         stream.index
         for stream in container.streams.audio
@@ -110,13 +99,7 @@ def sound_streams(container: InputContainer, headers: Headers) -> tuple[int, ...
 def left_out(
     container: InputContainer, picture: VideoStream, headers: Headers
 ) -> tuple[LeftOut, ...]:
-    """All streams but the picture and its sound, in the order of the file.
-
-    Args:
-        container: the open film, its other programmes left out.
-        picture: the stream that was chosen.
-        headers: of the film.
-    """
+    """All streams but the picture and its sound, in the order of the file."""
     taken = {picture.index, *sound_streams(container, headers)}
     return tuple(
         _left_out(stream, headers.of(stream.index))

@@ -1,8 +1,8 @@
 """The last frames of a film whose end is damaged.
 
 A decoder of several threads still holds frames when the last packet was read. Asked for them, it
-stops at the first that cannot be decoded, and the whole ones behind it are lost, in PyAV without a
-word. So the last packets are kept, and decoded once more, one by one, if frames are missing.
+stops at the first that cannot be decoded, and the whole ones after it are lost, in PyAV
+silently. So the last packets are kept, and decoded once more, one by one, if frames are missing.
 """
 
 from collections import deque
@@ -14,10 +14,10 @@ from av.codec.context import ThreadType
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.completeness import Completeness
 from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
-from bladerunner_ae.film.reading.probe import FilmInfo
 
 # More packets than decoders hold; from the key frame before them on, if that is not too much.
 _PACKETS = 64
@@ -25,11 +25,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 class Tail:
-    """Follows a film's picture through the decoder, to say in the end what it has kept back.
-
-    Args:
-        info: the film.
-    """
+    """Observer of the decoder that finds the frames it has kept back in the end."""
 
     def __init__(self, info: FilmInfo) -> None:
         self._info = info
@@ -38,11 +34,10 @@ class Tail:
         self._last: int | None = None
 
     def sent(self, packet: Packet | None, frames: Sequence[VideoFrame], damaged: int = 0) -> None:
-        """Notes what was asked of the decoder.
+        """Record what was asked of the decoder.
 
         Args:
             packet: what it was given; None or an empty one at the end.
-            frames: what it gave.
             damaged: 1 if it could not decode a frame, and this has been counted.
         """
         self._missing -= len(frames) + damaged
@@ -63,12 +58,8 @@ class Tail:
     def _drop_group(self) -> None:
         self._bytes -= sum(packet.size for packet in self._groups.popleft())
 
-    def rest(self, complete: Completeness) -> list[VideoFrame]:
-        """The frames behind the last one given, after the decoder was emptied.
-
-        Args:
-            complete: is told how many packets cannot be decoded.
-        """
+    def rest(self, completeness: Completeness) -> list[VideoFrame]:
+        """The frames after the last one given, when the decoder was emptied."""
         last = self._last
         # Packets need not make a frame each: then this costs a moment and finds nothing.
         if self._missing <= 0 or last is None or not self._groups:
@@ -91,5 +82,5 @@ class Tail:
                     if packet is not None and packet.pts is not None and packet.pts > last:
                         damaged += 1
         # Some may have been counted when they were sent.
-        complete.damaged += min(damaged, max(self._missing - len(found), 0))
+        completeness.damaged += min(damaged, max(self._missing - len(found), 0))
         return found

@@ -1,40 +1,63 @@
-"""Threads with a short queue: items made ahead of their use, or worked off while more are made."""
+"""Threads with a short queue: items made ahead of their use, or processed while more are made."""
 
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-# How long a full queue is waited upon before looking whether anybody still wants the items.
-_PATIENCE_SECONDS = 0.1
+# How often a thread that waits checks whether the other side has stopped.
+_POLL_SECONDS = 0.1
 
 
 class _End:
-    """Marks the end of the items, with the exception that ended them, if any."""
+    """End of the items, with the exception that ended them, if any."""
 
-    def __init__(self, error: BaseException | None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
-class Prefetch(Generic[Item]):
-    """The items of an iterator, fetched ahead by a thread.
+class _Channel(Generic[Item]):
+    """A bounded queue between two threads, of which either can stop the other."""
 
-    An exception of the iterator is raised where the items are taken. The iterator is closed in the
-    thread that runs it.
+    def __init__(self, size: int) -> None:
+        self._queue: queue.Queue[Item | _End] = queue.Queue(maxsize=size)
+        self.stopped = threading.Event()
+
+    def put(self, item: Item | _End) -> bool:
+        """Queue an item; False if the channel was stopped instead."""
+        while not self.stopped.is_set():
+            try:
+                self._queue.put(item, timeout=_POLL_SECONDS)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def get(self) -> Item | _End:
+        """Take the next item; the end if the channel was stopped."""
+        while not self.stopped.is_set():
+            try:
+                return self._queue.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+        return _End()
+
+
+class Prefetch(Generic[Item]):
+    """The items of an iterator, fetched ahead by a thread, in which it also is closed.
+
+    An exception of the iterator is raised where the items are taken.
 
     Args:
-        items: what to run; must not be touched by anybody else.
+        items: must not be used elsewhere.
         ahead: at most this many items wait to be taken.
     """
 
     def __init__(self, items: Iterator[Item], ahead: int) -> None:
         self._items = items
-        self._queue: queue.Queue[Item | _End] = queue.Queue(maxsize=ahead)
-        self._stopped = threading.Event()
-        self._ended = False
+        self._channel = _Channel[Item](ahead)
         self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
         self._thread.start()
 
@@ -42,120 +65,75 @@ class Prefetch(Generic[Item]):
         return self
 
     def __next__(self) -> Item:
-        if self._ended:
-            raise StopIteration
-        item = self._queue.get()
-        if isinstance(item, _End):
-            self._ended = True
-            self._thread.join()
-            if item.error is not None:
-                raise item.error
-            raise StopIteration
-        return item
+        item = self._channel.get()
+        if not isinstance(item, _End):
+            return item
+        self.close()
+        raise item.error or StopIteration
 
     def close(self) -> None:
-        """Stops the thread and drops what it has fetched. Harmless twice."""
-        self._stopped.set()
-        self._ended = True
+        """Stop the thread and drop what it has fetched. Idempotent."""
+        self._channel.stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
-        error: BaseException | None = None
+        end = _End()
         try:
             for item in self._items:
-                if not self._put(item):
+                if not self._channel.put(item):
                     break
-        except BaseException as problem:
-            error = problem
+        except BaseException as error:
+            end = _End(error)
         finally:
             close = getattr(self._items, "close", None)
             if close is not None:
                 close()
-        self._put(_End(error))
-
-    def _put(self, item: Item | _End) -> bool:
-        """Queues an item; False if nobody wants it any more."""
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, timeout=_PATIENCE_SECONDS)
-                return True
-            except queue.Full:
-                continue
-        return False
+        self._channel.put(end)
 
 
-Done = TypeVar("Done")
+class Background(Generic[Item]):
+    """Processing of items by a function in another thread; a context manager.
 
-# How long a full queue is waited upon before looking whether the thread still works.
-_BACKGROUND_PATIENCE_SECONDS = 0.1
-
-
-class Background(Generic[Done]):
-    """Hands items to a function in another thread; use as a context manager.
-
-    Leaving without an exception waits until all items are done, leaving with one drops those that
-    wait.
+    Leaving without an exception waits until all items are processed, leaving with one drops those
+    that wait. An exception of the function is raised by `put` or at the end.
 
     Args:
         work: called with each item, in order.
         waiting: at most this many items wait; `put` blocks until there is room.
-        interrupt: called on leaving with an exception; makes a `work` that waits for something
-            return or raise soon.
-
-    Raises:
-        Exception: from `put` or at the end: whatever `work` raised.
+        interrupt: called on leaving with an exception; makes a `work` that waits return or raise.
     """
 
     def __init__(
-        self, work: Callable[[Done], None], waiting: int, interrupt: Callable[[], None]
+        self, work: Callable[[Item], None], waiting: int, interrupt: Callable[[], None]
     ) -> None:
         self._work, self._interrupt = work, interrupt
-        self._queue: queue.Queue[Done | None] = queue.Queue(maxsize=waiting)
+        self._channel = _Channel[Item](waiting)
         self._error: BaseException | None = None
-        self._dropped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
         self._thread.start()
 
-    def put(self, item: Done) -> None:
-        """Queues an item."""
-        self._put(item)
+    def put(self, item: Item | _End) -> None:
+        """Queue an item."""
+        if not self._channel.put(item) and self._error is not None:
+            raise self._error
 
-    def __enter__(self) -> "Background[Done]":
+    def __enter__(self) -> "Background[Item]":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self._dropped.set()
-            self._interrupt()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._channel.put(_End())
         else:
-            self._put(None)
+            self._channel.stopped.set()
+            self._interrupt()
         self._thread.join()
         if kind is None and self._error is not None:
             raise self._error
 
-    def _put(self, item: Done | None) -> None:
-        while True:
-            if self._error is not None:
-                raise self._error
-            try:
-                return self._queue.put(item, timeout=_BACKGROUND_PATIENCE_SECONDS)
-            except queue.Full:
-                continue
-
     def _run(self) -> None:
         try:
-            while not self._dropped.is_set():
-                try:
-                    item = self._queue.get(timeout=_BACKGROUND_PATIENCE_SECONDS)
-                except queue.Empty:
-                    continue
-                if item is None:
-                    return
+            while not isinstance(item := self._channel.get(), _End):
                 self._work(item)
         except BaseException as error:
             self._error = error
+            self._channel.stopped.set()

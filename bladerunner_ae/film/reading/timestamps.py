@@ -1,4 +1,4 @@
-"""Packets with times that go on where those of the file jump.
+"""Packets with times that continue where those of the file jump.
 
 Transport and program streams count time in 33 bits and start over after 26.5 hours. Recordings that
 were joined byte by byte, and broadcasts, jump to any other time, and every stream at its own place
@@ -25,17 +25,17 @@ JUMPING_FORMATS = ("mpegts", "mpeg")
 _UNITS = 90_000
 _WRAP = 2**33
 
-# Time stands still for so long in a broadcast at most; and it runs back only by mistake.
+# The longest pause in a broadcast, and the longest step back by mistake.
 _LONGEST_STEP = 10 * _UNITS
 _LONGEST_SLIP = _UNITS // 10
 
-# The picture's first frame may come so long after the file's first sound.
+# The picture's first frame may come this long after the file's first sound.
 _LATEST_START = 60 * _UNITS
 
-# Sound of two parts may overlap by so much: then the earlier goes on to its end.
+# Sound of two parts may overlap by this much: then the earlier plays to its end.
 _SHORT_OVERLAP = 3 * _UNITS // 10
 
-# How much is read on to find the first frame of a new part: it may lie behind the key frame.
+# How much is read on to find the first frame of a new part: it may come after the key frame.
 _MOST_PICTURES = 32
 _MOST_PACKETS = 4000
 _MOST_BYTES = 48 * 2**20
@@ -52,12 +52,10 @@ class _Part:
     """Packets between two jumps.
 
     Attributes:
-        number: of the part, from 0.
         latest: the latest time of decoding in it, as in the file.
         last: the time at which its last picture so far is shown, as in the file.
         shift: what is added to its times; None until its first frame is known.
         shown: times of its pictures while there is no shift.
-        sure: whether its first frame is known.
     """
 
     number: int
@@ -69,15 +67,10 @@ class _Part:
 
 
 class RepairedPackets:
-    """Iterates once over all packets of a film, in the order of the file.
-
-    Args:
-        container: the film, open and at its beginning.
-        picture: its picture.
-        frame_rate: nominal frames per second.
+    """One-time iterator over all packets of a film, in the order of the file.
 
     Attributes:
-        jumps: the time of the first frame behind each jump, in units of the picture's time base.
+        jumps: the time of the first frame after each jump, in units of the picture's time base.
     """
 
     def __init__(
@@ -97,9 +90,9 @@ class RepairedPackets:
         self.jumps: list[int] = []
 
     def __iter__(self) -> Iterator[Packet]:
-        """Yields packets; ends and fails as `InputContainer.demux` does, but for its IndexError."""
+        """Yield packets; ends and fails as `InputContainer.demux` does, but for its IndexError."""
         packets = self._container.demux()
-        steady = self._container.format.name not in JUMPING_FORMATS
+        continuous = self._container.format.name not in JUMPING_FORMATS
         problem = None
         while True:
             try:
@@ -109,7 +102,7 @@ class RepairedPackets:
             except av.FFmpegError as error:
                 problem = error
                 break
-            if steady:
+            if continuous:
                 yield packet
             else:
                 self._take(packet)
@@ -119,7 +112,7 @@ class RepairedPackets:
             raise problem
 
     def _take(self, packet: Packet) -> None:
-        """Finds the part that a packet belongs to, and undoes wraps of its times."""
+        """Find the part that a packet belongs to, and undoes wraps of its times."""
         time = packet.dts if packet.dts is not None else packet.pts
         part = None
         if time is not None:
@@ -140,7 +133,7 @@ class RepairedPackets:
         self._held_bytes += packet.size
 
     def _reference(self, time: int) -> int:
-        """What the first time of a stream is near to."""
+        """A time that the first time of a stream is near to."""
         if not self._parts:
             start = time if self._picture.start_time is None else self._picture.start_time
             near = _nearest(time, start)
@@ -155,10 +148,10 @@ class RepairedPackets:
         back = self._times.get(packet.stream_index, time) - time
         # Another stream has jumped before: then the least step back is a jump.
         slip = 0 if newest is not here and _near(time, newest) else _LONGEST_SLIP
-        # Pictures may stand still while the sound goes on.
+        # Pictures may stand still while the sound continues.
         if back <= slip and time - here.latest <= _LONGEST_STEP:
             return here
-        # A stream goes on to newer parts; back only if a single time or two were wrong.
+        # A stream moves on to newer parts, and back only if a single time or two were wrong.
         known = next(
             (
                 part
@@ -212,7 +205,7 @@ class RepairedPackets:
             yield packet
 
     def _join(self, part: _Part, packet: Packet) -> None:
-        """Decides the shift of a part, so that its first frame follows the last of the others."""
+        """Decide the shift of a part, so that its first frame follows the last of the others."""
         following = self._last_shown + self._step
         if self._first_shown is not None:
             # Parts of one rate stay in one even row: no rounding adds up.
@@ -231,7 +224,7 @@ class RepairedPackets:
         part.shown.clear()
 
     def _first_sound(self, part: _Part, default: int) -> int:
-        """When a part's sound begins, as far as it is known."""
+        """Start of a part's sound, as far as it is known."""
         times = [
             packet.pts
             for packet, its in self._held
@@ -255,11 +248,9 @@ class RepairedPackets:
 def from_key_frame(
     packets: Iterable[Packet], picture: VideoStream, target: int
 ) -> Iterator[Packet]:
-    """Leaves out packets before the last key frame that is shown at a time or before it.
+    """Leave out packets before the last key frame that is shown at a time or before it.
 
     Args:
-        packets: of a film, from its beginning.
-        picture: its picture.
         target: the time, in units of the picture's time base.
     """
     packets = iter(packets)

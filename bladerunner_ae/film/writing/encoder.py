@@ -1,9 +1,8 @@
-"""Writes the pictures of a film, and pictures only: raw frames go into ffmpeg, H.264 comes out.
+"""Encoding of a film's pictures: raw frames go into ffmpeg, H.264 without sound comes out.
 
-moviepy's writer carries the frames. What it gets wrong is put right here: its two-decimal frame
-rate (the frames are numbered by a filter instead), its untagged colours (they are converted to
-BT.709 and say so), and that it never looks at how ffmpeg ended. True timestamps and the sound are
-added by `film.writing.mux`, once all timestamps are known.
+moviepy's writer carries the frames. Corrected here: its two-decimal frame rate (a filter numbers
+the frames instead), its untagged colours (they are converted to BT.709 and tagged), and that it
+ignores ffmpeg's exit status. `film.writing.mux` adds true timestamps and sound.
 """
 
 import contextlib
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +38,7 @@ _TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=
 
 @dataclass(frozen=True)
 class Encoding:
-    """How x264 works.
+    """Settings of x264.
 
     Attributes:
         crf: quality, 0 (lossless) to 51; 18 cannot be told from the original by eye.
@@ -52,11 +50,11 @@ class Encoding:
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Starts a child that Ctrl-C does not reach: it inherits the blocked signal.
+def _block_sigint() -> Iterator[None]:
+    """Block SIGINT in children started inside, which inherit the mask.
 
-    A terminal interrupts the whole group. If ffmpeg ended before we noticed, its end would be
-    taken for a failure of the encoder; so only we are interrupted, and stop ffmpeg ourselves.
+    A terminal interrupts the whole group, and an ffmpeg that ended first would look like a failure
+    of the encoder.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -66,17 +64,16 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 class PictureWriter:
-    """Encodes the pictures of a film into a file without sound, at a nominal constant rate.
+    """Encoder of a film's pictures into a file without sound, at a nominal constant rate.
 
-    Use it as a context manager: leaving with an exception stops ffmpeg at once, leaving without
-    one waits until the file is whole.
+    A context manager: leaving with an exception stops ffmpeg at once, leaving without one waits
+    until the file is complete.
 
     Args:
         path: the .mp4 file to write; replaced if it exists.
         size: (height, width) of the pictures that `write` gets.
         filters: ffmpeg's filters from such a picture to that of the film, e.g. `dream_filters`.
         rate: frames per second; frame n gets the time n / rate.
-        encoding: quality and effort.
         name: the film that is made, for messages; default: `path`.
 
     Raises:
@@ -99,7 +96,7 @@ class PictureWriter:
         self._name, self._size = name or path, size
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see close
         clock = f"settb={rate.denominator}/{rate.numerator},setpts=N"
-        with _deaf_to_interrupts():
+        with _block_sigint():
             self._ffmpeg = FFMPEG_VideoWriter(
                 # Absolute: ffmpeg takes what is before a colon for a protocol.
                 str(path.absolute()),
@@ -117,7 +114,7 @@ class PictureWriter:
         self._process = self._ffmpeg.proc
 
     def write(self, picture: NDArray[np.uint8]) -> None:
-        """Encodes one picture, uint8 [height, width, 3], RGB 0..255."""
+        """Encode one picture, uint8 [height, width, 3], RGB 0..255."""
         if picture.shape != (*self._size, 3) or picture.dtype != np.uint8:
             raise ValueError(f"picture is {picture.dtype} {picture.shape}, not {self._size}")
         try:
@@ -126,11 +123,7 @@ class PictureWriter:
             raise self._failure(self._process.wait()) from error
 
     def finish(self) -> None:
-        """Waits until the file is whole.
-
-        Raises:
-            OutputError: ffmpeg failed.
-        """
+        """Wait until the file is complete."""
         # A pipe that breaks only now shows in the exit status.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -141,7 +134,7 @@ class PictureWriter:
             raise failure
 
     def abort(self) -> None:
-        """Stops ffmpeg and frees everything; the file is of no use. Harmless twice."""
+        """Kill ffmpeg and release resources. Idempotent."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -152,12 +145,7 @@ class PictureWriter:
     def __enter__(self) -> "PictureWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.finish()
         else:
@@ -201,7 +189,7 @@ def side_by_side_size(layout: Layout) -> Size:
 def side_by_side_picture(
     layout: Layout, original: NDArray[np.uint8], dream: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Packs two pictures into one for ffmpeg, the network's picture, small, below the other.
+    """Pack two pictures into one for ffmpeg, the network's picture, small, below the other.
 
     ffmpeg's standard input takes only one picture at a time; enlarging the dream here would double
     what goes through the pipe.
@@ -233,7 +221,6 @@ def explain_ffmpeg(status: int, words: str) -> str:
 
     Args:
         status: its exit status; negative: the signal that ended it.
-        words: what it wrote to stderr.
     """
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     failure = system_failure_in(" ".join(lines))

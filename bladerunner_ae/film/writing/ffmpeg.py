@@ -12,11 +12,7 @@ _VARIABLES = ("FFMPEG_BINARY", "IMAGEIO_FFMPEG_EXE")
 
 @functools.cache
 def ffmpeg_program() -> str:
-    """The program's name or path; it was seen to run.
-
-    Raises:
-        InputError: there is none, or it does not run.
-    """
+    """The program's name or path; it was seen to run."""
     try:
         # Not at the top: moviepy looks for the program while it is imported.
         from moviepy.config import FFMPEG_BINARY

@@ -1,4 +1,4 @@
-"""Where a dreamt picture lies in the film that is written: the geometry of the records, undone.
+"""Place of a dreamt picture in the film that is written: the geometry of the records, undone.
 
 Sizes are even throughout, because 4:2:0 video stores one colour sample for two rows and columns.
 """
@@ -8,13 +8,13 @@ from fractions import Fraction
 
 from bladerunner_ae.geometry import Geometry, Rectangle, Size
 
-# Players and encoders take sample aspects of 16 bits; finer than this nobody can see.
+# Players and encoders take sample aspects of 16 bits; finer is invisible.
 _FINEST_ASPECT = 1000
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How one picture of the network becomes one picture of the film.
+    """Mapping from a picture of the network to one of the film.
 
     Attributes:
         raster: (height, width) of the network's picture.
@@ -32,10 +32,9 @@ class Layout:
 
 
 def film_layout(geometry: Geometry, max_height: int = 0) -> Layout:
-    """Puts pictures back to where the film had them: in shape, with its black bars, upright.
+    """Put pictures back to where the film had them: in shape, with its black bars, upright.
 
     Args:
-        geometry: how the film's pictures became records.
         max_height: the film is made no higher than this; 0: as high as the original.
     """
     height, width = geometry.display
@@ -53,7 +52,7 @@ def film_layout(geometry: Geometry, max_height: int = 0) -> Layout:
 
 
 def raster_layout(geometry: Geometry) -> Layout:
-    """Keeps the network's own pixels, margins and all.
+    """Keep the network's own pixels, margins and all.
 
     The sample aspect makes players show the film in its true shape all the same.
     """
@@ -72,5 +71,5 @@ def _even(length: Fraction) -> int:
 
 
 def _moved(edge: int, whole: int, output: int) -> int:
-    """Where an edge of the picture as shown falls in the output, on an even number."""
+    """Position in the output of an edge of the picture as shown, an even number."""
     return min(int((Fraction(edge * output, whole) + 1) // 2) * 2, output)

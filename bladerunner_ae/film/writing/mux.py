@@ -1,4 +1,4 @@
-"""Gives encoded pictures the film's own times and joins them with the film's own sound.
+"""Muxing of encoded pictures, at the film's own times, with the film's own sound.
 
 Nothing is encoded or decoded here: packets are copied. Frame n of the pictures is shown exactly
 when frame n of the film was, whether the film keeps to a constant rate or not.
@@ -20,9 +20,9 @@ from av.video.stream import VideoStream
 
 from bladerunner_ae.errors import OutputError, system_error
 from bladerunner_ae.film.headers.metadata import readable_chapters
+from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.clock import constant_rate, mean_rate
 from bladerunner_ae.film.reading.container import open_film
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.writing.sound import (
     CONTAINERS,
     SoundPlan,
@@ -40,14 +40,13 @@ _FINEST_MOVIE_TIMESCALE, _COARSEST_MOVIE_TIMESCALE = 100_000_000, 1_000_000
 
 @dataclass(frozen=True)
 class Timeline:
-    """When each frame is shown.
+    """Times at which frames are shown.
 
     Attributes:
         time_base: seconds per unit.
         times: of each frame, ascending, in units of `time_base`, counted from the film's origin.
         end: the time at which the last frame ends.
         rate: frames per second; on average if `variable`.
-        variable: whether frames last differently long.
     """
 
     time_base: Fraction
@@ -70,10 +69,9 @@ def make_timeline(pts: Sequence[int], end: int, info: FilmInfo) -> Timeline:
     Args:
         pts: timestamps of the frames as decoded, ascending, in the film's time base.
         end: the time at which the last of them ends, in the same.
-        info: the film.
     """
-    base, origin = info.time_base, film_origin(info)
-    rate = constant_rate(pts, base, info.rate_candidates)
+    base, origin = info.timing.time_base, film_origin(info)
+    rate = constant_rate(pts, base, info.timing.rate_candidates)
     start, last = pts[0] * base - origin, (end - pts[-1]) * base
     if rate is not None:
         # A last frame that is held longer, or shorter, by more than the rounding keeps its length.
@@ -84,7 +82,7 @@ def make_timeline(pts: Sequence[int], end: int, info: FilmInfo) -> Timeline:
             step, first = int(1 / rate / exact), int(start / exact)
             every = [first + n * step for n in times]
             return Timeline(exact, every, every[-1] + int(length / exact), rate, variable=False)
-    average = rate or mean_rate(pts, base) or info.frame_rate
+    average = rate or mean_rate(pts, base) or info.timing.frame_rate
     finest = Fraction(1, _FINEST_TIMESCALE)
     if base < finest:  # finer than files can count
         every = [round((time * base - origin) / finest) for time in pts]
@@ -104,12 +102,10 @@ def join_with_sound(
     pictures_rate: Fraction,
     name: Path | None = None,
 ) -> None:
-    """Writes the finished film: pictures at the film's times, its sound, title and chapters.
+    """Write the finished film: pictures at the film's times, its sound, title and chapters.
 
     Args:
-        pictures: file of `film.writing.encoder.PictureWriter`.
         output: the file to write; replaced if it exists.
-        timeline: when each frame is shown.
         info: the film that the sound is taken from.
         plan: what becomes of its sound (`film.writing.sound.plan_sound`); it decides the kind of
             file.
@@ -158,7 +154,7 @@ def _muxer_options(plan: SoundPlan, timeline: Timeline, info: FilmInfo) -> dict[
 
 def _movie_timescale(plan: SoundPlan, timeline: Timeline, info: FilmInfo) -> int:
     """Units a second in which the beginning of every track is a whole number, or nearly."""
-    rates = {one["index"]: one.get("sample_rate") for one in info.streams}
+    rates = {one["index"]: one.get("sample_rate") for one in info.streams.described}
     clocks = [
         track.encoding.rate if track.encoding is not None else rates.get(track.index)
         for track in plan.tracks
@@ -191,13 +187,12 @@ def _order_of_decoding(pictures: Path, timeline: Timeline, rate: Fraction) -> li
 
 
 def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> list[int]:
-    """When each packet is decoded, in the order of decoding.
+    """Decoding times of the packets, in the order of decoding.
 
     A frame must be decoded before it is shown, and the k-th packet is decoded `delay` frames
     before the k-th time; so the times themselves, put off by the delay, serve as decoding times.
 
     Args:
-        timeline: when each frame is shown.
         delay: frames that are decoded before the first is shown.
         order: the frames, if not all last equally long. mp4 tells how long a packet lasts by when
             the next one is decoded, and how long all last by their sum.
@@ -211,7 +206,7 @@ def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> lis
     if not order:
         return decoded
     place = order.index(count - 1)
-    # What is decoded behind the last frame, or is the last, is decoded as late as can be.
+    # The last frame and those decoded after it are decoded as late as possible.
     latest = timeline.end
     for k in range(count - 1, min(place, count - 2), -1):
         latest = decoded[k] = min(times[order[k]], latest - 1)

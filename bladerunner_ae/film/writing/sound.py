@@ -1,8 +1,8 @@
 """The sound of a film: what becomes of each track, and its packets on the way into another file.
 
-A track is copied packet by packet wherever the new file can hold it, and encoded anew otherwise.
-Which it is, libav is asked before any long work: the first packets of the very track are written
-into such a file in memory and read back.
+A track is copied packet by packet wherever the new file can hold it, and encoded again otherwise.
+A trial before any long work decides: the first packets of the track are written into such a file in
+memory and read back.
 """
 
 import contextlib
@@ -21,13 +21,14 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.info import FilmInfo
+from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.container import open_film
 from bladerunner_ae.film.reading.packet_table import film_stream
-from bladerunner_ae.film.reading.probe import FilmInfo
 from bladerunner_ae.film.reading.streams import LeftOut
 from bladerunner_ae.film.reading.timestamps import JUMPING_FORMATS, RepairedPackets
+from bladerunner_ae.film.writing.raw_packets import RawStream, readable_packets, same_sound
 from bladerunner_ae.film.writing.sound_encoding import SoundEncoder, SoundEncoding, choose_encoding
-from bladerunner_ae.film.writing.verify import RawStream, same_sound
 
 # The kinds of file that films are written into, and libav's name of each.
 CONTAINERS = {".mp4": "mp4", ".m4v": "ipod", ".mov": "mov", ".mkv": "matroska"}
@@ -47,7 +48,7 @@ _LONGEST_LEAD_SECONDS = 10
 # Packets of a track that are written into a file in memory to see whether it can hold them.
 _TRIED_PACKETS = 48
 
-# Sound that is not shown, before a film's start, that a decoder needs to begin: at most so much.
+# Sound that is not shown, before a film's start, that a decoder needs to begin: at most this much.
 _PREROLL_SECONDS = {"opus": Fraction(80, 1000), "mp3": Fraction(50, 1000)}
 _ONE_PACKET = ("aac", "vorbis", "ac3", "eac3", "mp2", "wmav1", "wmav2", "wmapro")
 
@@ -57,19 +58,16 @@ class SoundTrack:
     """One sound track of the film and what becomes of it.
 
     Attributes:
-        index: of the stream in its file.
-        codec: its codec, e.g. "mp3".
-        channels: how many.
-        encoding: how it is encoded anew, or None: its packets are copied.
-        reason: why it is encoded anew, for the end of a sentence.
-        hides: whether in the new file players leave out what lies before time 0.
+        encoding: how it is encoded again; None: its packets are copied.
+        reason: why it is encoded again, or None.
+        hides: whether players of the new file leave out what is before time 0.
     """
 
     index: int
     codec: str
     channels: int
     encoding: SoundEncoding | None = None
-    reason: str = ""
+    reason: Note | None = None
     hides: bool = True
 
     @property
@@ -80,17 +78,16 @@ class SoundTrack:
 
 @dataclass(frozen=True)
 class SoundPlan:
-    """What becomes of all sound tracks of a film in one kind of file.
+    """The fate of all sound tracks of a film in one kind of file.
 
     Attributes:
-        suffix: of the file, e.g. ".mp4".
         tracks: those that it gets, in the order of the film.
-        left_out: those that it does not get, each with the reason, for a person.
+        left_out: streams that it does not get, each with the reason.
     """
 
     suffix: str
     tracks: list[SoundTrack] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[Note] = field(default_factory=list)
 
     def replaced(self, track: SoundTrack, by: SoundTrack) -> "SoundPlan":
         """The plan with another fate for a track."""
@@ -99,33 +96,32 @@ class SoundPlan:
     def without_empty(self, filled: Mapping[int, RawStream]) -> "SoundPlan":
         """The plan without tracks that hold not one packet, as cut-off films have."""
         empty = [track for track in self.tracks if not filled[track.index].times]
-        words = [f"stream {one.index} (audio, {one.codec}), which is empty" for one in empty]
+        notes = [NoteKind.SOUND_EMPTY.note(index=one.index, codec=one.codec) for one in empty]
         tracks = [track for track in self.tracks if track not in empty]
-        return replace(self, tracks=tracks, left_out=self.left_out + words)
+        return replace(self, tracks=tracks, left_out=self.left_out + notes)
 
 
 def film_origin(info: FilmInfo) -> Fraction:
     """Seconds on the film's clock that are the time 0 of what is written."""
-    if info.container.startswith(_CLOCK_FROM_ZERO) and info.film_start <= _LONGEST_LEAD_SECONDS:
+    if (
+        info.container.startswith(_CLOCK_FROM_ZERO)
+        and info.timing.film_start <= _LONGEST_LEAD_SECONDS
+    ):
         return Fraction(0)
-    return info.film_start
+    return info.timing.film_start
 
 
 def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
-    """Decides what becomes of every sound track of a film in a file with this suffix.
-
-    Args:
-        info: the film.
-        suffix: one of `CONTAINERS`.
+    """Decide what becomes of every sound track of a film in a file with this suffix.
 
     Raises:
         InputError: the film cannot be opened any more, or a track fits into no such file.
     """
-    plan = SoundPlan(suffix, left_out=[_describe(one) for one in info.left_out])
+    plan = SoundPlan(suffix, left_out=[_describe(one) for one in info.streams.left_out])
     if info.kind == "images":
         return plan
     with open_film(info.path) as container:
-        streams = [cast(AudioStream, container.streams[index]) for index in info.sound_streams]
+        streams = [cast(AudioStream, container.streams[index]) for index in info.streams.sound]
         tracks = [
             SoundTrack(one.index, one.codec_context.codec.canonical_name, one.channels)
             for one in streams
@@ -136,21 +132,19 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
             plan.tracks.append(copied)
         elif _can_be_decoded(info, track):
             usual = _is_usual(track.codec, suffix) and _holds(suffix, track.codec)
-            reason = f"a copy in {suffix} would not be what it was" if usual else ""
-            plan.tracks.append(encoded_anew(info, track, suffix, reason))
+            reason = NoteKind.COPY_DIFFERS.note(suffix=suffix) if usual else None
+            plan.tracks.append(reencoded(info, track, suffix, reason))
         else:
             plan.left_out.append(
-                f"stream {track.index} (audio, {track.codec}), which cannot be decoded"
+                NoteKind.SOUND_UNDECODABLE.note(index=track.index, codec=track.codec)
             )
     return plan
 
 
-def encoded_anew(info: FilmInfo, track: SoundTrack, suffix: str, reason: str = "") -> SoundTrack:
-    """The track, to be encoded anew.
-
-    Raises:
-        InputError: nothing that such a file holds can be made of it.
-    """
+def reencoded(
+    info: FilmInfo, track: SoundTrack, suffix: str, reason: Note | None = None
+) -> SoundTrack:
+    """The track, to be encoded again."""
     with open_film(info.path) as container:
         context = cast(AudioStream, container.streams[track.index]).codec_context
         encoding = choose_encoding(context, CONTAINERS[suffix])
@@ -159,13 +153,12 @@ def encoded_anew(info: FilmInfo, track: SoundTrack, suffix: str, reason: str = "
             f"{info.path}: sound track {track.index} ({track.codec}, {track.channels} channels) "
             f"cannot be put into {suffix}; give the output a name with .mov or .mkv"
         )
-    return replace(
-        track, encoding=encoding, reason=reason or f"{suffix} does not hold {track.codec}"
-    )
+    reason = reason or NoteKind.NOT_HELD.note(suffix=suffix, codec=track.codec)
+    return replace(track, encoding=encoding, reason=reason)
 
 
-def _describe(stream: LeftOut) -> str:
-    return f"{stream.describe()}, {stream.reason.value}"
+def _describe(stream: LeftOut) -> Note:
+    return NoteKind.STREAM_LEFT_OUT.note(stream=stream.describe(), reason=stream.reason.value)
 
 
 def _is_usual(codec: str, suffix: str) -> bool:
@@ -185,7 +178,7 @@ def _holds(suffix: str, codec: str) -> bool:
 def _tried(info: FilmInfo, track: SoundTrack, suffix: str) -> SoundTrack | None:
     """The track, to be copied, if its first packets come back out of such a file as they went in.
 
-    Matroska can hide what lies before time 0 only of some tracks (those of which libav knows how
+    Matroska can hide what is before time 0 only of some tracks (those of which libav knows how
     much their decoders are to skip): then it comes back with a time before 0.
     """
     memory = io.BytesIO()
@@ -252,10 +245,12 @@ def film_packets(
         yield from container.demux(*streams)
         return
     earliest = dict.fromkeys((stream.index for stream in streams), -math.inf)
-    steady = RepairedPackets(container, film_stream(container, info), info.frame_rate)
-    for packet in steady:
+    repaired = RepairedPackets(container, film_stream(container, info), info.timing.frame_rate)
+    for packet in repaired:
         index, time = packet.stream_index, packet.pts
-        if index not in earliest or (steady.jumps and time is not None and time < earliest[index]):
+        if index not in earliest or (
+            repaired.jumps and time is not None and time < earliest[index]
+        ):
             continue
         if time is not None:
             earliest[index] = time + (packet.duration or 0) / 2
@@ -263,14 +258,7 @@ def film_packets(
 
 
 def add_tracks(film: Any, info: FilmInfo, source: InputContainer, plan: SoundPlan) -> list[Any]:
-    """Adds a stream for every track to a film that is written; returns them, in order.
-
-    Args:
-        film: the file that is written (`av.container.OutputContainer`).
-        info: the film that the sound is taken from.
-        source: that film, open.
-        plan: what becomes of its tracks.
-    """
+    """Add a stream for every track to a film that is written, and return them in order."""
     targets = []
     for track in plan.tracks:
         stream = cast(AudioStream, source.streams[track.index])
@@ -278,7 +266,7 @@ def add_tracks(film: Any, info: FilmInfo, source: InputContainer, plan: SoundPla
             target = film.add_stream_from_template(stream)
         else:
             target = track.encoding.add_to(film)
-        described = describe_stream(stream)
+        described = _labels(stream)
         target.metadata.update(described["metadata"])
         target.disposition = described["disposition"]
         targets.append(target)
@@ -293,9 +281,6 @@ def sound_packets(
     Reading ends where the file cannot be read any further: the pictures' decoder has said so.
 
     Args:
-        source: the film, open and at its beginning.
-        info: the film.
-        plan: what becomes of its tracks.
         targets: the stream of each (`add_tracks`), of a file whose header is written.
     """
     if not plan.tracks:
@@ -311,12 +296,7 @@ def sound_packets(
         else:
             exact = info.container in JUMPING_FORMATS
             ways[track.index] = SoundEncoder(stream, target, track.encoding, origin, exact)
-    packets = film_packets(source, info, streams)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, IndexError, av.FFmpegError):
-            break
+    for packet in readable_packets(film_packets(source, info, streams)):
         if _is_heard(packet):
             yield from ways[packet.stream_index].packets(packet)
     for way in ways.values():
@@ -333,15 +313,13 @@ def _is_strict(suffix: str) -> bool:
 
 
 class _TargetClock:
-    """Turns the times of a film's packets into those of a file that is written.
+    """Conversion of a film's packet times to those of a file that is written.
 
     In the units of the file, not of the film: packets can be shorter than the film's unit (TrueHD
     in Matroska), and would be pushed apart there.
 
     Args:
-        target: the stream that is written; its header is.
         origin: seconds of the film that become 0.
-        strict: whether times must rise.
     """
 
     def __init__(self, target: Any, origin: Fraction, strict: bool) -> None:
@@ -366,14 +344,12 @@ class _TargetClock:
 
 
 class _Copier:
-    """Copies packets, but for those that a film hides before its start in a file that cannot.
+    """Copier of packets, except those that the film hides before its start and the new file cannot.
 
-    mp4 has an edit list for what lies before 0. Matroska would move the whole film so that it
+    mp4 has an edit list for what is before 0. Matroska would move the whole film so that it
     begins with what was hidden; so only what the decoder needs to begin is kept.
 
     Args:
-        clock: of the stream that is written.
-        target: that stream.
         preroll: seconds of hidden sound to be kept, or None: all of it.
     """
 
@@ -382,7 +358,7 @@ class _Copier:
         self._hidden: list[Packet] = []
 
     def packets(self, packet: Packet) -> Iterator[Packet]:
-        """What is written for a packet of the film."""
+        """The packets to write for one of the film."""
         moved = self._clock.moved(packet, self._target)
         if self._preroll is not None:
             end = (cast(int, moved.pts) + cast(int, moved.duration)) * moved.time_base
@@ -395,13 +371,13 @@ class _Copier:
         yield moved
 
     def rest(self) -> Iterator[Packet]:
-        """What is still to be written after the last packet."""
+        """The packets to write after the last one."""
         return iter(())
 
 
 @dataclass(frozen=True)
 class _Preroll:
-    """How much hidden sound a decoder needs to begin: so many packets, or seconds before 0."""
+    """Hidden sound that a decoder needs to begin: packets, or seconds before 0."""
 
     count: int
     seconds: Fraction
@@ -418,15 +394,15 @@ def _preroll(codec: str) -> _Preroll:
     return _Preroll(1 if codec in _ONE_PACKET else 0, Fraction(0))
 
 
-def describe_stream(stream: Any) -> dict[str, Any]:
-    """What a stream keeps besides its packets: language, title and role."""
+def _labels(stream: Any) -> dict[str, Any]:
+    """Language, title and role of a stream, which it keeps."""
     keep = ("language", "title", "handler_name")
     kept = {key: value for key, value in stream.metadata.items() if key.lower() in keep}
     return {"metadata": kept, "disposition": stream.disposition}
 
 
 def refuse_unknown_suffix(path: Path) -> None:
-    """Raises InputError unless films can be written into files with this suffix."""
+    """Raise InputError unless films can be written into files with this suffix."""
     if path.suffix.lower() not in CONTAINERS:
         raise InputError(
             f"{path}: films are written as {', '.join(CONTAINERS)}; give the output such a name"

@@ -1,4 +1,4 @@
-"""Sound encoded anew: decoded, put at its place to the sample, and encoded for another file."""
+"""Re-encoding of sound: decoded, placed to the sample, and encoded for another file."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ _USUAL_RATES = (44_100, 48_000)
 # Encoders know these layouts; sound that only says how many channels it has gets the usual one.
 _USUAL_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 
-# Sound goes on without a break where a frame's time is this near to the end of the frame before:
+# Sound continues without a break where a frame's time is this near to the end of the frame before:
 # the clocks of films are coarse, and libav makes up times between the pages of Ogg. Beyond it the
 # time counts: silence is filled in, or sound cut off.
 _LOOSE_SECONDS = Fraction(1, 40)
@@ -47,15 +47,7 @@ _SILENCE_SECONDS = 1
 
 @dataclass(frozen=True)
 class SoundEncoding:
-    """How a track is encoded.
-
-    Attributes:
-        codec: libav's name of the encoder.
-        rate: samples per second.
-        layout: its channels, e.g. "5.1".
-        channels: how many they are.
-        options: of the encoder.
-    """
+    """Encoding of a track."""
 
     codec: str
     rate: int
@@ -69,7 +61,7 @@ class SoundEncoding:
         return str(av.Codec(self.codec, "w").canonical_name)
 
     def add_to(self, film: Any) -> Any:
-        """Adds such a stream to a film that is written."""
+        """Add such a stream to a film that is written."""
         stream = film.add_stream(
             self.codec, rate=self.rate, layout=self.layout, options=dict(self.options)
         )
@@ -79,10 +71,9 @@ class SoundEncoding:
 
 
 def choose_encoding(context: Any, container: str) -> SoundEncoding | None:
-    """How a track is best encoded for a kind of file, or None if nothing fits.
+    """The best encoding of a track for a kind of file, or None if nothing fits.
 
     Args:
-        context: codec context of the track.
         container: libav's name of the kind of file, one of those of
             `film.writing.sound.CONTAINERS`.
     """
@@ -108,7 +99,6 @@ def _nearest_rate(rate: int, rates: Any) -> int:
     """The lowest rate that loses nothing, else the highest there is.
 
     Args:
-        rate: of the sound, in samples per second.
         rates: those that the encoder knows, or None: all.
     """
     if not rates:
@@ -133,16 +123,12 @@ def _works(encoding: SoundEncoding, container: str) -> bool:
 
 
 class SoundEncoder:
-    """Decodes a track and encodes it anew, each sample at its time.
+    """Decoder and encoder of a track, each sample at its time.
 
     What cannot be decoded becomes silence of the same length.
 
     Args:
-        stream: the track.
-        target: the stream that is written.
-        encoding: how.
-        origin: seconds of the film that become 0; what lies before is cut off.
-        exact: whether the film's times are to be trusted to the millisecond.
+        origin: seconds of the film that become 0; what is before is cut off.
     """
 
     def __init__(
@@ -165,7 +151,7 @@ class SoundEncoder:
         self._next: int | None = None
 
     def packets(self, packet: Packet | None) -> Iterator[Packet]:
-        """What is written for a packet of the film."""
+        """The packets to write for one of the film."""
         try:
             frames = self._decoder.decode(packet)
         except av.FFmpegError:
@@ -179,7 +165,7 @@ class SoundEncoder:
                 start = self._next
 
     def rest(self) -> Iterator[Packet]:
-        """What is still to be written after the last packet."""
+        """The packets to write after the last one."""
         yield from self.packets(None)
         if self._resampler is not None and self._next is not None:
             for last in self._resampler.resample(None):
@@ -202,7 +188,7 @@ class SoundEncoder:
         return packed.reshape(-1, self._encoding.channels).T
 
     def _placed(self, samples: NDArray[np.float32], start: int) -> Iterator[Packet]:
-        """Encodes samples that begin at a time, counted in samples from the origin."""
+        """Encode samples that begin at a time, counted in samples from the origin."""
         if self._next is None:
             self._next = max(start, 0)
         elif abs(start - self._next) <= self._loose:

@@ -1,50 +1,50 @@
-"""Checks a finished film against its original by reading the packets of both; nothing is decoded.
+"""Verification of a finished film against its original, by the packets of both.
 
-It shares nothing with the code that writes: it reads the times that lie in the files, and compares
-sound with picture in each of the two. What must hold: as many pictures as frames were read, each at
-its frame's distance from the first, the last one shown as long; every copied packet of sound the
-same bytes at the same distance from the picture; sound that was encoded anew beginning and ending
-where the original's does.
+It shares nothing with the code that writes: it reads the times in the files, and compares sound
+with picture in each of the two. What must hold: as many pictures as frames were read, each at its
+frame's distance from the first, the last one shown as long; every copied packet of sound the same
+bytes at the same distance from the picture; re-encoded sound beginning and ending where the
+original's does.
 """
 
-import hashlib
-from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
 from pathlib import Path
-from typing import Any
 
 import av
-from av.packet import Packet
 
 from bladerunner_ae.errors import OutputError
-from bladerunner_ae.film.reading.container import open_film
-from bladerunner_ae.film.reading.probe import FilmInfo
+from bladerunner_ae.film.writing.raw_packets import (
+    UNITS,
+    RawFilm,
+    RawStream,
+    read_streams,
+    rising,
+    step,
+    unwrapped,
+)
+from bladerunner_ae.film.writing.sound import SoundTrack
 
 # How far sound whose packets are cut differently may begin or end from where it did: a few
 # packets of AAC.
 _ENDS_TOLERANCE_SECONDS = Fraction(1, 5)
 
-# Splices are rounded more than once; nobody hears so little.
+# Splices are rounded more than once; so little is inaudible.
 _INAUDIBLE_SECONDS = Fraction(1, 1000)
 
 # mp4 keeps the beginning of each track in units of the whole film, at least a million a second.
 _WHOLE_FILM_UNIT = Fraction(1, 1_000_000)
 
-# The start of a packet that carries its own header, as AAC does in broadcasts and nowhere else.
-_ADTS_MARK, _ADTS_MASK = 0xFFF0, 0xFFF6
+# Longer steps of a clock of 33 bits, forwards and back, begin a new part.
+_LONGEST_STEP, _LONGEST_SLIP = 10 * UNITS, UNITS // 10
 
-# The clock of transport and program streams: 33 bits of 1/90000 s. It can start over anywhere.
-_WRAPPING, _UNITS, _WRAP = ("mpegts", "mpeg"), 90_000, 2**33
-_LONGEST_STEP, _LONGEST_SLIP = 10 * _UNITS, _UNITS // 10
-
-# Sound is compared with the picture nearest to it, among so many around it in the file.
+# Sound is compared with the nearest picture in time, among this many around it in the file.
 _PICTURES_AROUND = 64
-_NEAR = _UNITS // 2
+_NEAR = UNITS // 2
 
 
 class TrackError(OutputError):
@@ -52,7 +52,7 @@ class TrackError(OutputError):
 
     Attributes:
         track: its place among the tracks of the finished film, from 0.
-        what: what is wrong with it.
+        what: the problem, a predicate such as "is empty".
     """
 
     def __init__(self, path: Path, track: int, what: str) -> None:
@@ -60,102 +60,9 @@ class TrackError(OutputError):
         self.track, self.what = track, what
 
 
-@dataclass
-class RawStream:
-    """The packets of one stream as they lie in a file, in its order.
-
-    Attributes:
-        codec: e.g. "mp3".
-        time_base: seconds per unit of time.
-        times: when each packet is shown, or decoded where only that is known, in those units.
-        decoded: when each packet is decoded, or shown where only that is known.
-        durations: of each packet, in those units; 0 where the file does not say.
-        hidden: whether the file tells players not to show it.
-        digests: of each packet's bytes; empty for pictures.
-        places: of each packet among all packets of the file that were read.
-        declared_ends: seconds at which it may end by the file's header: some versions of libav
-            count from the start of the stream, others from 0.
-        forms: what its packets say of themselves in headers of their own; more than one, if its
-            channels or rate change midway.
-        header: of the whole stream, where the file keeps one.
-    """
-
-    codec: str
-    time_base: Fraction = Fraction(1)
-    times: Any = field(default_factory=lambda: array("q"))
-    decoded: Any = field(default_factory=lambda: array("q"))
-    durations: Any = field(default_factory=lambda: array("q"))
-    hidden: Any = field(default_factory=lambda: array("b"))
-    digests: list[bytes] = field(default_factory=list)
-    places: Any = field(default_factory=lambda: array("q"))
-    declared_ends: tuple[Fraction, ...] = ()
-    forms: set[bytes] = field(default_factory=set)
-    header: bytes = b""
-    _bytes: Any = field(default_factory=hashlib.blake2b)
-
-    def add(self, packet: Packet, place: int = 0) -> None:
-        """Notes a packet; one that holds nothing, or has no time, does not count."""
-        time = packet.pts if packet.pts is not None else packet.dts
-        if not packet.size or time is None:
-            return
-        self.time_base = Fraction(packet.time_base or 1)
-        self.times.append(time)
-        self.decoded.append(packet.dts if packet.dts is not None else time)
-        self.durations.append(packet.duration or 0)
-        self.hidden.append(packet.is_discard)
-        self.places.append(place)
-        if packet.stream.type == "audio":
-            data: memoryview = memoryview(packet)
-            if self.codec == "aac":
-                length = _adts_header_length(data)
-                if length:  # profile, rate and channels
-                    self.forms.add(bytes((data[2] & 0xFD, data[3] & 0xC0)))
-                data = data[length:]
-            if packet.has_sidedata("new_extradata"):
-                side: Any = packet.get_sidedata("new_extradata")
-                header = bytes(side)
-                if header != self.header:
-                    self.forms |= {self.header, header}
-            self._bytes.update(data)
-            self.digests.append(hashlib.blake2b(data, digest_size=8).digest())
-
-    @property
-    def content(self) -> str:
-        """Digest of all bytes in order, however they are cut into packets."""
-        return str(self._bytes.hexdigest())
-
-    @property
-    def changes(self) -> bool:
-        """Whether its channels or rate change midway; a new file would keep the first ones."""
-        return len(self.forms) > 1
-
-    def seconds(self, packet: int) -> Fraction:
-        """When a packet is shown."""
-        return self.times[packet] * self.time_base
-
-    def end(self, packet: int) -> Fraction:
-        """When a packet ends."""
-        return (self.times[packet] + self.durations[packet]) * self.time_base
-
-
-@dataclass(frozen=True)
-class RawFilm:
-    """What lies in a file.
-
-    Attributes:
-        picture: its picture, or None for a folder of images.
-        sound: its sound tracks, by the index of their stream.
-        wraps: whether its clock has 33 bits.
-    """
-
-    picture: RawStream | None
-    sound: dict[int, RawStream]
-    wraps: bool = False
-
-
 @dataclass(frozen=True)
 class Verification:
-    """What a finished film was found to be.
+    """The result of verifying a film.
 
     Attributes:
         frames: how many pictures it has.
@@ -170,7 +77,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a finished film must hold.
+    """Requirements on a finished film.
 
     Attributes:
         pts: the times of the frames that were decoded, ascending, in units of `time_base`.
@@ -178,9 +85,7 @@ class Expected:
         time_base: seconds per unit.
         exact: whether the frames keep to a rate that is exact where the original's clock is not.
         jumps: whether the original's clock jumps.
-        tracks: index, codec, and the codec of what is written if it is encoded anew, of each sound
-            track, in order.
-        reasons: why tracks are encoded anew, by index.
+        tracks: sound that was to be written, in order.
     """
 
     pts: Sequence[int]
@@ -188,56 +93,20 @@ class Expected:
     time_base: Fraction
     exact: bool
     jumps: bool
-    tracks: Sequence[tuple[int, str, str | None]]
-    reasons: dict[int, str]
+    tracks: Sequence[SoundTrack]
 
-
-def read_original(info: FilmInfo) -> RawFilm:
-    """Reads every packet of a film's picture and sound.
-
-    Raises:
-        InputError: the film is gone.
-    """
-    if info.kind == "images":
-        return RawFilm(None, {})
-    with open_film(info.path) as container:
-        found = _read(container, {info.video_stream, *info.sound_streams})
-        wraps = container.format.name in _WRAPPING
-    picture = found.pop(info.video_stream, None)
-    return RawFilm(picture, found, wraps)
-
-
-def _read(container: Any, indexes: set[int]) -> dict[int, RawStream]:
-    streams = [container.streams[index] for index in sorted(indexes)]
-    found = {one.index: RawStream(one.codec_context.codec.canonical_name) for one in streams}
-    for one in streams:
-        found[one.index].header = bytes(one.codec_context.extradata or b"")
-        if one.duration is not None and one.time_base:
-            found[one.index].declared_ends = (
-                ((one.start_time or 0) + one.duration) * one.time_base,
-                one.duration * one.time_base,
-            )
-    for place, packet in enumerate(_packets(container, streams)):
-        found[packet.stream_index].add(packet, place)
-    return found
-
-
-def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Packet]:
-    """All packets up to where the file cannot be read any further."""
-    packets = container.demux(*streams)
-    while True:
-        try:
-            yield next(packets)
-        except (StopIteration, IndexError, av.FFmpegError):
-            return
+    @property
+    def begin(self) -> Fraction:
+        """Seconds at which the first frame is shown."""
+        return self.pts[0] * self.time_base
 
 
 def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -> Verification:
-    """Checks a finished film.
+    """Verify a finished film.
 
     Args:
         path: the film that was written.
-        original: the packets of its original (`read_original`).
+        original: the packets of its original.
         expected: what it must hold.
         name: what the film is called in messages.
 
@@ -247,8 +116,8 @@ def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -
     """
     try:
         with av.open(str(path.absolute())) as film:
-            found = _read(film, {one.index for one in film.streams if one.type in _KINDS})
-            kinds = {one.index: one.type for one in film.streams}
+            kinds = {one.index: one.type for one in film.streams if one.type in ("video", "audio")}
+            found = read_streams(film, set(kinds))
             length = Fraction(film.duration or 0, av.time_base)
     except (av.FFmpegError, IndexError) as error:
         raise OutputError(f"{name}: cannot be read back ({error})") from error
@@ -265,9 +134,6 @@ def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -
     judge.check_length(pictures[0], length)
     lines = [judge.check_sound(number, one) for number, one in enumerate(tracks)]
     return Verification(len(times), largest, lines)
-
-
-_KINDS = ("video", "audio")
 
 
 def _check_pictures(
@@ -306,14 +172,10 @@ def _largest_error(
 
 
 class _Judge:
-    """Compares sound with picture, in the original and in what was written.
+    """Comparison of sound with picture, in the original and in the written film.
 
     Args:
-        name: what the film is called in messages.
-        original: the original's packets.
-        expected: what must hold.
-        times: of the pictures that were written, ascending.
-        base: seconds per unit of those.
+        times: of the pictures that were written, ascending, in units of `base` seconds.
     """
 
     def __init__(
@@ -325,15 +187,14 @@ class _Judge:
         self._frames: _FramesByPacket | None = None
 
     def check_length(self, picture: RawStream, length: Fraction) -> None:
-        """Raises OutputError unless the last picture is shown as long as the film's last frame.
+        """Raise OutputError unless the last picture is shown as long as the film's last frame.
 
         Args:
             picture: as it was written.
             length: seconds that the written file says it lasts.
         """
-        expected = self._expected
-        decoded = [(expected.end - expected.pts[0]) * expected.time_base]
-        raw = self._original.picture
+        expected, raw = self._expected, self._original.picture
+        decoded = [expected.end * expected.time_base - expected.begin]
         packets = [] if raw is None or expected.jumps else _shown_ends(raw, expected)
         # Both a time and a length are rounded in each file.
         allowed = picture.time_base + 2 * expected.time_base + _WHOLE_FILM_UNIT
@@ -350,20 +211,19 @@ class _Judge:
 
     def check_sound(self, number: int, written: RawStream) -> str:
         """A line about one sound track; raises TrackError if it is not what it should be."""
-        index, codec, encoded = self._expected.tracks[number]
-        original = self._original.sound[index]
+        track = self._expected.tracks[number]
+        original = self._original.sound[track.index]
         if not written.times:
             raise TrackError(self._name, number, "is empty")
-        if encoded is not None:
+        if not track.copied:
             self._check_ends(number, original, written)
-            return f"re-encoded as {written.codec} because {self._expected.reasons[index]}"
-        # Containers cut PCM into packets as they like: its bytes count.
-        if codec.startswith("pcm_"):
+            return f"re-encoded as {written.codec} because {track.reason}"
+        if original.is_pcm:
             if written.content != original.content:
-                raise self._other(number, original)
+                raise self._differs(number, original)
             self._check_ends(number, original, written)
-            return f"copied ({codec}, every sample identical)"
-        words = f"{codec}, {len(written.times)} packets identical"
+            return f"copied ({track.codec}, every sample identical)"
+        words = f"{track.codec}, {len(written.times)} packets identical"
         if not self._original.wraps or not self._expected.jumps:
             self._check_packets(number, original, written)
         elif not self._check_beside_pictures(number, original, written):
@@ -378,30 +238,25 @@ class _Judge:
         while unheard < len(original.times) and original.end(unheard) <= 0:
             unheard += 1
         if not 0 <= left_out <= unheard:
-            raise TrackError(
-                self._name,
-                number,
-                f"has {len(written.times)} packets, the original {len(original.times)}",
-            )
+            what = f"has {len(written.times)} packets, the original {len(original.times)}"
+            raise TrackError(self._name, number, what)
         if written.digests != original.digests[left_out:]:
-            raise self._other(number, original)
-        begin = self._expected.pts[0] * self._expected.time_base
+            raise self._differs(number, original)
         allowed = self._allowed(original, written)
         unit, first = original.time_base, original.times[left_out]
-        start = first * unit - begin
+        start = first * unit - self._expected.begin
         if self._original.wraps:
-            start = _unwrapped(start)
-        for place, time in enumerate(_rising(original.times[left_out:], self._original.wraps)):
+            start = unwrapped(start)
+        for place, time in enumerate(rising(original.times[left_out:], self._original.wraps)):
             theirs = start + (time - first) * unit
             apart = abs(written.seconds(place) - self._first - theirs)
             if apart > allowed:
                 raise self._off(number, apart)
 
     def _check_beside_pictures(self, number: int, original: RawStream, written: RawStream) -> bool:
-        """Every packet the same, at the same distance from a picture that lies near it.
+        """Every packet the same, at the same distance from a picture near it.
 
-        This is for clocks that jump. Sound that would be heard at once with other sound may be left
-        out there.
+        For clocks that jump. Sound that would be heard at once with other sound may be left out.
 
         Returns:
             Whether the pictures could be told apart; else only the bytes are known to be right.
@@ -413,18 +268,16 @@ class _Judge:
             ours = written.seconds(packet)
             while True:
                 if place >= len(original.times):
-                    raise self._off(number, apart) if apart else self._other(number, original)
+                    raise self._off(number, apart) if apart else self._differs(number, original)
                 place += 1
                 if written.digests[packet] != original.digests[place - 1]:
                     continue
                 near = frames.near(original.times[place - 1], original.places[place - 1])
-                apart = min(
-                    (
-                        abs(ours - self._times[frame] * self._base - Fraction(distance, _UNITS))
-                        for frame, distance in near
-                    ),
-                    default=Fraction(0),
+                distances = (
+                    abs(ours - self._times[frame] * self._base - Fraction(distance, UNITS))
+                    for frame, distance in near
                 )
+                apart = min(distances, default=Fraction(0))
                 if apart <= allowed:
                     break
         return frames.known
@@ -437,48 +290,36 @@ class _Judge:
             + _WHOLE_FILM_UNIT
         )
 
-    def _other(self, number: int, original: RawStream) -> TrackError:
+    def _differs(self, number: int, original: RawStream) -> TrackError:
         return TrackError(self._name, number, f"({original.codec}) differs from the original's")
 
     def _off(self, number: int, apart: Fraction) -> TrackError:
         return TrackError(self._name, number, f"is {float(apart):.6f} seconds off at one packet")
 
     def _check_ends(self, number: int, original: RawStream, written: RawStream) -> None:
-        """Raises TrackError unless a track begins and ends when the original's does."""
+        """Raise TrackError unless a track begins and ends when the original's does."""
         if self._original.wraps and self._expected.jumps:
             return  # its own end says nothing
-        begin = self._expected.pts[0] * self._expected.time_base
+        begin, unit = self._expected.begin, original.time_base
         start, last = original.seconds(0) - begin, len(original.times) - 1
-        end = original.end(last) - begin
         if self._original.wraps:
-            start = _unwrapped(start)
-            end = (
-                start
-                + sum(_step(*pair) for pair in pairwise(original.times)) * original.time_base
-                + original.durations[last] * original.time_base
-            )
+            start = unwrapped(start)
+            steps = sum(step(*pair) for pair in pairwise(original.times))
+            end = start + (steps + original.durations[last]) * unit
         else:
-            start = max(start, -begin)  # what lies before time 0 is not heard
+            end = original.end(last) - begin
+            start = max(start, -begin)  # what is before time 0 is not heard
         ours = written.seconds(0) - self._first, written.end(len(written.times) - 1) - self._first
         apart = max(abs(start - ours[0]), abs(end - ours[1]))
         if apart > _ENDS_TOLERANCE_SECONDS:
-            raise TrackError(
-                self._name,
-                number,
-                f"begins or ends {float(apart):.3f} seconds from where the original does",
-            )
-
-
-def _unwrapped(seconds: Fraction) -> Fraction:
-    """A distance on a clock of 33 bits, without wraps."""
-    half = Fraction(_WRAP, 2 * _UNITS)
-    return (seconds + half) % (2 * half) - half
+            what = f"begins or ends {float(apart):.3f} seconds from where the original does"
+            raise TrackError(self._name, number, what)
 
 
 def _shown_ends(picture: RawStream, expected: Expected) -> list[Fraction]:
     """Seconds from the first frame to the end of the last, as its packet and the header say.
 
-    Nothing where the last packets are hidden, or cannot be decoded, or come without a length.
+    None where the last packets are hidden, or cannot be decoded, or come without a length.
     """
     last = max(range(len(picture.times)), key=picture.times.__getitem__, default=None)
     if (
@@ -490,16 +331,11 @@ def _shown_ends(picture: RawStream, expected: Expected) -> list[Fraction]:
     ):
         return []
     # Of a last picture that is held its packet may say nothing: mp4 adds up times of decoding.
-    ends = [picture.end(last), *picture.declared_ends]
-    return [end - expected.pts[0] * expected.time_base for end in ends]
+    return [end - expected.begin for end in (picture.end(last), *picture.declared_ends)]
 
 
 class _FramesByPacket:
-    """Finds the pictures of a broadcast that lie near a packet of its sound, in time and in file.
-
-    Args:
-        original: its packets.
-        expected: the frames that were decoded of it.
+    """Pictures of a broadcast near packets of its sound, in time and in the file.
 
     Attributes:
         known: whether it is known which packet is which frame.
@@ -510,7 +346,7 @@ class _FramesByPacket:
         assert picture is not None
         self._places, self._times = picture.places, picture.times
         self._frames = _ranks(picture)
-        # Else it is damaged as well, and there is nothing to hold on to.
+        # Else it is damaged as well, and there is nothing to compare with.
         self.known = len(picture.times) == len(expected.pts)
 
     def near(self, time: int, place: int) -> list[tuple[int, int]]:
@@ -520,15 +356,15 @@ class _FramesByPacket:
             time: of the packet.
             place: of the packet in the file.
         """
+        if not self.known:
+            return []
         middle = bisect_left(self._places, place)
         first, end = max(middle - _PICTURES_AROUND, 0), middle + _PICTURES_AROUND
-        found = list[tuple[int, int]]()
-        if not self.known:
-            return found
-        for picture in range(first, min(end, len(self._times))):
-            distance = _step(self._times[picture], time)
-            if abs(distance) <= _NEAR:
-                found.append((self._frames[picture], distance))
+        distances = (
+            (self._frames[picture], step(self._times[picture], time))
+            for picture in range(first, min(end, len(self._times)))
+        )
+        found = [one for one in distances if abs(one[1]) <= _NEAR]
         return sorted(found, key=lambda one: abs(one[1]))[:4]
 
 
@@ -537,58 +373,11 @@ def _ranks(picture: RawStream) -> list[int]:
     parts, part = list[tuple[int, int, int]](), 0
     place = before = picture.decoded[0] if len(picture.decoded) else 0
     for packet, time in enumerate(picture.decoded):
-        step = _step(before, time)
-        part += not -_LONGEST_SLIP <= step <= _LONGEST_STEP
-        place, before = place + step, time
-        parts.append((part, place + _step(time, picture.times[packet]), packet))
+        distance = step(before, time)
+        part += not -_LONGEST_SLIP <= distance <= _LONGEST_STEP
+        place, before = place + distance, time
+        parts.append((part, place + step(time, picture.times[packet]), packet))
     ranks = [0] * len(parts)
     for rank, (_, _, packet) in enumerate(sorted(parts)):
         ranks[packet] = rank
     return ranks
-
-
-def _step(before: int, after: int) -> int:
-    """From one time to another on a clock of 33 bits."""
-    return (after - before + _WRAP // 2) % _WRAP - _WRAP // 2
-
-
-def _rising(times: Sequence[int], wraps: bool) -> Iterator[int]:
-    """Times of sound: never reordered, whatever a file claims; and without wraps."""
-    latest = before = times[0] if len(times) else 0
-    for time in times:
-        before = before + _step(before, time) if wraps else time
-        latest = max(latest, before)
-        yield latest
-
-
-def same_sound(original: RawStream, written: RawStream) -> bool:
-    """Whether some packets came out of a file as they went in, at the same distances in time."""
-    if _kind(written.codec) != _kind(original.codec) or not _same_bytes(original, written):
-        return False
-    if not original.times or original.codec.startswith("pcm_"):
-        return True
-    unit, first = original.time_base, original.times[0]
-    apart = (
-        abs(written.seconds(place) - written.seconds(0) - (time - first) * unit)
-        for place, time in enumerate(_rising(original.times, wraps=False))
-    )
-    return max(apart) <= unit + written.time_base
-
-
-def _kind(codec: str) -> str:
-    # mp4 has one name for all layers of MPEG audio, and decoders look at the packets.
-    return "mpeg audio" if codec in ("mp1", "mp2", "mp3") else codec
-
-
-def _same_bytes(original: RawStream, written: RawStream) -> bool:
-    if original.codec.startswith("pcm_"):
-        return written.content == original.content
-    return written.digests == original.digests
-
-
-def _adts_header_length(data: memoryview) -> int:
-    """Bytes before the sound itself: broadcasts repeat a header that mp4 and mkv keep once."""
-    if len(data) < 7 or (data[0] << 8 | data[1]) & _ADTS_MASK != _ADTS_MARK:
-        return 0
-    has_checksum = not data[1] & 1
-    return 9 if has_checksum else 7

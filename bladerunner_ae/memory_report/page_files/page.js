@@ -1,5 +1,5 @@
 "use strict";
-// Everything here is an addition: without it the page shows the same figures, only still.
+// An addition only: without it the page shows the same figures, without motion.
 document.documentElement.classList.add("scripted");
 const films = JSON.parse(document.getElementById("frames").textContent);
 
@@ -11,7 +11,7 @@ function show(figure, entry) {
   figure.querySelector("output").textContent = entry.words;
 }
 
-// The entry nearest to a place, in per cent of the film.
+// Index of the entry nearest to a place, in per cent of the film.
 function nearest(entries, place) {
   let best = 0;
   entries.forEach((entry, number) => {
@@ -25,8 +25,7 @@ document.querySelectorAll("section.film").forEach((section) => {
   const scrub = section.querySelector(".scrub");
   const playhead = section.querySelector(".playhead");
   const viewer = section.querySelector(".viewer");
-  // A handle's middle goes from half its width to the whole less half of it, and frames lie
-  // unevenly in time, so the handle counts in thousandths of the film.
+  // Frames are unevenly spaced in time, so the handle counts in hundredths of a per cent of the film.
   const pick = (number) => {
     const entry = entries[number];
     scrub.dataset.number = number;

@@ -1,4 +1,4 @@
-"""A film on the page: the two barcodes, its memory over time, and a frame to look at."""
+"""A film on the page: the two barcodes, its memory over time, and a viewer of frames."""
 
 from html import escape
 from typing import Any
@@ -15,8 +15,13 @@ _COLUMNS = 480
 _MOST_CUTS = 400
 
 
+def section(name: str, title: str, body: str) -> str:
+    """Return a section of the page with its heading."""
+    return f'\n<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{body}</section>'
+
+
 def film_section(memory: Memory, place: int) -> str:
-    """Returns the section of one film."""
+    """Return the section of one film."""
     film = memory.films[place]
     name = escape(film.card.source["name"])
     strip = strip_entries(memory, place)
@@ -41,7 +46,7 @@ aria-label="Moment of {name}" aria-valuetext="{escape(first["words"])}">
 
 
 def strip_entries(memory: Memory, place: int) -> list[dict[str, Any]]:
-    """Returns the frames of a film that can be looked at, as the page's script wants them."""
+    """Return the frames of a film that can be viewed, as the page's script reads them."""
     film, shots = memory.films[place], [s for s in memory.shots if s.part.film == place]
     starts = [shot.part.start for shot in shots]
     entries = []
@@ -64,7 +69,7 @@ def strip_entries(memory: Memory, place: int) -> list[dict[str, Any]]:
 
 
 def viewer(entry: dict[str, Any], name: str) -> str:
-    """Returns the place where one frame is shown beside its dream."""
+    """Return the viewer of one frame and its dream."""
     return f"""<figure class="viewer" id="{name}">
 <div class="pair"><img class="original" src="{entry["original"]}" alt="Original">\
 <img class="dream" src="{entry["dream"]}" alt="Dream"></div>
@@ -73,13 +78,7 @@ def viewer(entry: dict[str, Any], name: str) -> str:
 
 
 def pair_figure(pair: Pair, words: str, caption: str) -> str:
-    """Returns a figure of a frame and its dream.
-
-    Args:
-        pair: the pictures.
-        words: which frame it is, plain text.
-        caption: HTML.
-    """
+    """Return a figure of a frame and its dream; `words` names the frame, `caption` is HTML."""
     return (
         f'<figure class="shot"><div class="pair"><img src="{pair.original}" '
         f'alt="{escape(words)}, original"><img src="{pair.dream}" alt="{escape(words)}, dream">'
@@ -103,8 +102,8 @@ def _over_time(memory: Memory, place: int) -> str:
     drawing += charts.area([(x, low, high) for x, low, _, high in points], "seen")
     drawing += charts.line([(x, mean) for x, _, mean, _ in points], "seen")
     label = (
-        f"How well the film is remembered over its time: PSNR from {film.psnr.min():.1f} to "
-        f"{film.psnr.max():.1f} dB. The table of shots below holds the figures."
+        f"How well the film is remembered over time: PSNR from {film.psnr.min():.1f} to "
+        f"{film.psnr.max():.1f} dB. The table of shots below has the figures."
     )
     # The arrow keys of the range input move the line, so the chart itself is a picture.
     return f'<div class="over-time">{charts.plot(drawing, across, up, label, "wide")}</div>'
@@ -113,9 +112,9 @@ def _over_time(memory: Memory, place: int) -> str:
 def _columns(
     film: FilmMemory, across: charts.Axis, up: charts.Axis
 ) -> list[tuple[float, float, float, float]]:
-    """Returns (place, lowest, mean, highest) of groups of neighbouring frames, 0..1000.
+    """Return (place, lowest, mean, highest) of groups of neighbouring frames, 0..1000.
 
-    Groups stand for equally many frames of the film, however many of them were looked at.
+    Groups stand for equally many frames of the film, however many of them were measured.
     """
     weights = film.weights.astype(np.float64)
     before = np.cumsum(weights) - weights  # frames of the film before each one's share

@@ -1,7 +1,9 @@
-"""The network on the page: its map of the film, how it learnt, and where all this comes from."""
+"""The network on the page: the curves of its training, and the provenance of everything."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -13,65 +15,96 @@ import bladerunner_ae
 from bladerunner_ae.evaluation.choice import describe_choice
 from bladerunner_ae.evaluation.labels import HELD_OUT
 from bladerunner_ae.memory_report import charts
-from bladerunner_ae.memory_report.curves import Panel, read_panels
-from bladerunner_ae.memory_report.gather import Memory, map_of
-from bladerunner_ae.memory_report.latent_map import shot_colour, time_colour
-from bladerunner_ae.memory_report.sections.film import viewer
-from bladerunner_ae.runs.folder import films_of
+from bladerunner_ae.memory_report.gather import Memory
+from bladerunner_ae.memory_report.sections.film import section
+from bladerunner_ae.runs.films import films_of
+from tfrecords import storage
+from tfrecords.storage import Location
 
-Entries = list[list[dict[str, Any]]]
+Points = list[tuple[float, float]]
+_MOST_POINTS = 400
+
+_PANELS: Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]] = (
+    ("PSNR of the probe frames", "dB", (
+        ("probe/psnr_seen", "seen", "seen"), ("probe/psnr_held_out", "held out", "held"))),
+    ("PSNR of the frames measured", "dB", (
+        ("evaluate/psnr_seen", "seen", "seen"), ("evaluate/psnr_held_out", "held out", "held"))),
+    ("Loss of the encoder and decoder", "", (
+        ("loss/encoder", "encoder", "held"), ("loss/decoder", "decoder", "seen"))),
+    ("Discriminator's belief that a frame is real", "", (
+        ("term/p_real", "of the film", "seen"),
+        ("term/p_reconstruction", "of the dream", "held"))),
+    ("Divergence of the latents from N(0, 1)", "nats", (("term/kl", "KL", "seen"),)),
+    ("Learning rate", "", (("learning_rate", "learning rate", "quiet"),)),
+)  # fmt: skip
 
 
-def map_section(memory: Memory, entries: Entries) -> str:
-    """Returns the map of the strips' frames; a sentence where there is none.
+@dataclass(frozen=True)
+class Curve:
+    """One line of a panel: its name, its kind, which decides the colour, points (step, value)."""
 
-    Args:
-        memory: of the films.
-        entries: `film_section.strip_entries` of each film.
+    name: str
+    kind: str
+    points: Points
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves that share their axes."""
+
+    title: str
+    unit: str
+    curves: list[Curve]
+
+
+def read_panels(run: Location | None) -> list[Panel]:
+    """Return a run's curves from RUN/metrics.jsonl, if there are any.
+
+    Lines that are not JSON, such as the last one of a process that was killed, are skipped. Of a
+    step that was done twice, after a restart, the later figures count.
     """
-    found = map_of(memory)
-    if found is None:
-        no_encoder = memory.dreamer.encode is None
-        reason = "the model has no encoder beside it" if no_encoder else "too few frames differ"
-        return _section("map", "The map of the film", f'<p class="note">None: {reason}.</p>')
-    drawing = ""
-    flat = [(film, entry) for film, own in enumerate(entries) for entry in own]
-    for number, ((film, entry), (x, y)) in enumerate(zip(flat, found.places.tolist(), strict=True)):
-        colours = (
-            f"--time:{time_colour(entry['place'] / 100)};"
-            f"--shot:{shot_colour(entry['shot'] + 31 * film)}"
-        )
-        at = 30 + 940 * x, 40 + 920 * y
-        drawing += charts.dot(*at, "map-dot" + (" ring" if entry["held"] else ""),
-                              f'data-number="{number}" style="{colours}"')  # fmt: skip
-        if entry["held"]:
-            drawing += charts.dot(*at, "hole", 'stroke-width="4"')
-    first = flat[len(flat) // 2][1]
-    rings = " Rings were held out." if any(entry["held"] for _, entry in flat) else ""
-    body = f"""
-<p class="lead">{len(flat)} frames where the network keeps them: its numbers for a frame, seen along
-the two directions that show most in pictures. Frames that it takes for kin lie together.{rings}</p>
-<fieldset class="choice"><legend class="hidden">Colour of the points</legend>
-<label><input type="radio" name="colour" value="time" checked> by time</label>
-<label><input type="radio" name="colour" value="shot"> by shot</label></fieldset>
-<div class="two map-pair">
-<div class="map" data-by="time" tabindex="0" role="group" aria-label="Map of {len(flat)} frames; \
-arrow keys go through the film">
-<svg role="img" aria-label="Frames as points, near each other where their latents are alike" \
-viewBox="0 0 1000 1000" preserveAspectRatio="none">{drawing}\
-<path class="dot here" d="M0 0h0"/></svg>
-<p class="key" aria-hidden="true"><span>beginning</span><i></i><span>end</span></p></div>
-{viewer(first, "map-frame")}</div>"""
-    return _section("map", "The map of the film", body)
+    if run is None or not storage.is_file(run / "metrics.jsonl"):
+        return []
+    series: dict[str, dict[float, float]] = {}
+    for line in storage.read_bytes(run / "metrics.jsonl").decode("utf-8", "replace").splitlines():
+        try:
+            values = json.loads(line)
+            step = float(values.pop("step"))
+            finite = {
+                name: float(value)
+                for name, value in values.items()
+                if isinstance(value, int | float) and math.isfinite(value)
+            }
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+            continue
+        if math.isfinite(step):
+            for name, value in finite.items():
+                series.setdefault(name, {})[step] = value
+    panels = []
+    for title, unit, names in _PANELS:
+        curves = [
+            Curve(text, kind, thinned(sorted(series[key].items())))
+            for key, text, kind in names
+            if len(series.get(key, {})) > 1 and any(series[key].values())
+        ]
+        if curves:
+            panels.append(Panel(title, unit, curves))
+    return panels
+
+
+def thinned(points: Points) -> Points:
+    """Return equally spaced points and the last one, few enough for a page."""
+    every = -(-len(points) // _MOST_POINTS)
+    return points[::every] + ([points[-1]] if (len(points) - 1) % every else [])
 
 
 def curves_section(memory: Memory) -> str:
-    """Returns training's curves; nothing if the model lies in no run."""
-    panels = read_panels(memory.dreamer.run)
+    """Return the curves of the training; empty for a model without a run."""
+    panels = read_panels(memory.autoencoder.run)
     if not panels:
         return ""
     figures = "".join(_panel(panel) for panel in panels)
-    return _section("learning", "How it learnt", f'<div class="panels">{figures}</div>')
+    return section("learning", "How it learnt", f'<div class="panels">{figures}</div>')
 
 
 def _panel(panel: Panel) -> str:
@@ -98,8 +131,8 @@ def _panel(panel: Panel) -> str:
 
 
 def provenance_section(memory: Memory) -> str:
-    """Returns where films, network and page come from."""
-    card = memory.dreamer.card
+    """Return the provenance of films, network and page."""
+    card = memory.autoencoder.card
     films = "".join(_film(memory, place) for place in range(len(memory.films)))
     rows = [("Network", _network(card)), ("Sampling", sampling(memory)), ("Page", _page())]
     listed = "".join(f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in rows)
@@ -111,7 +144,7 @@ def provenance_section(memory: Memory) -> str:
         f"<details><summary>Configuration of the training</summary><pre>{escape(config)}</pre>"
         "</details>" if card else ""
     )  # fmt: skip
-    return _section("provenance", "Provenance", f"<dl>{films}{listed}</dl>{detail}")
+    return section("provenance", "Provenance", f"<dl>{films}{listed}</dl>{detail}")
 
 
 def _film(memory: Memory, place: int) -> str:
@@ -135,7 +168,7 @@ def _network(card: Mapping[str, Any]) -> str:
     if not card:
         return "an exported autoencoder without a model card"
     model, train = card.get("model", {}), card.get("train", {})
-    watched = ", ".join(str(film["name"]) for film in films_of(card)) or "no film"
+    watched = ", ".join(film.name for film in films_of(card)) or "no film"
     return (
         f"has watched {watched}; preset {card.get('preset')}, objective {card.get('objective')}, "
         f"{card.get('step')} steps of {train.get('batch_size')} frames, "
@@ -145,7 +178,7 @@ def _network(card: Mapping[str, Any]) -> str:
 
 
 def sampling(memory: Memory) -> str:
-    """Says how many of the films' frames the page's figures rest on."""
+    """Describe how many of the films' frames the page's figures are measured on."""
     chosen = [(film.choice, film.card) for film in memory.films]
     amount, _, shots = describe_choice(chosen).partition(" in ")
     shown = sum(len(strip.pairs) for strip in memory.strips)
@@ -155,7 +188,7 @@ def sampling(memory: Memory) -> str:
             f", in {shots}: neighbours in pairs, and some longer runs; each of them weighs as "
             "much in the figures as the frames it stands for"
         )
-    return f"{figures}; {shown} of them can be looked at here"
+    return f"{figures}; {shown} of them can be viewed here"
 
 
 def _page() -> str:
@@ -163,7 +196,3 @@ def _page() -> str:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, bladerunner_ae {bladerunner_ae.__version__}, "
         f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
     )
-
-
-def _section(name: str, title: str, body: str) -> str:
-    return f'\n<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{body}</section>'

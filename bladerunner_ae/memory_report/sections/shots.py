@@ -1,4 +1,4 @@
-"""Shots on the page: the best and the worst, what motion has to do with it, and all of them."""
+"""Shots on the page: the best and the worst, memory against motion, and the table of all."""
 
 from html import escape
 
@@ -9,15 +9,15 @@ from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN
 from bladerunner_ae.memory_report import charts
 from bladerunner_ae.memory_report.frames import Pair
 from bladerunner_ae.memory_report.gather import Memory
-from bladerunner_ae.memory_report.sections.film import pair_figure
+from bladerunner_ae.memory_report.sections.film import pair_figure, section
 from bladerunner_ae.memory_report.shots import FEWEST, Relation, ShotMemory, relation
 
 _FRAME_DOTS = 900
-_STILL = 0.1  # grey levels a frame; less than that is noise of the coding
+_STILL = 0.1  # grey levels per frame; less is noise of the encoding
 
 
 def gallery_section(memory: Memory) -> str:
-    """Returns the shots that are remembered best and worst."""
+    """Return the shots that are remembered best and worst."""
     unit = unit_of(memory)
 
     def listed(title: str, kind: str, shots: list[tuple[ShotMemory, Pair]]) -> str:
@@ -28,16 +28,16 @@ def gallery_section(memory: Memory) -> str:
 
     best = listed(f"Best remembered {_plural(unit)}", "best", memory.best)
     worst = listed(f"Most forgotten {_plural(unit)}", "worst", memory.worst) if memory.worst else ""
-    return f"""
-<section aria-labelledby="remembered"><h2 id="remembered">Remembered and forgotten</h2>
-<p class="lead">Left the film, right the dream: of each {unit} the frame whose error is nearest to
-the {unit}'s mean.</p>
+    body = f"""
+<p class="lead">On the left the film, on the right the dream: of each {unit} the frame whose error
+is nearest to the {unit}'s mean.</p>
 <div class="galleries">{best}{worst}</div>
-</section>"""
+"""
+    return section("remembered", "Remembered and forgotten", body)
 
 
 def unit_of(memory: Memory) -> str:
-    """Returns what a row of the table is called."""
+    """Return the name of a row of the table."""
     return "stretch" if memory.cut else "shot"
 
 
@@ -60,15 +60,14 @@ def _caption(memory: Memory, shot: ShotMemory) -> str:
 
 
 def relation_section(memory: Memory) -> str:
-    """Returns the shots' motion and length against how well they are remembered."""
+    """Return the shots' motion and length against how well they are remembered."""
     shots = memory.shots
     own, which = _compared(shots)
     moving = [shot for shot in own if shot.motion is not None]
     by_motion = relation([shot.motion or 0.0 for shot in moving], [shot.psnr for shot in moving])
     by_length = relation([shot.length for shot in own], [shot.psnr for shot in own])
     unit = unit_of(memory)
-    return f"""
-<section aria-labelledby="motion"><h2 id="motion">Motion and memory</h2>
+    body = f"""
 <p class="lead">Broad and Grierson found that static scenes are remembered and fleeting ones barely
 grasped. {_reading(by_motion, "more", "moves", which, unit)}</p>
 <div class="two">
@@ -77,21 +76,25 @@ grasped. {_reading(by_motion, "more", "moves", which, unit)}</p>
 </div>
 <p class="note">{_reading(by_length, "longer", "lasts", which, unit)} Motion is the mean absolute
 change from one frame to the next, in grey levels. &rho; is Spearman's rank correlation over {which}
-{_plural(unit)}, its 95 % interval is from drawing {_plural(unit)} with replacement.
+{_plural(unit)}; its 95 % interval comes from drawing {_plural(unit)} with replacement.
 {_legend(memory)}</p>
-</section>"""
+"""
+    return section("motion", "Motion and memory", body)
 
 
 def _compared(shots: list[ShotMemory]) -> tuple[list[ShotMemory], str]:
-    """The shots whose errors can be compared: those that training saw, where there are enough."""
+    """Return the shots whose errors can be compared: those that training saw, if enough."""
     seen = [shot for shot in shots if shot.part.label == SEEN]
     return (seen, "seen") if len(seen) >= FEWEST else (shots, "all")
 
 
 def _reading(found: Relation | None, how: str, verb: str, which: str, unit: str) -> str:
-    """Says a relation in words, and no more than the figures bear."""
+    """Describe a relation, and claim no more than the figures support."""
     if found is None:
-        return f"Too few {_plural(unit)}, or too equal ones, to tell how it is with what {verb}."
+        return (
+            f"Too few {_plural(unit)}, or too similar ones, to tell whether a {unit} that {verb} "
+            f"{how} is remembered better or worse."
+        )
     kind = "" if which == "all" else f"{which} "
     numbers = (
         f"(&rho; = {_signed(found.rho)}, 95 % interval {_signed(found.low)} to "
@@ -99,8 +102,8 @@ def _reading(found: Relation | None, how: str, verb: str, which: str, unit: str)
     )
     if not found.clear:
         return (
-            f"Whether a {unit} that {verb} {how} is remembered better or worse, these "
-            f"{found.shots} {_plural(unit)} do not tell {numbers}."
+            f"These {found.shots} {_plural(unit)} do not show whether a {unit} that {verb} {how} "
+            f"is remembered better or worse {numbers}."
         )
     result = "worse" if found.rho < 0 else "better"
     return f"Here the {how} a {unit} {verb}, the {result} it is remembered {numbers}."
@@ -133,22 +136,22 @@ def _dots(shots: list[ShotMemory], points: list[tuple[float, float]]) -> str:
 def _motion_plot(memory: Memory) -> str:
     shots = [shot for shot in memory.shots if shot.motion is not None]
     if not shots:
-        return "<p>No frame follows another one, so nothing moves.</p>"
+        return "<p>No two neighbouring frames were measured, so no motion is known.</p>"
     frames = _moving_frames(memory)
     psnr = [shot.psnr for shot in shots] + [y for _, y in frames]
     motion = [shot.motion or 0.0 for shot in shots] + [x for x, _ in frames]
-    across = charts.logarithmic(motion, "motion, grey levels a frame", _STILL)
+    across = charts.logarithmic(motion, "motion, grey levels per frame", _STILL)
     up = charts.linear(psnr, "PSNR, dB")
     drawing = "".join(charts.dot(across.place(x), up.place(y), "frame-dot") for x, y in frames)
     points = [(across.place(shot.motion or 0.0), up.place(shot.psnr)) for shot in shots]
     return charts.plot(
         drawing + _dots(shots, points), across, up,
-        "Motion of each shot against the PSNR of its dream; the table holds the figures", "square",
+        "Motion of each shot against the PSNR of its dream; the table has the figures", "square",
     )  # fmt: skip
 
 
 def _moving_frames(memory: Memory) -> list[tuple[float, float]]:
-    """(motion, PSNR) of frames all over the films, so many that they can be told apart."""
+    """Return (motion, PSNR) of frames all over the films, few enough to be told apart."""
     motion = np.concatenate([film.motion for film in memory.films])
     psnr = np.concatenate([film.psnr for film in memory.films])
     known = np.flatnonzero(np.isfinite(motion))
@@ -168,12 +171,12 @@ def _length_plot(memory: Memory) -> str:
     points = [(across.place(shot.length), up.place(shot.psnr)) for shot in shots]
     return charts.plot(
         _dots(shots, points), across, up,
-        "Length of each shot against the PSNR of its dream; the table holds the figures", "square",
+        "Length of each shot against the PSNR of its dream; the table has the figures", "square",
     )  # fmt: skip
 
 
 def table_section(memory: Memory) -> str:
-    """Returns the table of all shots."""
+    """Return the table of all shots."""
     several = len(memory.films) > 1
     unit = unit_of(memory)
     heads = [("film", "t")] * several + [
@@ -186,11 +189,11 @@ def table_section(memory: Memory) -> str:
         for name, kind in heads
     )
     rows = "".join(_row(memory, shot, several) for shot in memory.shots)
-    return f"""
-<section aria-labelledby="shots"><h2 id="shots">Every {unit}</h2>
+    body = f"""
 <div class="scroll" tabindex="0" role="region" aria-labelledby="shots">
-<table><caption class="hidden">PSNR, SSIM and motion of every {unit}; the heads sort</caption>
-<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"""
+<table><caption class="hidden">PSNR, SSIM and motion of every {unit}; its headings sort it</caption>
+<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
+    return section("shots", f"Every {unit}", body)
 
 
 def _row(memory: Memory, shot: ShotMemory, several: bool) -> str:

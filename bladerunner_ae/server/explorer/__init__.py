@@ -1,8 +1,8 @@
-"""The explorer: a page to walk through a film's latent space with.
+"""The explorer: a page to walk through a film's latent space.
 
-The server mounts these routes beside its REST API, from which the page gets its pictures, so it
-works with any decoder that is served. What belongs to the film (which frames there are, where
-their latents lie) comes from the folder of the version that is served.
+The server mounts these routes next to its REST API, from which the page gets its pictures, so it
+works with any decoder that is served. The film's frames and their latents come from the folder of
+the version that is served.
 
 | path | what |
 |---|---|
@@ -23,12 +23,12 @@ from bladerunner_ae.server.explorer.film import film_json
 PAGE = Path(__file__).parent / "page"
 
 Current = Callable[[], tuple[str, int, Path] | None]
-"""Gives the model's name and its newest served version and folder, or None while there is none."""
+"""Returns the model's name, its newest served version and the folder; None while there is none."""
 
 _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _HEADERS = {
-    "Cache-Control": "no-cache",  # always asks whether there is a newer one
-    # All that the page is made of comes from here; pictures come within JSON.
+    "Cache-Control": "no-cache",  # the browser asks for a newer one each time
+    # All parts of the page come from here; pictures come within JSON.
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -37,11 +37,7 @@ _HEADERS = {
 
 
 def routes(current: Current) -> list[Route]:
-    """Returns the explorer's routes.
-
-    Args:
-        current: asked for every film.json, so that a version that comes later is found.
-    """
+    """Return the explorer's routes; `current` is called for every film.json."""
 
     def film(request: Request) -> Response:  # not async: it reads a file, in a thread
         served = current()

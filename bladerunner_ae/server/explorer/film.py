@@ -1,13 +1,14 @@
-"""What the page needs to know of a film, as JSON.
+"""Data of a film for the page, as JSON.
 
 | name | value |
 |---|---|
-| model, version | what is served, as in the REST API's paths |
+| model, version | as in the paths of the REST API |
 | films | names of the films |
 | frames, film_of, seconds, shots, held_out | of each frame, in order; empty without a film |
 | latents, mean, directions | little-endian float32 in base64: [n, L], [L], [k, L] |
 | deviations | of the film's latents along each direction |
-| note | a line for the person, or "" |
+| shrinkage | constant of the density of the film's latents (`model/latent_density.py`) |
+| note | a message for the page, or "" |
 """
 
 import base64
@@ -21,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.film_latents import FILE_NAME, load_film_latents
+from bladerunner_ae.model.latent_density import SHRINKAGE
 
 MODEL_CARD = "assets.extra/model_card.json"
 
@@ -31,12 +33,12 @@ _EMPTY: dict[str, Any] = {
 
 
 def film_json(model: str, version: int, folder: Path) -> bytes:
-    """Returns what the page needs to know, as JSON.
+    """Return the data of a film, which is read once, until its files change.
 
     Args:
         model: name under which the decoder is served.
         version: its number, which the folder's name need not be.
-        folder: of the version; its files are read once, until they change.
+        folder: of the version.
     """
     stamps = tuple(_stamp(folder / name) for name in (MODEL_CARD, FILE_NAME))
     return _film_json(model, version, folder, stamps)
@@ -56,6 +58,7 @@ def _film_json(model: str, version: int, folder: Path, stamps: tuple[object, ...
         **_EMPTY,
         "model": model,
         "version": version,
+        "shrinkage": SHRINKAGE,
         "films": _film_names(folder),
         **_film(version, folder),
     }
@@ -94,4 +97,4 @@ def _film_names(folder: Path) -> list[str]:
         card = json.loads((folder / MODEL_CARD).read_text("utf-8"))
         return [str(film["name"]) for film in card["films"]]
     except (OSError, ValueError, KeyError, TypeError):
-        return []  # a decoder of somebody else has no card of ours
+        return []  # a decoder from elsewhere has no card of ours

@@ -1,7 +1,7 @@
-"""Who the workers of a run on several machines are: what TF_CONFIG says, checked.
+"""Workers of a run on several machines, as the variable TF_CONFIG names them, checked.
 
-TensorFlow reads the variable too, but meets a mistake in it with a traceback, or waits for ever for
-a worker that nobody will start.
+TensorFlow reads it too, but answers a mistake with a traceback, or waits forever for a worker that
+will not come.
 """
 
 import json
@@ -36,27 +36,24 @@ class Cluster:
 
     @property
     def count(self) -> int:
-        """How many workers there are."""
+        """Number of workers."""
         return len(self.addresses)
 
     @property
     def chief(self) -> bool:
-        """Whether this is the one worker that writes."""
+        """Whether this is the worker that writes."""
         return self.index == 0
 
 
 def cluster_of(environment: Mapping[str, str]) -> Cluster | None:
-    """Reads TF_CONFIG.
-
-    Args:
-        environment: of the process.
+    """Read TF_CONFIG.
 
     Returns:
         None if the variable is missing or empty, or names no cluster, as on machines that are
         prepared for one but train alone.
 
     Raises:
-        UsageError: it is not what TensorFlow could use; one line with an example.
+        UsageError: TensorFlow could not use it; one line with an example.
     """
     text = environment.get(VARIABLE, "").strip()
     if not text:
@@ -73,7 +70,7 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster | None:
 
 
 def needed_cluster(environment: Mapping[str, str]) -> Cluster:
-    """As `cluster_of`, for a run that cannot do without."""
+    """As `cluster_of`, but raise a UsageError if there is none."""
     cluster = cluster_of(environment)
     if cluster is None:
         raise UsageError(
@@ -107,18 +104,18 @@ def _cluster(jobs: Any, task: Any) -> Cluster:
 
 
 def _is_address(text: str) -> bool:
-    """Whether it is HOST:PORT."""
+    """Return whether it is HOST:PORT."""
     found = re.fullmatch(r"[^/\s]+:(\d{1,5})", text)
     return found is not None and 0 < int(found[1]) < 1 << 16
 
 
 def check_port(cluster: Cluster) -> None:
-    """Checks that this worker can listen at its own port, of every address of the machine.
+    """Check that this worker can listen at its own port, at every address of the machine.
 
-    TensorFlow would share it with another worker that was given the same index, and wait for ever.
+    TensorFlow would share it with another worker of the same index, and wait forever.
 
     Raises:
-        UsageError: another process listens there, or the port is not for us.
+        UsageError: another process listens there, or the port is not permitted.
     """
     own = cluster.addresses[cluster.index]
     with socket.socket() as one:

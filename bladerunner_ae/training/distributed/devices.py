@@ -1,9 +1,7 @@
-"""On which devices a run trains, and in which precision: what flags ask for, made real."""
+"""Devices, strategy and precision of a run."""
 
-import contextlib
-import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -18,10 +16,10 @@ _NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 
 
 def choose_device(name: str) -> None:
-    """Makes TensorFlow use one kind of device; to be called before its first operation.
+    """Make TensorFlow use one kind of device; to be called before its first operation.
 
     Args:
-        name: "auto": GPUs where there are any. "cpu": no GPU. "gpu": nothing else will do.
+        name: "auto": GPUs if there are any. "cpu": no GPU. "gpu": required.
 
     Raises:
         UsageError: a GPU is asked for and TensorFlow finds none, or there is no such kind.
@@ -38,7 +36,7 @@ def choose_device(name: str) -> None:
 
 
 def why_no_gpu() -> str:
-    """Says why TensorFlow uses no GPU where one was to be expected; else empty."""
+    """Return why TensorFlow uses no GPU where one could be expected; else an empty text."""
     if tf.config.list_physical_devices("GPU"):
         return ""
     if tf.test.is_built_with_cuda():
@@ -49,10 +47,10 @@ def why_no_gpu() -> str:
 
 
 def choose_strategy(name: str) -> tf.distribute.Strategy:
-    """Returns the strategy called `name` for a process that trains alone.
+    """Return the strategy called `name` for a process that trains alone.
 
     Args:
-        name: "none": one device. "mirrored": all GPUs, or all logical CPUs where there is none.
+        name: "none": one device. "mirrored": all GPUs, or all logical CPUs if there is none.
             "auto": mirrored with two GPUs or more, else none, which is quicker on one.
     """
     if name not in ("auto", "none", "mirrored"):
@@ -65,10 +63,9 @@ def choose_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def join(name: str, environment: Mapping[str, str]) -> Workers:
-    """Returns the strategy called `name`, with this process's place among the workers.
+    """Return the strategy called `name`, with this process's place among the workers.
 
-    To be called before TensorFlow's first operation. Of several workers each waits here until all
-    are there.
+    To be called before TensorFlow's first operation. Several workers wait here for each other.
 
     Args:
         name: as for `choose_strategy`; "multi_worker": the workers that TF_CONFIG names. "auto" is
@@ -90,32 +87,13 @@ def join(name: str, environment: Mapping[str, str]) -> Workers:
         f"worker {cluster.index} of {cluster.count}, waiting for {', '.join(others)}",
         file=sys.stderr,
     )
-    with _own_signals():
+    with signals.left_to_native_code():
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     return Workers(strategy, cluster)
 
 
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Has Ctrl-C end a command at once while it waits for others, and SIGTERM come to us after.
-
-    Python's handlers, and its other threads, wait until native code returns, and that waits, maybe
-    for ever. For SIGTERM it has a handler of its own, which would swallow it later too.
-    """
-    earlier = {number: signal.getsignal(number) for number in signals.LINES}
-    ours = signals.is_working()
-    if ours and earlier[signal.SIGINT] != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        if ours:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
-
-
 def choose_precision(name: str) -> str:
-    """Resolves "auto": bfloat16 where the hardware multiplies it, float32 where it would emulate.
+    """Resolve "auto": bfloat16 if the hardware has it, else float32.
 
     Emulated bfloat16 was measured several times slower than float32.
     """

@@ -1,1 +1,1 @@
-"""What TensorBoard shows of a run, beside the numbers and pictures that the run folder holds."""
+"""Figures, pictures and pages of a run while it trains."""

@@ -1,4 +1,4 @@
-"""Figures of a run while it learns, from a few hundred frames that are read once and kept."""
+"""Figures of a run during training, from a few hundred frames that are read once and kept."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ from PIL import Image
 from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.choice import choose_all, spread_pairs
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN
-from bladerunner_ae.evaluation.measurement import METRICS, Plan, measure_pictures
+from bladerunner_ae.evaluation.measurement import METRICS, Scope, measure_pictures
 from bladerunner_ae.evaluation.sheets import (
     INTERPOLATION_NAME,
     PRIOR_NAME,
@@ -21,21 +21,21 @@ from bladerunner_ae.evaluation.sheets import (
     ways_sheet,
 )
 from bladerunner_ae.evaluation.summary import summarise
-from bladerunner_ae.model.autoencoder import LatentModel, latent_model
+from bladerunner_ae.model.autoencoder import Autoencoder
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.training.monitoring.probes import Probes
 from tfrecords.frames import read_images
 from tfrecords.mixture import FilmPart
 
 FRAMES = 256
-"""At most so many frames of each label are measured, over all films."""
+"""Largest number of frames of each label that are measured, over all films."""
 
 _SAMPLES = 128
 _BYTES = 128 << 20
 
 
 class RunEvaluation:
-    """Measures networks on frames of a run's films: seen ones, and held out ones if there are.
+    """Measures networks on frames of a run's films: seen ones, and held out ones if there are any.
 
     Args:
         parts: the films; `keep` says what training sees of each.
@@ -66,21 +66,23 @@ class RunEvaluation:
         self._shot_of = np.unique(np.array(shots), axis=0, return_inverse=True)[1].reshape(-1)
 
     def measure(self, networks: Networks) -> dict[str, float]:
-        """Returns the figures by name for the logs.
+        """Return the figures by name for the logs.
 
         "evaluate/psnr_held_out" and so on for every metric but VMAF, seen and held out, and
         "evaluate/frechet_normal", "evaluate/frechet_fitted", "evaluate/nearest_normal",
         "evaluate/nearest_fitted" of samples; those that are not defined are left out.
         """
-        model = latent_model(networks)
-        plan = Plan(
+        model = networks.autoencoder
+        scope = Scope(
             systems={"dream": model},
             labels=self.labels,
             choice=choose_all(self._pieces, len(self.labels)),
             latents=model,
             vmaf=False,
         )
-        groups = summarise(measure_pictures(plan, self.images), self.labels, self._pieces)["groups"]
+        groups = summarise(measure_pictures(scope, self.images), self.labels, self._pieces)[
+            "groups"
+        ]
         values = {
             f"evaluate/{metric}_{label.replace(' ', '_')}": figures[metric]
             for label, figures in groups.items()
@@ -92,8 +94,8 @@ class RunEvaluation:
             values[f"evaluate/nearest_{name}"] = scores[title]["nearest_film"]
         return {name: float(value) for name, value in values.items() if value is not None}
 
-    def draw(self, model: LatentModel, count: int = _SAMPLES) -> prior_samples.Drawn:
-        """Draws pictures from N(0, 1) and from the density fitted to the seen frames' latents."""
+    def draw(self, model: Autoencoder, count: int = _SAMPLES) -> prior_samples.Drawn:
+        """Draw pictures from N(0, 1) and from the density fitted to the seen frames' latents."""
         return prior_samples.draw(model, self._film(), count)
 
     def _film(self) -> prior_samples.FilmFrames:
@@ -102,7 +104,7 @@ class RunEvaluation:
 
 
 def _choose(part: FilmPart, mask: NDArray[np.bool_], films: int) -> NDArray[Any]:
-    """Frames of `mask`, pairs of neighbours where it is longer than what is measured."""
+    """Return frames of `mask`; if there are too many, pairs of neighbours."""
     indices = np.flatnonzero(mask)
     room = _BYTES // (part.card.height * part.card.width * 3)
     at_most = max(min(FRAMES, room) // films, 2)
@@ -112,7 +114,7 @@ def _choose(part: FilmPart, mask: NDArray[np.bool_], films: int) -> NDArray[Any]
 
 
 def describe_values(values: dict[str, float]) -> str:
-    """Says the figures that matter most in one line."""
+    """Return the most important figures in one line."""
     shown = [
         f"{label} {metric} {values[f'evaluate/{metric}_{key}']:.4g}"
         for label, key in ((HELD_OUT, "held_out"), (SEEN, "seen"))
@@ -126,17 +128,17 @@ def describe_values(values: dict[str, float]) -> str:
 def latent_sheets(
     networks: Networks, probes: Probes, evaluation: RunEvaluation | None
 ) -> dict[str, Callable[[], Image.Image]]:
-    """Shows what the latent space of networks holds.
+    """Return pictures of the latent space of networks.
 
     Args:
-        networks: to look at.
-        probes: whose frames ways through latent space begin and end with.
-        evaluation: gives the frames that a density is fitted to; None: samples of N(0, 1) only.
+        networks: of the run.
+        probes: frames that paths through latent space begin and end with.
+        evaluation: has the frames that a density is fitted to; None: samples of N(0, 1) only.
 
     Returns:
-        Name of the file in the run folder -> draws the picture; networks are not needed any more.
+        Name of the file in the run folder -> draws the picture, without the networks.
     """
-    model = latent_model(networks)
+    model = networks.autoencoder
     drawn = (
         prior_samples.draw_normal(model, SHOWN)
         if evaluation is None

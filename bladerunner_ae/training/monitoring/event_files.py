@@ -1,4 +1,8 @@
-"""TensorBoard's event files of a run: one curve each, whatever restarts lie in between."""
+"""TensorBoard's event files of a run, with unbroken curves over restarts.
+
+TensorFlow (2.16 to 2.21 at least) has no public way to write a `SessionLog`, so the first event
+goes to the writer's private `_resource`.
+"""
 
 import struct
 import time
@@ -14,14 +18,14 @@ from tensorboard.plugins.image.metadata import create_summary_metadata
 from tfrecords.storage import Location
 
 FOLDER = "tensorboard"
-"""In the run folder; holds event files and what lies beside them."""
+"""In the run folder; holds event files and what the projector reads."""
 
 
 class Summaries:
     """Writes event files to RUN/tensorboard.
 
-    The first event of every start says at which step it begins. TensorBoard then forgets what an
-    interrupted run had written beyond the checkpoint that this one goes on from, as metrics.jsonl
+    The first event of every start says at which step it begins. TensorBoard then drops what an
+    interrupted run had written beyond the checkpoint that this one resumes from, as metrics.jsonl
     does, so that no curve runs back over itself.
 
     Args:
@@ -35,7 +39,7 @@ class Summaries:
         self._local = isinstance(run, Path)
         self._in_pieces = in_pieces or not self._local
         self._open()
-        # What was written at the step gone on from stays; a run begun anew has nothing to keep.
+        # What was written at the step resumed from stays; a new run has nothing to keep.
         first = start + 1 if start else 0
         log = SessionLog(status=SessionLog.START)
         event = Event(wall_time=time.time(), step=first, session_log=log)
@@ -46,7 +50,7 @@ class Summaries:
         self._writer = tf.summary.create_file_writer(str(self._folder))
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Adds a point to each curve, and has it on a local disk at once."""
+        """Add a point to each curve; a local disk has it at once."""
         with self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
@@ -54,10 +58,7 @@ class Summaries:
             self.flush()
 
     def picture(self, name: str, png: bytes, step: int) -> None:
-        """Adds a picture, the content of a PNG file.
-
-        As `tf.summary.image` would write it, which packs pictures itself, five times as slowly.
-        """
+        """Add a PNG file's content; the encoder of `tf.summary.image` is five times slower."""
         width, height = struct.unpack(">II", png[16:24])
         with self._writer.as_default(step=step):
             tf.summary.write(
@@ -67,38 +68,38 @@ class Summaries:
             )
 
     def histogram(self, name: str, values: NDArray[np.float32], step: int) -> None:
-        """Adds a distribution; numbers that are not finite are left out."""
+        """Add a distribution, without numbers that are not finite."""
         finite = values[np.isfinite(values)]
         if finite.size:
             with self._writer.as_default(step=step):
                 tf.summary.histogram(name, finite)
 
     def text(self, name: str, markdown: str, step: int) -> None:
-        """Adds a page of text."""
+        """Add a page of text."""
         with self._writer.as_default(step=step):
             tf.summary.text(name, markdown)
 
     def graph(self, graph: tf.Graph) -> None:
-        """Shows a graph."""
+        """Add a graph."""
         with self._writer.as_default(step=0):
             tf.summary.graph(graph)
 
     def raw(self, summary: bytes, step: int) -> None:
-        """Adds a serialized Summary of one of TensorBoard's plugins."""
+        """Add a serialized Summary of one of TensorBoard's plugins."""
         with self._writer.as_default(step=step):
             tf.summary.experimental.write_raw_pb(summary, step=step)
 
     def flush(self) -> None:
-        """Hands everything to the file."""
+        """Write everything to the file."""
         self._writer.flush()
 
     def synchronise(self) -> None:
-        """Completes the file of a folder that is sent now."""
+        """Complete the file of a folder that is sent now."""
         if self._in_pieces:
             # An events file that grows would be sent whole at every flush: begin another.
             self._writer.close()
             self._open()
 
     def close(self) -> None:
-        """Writes the rest; nothing can be added any more."""
+        """Write the rest; nothing can be added after."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""How long training waits for its data."""
+"""Time that training waits for its data."""
 
 import time
 
@@ -8,9 +8,8 @@ import tensorflow as tf
 class WaitingClock:
     """Adds up the time between asking a dataset for a batch and getting it.
 
-    All of it happens in the dataset's own native code: two readings of the clock a batch. On a GPU,
-    whose steps run behind the program that asks for the next batch, waiting is counted that the GPU
-    need not have noticed, so that the share is an upper bound there.
+    It is measured in the dataset's own native code, with two readings of the clock a batch. A GPU
+    runs its steps asynchronously and may not notice the wait, so the share is an upper bound there.
     """
 
     def __init__(self) -> None:
@@ -20,11 +19,7 @@ class WaitingClock:
         self._last = (time.monotonic(), 0.0)
 
     def watch(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Returns the same batches in the same order, measured.
-
-        Args:
-            batches: of a run on one device.
-        """
+        """Return the same batches in the same order, measured; for one device only."""
         self._watches = True
         asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
 
@@ -33,12 +28,12 @@ class WaitingClock:
             return batch
 
         options = tf.data.Options()
-        # A buffer behind the clock would make it measure how long the buffer waits.
+        # A buffer after the clock would make it measure how long the buffer waits.
         options.experimental_optimization.inject_prefetch = False
         return tf.data.Dataset.zip((asked, batches)).map(arrive).with_options(options)
 
     def share(self) -> float | None:
-        """Returns the part, 0..1, of the time since the last call; None if nothing is watched."""
+        """Return the part, 0..1, of the time since the last call; None if nothing is watched."""
         if not self._watches:
             return None
         now, waited = time.monotonic(), float(self._seconds.numpy())

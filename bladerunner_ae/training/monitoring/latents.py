@@ -1,58 +1,52 @@
-"""Looks into latent space while training goes on: distributions, samples, the discriminator."""
+"""Latent space during training: distributions, samples, verdicts of the discriminator."""
 
 import numpy as np
 
 from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.sheets import SHOWN, prior_sheet, ways, ways_sheet
 from bladerunner_ae.model import pixels
-from bladerunner_ae.model.autoencoder import latent_model
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import losses
 from bladerunner_ae.training.monitoring.event_files import Summaries
-from bladerunner_ae.training.monitoring.picture_queue import Gallery
+from bladerunner_ae.training.monitoring.picture_queue import PictureQueue
 from bladerunner_ae.training.monitoring.probes import Dream, Probes
 
 
 def show_latents(
     summaries: Summaries,
-    gallery: Gallery,
+    queue: PictureQueue,
     networks: Networks,
     probes: Probes,
     dream: Dream,
     step: int,
 ) -> None:
-    """Writes distributions of the probe frames' latents, ways between frames, prior samples.
+    """Write distributions of the probe frames' latents, paths between frames, prior samples.
 
     The samples are dreams of the same draws from N(0, 1) every time.
     """
     summaries.histogram("latent/mean", dream.latents, step)
     summaries.histogram("latent/log_var", dream.log_var, step)
-    model = latent_model(networks)
+    model = networks.autoencoder
     drawn = prior_samples.normal_latents(model, SHOWN).reshape(SHOWN, -1)
     # One pass for all: a small one leaves a device idle.
     pictures = model.decode(np.concatenate([drawn, ways(dream.latents)]))
     samples, on_ways = prior_samples.Drawn(pictures[:SHOWN]), pictures[SHOWN:]
-    gallery.add("samples_of_prior", lambda: prior_sheet(samples), step)
-    gallery.add(
+    queue.add("samples_of_prior", lambda: prior_sheet(samples), step)
+    queue.add(
         "ways_between_frames", lambda: ways_sheet(probes.originals, probes.names, on_ways), step
     )
 
 
 def judged(networks: Networks, probes: Probes, dream: Dream) -> dict[str, float]:
-    """Returns what the discriminator thinks of the probe frames, their dreams and prior samples.
-
-    Args:
-        networks: the players that learn; without a discriminator nothing is returned.
-        probes: the frames.
-        dream: of them.
+    """Return the discriminator's verdict on the probe frames, their dreams and prior samples.
 
     Returns:
         "discriminator/p_real", "/p_reconstruction" and "/p_prior", mean probabilities 0..1 that
-        they are from the film.
+        they are from the film; empty if `networks` have no discriminator.
     """
     if networks.discriminator is None:
         return {}
-    drawn = prior_samples.draw_normal(latent_model(networks), len(probes.originals)).normal
+    drawn = prior_samples.draw_normal(networks.autoencoder, len(probes.originals)).normal
     kinds = {"real": probes.originals, "reconstruction": dream.pictures, "prior": drawn}
     logits, _ = networks.discriminator(
         pixels.to_float(np.concatenate(list(kinds.values()))), training=False

@@ -1,4 +1,4 @@
-"""The few frames that a run is watched by, and what they say about it."""
+"""A few frames by which a run is monitored, and facts about their reconstructions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.evaluation import image_quality
-from bladerunner_ae.model.autoencoder import latent_model
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.pictures.contact_sheet import make_contact_sheet, spread_frames
 from bladerunner_ae.training import batches
@@ -26,10 +25,10 @@ _TRACKED_NUMBERS = 256
 
 @dataclass(frozen=True)
 class Dream:
-    """What networks made of the probe frames.
+    """Reconstructions of the probe frames.
 
     Attributes:
-        latents: their means, float32 [n, ...].
+        latents: posterior means, float32 [n, ...].
         log_var: their logarithmic variances, of the same shape.
         pictures: uint8 [n, H, W, 3].
     """
@@ -40,7 +39,7 @@ class Dream:
 
 
 class Probes:
-    """Eight frames, as many of each of the first eight films; see `choose_probes`.
+    """Eight frames, equally many of each of the first eight films; see `choose_probes`.
 
     Args:
         parts: the films.
@@ -64,13 +63,13 @@ class Probes:
         self.held = np.concatenate(held)
 
     def dream(self, networks: Networks) -> Dream:
-        """Reconstructs the frames, without noise."""
-        model = latent_model(networks)
+        """Reconstruct the frames, without noise."""
+        model = networks.autoencoder
         mean, log_var = model.encode(self.originals)
         return Dream(mean, log_var, model.decode(mean))
 
     def scores(self, dream: Dream) -> dict[str, float]:
-        """PSNR (dB) and SSIM of the frames seen and of those held out, by name for the logs."""
+        """Return PSNR (dB) and SSIM of the frames seen and held out, by name for the logs."""
         psnr = image_quality.psnr(self.originals, dream.pictures).numpy()
         ssim = image_quality.ssim(self.originals, dream.pictures).numpy()
         values: dict[str, float] = {}
@@ -81,7 +80,7 @@ class Probes:
         return values
 
     def facts(self, dream: Dream, moved: Mapping[str, float]) -> Sample:
-        """Returns what the watchdog wants to know."""
+        """Return the facts for the watchdog."""
         active = dream.latents.reshape(len(dream.latents), -1).var(axis=0) > _ACTIVE_VARIANCE
         return Sample(
             film_variance=_variance(self.originals),
@@ -92,7 +91,7 @@ class Probes:
         )
 
     def sheet(self, dream: Dream) -> Image.Image:
-        """Returns each frame beside its dream."""
+        """Return each frame next to its dream."""
         labels = ["held out" if held else "seen" for held in self.held]
         captions = [f"{name}, {label}" for name, label in zip(self.names, labels, strict=True)]
         return make_contact_sheet(
@@ -100,18 +99,18 @@ class Probes:
         )
 
     def monotony(self) -> str:
-        """Says in words if there is next to nothing to learn; empty for an ordinary film."""
+        """Return in words that there is almost nothing to learn; empty for an ordinary film."""
         if batches.is_black(self.originals):
             return "the film is black: all that can be learnt of it is black"
         if len(self.originals) == 1:
-            return "the film has a single frame: its dream will be that frame whatever is put in"
+            return "the film has a single frame: its dream will be that frame for any input"
         if _variance(self.originals) < 1.0:
             return "the frames looked at are all the same: there is one picture to learn"
         return ""
 
 
 class Movement:
-    """How far the weights of every player go between two looks, from a few of their numbers.
+    """How far the weights of every player move between two calls, from a few of their numbers.
 
     Args:
         players: name -> network.
@@ -122,7 +121,7 @@ class Movement:
         self._last = {name: _some_numbers(model) for name, model in players.items()}
 
     def distances(self) -> dict[str, float]:
-        """Returns player -> distance since the last call, in units of the weights' length."""
+        """Return player -> distance since the last call, in units of the weights' length."""
         now = {name: _some_numbers(model) for name, model in self._players.items()}
         found = {
             name: _length(now[name] - before) / max(_length(before), 1e-12)
@@ -149,24 +148,23 @@ def _some_numbers(model: keras.Model) -> NDArray[np.float32]:
 
 
 _LOOKED_AT = 48
-# Of a shard no more is read than up to here, so that a long film is looked at quickly too.
+# Last frame of a shard that is read, so that a long film does not take longer.
 _DEEPEST = 256
 _FLAT_VARIANCE = 25.0
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Frame numbers, ascending, and what each was chosen for; empty for those from all over."""
+    """Frame numbers, ascending, and what each was chosen for; empty if it is merely spread."""
 
     frames: list[int]
     roles: list[str]
 
 
 def choose_probes(part: FilmPart, count: int) -> Chosen:
-    """Chooses up to `count` frames of a film; the same ones every time.
+    """Choose up to `count` frames of a film; always the same ones.
 
-    Up to half of them for what they show, as far as the frames looked at have it, the others
-    spread over the film.
+    Up to half of them for what they show, the others spread over the film.
     """
     card = part.card
     notable = _notable(part, count // 2) if card.frames > count else {}
@@ -180,7 +178,7 @@ def choose_probes(part: FilmPart, count: int) -> Chosen:
 
 
 def _notable(part: FilmPart, count: int) -> dict[int, str]:
-    """Frame -> what it shows, `count` at most."""
+    """Return frame -> what it shows, `count` at most."""
     firsts = _candidates(part.card)
     if not count or not firsts:
         return {}
@@ -193,7 +191,7 @@ def _notable(part: FilmPart, count: int) -> dict[int, str]:
     flat = pictures.reshape(len(pictures), -1).var(axis=1) < _FLAT_VARIANCE
     orders = {
         "fastest": np.argsort(-motion, kind="stable"),
-        "at rest": np.lexsort((motion, flat)),  # what is flat is at rest too, and shows nothing
+        "at rest": np.lexsort((motion, flat)),  # flat pictures are at rest too, and show nothing
         "darkest": np.argsort(light, kind="stable"),
         "brightest": np.argsort(-light, kind="stable"),
     }
@@ -210,7 +208,7 @@ def _first_free(firsts: list[int], orders: dict[str, NDArray[np.int64]]) -> dict
 
 
 def _candidates(card: FilmCard) -> list[int]:
-    """Frames all over the film whose next frame is of the same shot."""
+    """Return frames all over the film whose next frame is of the same shot."""
     found = set()
     for frame in spread_frames(card.shots(), card.frames, _LOOKED_AT):
         shard = next(s for s in card.shards if s.first_frame <= frame < s.first_frame + s.frames)

@@ -21,10 +21,10 @@ from tfrecords.storage import Location
 
 MOST_FRAMES = 2000
 MOST_NUMBERS = 1_000_000
-"""Frames times latent numbers that latents.tsv holds at most; a browser has to load it."""
+"""Largest product of frames and latent numbers in latents.tsv, which a browser has to load."""
 
 SIDE = 8192
-"""Pixels in each direction that a sprite may have (a limit of WebGL on many machines)."""
+"""Largest width and height of a sprite in pixels (a limit of WebGL on many machines)."""
 
 _TILE = 64  # pixels, the longer side
 _BATCH = 64
@@ -62,15 +62,15 @@ class Points:
 def write_projector(
     run: Location, encoder: Any, parts: Sequence[FilmPart], seconds: float = 30.0
 ) -> int:
-    """Writes projector_config.pbtxt and what it names to RUN/tensorboard.
+    """Write projector_config.pbtxt and the files it names to RUN/tensorboard.
 
-    They have to lie beside event files: TensorBoard looks for them nowhere else.
+    TensorBoard looks for them next to event files only.
 
     Args:
         run: run folder.
         encoder: pictures float32 -1..1 [n, H, W, 3] -> (mean, log_var).
         parts: the films.
-        seconds: after so long no more shards are read; those read lie all over the films.
+        seconds: after this time no more shards are read; those read are spread over the films.
 
     Returns:
         The number of frames written.
@@ -96,7 +96,7 @@ def write_projector(
 
 
 def collect(encoder: Any, parts: Sequence[FilmPart], until: float = math.inf) -> Points:
-    """Shows frames spread over the films to the encoder, until `time.monotonic()` is `until`."""
+    """Encode frames spread over the films, until `time.monotonic()` is `until`."""
     most = min(MOST_FRAMES, MOST_NUMBERS // max(math.prod(encoder.output_shape[0][1:]), 1))
     total = sum(part.card.frames for part in parts)
     found: list[tuple[tuple[int, int], Points]] = []
@@ -148,9 +148,9 @@ def _points(encoder: Any, part: FilmPart, frames: NDArray[np.int64]) -> Points:
 
 
 def _square(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Adds margins to pictures, because a point is drawn as a square, and would squeeze them.
+    """Add margins to pictures, because a point is drawn as a square and would distort them.
 
-    White, which the page's colours show on best: it multiplies pictures by the colour of a point.
+    They are white because the page multiplies pictures by the colour of a point.
     """
     count, height, width, channels = pictures.shape
     side = max(height, width)
@@ -161,7 +161,7 @@ def _square(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def sprite(tiles: NDArray[np.uint8]) -> Image.Image:
-    """Lays out tiles row by row in the square that TensorBoard expects.
+    """Arrange tiles row by row in the square that TensorBoard expects.
 
     Args:
         tiles: uint8 [n, height, width, 3].

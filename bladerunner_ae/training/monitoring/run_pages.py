@@ -1,19 +1,16 @@
-"""What a run is: its flags and films in words, its hyperparameters, its networks as a graph."""
+"""TensorBoard's description of a run: settings, films, hyperparameters, graph of the networks."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
-from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api
 from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.hparams.summary import session_end_pb
 
 from bladerunner_ae.model.networks import Networks
-from bladerunner_ae.runs.films import held_out_frames
-from bladerunner_ae.runs.folder import RunConfig
+from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training.monitoring.event_files import Summaries
 
 _METRICS = (
@@ -22,47 +19,32 @@ _METRICS = (
     ("probe/psnr_held_out", "PSNR, probes held out"), ("probe/psnr_seen", "PSNR, probes seen"),
     ("probe/ssim_seen", "SSIM, probes seen"), ("loss/decoder", "loss of the decoder"),
 )  # fmt: skip
-_FIRST = ("preset", "objective", "train/steps", "train/batch_size", "train/learning_rate")
-# What says how a run reports, not what it learns.
+# How a run reports, not what it learns.
 _NOT_SHOWN = ("checkpoint_every", "sample_every", "log_every", "evaluate_every", "watchdog",
               "profile_steps")  # fmt: skip
 
 
 def introduce(summaries: Summaries, config: RunConfig, networks: Networks, start: int) -> None:
-    """Writes all of it; the texts at the step that this start begins at."""
+    """Write all of it; the texts at the step that this start begins at."""
     summaries.text("run/config", _table(flat(config)), start)
     summaries.text("run/films", describe_films(config), start)
     summaries.text("run/networks", _networks(networks), start)
     values = hyperparameters(config)
-    summaries.raw(_columns(values).SerializeToString(), 0)
+    metrics = [api.Metric(tag, display_name=title) for tag, title in _METRICS]
+    columns = api.hparams_config_pb([api.HParam(name) for name in values], metrics)
+    summaries.raw(columns.SerializeToString(), 0)
     summaries.raw(api.hparams_pb(values).SerializeToString(), 0)
     summaries.graph(graph_of(networks))
     summaries.flush()
 
 
-def _columns(names: Iterable[str]) -> Summary:
-    """Returns what the HParams page lists.
-
-    It shows five hyperparameters before somebody asks for more: those marked as differing between
-    runs, then the rest, by name.
-    """
-    metrics = [api.Metric(tag, display_name=title) for tag, title in _METRICS]
-    summary = api.hparams_config_pb([api.HParam(name) for name in names], metrics)
-    plugin = summary.value[0].metadata.plugin_data
-    data = HParamsPluginData.FromString(plugin.content)
-    for info in data.experiment.hparam_infos:
-        info.differs = info.name in _FIRST
-    plugin.content = data.SerializeToString()
-    return summary
-
-
 def finish(summaries: Summaries, step: int) -> None:
-    """Says that the run has come to its end, for the HParams page."""
+    """Mark the run as finished on the HParams page."""
     summaries.raw(session_end_pb(STATUS_SUCCESS).SerializeToString(), step)
 
 
 def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
-    """Returns what decides a run's weights, by name: numbers, texts, yes and no."""
+    """Return what decides a run's weights, by name."""
     values = {
         name: value
         for name, value in flat(config).items()
@@ -75,7 +57,7 @@ def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
-    """Returns a configuration as one level of names: {"train/steps": 3000, ...}."""
+    """Return a configuration as one level of names: {"train/steps": 3000, ...}."""
     found: dict[str, Any] = {}
     for name, value in config.to_json().items():
         if isinstance(value, Mapping):
@@ -88,17 +70,16 @@ def flat(config: RunConfig) -> dict[str, Any]:
 
 
 def describe_films(config: RunConfig) -> str:
-    """Says in Markdown which films are watched, and what is kept from training."""
+    """Return a Markdown table of the films and of what is kept from training."""
     lines = ["| film | digest | frames | held out | weight |", "|---|---|---|---|---|"]
     for film in config.films:
-        held = held_out_frames(film)
-        cells = (film["name"], film["film_id"], film["frames"], held, film["weight"])
+        cells = (film.name, film.film_id, film.frames, film.held_out_frames, film.weight)
         lines.append(f"| {' | '.join(_cell(value) for value in cells)} |")
     return "\n".join(lines)
 
 
 def graph_of(networks: Networks) -> tf.Graph:
-    """Returns the way from a picture to its dream: encoder, posterior mean, decoder."""
+    """Return the graph from a picture to its dream: encoder, posterior mean, decoder."""
     specification = tf.TensorSpec(networks.encoder.input_shape, tf.float32, name="picture")
 
     @tf.function(input_signature=[specification], jit_compile=False)  # type: ignore[untyped-decorator]
@@ -123,6 +104,6 @@ def _table(values: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Text that a table cannot take for its own marks."""
+    """Return text without the table's own marks."""
     text = json.dumps(value) if isinstance(value, list | dict | bool) else str(value)
     return text.replace("|", "\\|").replace("\n", " ")

@@ -11,10 +11,8 @@ import pytest
 
 from bladerunner_ae.film.headers.metadata import readable_labels
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.writing.encoder import Encoding, PictureWriter
-from bladerunner_ae.film.writing.mux import join_with_sound, make_timeline
-from bladerunner_ae.film.writing.sound import plan_sound
 from tests.helpers.awkward_films import ffmpeg
+from tests.helpers.rewritten_films import write_film
 
 FilmFactory = Callable[..., Path]
 
@@ -69,9 +67,9 @@ def test_a_title_of_any_bytes_is_no_obstacle_to_records(
     labelled: Callable[[str, bytes], Path], suffix: str
 ) -> None:
     for raw in (b"D\xe9but", b"\x81\xff\xed\xa0\x80"):
-        streams = probe_film(labelled(suffix, raw)).streams
+        streams = probe_film(labelled(suffix, raw)).streams.described
         assert json.dumps(streams, ensure_ascii=False).encode("utf-8")
-    streams = probe_film(labelled(suffix, b"D\xe9but")).streams
+    streams = probe_film(labelled(suffix, b"D\xe9but")).streams.described
     expected = {"mkv": {"title", "filename"}, "nut": {"title"}, "mp4": {"handler_name"},
                 "mov": {"handler_name"}, "avi": {"title"}}  # fmt: skip
     found = {
@@ -87,14 +85,8 @@ def test_the_new_film_bears_the_title_as_utf8(
 ) -> None:
     film, output = labelled("mkv", raw), tmp_path / f"out.{suffix}"
     info = probe_film(film)
-    pictures = tmp_path / "pictures.mp4"
-    with PictureWriter(pictures, (16, 32), "format=yuv420p", info.frame_rate, Encoding()) as writer:
-        for _ in range(4):
-            writer.write(np.zeros((16, 32, 3), np.uint8))
-    plan = plan_sound(info, output.suffix)
-    assert plan.tracks[0].copied == (suffix == "mkv")  # PCM is encoded anew for an mp4
-    timeline = make_timeline(range(4), 4, info)
-    join_with_sound(pictures, output, timeline, info, plan, info.frame_rate)
+    _, plan = write_film(info, range(4), 4, [np.zeros((16, 32, 3), np.uint8)] * 4, output)
+    assert plan.tracks[0].copied == (suffix == "mkv")  # PCM is re-encoded for an mp4
     with av.open(str(output)) as written:
         assert written.metadata["title"] == TITLES[raw]
         assert written.chapters()[0]["metadata"]["title"] == TITLES[raw]

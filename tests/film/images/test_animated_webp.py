@@ -44,10 +44,12 @@ def _shown(number: int) -> list[int]:
 
 def test_every_picture_of_a_webp_at_its_time(webp: Path) -> None:
     info = probe_film(webp)
-    assert (info.kind, info.stored, info.codec) == ("images", (32, 48), "webp")
-    assert (info.frames_estimate, info.time_base) == (6, Fraction(1, 1000))
-    assert info.duration == Fraction(3540, 1000)
-    assert info.notes == ["the images can be transparent; what is transparent is black"]
+    assert (info.kind, info.picture.stored, info.picture.codec) == ("images", (32, 48), "webp")
+    assert (info.timing.frames_estimate, info.timing.time_base) == (6, Fraction(1, 1000))
+    assert info.timing.duration == Fraction(3540, 1000)
+    assert list(map(str, info.notes)) == [
+        "the images can be transparent; what is transparent is black"
+    ]
     with FrameReader(info) as reader:
         frames = list(reader)
     assert [frame.pts for frame in frames] == BEGINNINGS
@@ -73,7 +75,7 @@ def test_a_webp_at_an_even_rate_has_it(tmp_path: Path) -> None:
     pictures = [Image.new("RGB", (16, 16), (50 * number, 0, 0)) for number in range(4)]
     path = tmp_path / "even.webp"
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=80, lossless=True)
-    assert probe_film(path).frame_rate == Fraction(25, 2)
+    assert probe_film(path).timing.frame_rate == Fraction(25, 2)
 
 
 @pytest.mark.parametrize("part", [0.2, 0.7])
@@ -99,7 +101,7 @@ def test_an_animated_avif_is_all_of_its_pictures(tmp_path: Path) -> None:
            "8", "-f", "avif", path)  # fmt: skip
     info = probe_film(path)
     with FrameReader(info) as reader:
-        assert [frame.pts * info.time_base for frame in reader] == [
+        assert [frame.pts * info.timing.time_base for frame in reader] == [
             Fraction(number, 10) for number in range(5)
         ]
     still = tmp_path / "still.avif"
@@ -112,7 +114,7 @@ def test_an_animated_avif_is_all_of_its_pictures(tmp_path: Path) -> None:
 def test_a_huge_film_is_refused_before_it_is_decoded(
     synthetic_film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    height, width = probe_film(synthetic_film).stored
+    height, width = probe_film(synthetic_film).picture.stored
     monkeypatch.setattr(picture_limits, "MOST_PIXELS", height * width - 1)
     monkeypatch.setattr(probe, "first_frame", None)
     with pytest.raises(InputError, match=f"has pictures of {height}x{width}"):

@@ -12,7 +12,7 @@ from bladerunner_ae.film.images.folder import list_images
 from bladerunner_ae.film.images.name_numbers import UnclearOrderError
 from bladerunner_ae.film.images.numbering import order_names
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.source import film_exists, film_name, source_facts
+from bladerunner_ae.film.reading.source import Source, film_name
 
 _SEEDS = [random.Random(3).randrange(10**9, 2**32) for _ in range(1)] + [
     random.Random(number).randrange(10**9, 2**32) for number in range(11)
@@ -125,7 +125,7 @@ def test_what_was_chosen_and_left_out_is_said(tmp_path: Path) -> None:
         (folder / name).touch()
     (folder / "old.png").mkdir()
     assert _greys(folder) == [0, 1, 2]
-    assert probe_film(folder).notes == [
+    assert list(map(str, probe_film(folder).notes)) == [
         "the images are in the order of the number 0..3 in their names, from 0-907 to 3-455",
         "1 number is missing among the images",
         "left out of the folder: .DS_Store, ._0-907.png, Thumbs.db and 2 other files",
@@ -152,11 +152,11 @@ def test_patterns_as_ffmpeg_knows_them(tmp_path: Path) -> None:
     assert _greys(film) == [0, 1]
     assert _greys(folder / "a_%d_x4.png") == [0, 1, 2]
     assert _greys(folder / "50%%_%d.png") == [4]
-    assert probe_film(folder / "a_%d_x4.png").notes == ["1 number is missing among the images"]
+    assert str(*probe_film(folder / "a_%d_x4.png").notes) == "1 number is missing among the images"
     info = probe_film(film)
-    assert (info.kind, info.stored, info.frames_estimate) == ("images", (16, 24), 2)
-    assert film_exists(film) and not film_exists(tmp_path / "nowhere" / "%d.png")
-    facts = source_facts(film)
+    assert (info.kind, info.picture.stored, info.timing.frames_estimate) == ("images", (16, 24), 2)
+    assert Source(film).exists and not Source(tmp_path / "nowhere" / "%d.png").exists
+    facts = Source(film).facts()
     assert facts["kind"] == "images"
     assert facts["bytes"] == sum((folder / name).stat().st_size for name in names[:2])
     assert film_name(film) == "a_x4"

@@ -20,7 +20,9 @@ Planes = NDArray[np.float64]
 
 def record(film: Path, height: int, width: int) -> NDArray[np.uint8]:
     info = probe_film(film)
-    with FrameReader(info, geometry=decide_geometry(info.stored, raster=(height, width))) as reader:
+    with FrameReader(
+        info, geometry=decide_geometry(info.picture.stored, raster=(height, width))
+    ) as reader:
         return next(iter(reader)).image
 
 
@@ -92,8 +94,8 @@ def test_the_exact_area_mean_in_the_right_colours(
     yuv = np.round(to_yuv(scene(*size), matrix, full))
     film = film_of_yuv(tmp_path / "film.mkv", yuv, matrix if tagged else None, full)
     info = probe_film(film)
-    assert (info.matrix, info.full_range) == (matrix, full)
-    assert info.pixel_format in ("yuv444p", "yuvj444p")  # j: full range
+    assert (info.picture.tags.matrix, info.picture.tags.full_range) == (matrix, full)
+    assert info.picture.pixel_format in ("yuv444p", "yuvj444p")  # j: full range
     height, width = size[0] // 4, size[1] // 4
     means = yuv.reshape(height, 4, width, 4, 3).mean((1, 3))
     image = record(film, height, width)

@@ -61,9 +61,9 @@ def test_all_eight_directions(
     film = display_matrix(corners, tmp_path / "film.mp4", matrix)
     check_shown(film, tmp_path)
     info = probe_film(film)
-    assert not [note for note in info.notes if "mirror" in note or "slant" in note]
-    turned = info.rotation in (90, 270)
-    assert info.sample_aspect == (Fraction(3, 4) if turned else Fraction(4, 3))
+    assert not [note for note in map(str, info.notes) if "mirror" in note or "slant" in note]
+    turned = info.picture.direction.rotation in (90, 270)
+    assert info.picture.sample_aspect == (Fraction(3, 4) if turned else Fraction(4, 3))
     # The bar is where the picture shows it.
     top, bottom, left, right = find_bars(info)
     dark = shown_by_ffmpeg(film, tmp_path).max(axis=2) < 40
@@ -80,7 +80,11 @@ def test_noise_and_scale_in_the_matrix_change_nothing(
     cos, sin = math.cos(angle), math.sin(angle)
     film = display_matrix(corners, tmp_path / "film.mp4", (cos, sin, sin, -cos), scale)
     info = probe_film(film)
-    assert (info.rotation, info.mirrored, info.stored) == (90, True, (96, 64))
+    assert (
+        info.picture.direction.rotation,
+        info.picture.direction.mirrored,
+        info.picture.stored,
+    ) == (90, True, (96, 64))
     exact = display_matrix(corners, tmp_path / "exact.mp4", (0, 1, 1, 0))
     assert np.array_equal(first_picture(film), first_picture(exact))
 
@@ -88,7 +92,7 @@ def test_noise_and_scale_in_the_matrix_change_nothing(
 def test_a_matrix_that_shows_nothing_is_passed_over(corners: Path, tmp_path: Path) -> None:
     film = display_matrix(corners, tmp_path / "film.mp4", (0, 0, 0, 0))
     info = probe_film(film)
-    assert (info.rotation, info.mirrored) == (0, False)
+    assert (info.picture.direction.rotation, info.picture.direction.mirrored) == (0, False)
 
 
 @pytest.mark.parametrize("options", [["-display_rotation", "90"], ["-display_hflip"]])

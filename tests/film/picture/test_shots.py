@@ -1,6 +1,5 @@
 """Cuts of synthetic films, to the frame."""
 
-import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,26 +10,24 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from bladerunner_ae.film.picture.shots import (
-    WARM_UP_FRAMES,
-    ShotFinder,
-    ShotMeter,
-    measures_from_json,
-    measures_to_json,
-)
+from bladerunner_ae.film.picture.shots import MARK_BITS, WARM_UP_FRAMES, ShotMeter, shot_starts
 from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.geometry import decide_geometry
-from tests.helpers.synthetic_film import film_pictures, shot_starts
+from tests.helpers import synthetic_film
+from tests.helpers.synthetic_film import film_pictures
 
 Picture = NDArray[np.uint8]
 
 
 def starts(pictures: list[Picture]) -> list[int]:
-    finder = ShotFinder()
-    for picture in pictures:
-        finder.feed(picture)
-    return finder.starts
+    return shot_starts(marks(pictures))
+
+
+def marks(pictures: list[Picture], first: int = 0) -> list[int]:
+    """Returns the marks from frame `first` on."""
+    meter = ShotMeter()
+    return [meter.mark(picture) for picture in pictures][first:]
 
 
 def still(seed: int) -> Picture:
@@ -42,13 +39,14 @@ def still(seed: int) -> Picture:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_cuts_of_the_synthetic_film(seed: int) -> None:
     pictures = list(film_pictures(240, 72, 128, seed=seed, flash_every=None))
-    assert starts(pictures) == shot_starts(240)
+    assert starts(pictures) == synthetic_film.shot_starts(240)
 
 
 def test_cuts_survive_compression_and_scaling(film_factory: Callable[..., Path]) -> None:
     info = probe_film(film_factory(frames=200, seed=3, flash_every=None, audio=False))
-    with FrameReader(info, geometry=decide_geometry(info.stored, raster=(72, 128))) as reader:
-        assert starts([frame.image for frame in reader]) == shot_starts(200)
+    geometry = decide_geometry(info.picture.stored, raster=(72, 128))
+    with FrameReader(info, geometry=geometry) as reader:
+        assert starts([frame.image for frame in reader]) == synthetic_film.shot_starts(200)
 
 
 def test_a_film_without_cuts_is_one_shot() -> None:
@@ -97,46 +95,25 @@ def awkward_pictures() -> list[Picture]:
     ]  # fmt: skip
 
 
-def measured_in_parts(pictures: list[Picture], borders: list[int], warm_up: int = 2) -> list[int]:
-    finder = ShotFinder()
-    for first, end in zip([0, *borders], [*borders, len(pictures)], strict=True):
-        meter, measures = ShotMeter(), []
-        for place in range(max(first - warm_up, 0), end):
-            measure = meter.measure(pictures[place])
-            if place >= first:
-                measures.append(measure)
-        for measure in measures_from_json(json.loads(json.dumps(measures_to_json(measures)))):
-            finder.take(measure)
-    return finder.starts
-
-
-def test_shots_of_a_film_measured_in_parts() -> None:
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 40])
+def test_marks_do_not_depend_on_where_the_meter_began(length: int) -> None:
     pictures = awkward_pictures()
-    whole = starts(pictures)
-    assert len(whole) >= 6
-    for border in range(1, len(pictures)):
-        assert measured_in_parts(pictures, [border], warm_up=WARM_UP_FRAMES) == whole
-    for length in (1, 2, 3, 5, 7):
-        borders = list(range(length, len(pictures), length))
-        assert measured_in_parts(pictures, borders, warm_up=WARM_UP_FRAMES) == whole
+    found = list[int]()
+    for first in range(0, len(pictures), length):
+        begin = max(first - WARM_UP_FRAMES, 0)
+        found += marks(pictures[begin : first + length], first - begin)
+    assert found == marks(pictures) and max(found) < 1 << MARK_BITS
+    assert len(shot_starts(found)) >= 6
 
 
-def test_parts_need_the_frames_before_them() -> None:
+def test_a_meter_needs_the_frames_before() -> None:
     pictures = [still(0)] * 20 + [still(1)] * 20
-    assert measured_in_parts(pictures, [20], warm_up=0) == [0] != starts(pictures)
+    assert shot_starts(marks(pictures[:20]) + marks(pictures[20:])) == [0] != starts(pictures)
 
 
-def test_going_on_from_a_state_anywhere() -> None:
-    pictures = awkward_pictures()
-    whole = starts(pictures)
-    for border in range(len(pictures)):
-        finder = ShotFinder()
-        for picture in pictures[:border]:
-            finder.feed(picture)
-        finder = ShotFinder.from_state(json.loads(json.dumps(finder.state())))
-        for picture in pictures[border:]:
-            finder.feed(picture)
-        assert finder.starts == whole
+def test_further_bits_of_a_mark_are_ignored() -> None:
+    found = marks(awkward_pictures())
+    assert shot_starts(mark | 1 << MARK_BITS for mark in found) == shot_starts(found)
 
 
 def test_scores_are_those_of_the_filter() -> None:
@@ -155,5 +132,5 @@ def test_scores_are_those_of_the_filter() -> None:
         graph.vpush(frame)
         # The filter writes three decimals.
         expected = float(graph.vpull().metadata.get("lavfi.scd.score", 0))
-        assert meter.measure(picture).cut == (expected >= 12)
+        assert meter.mark(picture) & 1 == (expected >= 12)
         assert meter.score == pytest.approx(expected, abs=2e-3)

@@ -37,7 +37,7 @@ def test_what_libav_makes_of_a_fast_rate_of_television(rate: Fraction) -> None:
     assert constant_rate(times, Fraction(1, 1000), [claim]) == rate
 
 
-def test_a_claim_that_is_exact_goes_before_one_that_is_about_right() -> None:
+def test_exact_claim_precedes_approximate_one() -> None:
     claims = [Fraction(120), Fraction(120000, 1001)]
     assert constant_rate(range(150), Fraction(1001, 120000), claims) == Fraction(120000, 1001)
     claims = [Fraction(30000, 1001), Fraction(2997, 100)]
@@ -83,7 +83,7 @@ def test_a_slip_moves_one_frame_and_a_restart_all_that_follow() -> None:
     assert two.repaired == 1
 
 
-def test_packets_in_the_order_of_decoding_give_times_in_that_of_showing() -> None:
+def test_decoding_order_gives_times_in_display_order() -> None:
     one = clock(by_packets=True)
     times = []
     for packet in (0, 3, 1, 2):  # I P B B

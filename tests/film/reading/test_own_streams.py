@@ -30,18 +30,18 @@ def two_programmes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_only_the_programme_of_the_picture_is_the_film(two_programmes: Path) -> None:
     info = probe_film(two_programmes)
-    assert (info.stored, info.video_stream, info.sound_streams) == ((96, 160), 0, (1,))
-    assert [(one.index, one.reason) for one in info.left_out] == [
+    assert (info.picture.stored, info.streams.picture, info.streams.sound) == ((96, 160), 0, (1,))
+    assert [(one.index, one.reason) for one in info.streams.left_out] == [
         (2, Reason.OTHER_PROGRAMME),
         (3, Reason.OTHER_PROGRAMME),
     ]
-    assert [stream.get("left_out") for stream in info.streams] == [
+    assert [stream.get("left_out") for stream in info.streams.described] == [
         None, None, "of another programme", "of another programme",
     ]  # fmt: skip
-    assert 5000 < info.film_start < 5002
-    assert info.duration is not None and abs(info.duration - 2) < Fraction(1, 10)
-    assert info.frames_estimate == 50
-    assert any("streams of others are left out: 2, 3" in note for note in info.notes)
+    assert 5000 < info.timing.film_start < 5002
+    assert info.timing.duration is not None and abs(info.timing.duration - 2) < Fraction(1, 10)
+    assert info.timing.frames_estimate == 50
+    assert any("streams of others are left out: 2, 3" in note for note in map(str, info.notes))
 
 
 def test_a_programme_is_read_on_its_own_clock(two_programmes: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_programme_is_read_on_its_own_clock(two_programmes: Path) -> None:
     with FrameReader(info) as reader:
         frames = list(reader)
     # Nothing is missing, though the other programme goes on for a second.
-    assert (len(frames), reader.problem, reader.jumps) == (50, "", "")
+    assert (len(frames), reader.problem, reader.jumps) == (50, None, None)
     assert reader.end_pts == frames[-1].pts + 3600
     with FrameReader(info, start=Fraction(1), duration=Fraction(1, 2)) as reader:
         part = list(reader)
@@ -65,8 +65,8 @@ def test_sound_that_programmes_share_belongs_to_both(tmp_path: Path) -> None:
     )  # fmt: skip
     assert sorted(map(sorted, read_tables(film).programmes.values())) == [[256, 257], [257, 258]]
     info = probe_film(film)
-    assert info.sound_streams == (1,)
-    assert [one.index for one in info.left_out] == [2]
+    assert info.streams.sound == (1,)
+    assert [one.index for one in info.streams.left_out] == [2]
 
 
 @pytest.mark.parametrize("size", [192, 204])
@@ -99,7 +99,7 @@ def test_everything_that_is_left_out_is_named(synthetic_film: Path, tmp_path: Pa
         "-attach", cover, "-metadata:s:t:1", "mimetype=image/png",
     )  # fmt: skip
     info = probe_film(film)
-    found = {one.reason: one for one in info.left_out}
+    found = {one.reason: one for one in info.streams.left_out}
     assert set(found) == {Reason.SUBTITLES, Reason.COVER, Reason.ATTACHMENT}
     words_left_out = found[Reason.SUBTITLES]
     assert words_left_out.describe() == (

@@ -31,7 +31,7 @@ def read(path: Path, geometry: Geometry | None = None, **options: object) -> lis
     """All frames; the film must be whole."""
     with FrameReader(probe_film(path), geometry=geometry, **options) as reader:  # type: ignore[arg-type]
         frames = list(reader)
-        assert reader.problem == ""
+        assert reader.problem is None
     assert [frame.index for frame in frames] == list(range(len(frames)))
     return frames
 
@@ -41,7 +41,7 @@ def numbers(frames: list[DecodedFrame]) -> list[int]:
 
 
 def seconds(path: Path, frames: list[DecodedFrame]) -> list[Fraction]:
-    return [frame.pts * probe_film(path).time_base for frame in frames]
+    return [frame.pts * probe_film(path).timing.time_base for frame in frames]
 
 
 @pytest.mark.parametrize("rate", [24, 25, Fraction(24000, 1001), Fraction(30000, 1001)])
@@ -61,7 +61,7 @@ def test_every_container(film_factory: FilmFactory, suffix: str) -> None:
     frames = read(film)
     assert numbers(frames) == list(range(47))
     first = frames[0].pts
-    step = 1 / (24 * probe_film(film).time_base)
+    step = 1 / (24 * probe_film(film).timing.time_base)
     assert all(abs(frame.pts - first - n * step) <= 1 for n, frame in enumerate(frames))
 
 
@@ -93,7 +93,7 @@ def test_variable_rate_keeps_every_frames_own_time(film_factory: FilmFactory, su
     frames = read(film)
     assert numbers(frames) == list(range(47))
     expected = frame_times(47, variable_rate=True)
-    unit = probe_film(film).time_base
+    unit = probe_film(film).timing.time_base
     assert all(
         abs(time - true) <= unit / 2
         for time, true in zip(seconds(film, frames), expected, strict=True)
@@ -157,7 +157,7 @@ def test_odd_sizes_to_the_pixel(tmp_path: Path, size: tuple[int, int]) -> None:
 def test_ten_bits(tmp_path: Path) -> None:
     encode = (*EXACT[:4], "-pix_fmt", "yuv444p10le", *EXACT[6:])
     film = film_of(tmp_path / "film.mp4", [QUARTERS], *encode)
-    assert probe_film(film).pixel_format == "yuv444p10le"
+    assert probe_film(film).picture.pixel_format == "yuv444p10le"
     assert distance(read(film)[0].image, QUARTERS) <= 1
 
 
@@ -233,7 +233,7 @@ def test_of_a_film_cut_short_what_is_there(
     film = cut(whole, tmp_path / whole.name, 0.6)
     with FrameReader(probe_film(film)) as reader:
         shown = [read_number(frame.image) for frame in reader]
-        assert "cut off" in reader.problem
+        assert "cut off" in str(reader.problem)
     # Of the last few, some lean on frames that are gone.
     assert shown[:-3] == list(range(len(shown) - 3)) and 25 < len(shown) < 90
     assert all(one < later for one, later in pairwise(shown[-4:]))
@@ -250,7 +250,7 @@ def test_damage_in_the_middle_costs_some_frames_and_is_said(
     film.write_bytes(data)
     with FrameReader(probe_film(film)) as reader:
         frames = list(reader)
-        assert reader.problem == "1 frame is damaged in parts"
+        assert str(reader.problem) == "1 frame is damaged in parts"
     assert 40 < len(frames) < 96
     assert read_number(frames[0].image) == 0 and read_number(frames[-1].image) == 95
     assert all(one.pts < later.pts for one, later in pairwise(frames))
@@ -292,13 +292,6 @@ def test_images_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert [frame.pts for frame in read(tmp_path, start=Fraction(1, 24))] == [1, 2]
 
 
-def test_images_of_sixteen_bits_are_not_blown_out(tmp_path: Path) -> None:
-    grey = np.linspace(0, 65535, 24 * 40).reshape(24, 40).astype(np.uint16)
-    Image.fromarray(grey).save(tmp_path / "1.png")
-    (frame,) = read(tmp_path)
-    assert distance(frame.image[..., 0], (grey >> 8).astype(np.uint8)) == 0
-
-
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
 def test_images_of_unknown_white_are_refused(kind: type, tmp_path: Path) -> None:
     Image.fromarray(np.linspace(0, 60000, 384).reshape(16, 24).astype(kind)).save(
@@ -306,13 +299,6 @@ def test_images_of_unknown_white_are_refused(kind: type, tmp_path: Path) -> None
     )
     with pytest.raises(InputError, match=r"1\.tif: has values of neither 8 nor 16 bits"):
         probe_film(tmp_path)
-
-
-def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
-    for number, side in ((1, 16), (2, 18)):
-        Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{number}.png")
-    with pytest.raises(InputError, match=r"2\.png: is 18x18"):
-        read(tmp_path)
 
 
 def test_leaving_early_and_closing_twice(film_factory: FilmFactory) -> None:

@@ -16,7 +16,7 @@ FRAMES = 36
 
 def read(film: Path) -> tuple[list[int], str]:
     with FrameReader(probe_film(film)) as reader:
-        return [read_number(frame.image) for frame in reader], reader.problem
+        return [read_number(frame.image) for frame in reader], str(reader.problem or "")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import tensorflow as tf
 from bladerunner_ae.errors import OutputError, UsageError
 from bladerunner_ae.training.checkpoints import checkpoint_steps
 from bladerunner_ae.training.distributed import devices
+from bladerunner_ae.training.distributed.agreement import losses_explained
 from bladerunner_ae.training.distributed.cluster import Cluster, check_port, cluster_of
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.stopping import Preempted, SharedPreemption
@@ -171,10 +172,11 @@ def test_a_lost_worker_is_one_line() -> None:
     )  # fmt: skip
     with (
         pytest.raises(OutputError, match=r"^RUN: worker 1 is gone, and none .* start all of them"),
-        Workers(strategy, Cluster((FIRST, SECOND), 0)).together(Path("RUN")),
+        losses_explained(Workers(strategy, Cluster((FIRST, SECOND), 0)), Path("RUN")),
     ):
         raise lost
-    with pytest.raises(tf.errors.UnavailableError), Workers(strategy).together(Path("RUN")):
+    alone = losses_explained(Workers(strategy), Path("RUN"))
+    with pytest.raises(tf.errors.UnavailableError), alone:
         raise lost
 
 
@@ -270,7 +272,7 @@ def test_two_workers_equal_one(small_records: Path, tmp_path: Path) -> None:
     (both / "log.txt").write_text("")
     (both / "prior.png").unlink()
     errors = finish(start_workers([flags, flags]), 0, 0)
-    assert all("showing what it came to" in err for err in errors)
+    assert all("showing the results" in err for err in errors)
     assert (both / "prior.png").is_file() and checkpoint_steps(both) == [3, 6]
 
 
@@ -291,7 +293,7 @@ def signal_at(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_workers_that_are_stopped_or_killed_go_on_to_the_same_weights(
+def test_stopped_or_killed_workers_resume_to_the_same_weights(
     killed: int, small_records: Path, tmp_path: Path
 ) -> None:
     run, unbroken = tmp_path / "run", tmp_path / "unbroken"
@@ -318,7 +320,7 @@ def test_workers_that_are_stopped_or_killed_go_on_to_the_same_weights(
     assert "start all of them again with the same command" in errors[1 - killed]
     assert at <= checkpoint_steps(run)[-1] < 60
     errors = finish(start_workers([flags, flags]), 0, 0)
-    assert all("going on from step " in err for err in errors)
+    assert all("resuming from step " in err for err in errors)
     other = parallel(small_records, unbroken, **options)
     finish(start_workers([other, other]), 0, 0)
     check_same_checkpoint(run / "checkpoints/step-60", unbroken / "checkpoints/step-60")

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bladerunner_ae.evaluation import features, prior_samples, sheets
-from bladerunner_ae.model.autoencoder import LatentModel, latent_model
+from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from bladerunner_ae.model.latent_density import SHRINKAGE, fit_density
 from bladerunner_ae.pictures.thumbnails import small
 from tests.helpers.synthetic_film import film_pictures
@@ -19,7 +19,7 @@ Pictures = NDArray[np.uint8]
 KERNEL_NUMBERS = [-0.0356294438, -0.1096761152, -0.0611995123, 0.8997528553]
 
 
-def flat_model() -> LatentModel:
+def flat_model() -> Autoencoder:
     """Remembers a frame by the mean of each channel, in units of 100 grey levels: (1, 3)."""
 
     def encode(images: Pictures) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -30,7 +30,7 @@ def flat_model() -> LatentModel:
         levels = np.clip(np.rint(latents * 100.0), 0, 255).astype(np.uint8)
         return np.broadcast_to(levels[:, None], (len(latents), 8, 12, 3))
 
-    return LatentModel((1, 3), (8, 12), encode, decode)
+    return Autoencoder((8, 12), lambda: Halves((1, 3), encode, decode))
 
 
 def even(levels: NDArray[np.integer]) -> Pictures:
@@ -148,8 +148,8 @@ def test_scores_know_what_looks_like_the_film() -> None:
 
 
 def test_samples_of_real_networks_repeat() -> None:
-    model = latent_model(tiny_networks())
-    assert (model.size, model.raster) == (200, (24, 32))
+    model = tiny_networks().autoencoder
+    assert (model.latent_size, model.raster) == (200, (24, 32))
     images = film_images()
     film = prior_samples.FilmFrames(images, np.arange(8) // 4, images[:0])
     first, second = prior_samples.draw(model, film, 5), prior_samples.draw(model, film, 5)

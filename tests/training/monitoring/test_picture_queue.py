@@ -19,13 +19,12 @@ from tensorboard.util import tensor_util
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.evaluation.prior_samples import draw_normal
 from bladerunner_ae.evaluation.sheets import SHOWN, interpolation_sheet, prior_sheet
-from bladerunner_ae.model.autoencoder import latent_model
-from bladerunner_ae.training.callback import TrainingLog
+from bladerunner_ae.training.callbacks import Watched
 from bladerunner_ae.training.checkpoints import checkpoint_steps
 from bladerunner_ae.training.monitoring import picture_queue as module
 from bladerunner_ae.training.monitoring.event_files import Summaries
 from bladerunner_ae.training.monitoring.latents import show_latents
-from bladerunner_ae.training.monitoring.picture_queue import Gallery
+from bladerunner_ae.training.monitoring.picture_queue import PictureQueue
 from bladerunner_ae.training.monitoring.probes import Dream
 from bladerunner_ae.training.resume import has_finished
 from tests.helpers.tiny_training import film_images, tiny_flags, tiny_networks, train_here
@@ -55,10 +54,10 @@ def levels(run: Path, name: str) -> list[tuple[int, int]]:
 
 
 def test_pictures_come_in_order_and_files_with_them(tmp_path: Path, summaries: Summaries) -> None:
-    gallery = Gallery(summaries)
+    queue = PictureQueue(summaries)
     for step in range(30):
-        gallery.add("grey", even(step), step, tmp_path / f"{step}.png" if step % 2 else None)
-    gallery.close()
+        queue.add("grey", even(step), step, tmp_path / f"{step}.png" if step % 2 else None)
+    queue.close()
     summaries.close()
     assert levels(tmp_path, "grey") == [(step, step) for step in range(30)]
     files = {int(path.stem): path for path in tmp_path.glob("*.png")}
@@ -66,9 +65,9 @@ def test_pictures_come_in_order_and_files_with_them(tmp_path: Path, summaries: S
     assert all(np.unique(np.asarray(Image.open(p))) == [step] for step, p in files.items())
 
 
-def test_whoever_adds_does_not_wait_until_too_many_do(summaries: Summaries) -> None:
+def test_add_blocks_only_for_a_full_queue(summaries: Summaries) -> None:
     go_on, added = threading.Event(), []
-    gallery = Gallery(summaries)
+    queue = PictureQueue(summaries)
 
     def slow() -> Image.Image:
         assert go_on.wait(60)
@@ -76,7 +75,7 @@ def test_whoever_adds_does_not_wait_until_too_many_do(summaries: Summaries) -> N
 
     def add() -> None:
         for number in range(module._WAITING + 1):
-            gallery.add("grey", slow, number)
+            queue.add("grey", slow, number)
             added.append(number)
 
     adder = threading.Thread(target=add)
@@ -85,26 +84,26 @@ def test_whoever_adds_does_not_wait_until_too_many_do(summaries: Summaries) -> N
     assert adder.is_alive() and len(added) == module._WAITING
     go_on.set()
     adder.join(60)
-    gallery.wait()
-    assert len(added) == module._WAITING + 1 and not gallery._taken
+    queue.wait()
+    assert len(added) == module._WAITING + 1 and not queue._taken
 
 
-def test_what_goes_wrong_is_raised_once_and_the_others_are_written(
+def test_errors_are_raised_once_and_other_pictures_written(
     tmp_path: Path, summaries: Summaries
 ) -> None:
-    gallery = Gallery(summaries)
-    gallery.add("grey", even(1), 1, tmp_path / "1.png")
-    gallery.add("grey", even(2), 2, tmp_path / "missing" / "2.png")
-    gallery.add("grey", even(3), 3, tmp_path / "3.png")
+    queue = PictureQueue(summaries)
+    queue.add("grey", even(1), 1, tmp_path / "1.png")
+    queue.add("grey", even(2), 2, tmp_path / "missing" / "2.png")
+    queue.add("grey", even(3), 3, tmp_path / "3.png")
     with pytest.raises(OSError, match="missing"):
-        gallery.wait()
-    gallery.wait()
-    gallery.add("grey", even(4), 4, tmp_path / "missing" / "4.png")
-    gallery.add("grey", even(5), 5)
+        queue.wait()
+    queue.wait()
+    queue.add("grey", even(4), 4, tmp_path / "missing" / "4.png")
+    queue.add("grey", even(5), 5)
     with pytest.raises(OSError, match="missing"):
-        gallery.wait()
-    gallery.close()
-    gallery.close()
+        queue.wait()
+    queue.close()
+    queue.close()
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["1.png", "3.png"]
 
 
@@ -112,12 +111,12 @@ def test_samples_and_ways_are_what_their_names_say() -> None:
     """Decoded together, and the same as each by itself."""
     networks, frames = tiny_networks(), film_images(24)[::3]
     probes: Any = SimpleNamespace(originals=frames, names=[str(n) for n in range(len(frames))])
-    model = latent_model(networks)
+    model = networks.autoencoder
     mean, log_var = model.encode(frames)
     drawn: dict[str, Image.Image] = {}
-    gallery: Any = SimpleNamespace(add=lambda name, draw, step: drawn.update({name: draw()}))
+    queue: Any = SimpleNamespace(add=lambda name, draw, step: drawn.update({name: draw()}))
     nothing: Any = SimpleNamespace(histogram=lambda *arguments: None)
-    show_latents(nothing, gallery, networks, probes, Dream(mean, log_var, frames), 0)
+    show_latents(nothing, queue, networks, probes, Dream(mean, log_var, frames), 0)
     expected = {
         "samples_of_prior": prior_sheet(draw_normal(model, SHOWN)),
         "ways_between_frames": interpolation_sheet(model, frames, probes.names),
@@ -149,7 +148,7 @@ def test_a_checkpoint_waits_for_the_pictures_before_it(
     assert there == [names[:2], names]
 
 
-def test_a_picture_that_cannot_be_written_ends_training_in_one_line(
+def test_unwritable_picture_ends_training_in_one_line(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And costs no step: the weights are saved first."""
@@ -167,7 +166,7 @@ def test_a_picture_that_cannot_be_written_ends_training_in_one_line(
 
 
 @pytest.mark.slow
-def test_a_run_whose_last_pictures_cannot_be_written_has_not_finished(
+def test_run_with_unwritable_last_pictures_has_not_finished(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where there is no checkpoint left to write that would wait for them."""
@@ -191,22 +190,22 @@ def test_a_run_whose_last_pictures_cannot_be_written_has_not_finished(
     assert has_finished(run, 4)
 
 
-def test_pictures_that_wait_when_training_breaks_off_are_still_written(
+def test_queued_pictures_are_written_when_training_fails(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw, read = module.to_png, TrainingLog._read
+    draw, read = module.to_png, Watched.values
 
     def slowly(image: Image.Image) -> bytes:
         time.sleep(0.3)
         return draw(image)
 
     def breaks(self: Any) -> Any:
-        if self._step == 3:
+        if self.log.step == 3:
             raise OutputError("broken off")
         return read(self)
 
     monkeypatch.setattr(module, "to_png", slowly)
-    monkeypatch.setattr(TrainingLog, "_read", breaks)
+    monkeypatch.setattr(Watched, "values", breaks)
     with pytest.raises(OutputError, match="broken off"):
         train_here(tiny_flags(small_records, tmp_path / "run", sample_every=2))
     for name in ("original_and_dream", "samples_of_prior", "ways_between_frames"):

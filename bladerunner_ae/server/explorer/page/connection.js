@@ -1,9 +1,9 @@
-// Looks after the server: notices when it is away, when it is back, and when it has a newer version.
+// Watches the server: notices when it stops answering, is back, or has a newer version.
 
 import { say } from "./messages.js";
 import { Away } from "./server.js";
 
-const GLANCES = { well: 4000, away: 1000 }; // ms between looks
+const GLANCES = { well: 4000, away: 1000 }; // ms between requests
 
 /** A message as a sentence: servers write them in many ways. */
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/[.\s]*$/, ".");
@@ -13,7 +13,7 @@ export class Tending {
   #lookSoon = () => {};
   #said = "";
 
-  /** `load()` opens the newest version; `isOpen()` says whether something has been seen yet. */
+  /** `load()` opens the newest version; `isOpen()` tells whether a version has been opened. */
   constructor(server, lane, load, isOpen) {
     Object.assign(this, { server, lane, load, isOpen });
   }

@@ -1,4 +1,4 @@
-// Sliders along the principal directions of the film's latents, with what each leads to.
+// Sliders along the principal directions of the film's latents, with pictures of their ends.
 
 import { toJson } from "./latent.js";
 import { paint } from "./picture.js";
@@ -63,7 +63,7 @@ export class Directions {
     });
   }
 
-  /** What lies at the ends of the next few directions, as a job of the lane, or null. */
+  /** The pictures at the ends of the next few directions, as a job of the lane, or null. */
   next() {
     const chosen = this.#due.splice(0, 4), film = this.#film;
     if (!chosen.length) return null;

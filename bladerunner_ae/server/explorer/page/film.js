@@ -1,8 +1,7 @@
-// The film as the page knows it: frames, each a point in latent space, and what lies around them.
+// The film: frames, each a point in latent space, and the space around them.
 
 import { distance, dot, mix, norm, normal, normals } from "./latent.js";
 
-const SHRINKAGE = 16; // as in bladerunner_ae/model/latent_density.py
 const DRAWS = 48; // points that stand in for frames where there is no film
 const SPREAD = 112; // frames of the strip, about, but one a shot at least
 
@@ -45,6 +44,7 @@ export class Film {
     this.heldOut = json.held_out;
     this.directions = this.isDrawn ? [] : rows(floats(json.directions), size);
     this.deviations = json.deviations;
+    this.shrinkage = json.shrinkage;
     this.mean = this.isDrawn ? new Float64Array(size) : floats(json.mean);
     this.spacing = this.#spacing();
     this.spread = this.#spread();
@@ -54,7 +54,7 @@ export class Film {
     return this.latents.length;
   }
 
-  /** What the film is called: its file's name without the ending and underscores. */
+  /** The film's title: its file's name without suffix and underscores. */
   get title() {
     if (this.isDrawn || !this.names.length) return "";
     return this.names.map((name) => name.replace(/\.\w{2,4}$/, "").replaceAll("_", " ")).join(", ");
@@ -68,7 +68,7 @@ export class Film {
     return this.isDrawn ? "" : timecode(this.seconds[i]);
   }
 
-  /** Label, time, shot, of several films which, and whether training never saw it. */
+  /** Label, time, shot, the film if there are several, and whether training never saw it. */
   longLabel(i) {
     if (this.isDrawn) return this.label(i);
     const film = this.names.length > 1 ? `, ${this.names[this.filmOf[i]]}` : "";
@@ -111,7 +111,7 @@ export class Film {
     this.density ??= this.#fitDensity();
     const shot = this.density.shotOf[Math.floor(Math.random() * this.length)];
     const { rows: own, mean } = this.density.shots[shot];
-    const share = SHRINKAGE / (SHRINKAGE + own.length);
+    const share = this.shrinkage / (this.shrinkage + own.length);
     const inner = Math.sqrt((1 - share) / own.length), outer = Math.sqrt(share);
     const point = Float64Array.from(mean);
     for (const row of own) {
@@ -142,7 +142,7 @@ export class Film {
     return { shots, shotOf, deviation: variance.map(Math.sqrt) };
   }
 
-  /** How far a frame typically lies from the nearest other one: the median. */
+  /** The typical distance of a frame to the nearest other one: the median. */
   #spacing() {
     const lengths = this.latents.map((row) => norm(row) ** 2);
     const nearest = this.latents.map((row, i) => {

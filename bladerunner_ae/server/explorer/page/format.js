@@ -1,10 +1,10 @@
-// What is shown, in words: for the caption, for a screen reader and for the name of a file.
+// Descriptions of what is shown: captions, texts for screen readers, file names.
 
 const percent = (share) => `${Math.round(share * 100)} %`;
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** "direction 1 +0.50 σ, direction 3 −1.00 σ" of those that are not level. */
+/** "direction 1 +0.50 σ, direction 3 −1.00 σ" of those that are not at zero. */
 export function leaning(offsets) {
   return Array.from(offsets)
     .map((offset, k) => (offset ? `direction ${k + 1} ${signed(offset)}` : ""))

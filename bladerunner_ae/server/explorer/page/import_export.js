@@ -1,4 +1,4 @@
-// Pictures and latents out of the page, and latents into it.
+// Export of pictures and latents, import of latents.
 
 import { fromJson, toJson } from "./latent.js";
 import { say } from "./messages.js";
@@ -8,7 +8,7 @@ import { fileName } from "./format.js";
 const $ = (id) => document.getElementById(id);
 
 export class Exchange {
-  /** `film()` is the present one; `settle(latent)` goes to a latent that was pasted. */
+  /** `film()` is the current one; `settle(latent)` goes to a latent that was pasted. */
   constructor({ picture, lane, server, film, settle }) {
     Object.assign(this, { picture, lane, server, film, settle });
     $("latent-cancel").addEventListener("click", () => $("latent").close());
@@ -41,7 +41,7 @@ export class Exchange {
       await navigator.clipboard.writeText(text);
       say(`Copied ${this.film().size} numbers.`);
     } catch {
-      this.#open("Copy this latent", text); // without https a browser keeps its clipboard closed
+      this.#open("Copy this latent", text); // without https a browser gives no access to its clipboard
     }
   }
 

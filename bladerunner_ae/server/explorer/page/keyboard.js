@@ -1,4 +1,4 @@
-// Single keys for all that can be done; they can be switched off for those whom they are in the way.
+// Keyboard shortcuts; those of a single key can be disabled.
 
 const STORED = "explorer.single-keys";
 
@@ -22,7 +22,7 @@ export function listen(actions, toggle) {
   });
 }
 
-// A browser that is asked to keep nothing refuses its storage with an error.
+// A browser in private mode may refuse its storage with an error.
 
 function remembered() {
   try {
@@ -36,6 +36,6 @@ function remember(value) {
   try {
     localStorage.setItem(STORED, value);
   } catch {
-    // then it holds for this visit
+    // then it applies to this visit only
   }
 }

@@ -1,4 +1,4 @@
-// Latent vectors: pure functions of Float64Array and Float32Array, no page.
+// Latent vectors: pure functions of Float64Array and Float32Array.
 
 export function dot(a, b) {
   let sum = 0;
@@ -53,14 +53,14 @@ export function smoothWay(a, b, c, d, share) {
   return own > 0 ? mix(length / own, point, 0, point) : point;
 }
 
-/** A number of N(0, 1), by Box and Muller. */
+/** A draw from N(0, 1), by Box and Muller. */
 export function normal() {
   return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
 
 export const normals = (size) => Float64Array.from({ length: size }, normal);
 
-/** As JSON, each number with as many digits as float32 needs to come back the same. */
+/** JSON in which each number has the digits that float32 needs to round-trip. */
 export function toJson(latent) {
   return JSON.stringify(Array.from(latent, (value) => Number(Math.fround(value).toPrecision(9))));
 }

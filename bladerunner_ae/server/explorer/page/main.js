@@ -1,4 +1,4 @@
-// The explorer: where one is in latent space, and all that can be done there.
+// The explorer: the current point of latent space, and all actions on it.
 
 import { Directions } from "./directions.js";
 import { Exchange } from "./import_export.js";
@@ -29,13 +29,13 @@ const exchange = new Exchange({ picture, lane, server, film: () => film,
   settle: (latent) => settle(latent, { kind: "pasted" }) });
 
 let film = null;
-let base = null; // where one is, before leaning along directions
-let what = null; // what that is, for words
+let base = null; // the current point, without the offsets along directions
+let what = null; // its description, for captions
 let picks = { from: null, to: null }; // { latent, label, index or null, picture }
 let armed = "from"; // which pick the next click on a frame sets
 let motion = null; // { kind, step }
 
-// Where one is
+// The current point
 
 function go(latent, newWhat) {
   [base, what] = [latent, newWhat];
@@ -99,7 +99,7 @@ function showDistance({ latent }, index, distance) {
   $("gauge").style.setProperty("--far", ratio / (ratio + 2));
 }
 
-// Picks and the way between them
+// Picks and the line between them
 
 function framePick(index) {
   return { latent: film.latents[index], label: film.label(index), index };
@@ -300,7 +300,7 @@ function restore(before) {
   }
 }
 
-// What can be pressed
+// Buttons and sliders
 
 /** An action that needs a film and a picture. */
 const ready = (action) => (event) => picture.of && action(event);

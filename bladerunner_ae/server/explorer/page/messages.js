@@ -1,7 +1,7 @@
-// Lines for the person: one at the foot of the page, one for screen readers alone.
+// Messages: a line at the foot of the page, and one for screen readers only.
 
-const STAY = 6000; // ms that a note stays; trouble stays until something else is said
-const REST = 700; // ms that nothing changes before it is told
+const STAY = 6000; // ms that a message stays; a problem stays until the next message
+const REST = 700; // ms without a change before it is announced
 
 const note = document.getElementById("note");
 const announcer = document.getElementById("announcer");
@@ -14,7 +14,7 @@ export function say(words, isTrouble = false) {
   if (!isTrouble) fading = setTimeout(() => (note.textContent = ""), STAY);
 }
 
-/** Tells a screen reader what is seen once it stands still. */
+/** Describes the picture to a screen reader once it stands still. */
 export function announce(words) {
   clearTimeout(announcing);
   announcing = setTimeout(() => (announcer.textContent = words), REST);

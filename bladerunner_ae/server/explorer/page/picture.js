@@ -40,7 +40,7 @@ export class Picture {
   }
 }
 
-/** Draws a bitmap over the whole of a canvas, softly: networks draw few and large pixels. */
+/** Draws a bitmap over the whole canvas, smoothed, since networks draw few and large pixels. */
 export function paint(canvas, bitmap) {
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";

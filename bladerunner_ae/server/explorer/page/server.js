@@ -1,4 +1,4 @@
-// The server's REST API, as TensorFlow Serving has it, and the one lane that requests go through.
+// The server's REST API, that of TensorFlow Serving, and the single lane of all requests.
 
 const PATIENCE = 60_000; // ms for pictures
 const GLANCE = 5_000; // ms for anything else
@@ -30,7 +30,7 @@ async function json(path, options, patience = GLANCE) {
   try {
     value = JSON.parse(text);
   } catch {
-    // what is no JSON has no message either
+    // an answer that is no JSON has no message
   }
   if (NOT_READY.has(response.status)) throw new Away(value?.error ?? "The server is not ready.");
   if (!response.ok) throw new Refused(value?.error ?? `status ${response.status}`, response.status);
@@ -95,7 +95,7 @@ export class Lane {
   #held = true;
   #inTurn = 0; // pictures since the background had its turn
 
-  /** `away(error)` is called when the server is; it holds the lane until `resume`. */
+  /** `away(error)` is called when the server does not answer; the lane then waits for `resume`. */
   constructor(server, background, away) {
     Object.assign(this, { server, background, away });
   }
@@ -129,7 +129,7 @@ export class Lane {
   }
 
   #next() {
-    // While something moves a picture is always wanted; small ones get a turn now and then.
+    // While something moves, a picture is always wanted; small ones get a turn now and then.
     const small = this.#wanted && ++this.#inTurn > TURNS ? this.background() : null;
     if (small) {
       this.#inTurn = 0;

@@ -1,5 +1,5 @@
-// The strip of frames of the film and the bar above it. Frames are dreamt once they are seen, a few
-// at a time, and then the rest, as long as nothing else is wanted.
+// The strip of frames of the film and the bar above it. Frames in view are dreamt first, a few at a
+// time, then the rest, while no other picture is wanted.
 //
 // A place is a frame's number in the strip, which has only some of the film's frames.
 
@@ -80,7 +80,7 @@ export class Strip {
     return this.list.contains(document.activeElement) ? this.#frames[this.#tabStop] : null;
   }
 
-  /** Says of frames whether they are picked, as what (name -> frame or null), and nearest. */
+  /** Marks the picked frames (name -> frame or null) and the nearest one. */
   mark(picks, nearest) {
     const places = Object.entries(picks).filter(([, frame]) => frame !== null)
       .map(([name, frame]) => [name, this.#place(frame)]);

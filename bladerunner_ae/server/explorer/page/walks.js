@@ -1,4 +1,4 @@
-// Walks that go on by themselves: through the film as it is, and wandering without end.
+// Automatic walks: playing the film, and wandering without end.
 
 import { slerp, smoothWay } from "./latent.js";
 
@@ -22,7 +22,7 @@ export function wander(film, start) {
   };
 }
 
-/** How many times as fast as the film `play` goes: 1, or more where the frames lie far apart. */
+/** The speed of `play` in that of the film: 1, or more where the frames are far apart in time. */
 export function playSpeed(film) {
   if (film.isDrawn) return 1;
   const gaps = [];

@@ -1,19 +1,16 @@
-"""Sound of all kinds through a whole reassembly: kept, or encoded anew, and always beside its
-pictures.
+"""Sound of all kinds through a whole reassembly: copied or re-encoded, and in sync.
 
-The network is a stand-in that changes nothing, so that frames can be told apart in what comes out.
+The network is a stand-in that changes nothing, so that frames can be told apart in the output.
 """
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,6 +28,7 @@ from bladerunner_ae.reassembly import (
     choose_geometry,
     reassemble_film,
 )
+from tests.helpers.awkward_films import ffmpeg
 from tests.helpers.synthetic_film import beep_times, flash_times, read_film
 
 FilmFactory = Callable[..., Path]
@@ -44,16 +42,11 @@ class _Identity:
         return images
 
 
-def _ffmpeg(*arguments: Any) -> None:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *map(str, arguments)]
-    subprocess.run(command, check=True)
-
-
 def _dream(film: Path, output: Path) -> Reassembly:
     info = probe_film(film)
     geometry = choose_geometry(info, _Identity.raster, (0, 0, 0, 0))
     model = cast(Autoencoder, _Identity())
-    return reassemble_film(info, model, geometry, output, ReassemblyOptions(batch_size=8))
+    return reassemble_film(info, model, output, ReassemblyOptions(batch_size=8), geometry)
 
 
 def _film(factory: FilmFactory, name: str, **arguments: Any) -> Path:
@@ -103,11 +96,11 @@ def test_sound_that_begins_late_stays_where_it_was(
 ) -> None:
     film = _film(film_factory, "film.mp4", frames=30, rate=rate)
     source = tmp_path / "late.mp4"
-    _ffmpeg("-i", film, "-itsoffset", delay, "-i", film, "-map", "0:v", "-map", "1:a",
+    ffmpeg("-i", film, "-itsoffset", delay, "-i", film, "-map", "0:v", "-map", "1:a",
             "-c:v", "copy", "-c:a", "aac", "-ar", samples, source)  # fmt: skip
     output = tmp_path / f"out{suffix}"
     result = _dream(source, output)
-    assert result.films[0][1].sound[0].startswith("copied (aac")
+    assert result.films[0].sound[0].startswith("copied (aac")
     theirs, ours = _sound_times(source), _sound_times(output)
     unit = Fraction(1, 1000) if suffix == ".mkv" else Fraction(1, samples)
     assert len(ours) == len(theirs)
@@ -128,7 +121,7 @@ def test_packets_shorter_than_the_clock_of_the_film(
     assert _sound_times(tmp_path / "out.mkv") == theirs
     _assert_in_sync(tmp_path / "out.mkv")
     result = _dream(source, tmp_path / "out.mp4")
-    assert result.films[0][1].sound == ["re-encoded as aac because .mp4 does not hold truehd"]
+    assert result.films[0].sound == ["re-encoded as aac because .mp4 does not hold truehd"]
     _assert_in_sync(tmp_path / "out.mp4")
 
 
@@ -168,7 +161,7 @@ def test_sound_goes_into_every_file_in_sync(
     source = _film(film_factory, name, codec=video, audio_codec=audio, extra_ffmpeg_args=arguments)
     output = tmp_path / f"out{suffix}"
     result = _dream(source, output)
-    line = result.films[0][1].sound[0]
+    line = result.films[0].sound[0]
     # mp4 has one name for all layers of MPEG audio.
     assert _codec(output) == ("mp3" if becomes == "mp2" else becomes)
     codec = plan_sound(probe_film(source), suffix).tracks[0].codec
@@ -176,7 +169,7 @@ def test_sound_goes_into_every_file_in_sync(
         assert line.startswith(f"copied ({codec}")
     else:
         assert line == f"re-encoded as {becomes} because {suffix} does not hold {codec}"
-    assert [number for number, _ in read_film(output)] == list(range(result.frames))
+    assert [number for number, _ in read_film(output)] == list(range(result.films[0].frames))
     _assert_in_sync(output, len(flash_times(source)))
 
 
@@ -188,13 +181,13 @@ def test_sound_goes_into_every_file_in_sync(
         ("film.mov", "pcm_s24le", ("-g", "60"), ".mkv", 0.9),
     ],
 )
-def test_pcm_that_cannot_be_copied_stays_what_it_was_to_the_sample(
+def test_reencoded_pcm_is_identical_to_the_sample(
     film_factory: FilmFactory, tmp_path: Path, name: str, audio: str, arguments: tuple[str, ...],
     suffix: str, cut: float,
 ) -> None:  # fmt: skip
     source, output = tmp_path / name, tmp_path / f"out{suffix}"
     film = _film(film_factory, name, audio_codec=audio, extra_ffmpeg_args=arguments)
-    _ffmpeg("-ss", cut, "-i", film, "-c", "copy", "-strict", "-2", *arguments, source)
+    ffmpeg("-ss", cut, "-i", film, "-c", "copy", "-strict", "-2", *arguments, source)
     _dream(source, output)
     theirs, ours = _samples(source), _samples(output)
     np.testing.assert_array_equal(ours, theirs[-len(ours) :])
@@ -215,7 +208,7 @@ def _samples(path: Path) -> Any:
         return np.concatenate(flat, 1).reshape(-1, stream.codec_context.channels)
 
 
-def test_sound_that_fits_nowhere_is_refused_before_anything_is_written(
+def test_sound_that_fits_nowhere_is_refused_at_once(
     film_factory: FilmFactory, tmp_path: Path
 ) -> None:
     source = _film(film_factory, "film.mkv", audio_codec="pcm_s16le",
@@ -234,16 +227,20 @@ def test_names_that_look_like_protocols(
     source.write_bytes(film.read_bytes())
     for name in ("x:dream.mp4", "file:dream.mkv", "-dream.mp4", "pct%05d.mp4"):
         result = _dream(source, Path(name))
-        assert result.frames == 30 and Path(name).stat().st_size
+        assert result.films[0].frames == 30 and Path(name).stat().st_size
+
+
+def _held_gif(folder: Path) -> Path:
+    pictures = [Image.new("RGB", (160, 96), (40 * number, 80, 200)) for number in range(6)]
+    pictures[0].save(folder / "film.gif", save_all=True, append_images=pictures[1:],
+                     duration=[100, 100, 200, 100, 100, 3000])  # fmt: skip
+    return folder / "film.gif"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_the_last_picture_is_held(tmp_path: Path, suffix: str) -> None:
-    source, output = tmp_path / "film.gif", tmp_path / f"out{suffix}"
-    pictures = [Image.new("RGB", (160, 96), (40 * number, 80, 200)) for number in range(6)]
-    pictures[0].save(source, save_all=True, append_images=pictures[1:],
-                     duration=[100, 100, 200, 100, 100, 3000])  # fmt: skip
-    _dream(source, output)
+    output = tmp_path / f"out{suffix}"
+    _dream(_held_gif(tmp_path), output)
     with av.open(str(output)) as container:
         assert container.duration == 3_600_000
 
@@ -251,14 +248,12 @@ def test_the_last_picture_is_held(tmp_path: Path, suffix: str) -> None:
 def test_a_film_cut_shorter_than_the_original_fails_verification(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "film.gif"
-    pictures = [Image.new("RGB", (160, 96), (40 * number, 80, 200)) for number in range(6)]
-    pictures[0].save(source, save_all=True, append_images=pictures[1:], duration=[100] * 5 + [3000])
+    source = _held_gif(tmp_path)
     real = reassembly.make_timeline
     monkeypatch.setattr(
         reassembly, "make_timeline", lambda pts, end, info: real(pts, pts[-1] + 10, info)
     )
-    with pytest.raises(OutputError, match=r"lasts 0\.600 seconds, the original's 3\.500"):
+    with pytest.raises(OutputError, match=r"lasts 0\.700 seconds, the original's 3\.600"):
         _dream(source, tmp_path / "out.mp4")
 
 
@@ -268,7 +263,7 @@ def test_sound_that_is_hidden_before_the_start_is_not_heard(
 ) -> None:
     film = _film(film_factory, "film.mov", audio_codec=codec, extra_ffmpeg_args=("-g", "60"))
     source, output = tmp_path / "cut.mov", tmp_path / "out.mkv"
-    _ffmpeg("-ss", "0.9", "-i", film, "-c", "copy", source)
+    ffmpeg("-ss", "0.9", "-i", film, "-c", "copy", source)
     assert min(_sound_times(source)) < Fraction(-1, 5)  # or nothing is hidden
     _dream(source, output)
     # Matroska hides it, or holds only the packet or two that a decoder needs to begin.
@@ -285,7 +280,7 @@ def test_a_film_whose_clock_begins_late_begins_at_once(
 ) -> None:
     film = _film(film_factory, "film.mp4")
     source, output = tmp_path / "live.mkv", tmp_path / "out.mp4"
-    _ffmpeg("-i", film, "-c", "copy", "-output_ts_offset", "5000", source)
+    ffmpeg("-i", film, "-c", "copy", "-output_ts_offset", "5000", source)
     _dream(source, output)
     with av.open(str(output)) as container:
         assert container.start_time == 0
@@ -293,7 +288,7 @@ def test_a_film_whose_clock_begins_late_begins_at_once(
     _assert_in_sync(output)
 
 
-def test_a_gap_in_sound_that_is_encoded_anew_becomes_silence(
+def test_a_gap_in_sound_that_is_reencoded_becomes_silence(
     film_factory: FilmFactory, tmp_path: Path
 ) -> None:
     film = _film(film_factory, "film.mkv", audio_codec="pcm_s16le")
@@ -319,12 +314,12 @@ def test_sound_of_an_unknown_codec_is_named(film_factory: FilmFactory, tmp_path:
     source = tmp_path / "film.mp4"
     source.write_bytes(data.replace(b"esds", b"dapa"))
     result = _dream(source, tmp_path / "out.mp4")
-    assert "as in the original" not in result.report()[0]
-    assert "sound none; left out: stream 1 (audio" in result.report()[0]
-    assert "of an unknown codec" in result.report()[0]
+    assert "as in the original" not in result.films[0].report()
+    assert "sound none; left out: stream 1 (audio" in result.films[0].report()
+    assert "of an unknown codec" in result.films[0].report()
 
 
-def test_what_cannot_be_copied_after_all_is_encoded_anew(
+def test_what_cannot_be_copied_after_all_is_reencoded(
     film_factory: FilmFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([True])
@@ -336,7 +331,7 @@ def test_what_cannot_be_copied_after_all_is_encoded_anew(
 
     monkeypatch.setattr(reassembly, "verify_film", fail_once)
     result = _dream(_film(film_factory, "film.mp4"), tmp_path / "out.mp4")
-    assert result.films[0][1].sound == [
+    assert result.films[0].sound == [
         "re-encoded as aac because copied, it is 0.500000 seconds off at one packet"
     ]
     _assert_in_sync(tmp_path / "out.mp4")
@@ -354,9 +349,9 @@ def test_verification_finds_sound_that_was_moved(
         return written
 
     monkeypatch.setattr(sound._TargetClock, "moved", late)
-    monkeypatch.setattr(reassembly, "encoded_anew", lambda *_: pytest.fail("encoded anew"))
+    monkeypatch.setattr(reassembly, "reencoded", lambda *_: pytest.fail("reencoded"))
     source = _film(film_factory, "film.mp4")
-    with pytest.raises(pytest.fail.Exception, match="encoded anew"):
+    with pytest.raises(pytest.fail.Exception, match="reencoded"):
         _dream(source, tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
 
@@ -384,7 +379,7 @@ def test_languages_and_discrete_pictures_survive(film_factory: FilmFactory, tmp_
     extra += ("-metadata:s:a:0", "language=fra", "-metadata:s:a:1", "language=deu")
     source = _film(film_factory, "two.mkv", extra_ffmpeg_args=extra)
     result = _dream(source, tmp_path / "out.mp4")
-    assert [line.split(" ")[0] for line in result.films[0][1].sound] == ["re-encoded", "copied"]
+    assert [line.split(" ")[0] for line in result.films[0].sound] == ["re-encoded", "copied"]
     with av.open(str(tmp_path / "out.mp4")) as film:
         assert [stream.language for stream in film.streams.audio] == ["fra", "deu"]
     assert np.allclose(
@@ -394,7 +389,7 @@ def test_languages_and_discrete_pictures_survive(film_factory: FilmFactory, tmp_
     )
 
 
-def test_sound_whose_channels_change_midway_is_encoded_anew(
+def test_sound_whose_channels_change_midway_is_reencoded(
     film_factory: FilmFactory, tmp_path: Path
 ) -> None:
     # A broadcast says in every packet what it is; mp4 says it once.
@@ -405,5 +400,5 @@ def test_sound_whose_channels_change_midway_is_encoded_anew(
     source.write_bytes(b"".join(part.read_bytes() for part in parts))
     result = _dream(source, output)
     reason = "its channels or rate change midway"
-    assert result.films[0][1].sound == [f"re-encoded as aac because {reason}"]
+    assert result.films[0].sound == [f"re-encoded as aac because {reason}"]
     _assert_in_sync(output, 10)

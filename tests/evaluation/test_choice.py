@@ -1,4 +1,4 @@
-"""What a long film costs: which of its frames are measured, and what is read for it."""
+"""The frames of a long film that are measured, and how much of it is read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Stretches = list[tuple[int, int]]
 
 
 def film(frames: int, shots: int, held_out: bool = True) -> tuple[Stretches, list[str]]:
-    """Returns parts and their groups: shots of any length, every tenth run of 48 held out."""
+    """Return parts and their groups: shots of any length, every tenth run of 48 held out."""
     random = np.random.default_rng(frames + shots)
     cuts = random.choice(np.arange(1, frames), shots - 1, replace=False)
     held = (np.arange(frames) // 48 % 10 == 9) & held_out
@@ -45,7 +45,7 @@ def film(frames: int, shots: int, held_out: bool = True) -> tuple[Stretches, lis
 
 
 def check(choice: Choice, parts: Stretches, groups: list[str], at_most: int) -> None:
-    """Checks what holds for every choice."""
+    """Assert what holds for every choice."""
     assert choice.frames.sum() <= at_most
     starts = [start for start, _ in parts]
     assert not choice.follows[starts].any()
@@ -88,7 +88,7 @@ def test_some_of_every_shot_is_measured(frames: int, shots: int, at_most: int) -
 
 
 @pytest.mark.parametrize(("frames", "shots", "at_most"), [(9_000, 700, 1_000), (500, 60, 80)])
-def test_where_pairs_have_no_room_a_shot_has_a_frame(frames: int, shots: int, at_most: int) -> None:
+def test_without_room_for_pairs_a_shot_has_a_frame(frames: int, shots: int, at_most: int) -> None:
     parts, groups = film(frames, shots, held_out=False)
     choice = choose(parts, groups, frames, at_most)
     check(choice, parts, groups, at_most)
@@ -122,8 +122,8 @@ def test_all_frames_where_there_is_room(at_most: int) -> None:
     np.testing.assert_array_equal(choice.change_weights, ~first)
 
 
-def test_a_sample_says_what_all_frames_would() -> None:
-    """Where every shot is another, and some are three times as densely looked at as others."""
+def test_a_sample_estimates_the_mean_of_all_frames() -> None:
+    """Shots differ, and some are three times as densely sampled as others."""
     parts, groups = film(TWO_HOURS, 250, held_out=False)
     choice = choose(parts, groups, TWO_HOURS, 5_000)
     random = np.random.default_rng(7)
@@ -134,7 +134,7 @@ def test_a_sample_says_what_all_frames_would() -> None:
     truth = values.mean()
     estimate = np.average(values, weights=choice.weights)
     assert estimate == pytest.approx(truth, abs=0.02)
-    # Counting each frame of the sample once would not do.
+    # Counting each frame of the sample once would be wrong.
     assert abs(values[choice.frames].mean() - truth) > 5 * abs(estimate - truth)
     for start, end in parts:
         own = np.average(values[start:end], weights=choice.weights[start:end])
@@ -159,7 +159,7 @@ def test_pairs_are_spread(frames: int, pairs: int, chosen: list[int]) -> None:
     assert spread_pairs(frames, pairs).tolist() == chosen
 
 
-def test_frames_are_spread_over_the_film_and_not_over_the_sample() -> None:
+def test_frames_are_spread_over_the_film_not_the_sample() -> None:
     assert spread_evenly(np.ones(10, np.float32), 3).tolist() == [1, 5, 8]
     assert spread_evenly(np.ones(4, np.float32), 9).tolist() == [0, 1, 2, 3]
     # Six frames that stand for one each, then three for ten each.
@@ -172,7 +172,7 @@ def card_of(frames: int, shots: int) -> FilmCard:
     return replace(card, shot_starts=[n * frames // shots for n in range(shots)])
 
 
-def test_the_line_that_says_what_is_measured() -> None:
+def test_the_description_of_a_sample() -> None:
     card = card_of(TWO_HOURS, 250)
     parts = card.shots()
     choice = choose(parts, ["seen"] * 250, TWO_HOURS, MAX_FRAMES)
@@ -189,7 +189,7 @@ def test_the_line_that_says_what_is_measured() -> None:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Returns folders of records of a film and of one twelve times as long, each with a model."""
+    """Folders of records of a film and of one twelve times as long, each with a model."""
     root = tmp_path_factory.mktemp("films")
     for frames in (1_200, 14_400):
         write_film(root / str(frames) / "film", frames, f"{frames:016x}", HEIGHT, WIDTH)
@@ -219,17 +219,17 @@ def read_for(folder: Path, command: str) -> Reads:
 
 
 @pytest.mark.parametrize("command", ["evaluate", "report"])
-def test_a_film_of_twelve_times_the_length_is_read_no_more(
+def test_a_film_twelve_times_as_long_is_read_no_more(
     films: dict[int, Path], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "FRAMES", 60)
     short, long = (read_for(films[frames], command) for frames in (1_200, 14_400))
-    # `evaluate` also fits baselines to 60 and looks at the 8 that were held out; `report` shows all
-    # that it measured, and 12 shots at most.
+    # `evaluate` also fits baselines to 60 and compares the 8 held out; `report` shows all that it
+    # measured, and 12 shots at most.
     most = {"evaluate": 100 + 60 + 8, "report": 100 + 100 + 12}[command]
     assert most - 12 <= short.frames <= most and most - 12 <= long.frames <= most
     size = sum(path.stat().st_size for path in (films[14_400] / "film").glob("*.tfrecord"))
     assert long.bytes < size / 5
-    # Far records are found by looking here and there: more bytes, but not twelve times as many.
+    # Far records are found by probing: more bytes, but not twelve times as many.
     assert long.bytes < 6 * short.bytes and long.calls < 2.5 * short.calls
-    assert long.bytes < io.DEFAULT_BUFFER_SIZE * long.frames, "one look a frame, at most"
+    assert long.bytes < io.DEFAULT_BUFFER_SIZE * long.frames, "at most one probe for each frame"
