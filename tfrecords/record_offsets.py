@@ -73,9 +73,9 @@ def chosen_data(
 
 @contextmanager
 def _unbuffered(path: storage.AnyPath) -> Iterator[BinaryIO]:
-    with storage.open_for_reading(path) as buffered:
-        # A probe is of some kilobytes; the buffer of a local file would read a megabyte for each.
-        yield getattr(buffered, "raw", buffered)
+    # A probe is of some kilobytes; the usual buffer would read a megabyte for each.
+    with storage.open_for_reading(path, buffering=0) as file:
+        yield file
 
 
 def _offset(

@@ -154,7 +154,7 @@ def convert_with_beam(request: Request) -> int:
         if outcome.card is not None:
             if not outcome.up_to_date:
                 warn(outcome.card)
-            line = summary(Path(request.output_dir) / film_name(outcome.film), outcome.card)
+            line = summary(location(request.output_dir) / film_name(outcome.film), outcome.card)
             print(f"{line}; up to date" if outcome.up_to_date else line)
     failed = [outcome for outcome in outcomes if outcome.card is None]
     for outcome in failed:

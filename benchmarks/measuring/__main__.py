@@ -82,10 +82,9 @@ def counting_reads() -> Iterator[Reads]:
             return int(self._file.seek(place))
 
     @contextlib.contextmanager
-    def open_counted(path: storage.AnyPath) -> Iterator[Any]:
-        with opening(path) as file:
-            shard = os.fspath(path).endswith(".tfrecord")
-            yield Counted(getattr(file, "raw", file)) if shard else file
+    def open_counted(path: storage.AnyPath, buffering: int = storage.READ_BYTES) -> Iterator[Any]:
+        with opening(path, buffering) as file:
+            yield Counted(file) if os.fspath(path).endswith(".tfrecord") else file
 
     def decode_counted(*arguments: Any) -> Any:
         reads.frames += 1

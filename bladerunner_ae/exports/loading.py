@@ -15,7 +15,7 @@ from bladerunner_ae.geometry import Size
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves, Latents, Pictures
 from bladerunner_ae.runs.files import CONFIG_NAME
 from bladerunner_ae.runs.folder import refuse_unexported
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.storage import AnyPath, Location
 from tfrecords.wording import first_line
 
@@ -96,10 +96,11 @@ def find_saved_model(path: Location) -> Location:
 
 
 def _load(folder: Location) -> Any:
+    readable = str(spool.local_folder(folder))
     import tensorflow as tf
 
     try:
-        return tf.saved_model.load(str(folder))
+        return tf.saved_model.load(readable)
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
         raise InputError(
             f"{folder}: is a SavedModel that cannot be loaded ({first_line(error)}); export it "

@@ -21,7 +21,7 @@ from tensorflow.python.client import pywrap_tf_session
 
 from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.framing import read_records
 from tfrecords.record_errors import DamagedError
 from tfrecords.storage import Location
@@ -142,7 +142,8 @@ def load(folder: Location) -> SavedModel:
             config.session_inter_op_thread_pool.add(global_name="requests")
             config.session_inter_op_thread_pool.add(global_name="pictures", num_threads=1)
             session = tf.compat.v1.Session(graph=graph, config=config)
-            meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+            path = str(spool.local_folder(folder))
+            meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], path)
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
         if session is not None:
             session.close()

@@ -92,6 +92,12 @@ class TrainingOptions:
     report: bool = option(
         True, "At the end write RUN/report.html, what is remembered of the film.", "output"
     )
+    spool_dir: AnyPath | None = option(  # noqa: RUF009
+        None,
+        "Where copies of remote records and the work on a remote run are kept. Default: in the "
+        "user's cache.",
+        "output",
+    )
     dry_run: bool = option(False, "Say what would be trained, and stop.", "output")
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     flagfile: str = ""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.helpers.small_records import encode, flip_byte, write_numbered_film, write_small_film
 from tests.helpers.synthetic_film import film_pictures, read_number
-from tfrecords import reader, record_streams
+from tfrecords import reader, record_streams, storage
 from tfrecords.card import load_card
 from tfrecords.reader import decode_image, explain_data_loss, film_frames, training_frames
 from tfrecords.record_errors import RecordsError
@@ -103,10 +103,9 @@ def test_pictures_are_those_of_their_numbers(tmp_path: Path, image_format: str) 
 
 
 def test_film_order_of_a_remote_folder(film: Path) -> None:
-    remote = "ram://reader/film"
-    tf.io.gfile.makedirs(remote)
+    remote = "memory://reader/film"
     for path in film.iterdir():
-        tf.io.gfile.copy(str(path), f"{remote}/{path.name}", overwrite=True)
+        storage.copy_to_remote(path, f"{remote}/{path.name}")
     (batch,) = film_frames(remote, batch_size=100)
     assert batch["index"].numpy().tolist() == list(range(FRAMES))
     for mode in ({}, {"memory_limit": 0}):
