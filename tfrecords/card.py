@@ -39,9 +39,8 @@ class FilmCard:
     Attributes:
         source: of the film that was read: name, sha256, bytes, mtime_ns, kind ("film" or "images").
         film_id: first 16 hex digits of the source's SHA-256; every record carries it.
-        frame_rate: frames per second; the average if the rate is variable.
+        frame_rate: frames per second; the average if frames differ in duration (`variable_rate`).
         time_base: seconds in one unit of `first_pts`, `last_pts` and `end_pts`.
-        variable_rate: whether frames differ in duration.
         streams: one entry per stream of the source.
         geometry: placement of the source's picture in the records'.
         height, width: of the record pictures; their format, quality and subsampling are `encoding`.

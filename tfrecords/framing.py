@@ -69,11 +69,7 @@ class ScannedRecord(NamedTuple):
 
 
 def read_records(path: storage.AnyPath) -> Iterator[bytes]:
-    """Yield the data of a shard's records in order, checksums verified, one in memory at a time.
-
-    Raises:
-        RecordsError: the shard is missing, cut short or damaged; names shard and record (from 0).
-    """
+    """Yield a shard's records in order, checksums verified; RecordsError names shard and record."""
     try:
         size = storage.file_size(path)
         with storage.open_for_reading(path) as file:

@@ -20,7 +20,6 @@ from tfrecords.shards import is_all_shards
 
 
 def lock_path(directory: Path) -> Path:
-    """Return the lock file for writers of a folder of records."""
     return hidden_path(directory, ".lock")
 
 

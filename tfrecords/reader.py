@@ -128,7 +128,6 @@ def training_frames(
 
 
 def fits(parts: Sequence[FilmPart], memory_limit: int) -> bool:
-    """Return whether the films' records take at most `memory_limit` bytes."""
     return sum(shard.bytes for part in parts for shard in part.card.shards) <= memory_limit
 
 
@@ -218,7 +217,6 @@ def _options(policy: tf.data.experimental.AutoShardPolicy) -> tf.data.Options:
 
 
 def _pad(values: tf.Tensor, length: int) -> tf.Tensor:
-    """Return `values` padded with zeros to `length`, so that the first axis has a known length."""
     missing = length - tf.shape(values)[0]
     padded = tf.pad(values, [[0, missing]] + [[0, 0]] * (len(values.shape) - 1))
     return tf.ensure_shape(padded, [length, *values.shape[1:]])

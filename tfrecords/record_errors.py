@@ -25,10 +25,7 @@ class ReplaceableError(RecordsError):
 
 
 class DamagedError(ReplaceableError):
-    """A card or shard is missing, damaged, or does not belong to its film.
-
-    `problem` is worded without the file (`path`) and the fix.
-    """
+    """A card or shard is missing, damaged or foreign; `problem` names neither file nor fix."""
 
     def __init__(
         self,

@@ -25,12 +25,7 @@ _PROBES = 24
 
 
 def record_offset(path: storage.AnyPath, shard: Shard, number: int) -> int:
-    """Return the byte at which record `number` begins; for the record count, the file's size.
-
-    Raises:
-        RecordsError: a record on the way is damaged, or is not the frame that the card says.
-        ValueError: the shard has no such record.
-    """
+    """Return the byte at which record `number` begins; for the record count, the file's size."""
     if not 0 <= number <= shard.frames:
         raise ValueError(f"{path}: has no record {number}")
     if number in (0, shard.frames):
@@ -42,11 +37,7 @@ def record_offset(path: storage.AnyPath, shard: Shard, number: int) -> int:
 def chosen_data(
     path: storage.AnyPath, shard: Shard, numbers: Iterable[int]
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, data) of some records of a shard, without reading those between.
-
-    `numbers` count from 0 in the shard and ascend. Raises RecordsError if the shard is missing, one
-    of these records is damaged, or one on the way is not the frame that the card says.
-    """
+    """Yield (number, data) of a shard's records `numbers`, ascending, without those between."""
     here = (0, 0)
     try:
         with _unbuffered(path) as file:

@@ -270,11 +270,7 @@ def _take_turns(cursors: tf.data.Dataset, read: Any, count: int) -> tf.data.Data
 
 
 def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
-    """Yield every frame of a film in order, its picture still encoded.
-
-    Raises:
-        RecordsError: a shard is missing or damaged, or holds other frames than the card says.
-    """
+    """Yield every frame of a film in order, still encoded; raise RecordsError at any damage."""
     directory = spool.local_records(directory, card)
     for shard in card.shards:
         path = storage.join(directory, shard.name)
@@ -285,11 +281,7 @@ def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
 def chosen_records(
     directory: storage.AnyPath, card: FilmCard, frames: NDArray[np.int64]
 ) -> Iterator[Frame]:
-    """Yield the frames numbered `frames` (int64, ascending), still encoded, without those between.
-
-    Raises:
-        RecordsError: a shard with such frames is missing, or a record is damaged or another frame.
-    """
+    """Yield the frames numbered `frames` (ascending), still encoded, without those between."""
     directory = spool.local_records(directory, card, fetch=False)
     for shard in card.shards:
         first, after = np.searchsorted(

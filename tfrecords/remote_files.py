@@ -49,7 +49,6 @@ def kind(url: str) -> str | None:
 
 
 def size(url: str) -> int:
-    """Return the size of a file in bytes."""
     found = _info(url)
     if found["type"] != "file":
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
@@ -138,7 +137,6 @@ class _Reader:
 
 
 def read(url: str) -> bytes:
-    """Return a whole file."""
     filesystem, key = _opened(url)
     with explained(url):
         filesystem.invalidate_cache()
@@ -195,7 +193,6 @@ def remove(url: str) -> None:
 
 
 def remove_folder(url: str) -> None:
-    """Remove all files of a folder."""
     filesystem, key = _opened(url)
     found = [f"{key}/{name}" for name in files_below(url)]
     with suppress(FileNotFoundError), explained(url):
@@ -291,7 +288,6 @@ def _credentials(url: str) -> str:
 
 
 def _code(error: BaseException) -> str:
-    """Return S3's code of an error."""
     response = getattr(error.__cause__ or error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 

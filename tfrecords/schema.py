@@ -124,11 +124,7 @@ def serialize(frame: Frame) -> bytes:
 
 
 def parse(serialized: bytes) -> Frame:
-    """Return the frame in a serialised `tf.train.Example`, without TensorFlow.
-
-    Raises:
-        RecordsError: the bytes are no Example, or lack a feature of `SPEC` in its type.
-    """
+    """Return the frame in a serialised `tf.train.Example`; RecordsError if unlike `SPEC`."""
     try:
         feature = _Example.FromString(serialized).features.feature
     except message.DecodeError as error:

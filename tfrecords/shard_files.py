@@ -44,7 +44,6 @@ class Part:
 
     @property
     def frames(self) -> range:
-        """Frame numbers of the records."""
         return range(self.first_frame, self.first_frame + len(self.sizes))
 
     def publish(self, name: str) -> Shard:
@@ -53,7 +52,6 @@ class Part:
         return Shard(name, len(self.sizes), self.first_frame, sum(self.sizes), self.sha256)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of the state file."""
         return {
             "format": _FORMAT,
             "first_frame": self.first_frame,
@@ -109,10 +107,7 @@ def state_name(number: int) -> str:
 
 
 def load_part(directory: Path, states: Path, number: int, frames: range) -> Part | None:
-    """Return a part that an earlier run has finished and that holds `frames`, else None.
-
-    `directory` holds the parts, `states` their state files; `number` counts from 0.
-    """
+    """Return part `number` (from 0) of an earlier run, if finished and of `frames`, else None."""
     path = directory / part_name(number)
     if not path.exists():  # killed while the parts got their final names
         renamed = list(directory.glob(f"frames-{number:05d}-of-*.tfrecord"))
@@ -167,12 +162,10 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def partial_folder(directory: Path) -> Path:
-    """Return the hidden folder in which a folder of records is written."""
     return hidden_path(directory, ".partial")
 
 
 def states_folder(directory: Path) -> Path:
-    """Return the hidden folder of the state files of an unfinished conversion."""
     return hidden_path(directory, ".state")
 
 

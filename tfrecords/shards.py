@@ -22,7 +22,6 @@ def shard_name(index: int, count: int) -> str:
 
 
 def is_shard_name(name: str) -> bool:
-    """Return whether a file has the name of a shard."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -38,10 +37,7 @@ def missing_shards(names: Iterable[str]) -> list[str]:
 
 
 def is_all_shards(names: Iterable[str]) -> bool:
-    """Return whether a folder with files of these names holds nothing but shards.
-
-    The hidden file of a card whose writer was killed does not count.
-    """
+    """Return whether all files are shards, apart from the hidden card of a killed writer."""
     left = [name for name in names if not name.startswith(".film.json.")]
     return bool(left) and all(map(is_shard_name, left))
 

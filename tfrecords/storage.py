@@ -59,12 +59,7 @@ Location = Path | RemotePath
 
 
 def location(text: AnyPath) -> Location:
-    """Return the path that a person gave, local or remote, ready to be joined with `/`.
-
-    Raises:
-        RecordsError: its name is not UTF-8, which TensorFlow would refuse in the middle of the
-            work.
-    """
+    """Return a person's path, local or remote; RecordsError if not UTF-8, which TensorFlow needs."""
     if isinstance(text, RemotePath):
         return text
     name = os.fspath(text)
@@ -245,7 +240,6 @@ def make_directories(path: AnyPath) -> None:
 
 
 def make_parent(path: Location) -> None:
-    """Make the folder of a file, as `make_directories` does."""
     make_directories(path.parent)
 
 

@@ -162,7 +162,6 @@ class FilmWriter:
                 path.unlink()
 
     def discard(self) -> None:
-        """Remove all that was written and is not published."""
         self._abandon()
         self._parts, self._saved = [], 0
         for folder in (self._partial, states_folder(self.directory)):
@@ -176,7 +175,6 @@ class FilmWriter:
 
     @property
     def frames(self) -> int:
-        """Number of frames written."""
         if self._open is not None:
             return self._open.part.frames.stop
         return self._parts[-1].frames.stop if self._parts else 0

@@ -49,13 +49,7 @@ _LOOK_REMOTELY_EVERY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a film's conversion.
-
-    Attributes:
-        card: of its records, or None if it failed.
-        error: one line, or "".
-        up_to_date: whether there was nothing to do.
-    """
+    """The end of a film's conversion; a failed one has no `card` but an `error` of one line."""
 
     film: Path
     card: FilmCard | None
@@ -91,11 +85,9 @@ def convert_films(
             bucket's.
         beam_options: flags for Beam as in a shell, such as "--runner=FlinkRunner"; without a runner
             all is done on this machine.
-        strict: refuse films that cannot be read to their end.
-        overwrite: replace existing records, finished or not.
+        strict, overwrite, keep_damaged: as for `convert_film`.
         threads: decoders at once in each item, 0 for one, or for as many as suit the machine if one
             item is done after the other.
-        keep_damaged: convert films of which hardly anything can be decoded.
 
     Returns:
         The end of each film, in the order given.

@@ -1,7 +1,4 @@
-"""Conversion of a film to records: decoded, scaled and compressed in parallel, all or nothing.
-
-TensorFlow is not needed here, and not imported.
-"""
+"""Conversion of a film to records, all or nothing. TensorFlow is neither needed nor imported."""
 
 import sys
 from pathlib import Path

@@ -35,13 +35,10 @@ _MOST_WAITING = 64
 
 @dataclass(frozen=True)
 class RecordPicture:
-    """The picture of a record.
+    """The picture of a record as a JPEG or PNG file; `look` is the frame's format in the film.
 
-    Attributes:
-        encoded: a JPEG or PNG file.
-        look: format of the frame in the film.
-        interlaced: whether it consisted of two fields.
-        thumbnail: uint8 [height, width, 3], RGB: the picture before compression, with fewer pixels.
+    `thumbnail`, uint8 [height, width, 3], RGB, is the picture before compression, with fewer
+    pixels.
     """
 
     encoded: bytes
@@ -73,14 +70,10 @@ class FrameEncoder:
         mode: reading mode that an earlier run found necessary.
         table: the film's packets, if known already.
 
-    Attributes (the last five are set after the last frame):
+    Attributes:
         table: the film's packets, or None if it is read in a single pass.
         mode: how the film is read; replaced if several decoders turn out not to agree.
-        mostly_damaged: how few frames are undamaged, or None.
-        problem: what could not be read, or None.
-        jumps: places at which the file's times jump, or None.
-        repaired_timestamps: number of frames without a valid time of their own.
-        end_pts: end of the last frame in units of the film's time base, or None if unknown.
+        mostly_damaged, problem, jumps, repaired_timestamps, end_pts: as of `FrameReader`.
     """
 
     def __init__(

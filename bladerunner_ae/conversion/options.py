@@ -31,9 +31,7 @@ class ConversionOptions:
         multiple: sides that follow from the film are multiples of this.
         fit: "contain", "cover" or "stretch", see `geometry.decide_geometry`.
         bars: (top, bottom, left, right) to cut off in stored pixels, or None to find them.
-        image_format: "jpeg" (4:4:4) or "png".
-        quality: of JPEG, 1..100.
-        num_shards: files to write.
+        image_format: "jpeg" (4:4:4, of `quality` 1..100) or "png".
         start, duration: seconds of the film to take, or None.
         frame_rate: of a folder of images.
         deinterlace: "auto" deinterlaces frames of two fields, "off" keeps their fields.

@@ -23,11 +23,7 @@ from tfrecords.wording import counted
 class ConversionPlan:
     """Everything that a conversion is going to do.
 
-    Attributes:
-        options: as asked for.
-        geometry: placement of the film's picture in the records.
-        directory: DATA/<film>.
-        source: the film's file, with its stamp from before it was inspected.
+    `directory` is DATA/<film>; `source` has its stamp from before it was inspected.
     """
 
     info: FilmInfo
@@ -38,7 +34,6 @@ class ConversionPlan:
 
     @property
     def film_id(self) -> str:
-        """The film's identity in its records."""
         return self.source.sha256[:16]
 
     def identity(self) -> dict[str, Any]:
@@ -66,7 +61,6 @@ class ConversionPlan:
         return round(left * rate)
 
     def describe(self) -> str:
-        """Return the plan in a line."""
         (height, width), stored = self.geometry.raster, self.info.picture.stored
         frames = self.frames_estimate()
         count = "an unknown number of frames" if frames is None else counted(frames, "frame")

@@ -66,15 +66,11 @@ _FRAMES_BEFORE = 48
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that all items of a call have in common.
+    """Everything that all items of a call have in common; the flags are those of `convert_film`.
 
     Attributes:
         name: unique to the call.
         output_dir: the folder that gets a folder for each film, by its absolute path or its URL.
-        strict: refuse films that cannot be read to their end.
-        overwrite: replace existing records, finished or not.
-        threads: decoders at once in an item, 0 for as many as suit the machine.
-        keep_damaged: convert films of which hardly anything can be decoded.
     """
 
     name: str
@@ -88,13 +84,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Item:
-    """A shard to be made, or a whole film.
+    """A shard (number `shard`, from 0) to be made, or a whole film.
 
     Attributes:
         plan: of the film; its folder is that of local records only.
         directory: DATA/<film>.
         frames: number of the film's; 0 for a film that is converted as a whole.
-        shard: number of the shard, from 0.
         threads: decoders at once, 0 for as many as suit the machine.
     """
 

@@ -27,10 +27,7 @@ _NOTHING_SENT = "{}\n"
 
 
 def spool_directory(remote: RemotePath, chosen: str | None = None) -> Path:
-    """Return the local folder for making records that belong under `remote`.
-
-    It is the folder that the person chose, else one of the user's cache.
-    """
+    """Return the local folder, chosen or the user's, for making records that belong in `remote`."""
     return spool.folder(chosen) / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
 
 
@@ -122,10 +119,7 @@ def refuse_to_replace(remote: RemotePath, found: Collection[str], overwrite: boo
 
 
 def make_room(remote: RemotePath, found: Collection[str], kept: Collection[str] = ()) -> None:
-    """Remove earlier records (of the names `found`) from a remote folder, their card first.
-
-    Other files and the shards `kept` stay.
-    """
+    """Remove records among the names `found` from a remote folder, card first, but those `kept`."""
     shards = [name for name in found if is_shard_name(name) and name not in kept]
     if CARD_NAME in found or shards or UPLOAD_NAME not in found:
         storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)

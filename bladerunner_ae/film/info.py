@@ -85,13 +85,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class StreamChoice:
-    """The streams of a file that are the film.
+    """The streams of a file that are the film; all indices and streams are in file order.
 
     Attributes:
         picture: index of the picture's stream (0 for images).
-        sound: indices of the sound tracks of the picture's programme whose codec is known, in file
-            order.
-        left_out: all other streams, in the order of the file.
+        sound: indices of the sound tracks of the picture's programme whose codec is known.
         described: one JSON object for each stream of the file.
     """
 
@@ -103,14 +101,12 @@ class StreamChoice:
 
 @dataclass(frozen=True)
 class FilmInfo:
-    """Facts about a film before it is read.
+    """Facts about a film before it is read; `path` may also be a folder or pattern of images.
 
     Attributes:
-        path: the file, or the folder or pattern of images.
         container: libav's name of the file format, or "images".
         interlaced: whether any of the sampled frames consists of two fields.
         deinterlace: whether frames of two fields are to be deinterlaced.
-        notes: for a person, before converting it.
     """
 
     path: Path

@@ -156,5 +156,4 @@ class _Words(Formatter):
 
 
 def word(sentence: str, facts: dict[str, Any]) -> str:
-    """The sentence with its facts, see `NoteKind`."""
     return _Words().vformat(sentence, (), facts)

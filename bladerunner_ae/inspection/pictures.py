@@ -103,10 +103,10 @@ def mean_light(directory: str, card: FilmCard, threads: int | None = None) -> ND
 
 
 def parse_frames(text: str, frames: int) -> list[int]:
-    """Parse --frames: "100:200" (200 not included), "100:", ":", or "10,20,30".
+    """Parse --frames, "100:200" (200 not included), "100:", ":" or "10,20,30", to ascending
+    numbers.
 
-    Returns frame numbers, ascending, none twice. Raises UsageError if it is neither, or the film
-    has no such frame.
+    Raises UsageError if it is neither, or the film has no such frame.
     """
     try:
         if ":" in text:

@@ -33,7 +33,6 @@ def describe(found: Inspection) -> list[str]:
 
 
 def _card(card: FilmCard) -> Iterator[tuple[str, str]]:
-    """Yield (label, text) of each line."""
     source, encoding = card.source, card.encoding
     kind = "folder of images" if source.get("kind") == "images" else "film"
     size = source.get("bytes")

@@ -41,10 +41,7 @@ _Result = TypeVar("_Result")
 class ShardReport:
     """Findings in one shard.
 
-    Attributes:
-        whole: number of undamaged records.
-        sha256: of the file; "" if it could not be read.
-        first, last: frames that could be read.
+    Of its frames, `whole` are undamaged, `first` to `last` readable; `sha256` is "" if unreadable.
     """
 
     shard: Shard
@@ -128,8 +125,6 @@ def decode_picture(frame: Frame) -> Picture:
 
 
 class _ShardReader:
-    """Reader of one shard that collects its damages."""
-
     def __init__(self, shard: Shard, card: FilmCard | None) -> None:
         self.report = ShardReport(shard)
         self._shard, self._card = shard, card
@@ -158,7 +153,6 @@ class _ShardReader:
         self._check_end(0 if record is None else record.number + 1, broken, scan)
 
     def check(self, record: ScannedRecord) -> None:
-        """Note the problems of a record."""
         number = record.number
         if record.data is None:
             self._problems["container", number][number] = record.problem
@@ -204,7 +198,6 @@ class _ShardReader:
 
     def _add(self, what: str, *, records: tuple[int, int] | None = None, first: int = -1,
              last: int = -1) -> None:  # fmt: skip
-        """Append a damage, of frames `first` to `last` if given."""
         frames = None if first < 0 else (first, last)
         time = frame_seconds(self._card, first) if self._card and frames else None
         self.report.damages.append(Damage(self._shard.name, what, records, frames, time))

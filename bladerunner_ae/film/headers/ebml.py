@@ -4,10 +4,7 @@ from typing import BinaryIO
 
 
 def read_number(file: BinaryIO, marked: bool) -> int | None:
-    """Return a number of variable length; None if it is absent or means "unknown".
-
-    `marked` keeps the bit that marks its length as part of it, as in identities.
-    """
+    """Return a variable-length number, None if absent or unknown; `marked` keeps its length bit."""
     first = file.read(1)
     if not first or not first[0]:
         return None

@@ -29,10 +29,7 @@ _PROFILE = "icc_profile"
 
 
 def find_profile(image: Image.Image, path: Path) -> bytes | None:
-    """Return a picture's colour profile: its own, or one made from a PNG's other chunks.
-
-    None if it is sRGB or has none; b"" if that is unknown.
-    """
+    """Profile of a picture, own or from a PNG's chunks; None: sRGB or none given, b"": unknown."""
     if image.format == "PNG":
         coded = _png_chunk(path, b"cICP")
         if coded is not None and len(coded) == 4:
@@ -98,7 +95,6 @@ def _profile(icc: bytes, grey: bool, mode: str) -> _Profile:
 
 
 def _samples(mode: str) -> Image.Image:
-    """A picture of colours from all over a space."""
     if mode == "L":
         return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     levels = np.arange(0, 256, 15, dtype=np.uint8)

@@ -62,10 +62,7 @@ class ImageSequence:
     def pictures(
         self, numbers: Iterable[int], size: Size | None = None
     ) -> Iterator[NDArray[np.uint8]]:
-        """Some frames as uint8 [height, width, 3], sRGB, see `film.images.stills.read_still`.
-
-        `size` is the (height, width) that they must have, or None for any.
-        """
+        """Some frames as uint8 [height, width, 3], sRGB; each must be of `size`, if given."""
         if self.time_base is None:
             for number in numbers:
                 yield read_still(self.paths[number], size)
@@ -112,11 +109,7 @@ def pattern_words(pattern: Path) -> str:
 
 
 def list_images(film: Path) -> ImageSequence:
-    """Find the images of a film, and their order, without decoding any.
-
-    Raises:
-        InputError: there are none, their order is unclear, or the animated picture is damaged.
-    """
+    """Find the images of a film and their order without decoding; raise InputError if unclear."""
     if is_pattern(film):
         return _of_pattern(film)
     if film.is_dir():

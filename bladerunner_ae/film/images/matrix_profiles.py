@@ -27,10 +27,7 @@ _HEADER_BYTES = 128
 
 
 def gamma_profile(gamma: float, chromaticities: Chromaticities) -> bytes | None:
-    """Profile of a PNG's gAMA and cHRM; None if no colours can be of these.
-
-    `gamma` is the exponent from light to values, e.g. 0.45455.
-    """
+    """Profile of a PNG's gAMA (light to values, e.g. 0.45455) and cHRM; None if impossible."""
     if not 0.01 <= gamma <= 10:
         return None
     return _profile(f"gAMA {gamma:g}, cHRM", chromaticities, lambda value: value ** (1 / gamma))

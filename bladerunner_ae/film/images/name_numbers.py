@@ -48,8 +48,6 @@ class Column:
 
 
 class _Number(NamedTuple):
-    """A run of digits in a name, and its place."""
-
     start: int
     digits: str
     field: int

@@ -78,11 +78,7 @@ class _Reading:
 
 @lru_cache(maxsize=4)
 def order_names(names: tuple[str, ...]) -> Order:
-    """Find the order of images.
-
-    Raises:
-        UnclearOrderError: several orders are possible, or none.
-    """
+    """Find the order of images; raise UnclearOrderError if several are possible, or none."""
     for name in names:
         if not re.search(r"\d", name):
             raise UnclearOrderError(f"{name} has no number in its name")

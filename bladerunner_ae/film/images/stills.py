@@ -63,12 +63,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 @dataclass(frozen=True)
 class StillFacts:
-    """Facts from the header of a picture file.
-
-    Attributes:
-        size: (height, width) of the upright picture.
-        several: whether it holds more pictures than the one that it shows.
-    """
+    """Header facts of a picture file; `size` is that of the upright picture."""
 
     size: Size
     codec: str
@@ -153,7 +148,7 @@ def to_srgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
 
 
 def _without_alpha(image: Image.Image, white: int) -> tuple[Image.Image, NDArray[np.uint8] | None]:
-    """Return a picture of 8 bits without transparency, and each pixel's opacity or None.
+    """Return an 8-bit picture without transparency, and its opacity.
 
     `white` is the largest value in its file, which may have one transparent grey.
     """

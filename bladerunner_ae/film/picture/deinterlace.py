@@ -29,7 +29,6 @@ Key = TypeVar("Key")
 
 
 def may_have_fields(codec: str) -> bool:
-    """Whether a codec, by its name, can hold interlaced frames."""
     return codec not in _WHOLE_FRAME_CODECS
 
 

@@ -27,11 +27,9 @@ _SETPARAMS_MATRIX = {"bt601": "smpte170m", "bt2020": "bt2020nc"}
 
 
 class FrameScaler:
-    """Scaler of a rectangle of every frame, turned upright.
+    """Scaler of a rectangle of every frame to `size` (height, width), turned upright.
 
-    Args:
-        size: (height, width) of the result.
-        crop: part of the upright stored picture; None: all of it.
+    `crop` is in the pixels of the upright stored picture; None: all of it.
     """
 
     def __init__(self, picture: PictureFormat, size: Size, crop: Rectangle | None = None) -> None:

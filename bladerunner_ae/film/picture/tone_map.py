@@ -107,7 +107,6 @@ def primaries_matrix(primaries: str) -> NDArray[np.float64]:
 
 
 def _to_xyz(primaries: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(matrix from linear RGB to XYZ, XYZ of white)."""
     columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in _CHROMATICITIES[primaries]]).T
     colours, white = columns[:, :3], columns[:, 3]
     return colours * np.linalg.solve(colours, white), white

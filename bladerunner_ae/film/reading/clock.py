@@ -93,7 +93,6 @@ class Clock:
         self.repaired = 0
 
     def packet(self, time: int | None) -> None:
-        """Record the time of a packet that goes to the decoder."""
         if self._by_packets and time is not None:
             heapq.heappush(self._waiting, time)
 

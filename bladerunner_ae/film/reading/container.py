@@ -56,11 +56,7 @@ _STILL_BRANDS = ("avif", "heic", "heix", "heim", "heis", "mif1", "miaf")
 
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
-    """Open a film for reading, with readable metadata.
-
-    Raises:
-        InputError: there is no such file, it is empty or no film.
-    """
+    """Open a film for reading, with readable metadata; InputError if missing, empty or no film."""
     if not path.exists():
         raise InputError(f"{path}: no such file; check the name")
     if path.is_dir():
@@ -188,7 +184,6 @@ def _seek(container: InputContainer, place: Fraction) -> None:
 
 
 def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    """The first frame of the picture that can be decoded."""
     packets = container.demux(stream)
     for _ in range(_PACKETS_TO_FIRST_FRAME):
         try:

@@ -291,7 +291,6 @@ def _frames(
     completeness: Completeness,
     tail: Tail,
 ) -> Iterator[TimedFrame]:
-    """Every frame of the picture in display order."""
     # All streams are read: they show whether the file reaches its promised end.
     while True:
         try:

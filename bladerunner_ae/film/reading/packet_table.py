@@ -119,9 +119,7 @@ class PacketTable:
 def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> PacketTable:
     """List the packets of a film's picture between two timestamps (None: the film's own ends).
 
-    Raises:
-        NotDivisibleError: the file does not say exactly what is in it.
-        InputError: the file is gone.
+    Raises NotDivisibleError if the file does not say exactly what is in it.
     """
     if info.kind == "images":
         raise NotDivisibleError(Obstacle.IMAGES)

@@ -90,9 +90,8 @@ class SegmentReader(Generic[Made]):
     def __iter__(self) -> Iterator[tuple[int, int, Made]]:
         """Yield (index, pts, result) in display order.
 
-        Raises:
-            NotDivisibleError: the film cannot be read this way after all. The frames that came
-                before are those of a single pass.
+        Raises NotDivisibleError if the film cannot be read this way after all; the frames that came
+        before are those of a single pass.
         """
         beyond: dict[int, Made] = {}
         with ExitStack() as stack:

@@ -26,7 +26,7 @@ class Obstacle(Enum):
 
 @dataclass(frozen=True)
 class ReadingMode:
-    """The way a film is read: by several decoders, or with an `obstacle` in a single pass.
+    """The way a film is read: in a single pass if there is an `obstacle`.
 
     `number` is the frames or seconds that belong to the obstacle.
     """

@@ -42,9 +42,9 @@ def sample_key_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
 
 
 def sample_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
-    """About `count` frames, as decoded, at even distances; decodes the whole film.
+    """About `count` frames at even distances (each second if the length is unknown).
 
-    Of a film of unknown length, one frame every second.
+    The whole film is decoded for them.
     """
     if info.kind == "images":
         yield from _images(info, count)

@@ -22,10 +22,7 @@ _LONGEST_NAME = 245
 
 @dataclass(frozen=True)
 class Source:
-    """A film file, a folder of images or a pattern of their names.
-
-    `stamp` and `sha256` are read when first asked for and then kept.
-    """
+    """A film file, images or a pattern; `stamp` and `sha256` are read once, when first asked for."""
 
     path: Path
 
@@ -56,11 +53,7 @@ class Source:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the content; of images, of all of them one after the other.
-
-        Raises:
-            InputError: the film changed since its stamp was taken, or meanwhile.
-        """
+        """SHA-256 of the content, images one after the other; InputError if the film changed."""
         self.stamped()
         digest = hashlib.sha256()
         for path in self._files():

@@ -34,7 +34,7 @@ class Tail:
         self._last: int | None = None
 
     def sent(self, packet: Packet | None, frames: Sequence[VideoFrame], damaged: int = 0) -> None:
-        """Record a packet given to the decoder (None or an empty one at the end) and its frames.
+        """Record the frames decoded from a packet (None: at the end).
 
         `damaged` is 1 if a frame could not be decoded, and this has been counted.
         """

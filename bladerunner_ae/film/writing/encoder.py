@@ -38,10 +38,7 @@ _TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=
 
 @dataclass(frozen=True)
 class Encoding:
-    """Settings of x264: `preset` is one of `PRESETS`.
-
-    `crf` is the quality, 0 (lossless) to 51; 18 cannot be told from the original by eye.
-    """
+    """Settings of x264; `crf` is 0 (lossless) to 51, and 18 looks like the original."""
 
     crf: int = 18
     preset: str = "superfast"
@@ -179,7 +176,6 @@ def dream_filters(layout: Layout) -> str:
 
 
 def side_by_side_size(layout: Layout) -> Size:
-    """(height, width) of the pictures that `side_by_side_filters` takes."""
     height, width = layout.output
     return height + layout.raster[0], max(width, layout.raster[1])
 

@@ -182,8 +182,8 @@ def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> lis
 
     A frame must be decoded before it is shown, and the k-th packet is decoded `delay` frames before
     the k-th time; so the times themselves, put off by the delay, serve as decoding times. `order`
-    is empty if all frames last equally long: mp4 tells how long a packet lasts by when the next one
-    is decoded, and how long all last by their sum.
+    is needed only if frames differ in length: mp4 tells how long a packet lasts by when the next
+    one is decoded, and how long all last by their sum.
     """
     times, count = timeline.times, len(timeline.times)
     # Not the mean: after a long gap it would put the first decoding far before the film's start.

@@ -108,13 +108,7 @@ class RawStream:
 
 @dataclass(frozen=True)
 class RawFilm:
-    """The packets of a film.
-
-    Attributes:
-        picture: None for images.
-        sound: by the index of the stream.
-        wraps: whether its clock has 33 bits.
-    """
+    """Packets of a film, sound by stream index; images have no picture. `wraps`: 33-bit clock."""
 
     picture: RawStream | None
     sound: dict[int, RawStream]

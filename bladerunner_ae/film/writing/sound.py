@@ -55,12 +55,9 @@ _ONE_PACKET = ("aac", "vorbis", "ac3", "eac3", "mp2", "wmav1", "wmav2", "wmapro"
 
 @dataclass(frozen=True)
 class SoundTrack:
-    """One sound track of the film and its treatment.
+    """A sound track of the film: encoded again for a `reason`, or copied if `encoding` is None.
 
-    Attributes:
-        encoding: how it is encoded again; None: its packets are copied.
-        reason: why it is encoded again, or None.
-        hides: whether players of the new file leave out what is before time 0.
+    `hides` says whether players of the new file leave out what is before time 0.
     """
 
     index: int
@@ -77,10 +74,7 @@ class SoundTrack:
 
 @dataclass(frozen=True)
 class SoundPlan:
-    """The treatment of all sound tracks of a film in one kind of file.
-
-    `tracks` are in film order; `left_out` are the other streams, each with the reason.
-    """
+    """The treatment of a film's sound in one kind of file; streams `left_out` have reasons."""
 
     suffix: str
     tracks: list[SoundTrack] = field(default_factory=list)
@@ -109,11 +103,7 @@ def film_origin(info: FilmInfo) -> Fraction:
 
 
 def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
-    """Decide the treatment of every sound track of a film in a file with this suffix.
-
-    Raises:
-        InputError: the film cannot be opened any more, or a track fits into no such file.
-    """
+    """Decide the treatment of each sound track in a file with this suffix; InputError if none fits."""
     plan = SoundPlan(suffix, left_out=[_describe(one) for one in info.streams.left_out])
     if info.kind == "images":
         return plan

@@ -48,10 +48,7 @@ _NEAR = UNITS // 2
 
 
 class TrackError(OutputError):
-    """A sound track of a finished film, number `track` from 0, is not as it should be.
-
-    `what` is the problem, a predicate such as "is empty".
-    """
+    """Sound track number `track` (from 0) is not as it should be; `what` is a predicate."""
 
     def __init__(self, path: Path, track: int, what: str) -> None:
         super().__init__(f"{path}: sound track {track + 1} {what}")
@@ -62,10 +59,8 @@ class TrackError(OutputError):
 class Verification:
     """The result of verifying a film.
 
-    Attributes:
-        frames: number of pictures.
-        largest_error: most seconds by which a picture's time differs from its frame's.
-        sound: one line for each sound track, e.g. "copied (mp3, 2110 packets identical)".
+    `largest_error` is in seconds; `sound` has a line for each track, e.g. "copied (mp3, 2110
+    packets identical)".
     """
 
     frames: int
@@ -78,9 +73,7 @@ class Expected:
     """Requirements on a finished film.
 
     Attributes:
-        pts: times of the decoded frames, ascending, in units of `time_base`.
-        end: the time at which the last of them ends, in those units.
-        time_base: seconds per unit.
+        pts, end: times of the decoded frames, ascending, and the end of the last, in `time_base`.
         exact: whether the frames keep to a rate that is exact where the original's clock is not.
         jumps: whether the original's clock jumps.
         tracks: sound that was to be written, in order.
@@ -163,10 +156,7 @@ def _largest_error(
 
 
 class _Judge:
-    """Comparison of sound with picture, in the original and in the written film.
-
-    `times` are those of the written pictures, ascending, in units of `base` seconds.
-    """
+    """Comparison of sound with picture in both films; `times` ascend, in `base` seconds."""
 
     def __init__(
         self, name: Path, original: RawFilm, expected: Expected, times: list[int], base: Fraction
@@ -177,10 +167,7 @@ class _Judge:
         self._frames: _FramesByPacket | None = None
 
     def check_length(self, picture: RawStream, length: Fraction) -> None:
-        """Raise OutputError unless the last picture is shown as long as the film's last frame.
-
-        `picture` is the written one; `length` is the written file's declared length in seconds.
-        """
+        """Raise OutputError unless the last picture lasts as long as the film's; `length`: seconds."""
         expected, raw = self._expected, self._original.picture
         decoded = [expected.end * expected.time_base - expected.begin]
         packets = [] if raw is None or expected.jumps else _shown_ends(raw, expected)
@@ -269,7 +256,6 @@ class _Judge:
         return frames.known
 
     def _allowed(self, original: RawStream, written: RawStream) -> Fraction:
-        """Rounding of all clocks that take part."""
         return (
             max(original.time_base, written.time_base, _INAUDIBLE_SECONDS)
             + max(self._expected.time_base if self._expected.exact else Fraction(0), self._base)
@@ -321,10 +307,7 @@ def _shown_ends(picture: RawStream, expected: Expected) -> list[Fraction]:
 
 
 class _FramesByPacket:
-    """Pictures of a broadcast near packets of its sound, in time and in the file.
-
-    `known` says whether each packet's frame is known.
-    """
+    """Pictures of a broadcast near packets of its sound, in time and in the file, if `known`."""
 
     def __init__(self, original: RawFilm, expected: Expected) -> None:
         picture = original.picture
@@ -335,10 +318,7 @@ class _FramesByPacket:
         self.known = len(picture.times) == len(expected.pts)
 
     def near(self, time: int, place: int) -> list[tuple[int, int]]:
-        """Frames near a packet, each with how much later the packet is, in units of the clock.
-
-        `time` and `place` are the packet's, the latter in the file.
-        """
+        """Frames near a packet, each with how much later the packet is, in units of the clock."""
         if not self.known:
             return []
         middle = bisect_left(self._places, place)
