@@ -59,7 +59,7 @@ Location = Path | RemotePath
 
 
 def location(text: AnyPath) -> Location:
-    """Return a person's path, local or remote; RecordsError if not UTF-8, which TensorFlow needs."""
+    """Return a person's path, local or remote; RecordsError if not UTF-8 (TensorFlow needs it)."""
     if isinstance(text, RemotePath):
         return text
     name = os.fspath(text)

@@ -103,8 +103,7 @@ def mean_light(directory: str, card: FilmCard, threads: int | None = None) -> ND
 
 
 def parse_frames(text: str, frames: int) -> list[int]:
-    """Parse --frames, "100:200" (200 not included), "100:", ":" or "10,20,30", to ascending
-    numbers.
+    """Parse --frames, "100:200" (200 not included), "100:", ":" or "10,20,30", in ascending order.
 
     Raises UsageError if it is neither, or the film has no such frame.
     """

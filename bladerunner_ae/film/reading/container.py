@@ -32,7 +32,7 @@ _PACKETS_TO_KEY_FRAME = 200
 _DEFAULT_PIXELS = 5_000_000
 
 # Formats that name other files: whether those have changed the list does not say, and opening one
-# can block for ever, so libav must not even begin.
+# can block forever, so libav must not even begin.
 _LISTS = ("hls", "concat", "dash", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub", "image2")
 # Its names for what it reads and writes, of which some go together: "matroska,webm".
 _FORMATS = {name for names in av.formats_available for name in names.split(",")}

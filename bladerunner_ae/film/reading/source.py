@@ -22,7 +22,7 @@ _LONGEST_NAME = 245
 
 @dataclass(frozen=True)
 class Source:
-    """A film file, images or a pattern; `stamp` and `sha256` are read once, when first asked for."""
+    """A film file, images or a pattern; `stamp` and `sha256` are read once, when asked for."""
 
     path: Path
 

@@ -103,7 +103,7 @@ def film_origin(info: FilmInfo) -> Fraction:
 
 
 def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
-    """Decide the treatment of each sound track in a file with this suffix; InputError if none fits."""
+    """Decide the treatment of each sound track in a file of this suffix, or raise InputError."""
     plan = SoundPlan(suffix, left_out=[_describe(one) for one in info.streams.left_out])
     if info.kind == "images":
         return plan

@@ -167,7 +167,7 @@ class _Judge:
         self._frames: _FramesByPacket | None = None
 
     def check_length(self, picture: RawStream, length: Fraction) -> None:
-        """Raise OutputError unless the last picture lasts as long as the film's; `length`: seconds."""
+        """Raise OutputError unless the last picture lasts as long as the film's (seconds)."""
         expected, raw = self._expected, self._original.picture
         decoded = [expected.end * expected.time_base - expected.begin]
         packets = [] if raw is None or expected.jumps else _shown_ends(raw, expected)
