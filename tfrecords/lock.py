@@ -21,7 +21,7 @@ class FileLock:
 
         Args:
             path: the lock file; its folder must exist.
-            purpose: what the lock protects, for the message.
+            purpose: noun for the message: the thing that the lock protects.
 
         Raises:
             RecordsError: another live process, or another lock of this one, holds it.

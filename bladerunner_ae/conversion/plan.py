@@ -1,4 +1,4 @@
-"""The plan of a conversion: everything decided before its first frame is read."""
+"""Plan of a conversion: everything decided before its first frame is read."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,12 +21,11 @@ from tfrecords.wording import counted
 
 @dataclass(frozen=True)
 class ConversionPlan:
-    """What a conversion is going to do.
+    """Everything that a conversion is going to do.
 
     Attributes:
-        info: the film.
         options: as asked for.
-        geometry: how the film becomes records.
+        geometry: placement of the film's picture in the records.
         directory: DATA/<film>.
         source: the film's file, with its stamp from before it was inspected.
     """
@@ -52,12 +51,12 @@ class ConversionPlan:
         }
 
     def frame(self, encoded: bytes, index: int, pts: int) -> Frame:
-        """Return the record of frame `index`, shown at `pts`, whose picture is `encoded`."""
+        """Return the record of frame `index`, shown at `pts`, with the picture `encoded`."""
         raster = self.geometry.raster
         return Frame(encoded, self.options.image_format, *raster, index, pts, self.film_id)
 
     def frames_estimate(self) -> int | None:
-        """Return about how many frames will be converted, or None if that is not known."""
+        """Return the approximate number of frames to convert, or None if unknown."""
         frames, rate = self.info.timing.frames_estimate, self.info.timing.frame_rate
         if frames is None:
             return None

@@ -1,7 +1,7 @@
-"""Verification of a film's records: reads every one and reports all that is wrong.
+"""Verification of a film's records: reads every one and reports all damage.
 
-Shards are read at the same time in several threads. After a record whose data is damaged, reading
-continues with the next record; after one whose length is damaged, with the next shard.
+Shards are read in parallel threads. After a record whose data is damaged, reading continues with
+the next record; after one whose length is damaged, with the next shard.
 """
 
 import io
@@ -42,7 +42,7 @@ class ShardReport:
     """Findings in one shard.
 
     Attributes:
-        whole: how many records are undamaged.
+        whole: number of undamaged records.
         sha256: of the file; "" if it could not be read.
         first, last: frames that could be read.
     """
@@ -56,15 +56,11 @@ class ShardReport:
 
 
 def verify(found: Inspection, threads: int | None = None) -> None:
-    """Read every record and add what is wrong to `found.damages`.
+    """Read every record; add defects to `found.damages` and set `found.verified`.
 
     Of each record: the container's checksums, the picture decodes completely and has the card's
     size and format, frame number and film are those of the card, times rise. Of each shard: SHA-256
-    and number of records.
-
-    Args:
-        found: from `inspect_film`; gets `verified`, the number of undamaged records.
-        threads: shards read at once; by default as many as there are processors.
+    and number of records. `threads` shards are read at once, by default one per processor.
     """
     card = found.card
     shards = [row.shard for row in found.rows if row.there]
@@ -103,11 +99,8 @@ def in_threads(
 ) -> list[_Result]:
     """Call `work` with each shard, several at once; results are in the order of the shards.
 
-    Args:
-        work: should return soon once `stop` is set.
-        shards: what to work on.
-        stop: is set when this is interrupted, or a call of `work` fails.
-        threads: how many at once; by default as many as there are processors.
+    `stop` is set on an interruption, or when a call fails; `work` should then return soon.
+    `threads` run at once, by default one per processor.
     """
     with ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1) as pool:
         futures = [pool.submit(work, shard) for shard in shards]
@@ -122,8 +115,7 @@ def in_threads(
 def decode_picture(frame: Frame) -> Picture:
     """Return a record's picture as uint8 [height, width, 3], RGB.
 
-    Raises:
-        ValueError: it is damaged; the least warning of the decoder counts.
+    Raises ValueError if it is damaged; the least warning of the decoder counts.
     """
     try:
         if frame.format == "jpeg":
@@ -136,7 +128,7 @@ def decode_picture(frame: Frame) -> Picture:
 
 
 class _ShardReader:
-    """Reads one shard to its end and collects its damages."""
+    """Reader of one shard that collects its damages."""
 
     def __init__(self, shard: Shard, card: FilmCard | None) -> None:
         self.report = ShardReport(shard)
@@ -166,7 +158,7 @@ class _ShardReader:
         self._check_end(0 if record is None else record.number + 1, broken, scan)
 
     def check(self, record: ScannedRecord) -> None:
-        """Note what is wrong with a record."""
+        """Note the problems of a record."""
         number = record.number
         if record.data is None:
             self._problems["container", number][number] = record.problem
@@ -231,7 +223,7 @@ class _ShardReader:
             self._add(what, records=(first, last), first=start + first, last=start + last)
 
     def _check_end(self, records: int, broken: bool, scan: ShardScan) -> None:
-        """Report how many records are missing, and whether the file is as it was."""
+        """Report missing records and a changed file."""
         shard = self._shard
         if self._card is None:
             if broken:
@@ -249,7 +241,7 @@ class _ShardReader:
 
 
 def between_shards(reports: list[ShardReport]) -> Iterator[Damage]:
-    """Yield what is wrong with the times from one shard to the next."""
+    """Yield the defects in the times from one shard to the next."""
     previous: Frame | None = None
     for report in reports:
         first = report.first
@@ -262,7 +254,7 @@ def between_shards(reports: list[ShardReport]) -> Iterator[Damage]:
 
 
 def _at_the_ends(reports: list[ShardReport], card: FilmCard) -> Iterator[Damage]:
-    """Yield what is wrong with the times at which the film begins and ends."""
+    """Yield the defects in the times at which the film begins and ends."""
     if not reports:
         return
     for name, wanted, frame, number in (
@@ -278,7 +270,7 @@ def _at_the_ends(reports: list[ShardReport], card: FilmCard) -> Iterator[Damage]
 
 
 def other_content(reports: list[ShardReport], card: FilmCard) -> Iterator[Damage]:
-    """Yield the shards that hold, byte for byte, what another one should."""
+    """Yield the shards that hold, byte for byte, the records of another one."""
     owners = {shard.sha256: shard.name for shard in card.shards}
     for report in reports:
         owner = owners.get(report.sha256, report.shard.name)

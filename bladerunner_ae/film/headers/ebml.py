@@ -1,13 +1,12 @@
-"""Numbers as Matroska writes them (RFC 8794): the first bits tell how long they are."""
+"""Numbers as Matroska writes them (RFC 8794): the first bits give the length."""
 
 from typing import BinaryIO
 
 
 def read_number(file: BinaryIO, marked: bool) -> int | None:
-    """A number of variable length; None if it is not there or means "not known".
+    """Return a number of variable length; None if it is absent or means "unknown".
 
-    Args:
-        marked: whether the bit that tells its length belongs to it (it does in identities).
+    `marked` keeps the bit that marks its length as part of it, as in identities.
     """
     first = file.read(1)
     if not first or not first[0]:

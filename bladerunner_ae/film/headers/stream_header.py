@@ -27,7 +27,7 @@ class StreamHeader:
     def dolby_vision_profile(self) -> int | None:
         """The profile, if only Dolby Vision's own processing gives the colours; else None.
 
-        All but these have a picture in SDR, HDR10 or HLG that is right by itself.
+        All others have a picture in SDR, HDR10 or HLG that is right by itself.
         """
         if len(self.dolby_vision) < 5:
             return None

@@ -1,4 +1,4 @@
-"""The colours of picture files in sRGB: from their profiles, or from what else they say of them."""
+"""Colours of picture files in sRGB, by their profiles or other colour information."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,10 +29,9 @@ _PROFILE = "icc_profile"
 
 
 def find_profile(image: Image.Image, path: Path) -> bytes | None:
-    """The colour profile of a picture: its own, or one made of what a PNG says instead.
+    """Return a picture's colour profile: its own, or one made from a PNG's other chunks.
 
-    Returns:
-        None if it is sRGB, or says nothing; nothing, b"", if that is unknown.
+    None if it is sRGB or has none; b"" if that is unknown.
     """
     if image.format == "PNG":
         coded = _png_chunk(path, b"cICP")
@@ -51,7 +50,7 @@ def find_profile(image: Image.Image, path: Path) -> bytes | None:
 
 
 def colours_in_srgb(image: Image.Image, icc: bytes | None) -> NDArray[np.uint8]:
-    """The colours of an opaque picture in sRGB."""
+    """Convert an opaque picture to sRGB."""
     if not icc and image.mode == "LAB":
         return np.asarray(ImageCms.applyTransform(image, _lab_transform()))
     profile = _profile(icc, image.mode in GREY_MODES, image.mode) if icc else None
@@ -68,12 +67,7 @@ def _lab_transform() -> ImageCms.ImageCmsTransform:
 
 @dataclass(frozen=True)
 class _Profile:
-    """A colour profile, and what it does.
-
-    Attributes:
-        transform: to sRGB; None: there is nothing to do, or it cannot be done.
-        problem: why it cannot, or None.
-    """
+    """A colour profile; `transform` to sRGB is None if not needed, or impossible for `problem`."""
 
     name: str
     mode: str
@@ -115,7 +109,7 @@ def _samples(mode: str) -> Image.Image:
 
 
 def colour_remarks(image: Image.Image, path: Path) -> Iterator[Note]:
-    """Remarks on what is done to an image's colours."""
+    """Notes on the conversion of an image's colours."""
     icc, mode = find_profile(image, path), image.mode
     if not icc:
         if icc is not None:
@@ -136,7 +130,7 @@ def colour_remarks(image: Image.Image, path: Path) -> Iterator[Note]:
 
 
 def _png_chunk(path: Path, kind: bytes) -> bytes | None:
-    """The contents of a chunk before a PNG's pixels, or None."""
+    """Contents of a chunk before a PNG's pixels, or None."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":

@@ -56,7 +56,7 @@ _STILL_BRANDS = ("avif", "heic", "heix", "heim", "heis", "mif1", "miaf")
 
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
-    """Open a film for reading, with readable metadata, and closes it again.
+    """Open a film for reading, with readable metadata.
 
     Raises:
         InputError: there is no such file, it is empty or no film.
@@ -96,11 +96,8 @@ def picture_stream(
 ) -> VideoStream:
     """The stream with the film's picture: the largest, or the one that the file calls its default.
 
-    Cover art, thumbnails and attached images do not count.
-
-    Raises:
-        InputError: there is none, or its codec is unknown, or it cannot be shown as it is meant, or
-            is too large.
+    Cover art, thumbnails and attached images do not count. Raises InputError if there is none, its
+    codec is unknown, or it is too large or cannot be shown as intended.
     """
     pictures = _pictures(container)
     if not pictures:
@@ -125,7 +122,7 @@ def prepare_decoder(stream: VideoStream, **options: str) -> None:
     """Set up a decoder that is not yet open.
 
     It refuses pictures that would fill the memory, and cuts off exactly what its codec hides at the
-    left and the top; else it cuts where rows of memory can begin.
+    left and the top; by default it cuts where rows of memory can begin.
     """
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **options}
     stream.codec_context.flags |= Flags.unaligned
@@ -158,15 +155,10 @@ def _rank(stream: VideoStream) -> tuple[bool, int]:
 def key_frames(
     container: InputContainer, stream: VideoStream, place: Fraction, packets: int = 1
 ) -> list[VideoFrame]:
-    """The key frame before a place, and a few frames after it.
+    """Decode the key frame before a place (seconds on the container's clock) and what follows.
 
-    Args:
-        container: an open film; it is read on from there.
-        place: in seconds, on the clock of the container.
-        packets: how many to decode, from the key frame on.
-
-    Returns:
-        About as many frames, as shown; none where the file is damaged or cannot be searched.
+    About `packets` frames in display order; none if the file is damaged or cannot be searched.
+    Leaves the container at another place.
     """
     frames, decoded = list[VideoFrame](), 0
     try:

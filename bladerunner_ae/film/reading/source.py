@@ -36,7 +36,6 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The name of the film's folder, see `film_name`."""
         return film_name(self.path)
 
     @property
@@ -84,7 +83,7 @@ class Source:
             )
 
     def facts(self) -> dict[str, Any]:
-        """The source as a film card describes it: name, kind, sha256 and stamp."""
+        """The source in the form of film cards: name, kind, sha256 and stamp."""
         name = os.fsencode(os.path.basename(os.path.abspath(self.path)))
         return {
             # JSON cannot hold the bytes of a name that is not UTF-8.

@@ -32,10 +32,9 @@ class Layout:
 
 
 def film_layout(geometry: Geometry, max_height: int = 0) -> Layout:
-    """Put pictures back to where the film had them: in shape, with its black bars, upright.
+    """Put pictures back to their place in the film: in shape, with its black bars, upright.
 
-    Args:
-        max_height: the film is made no higher than this; 0: as high as the original.
+    `max_height` limits the film's height; 0: as high as the original.
     """
     height, width = geometry.display
     scale = Fraction(1)
@@ -66,7 +65,7 @@ def raster_layout(geometry: Geometry) -> Layout:
 
 
 def _even(length: Fraction) -> int:
-    """The even number nearest to a length, the larger one where two are equally near."""
+    """The even number nearest to a length; the larger of two equally near."""
     return max(int((length + 1) // 2) * 2, 2)
 
 
