@@ -1,4 +1,4 @@
-"""Exported autoencoders: found, checked and loaded. No training code is needed.
+"""Loading of exported autoencoders. No training code is needed.
 
 TensorFlow is imported only when a model is loaded.
 """
@@ -72,12 +72,9 @@ def load_autoencoder(path: AnyPath) -> Autoencoder:
 
 
 def find_saved_model(path: Location) -> Location:
-    """Return the folder of the SavedModel meant by `path`; see `load_autoencoder`.
+    """Return the folder of the SavedModel meant by `path`, found without TensorFlow if local.
 
-    A local one is found without TensorFlow.
-
-    Raises:
-        InputError: there is none.
+    See `load_autoencoder`. InputError if there is none.
     """
     if not storage.exists(path):
         storage.explain_missing(path)
@@ -109,7 +106,6 @@ def _load(folder: Location) -> Any:
 
 
 def _load_halves(autoencoder: Location) -> Halves:
-    """Load the encoder and decoder that were exported with an autoencoder."""
     import tensorflow as tf
 
     models = []
