@@ -11,12 +11,9 @@ _REST = "{desc}: {percentage:3.0f}%|| {n_fmt}/{total_fmt} [{elapsed}<{remaining}
 
 
 class Progress:
-    """Counts items of work on stderr; use as a context manager.
+    """Counter of items of work on stderr, a context manager; `total` None: unknown.
 
-    Args:
-        label: name of the work, e.g. "convert".
-        total: number of items, or None if it is not known.
-        done: items finished before, by the run that is resumed.
+    `done` items were finished before, by the run that is resumed.
     """
 
     def __init__(self, label: str, total: int | None, unit: str = "frames", done: int = 0) -> None:
