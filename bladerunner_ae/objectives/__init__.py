@@ -1,4 +1,4 @@
-"""Objectives: who learns from what. A new one is a file, a line below and a flagfile."""
+"""Objectives: loss of each network. A new one is a file, a line below and a flagfile."""
 
 from collections.abc import Mapping
 
@@ -30,10 +30,9 @@ _RETIRED = {"dream": ("detail_weight",)}
 
 
 def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Objective:
-    """Build the objective called `name` with some of its weights changed.
+    """Build an objective with some of its weights changed.
 
-    Raises:
-        UsageError: there is no such objective, it has no such weight, or one is out of its range.
+    UsageError if there is none of this name, it has no such weight, or one is out of its range.
     """
     if name not in REGISTRY:
         raise UsageError(f"--objective={name}: choose one of {', '.join(REGISTRY)}")
