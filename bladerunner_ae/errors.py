@@ -1,4 +1,4 @@
-"""Errors a person can do something about, apart from those of records (`tfrecords.record_errors`).
+"""Errors that a person can fix, apart from those of records (`tfrecords.record_errors`).
 
 Every message is one line that names the file, the problem and the fix.
 `command_line.app` prints it without a traceback.
@@ -40,15 +40,11 @@ class OutputError(BladerunnerError):
 
 
 def system_error(error: BaseException, where: object = "") -> BladerunnerError | None:
-    """Return what the operating system refused as an error that names the fix.
+    """Return a refusal by the operating system as an error that names the fix; None for any other.
 
-    Args:
-        error: an `OSError`, or one of a library that quotes the operating system.
-        where: file or folder to name; by default the one that the error names.
-
-    Returns:
-        `InputError` if the path cannot be used, `OutputError` if the work broke off; None for any
-        other error.
+    `error` is an `OSError`, or one of a library that quotes it; `where` a file or folder to name,
+    by default the error's own. `InputError` if the path cannot be used, `OutputError` if the work
+    broke off.
     """
     failure = system_failure(error)
     if failure is None:
