@@ -70,8 +70,6 @@ FITS = ("contain", "cover", "stretch")
 
 @dataclass(frozen=True)
 class Rectangle:
-    """Rectangle of whole pixels."""
-
     top: int
     left: int
     height: int

@@ -1,5 +1,3 @@
-"""Base of the clients: errors, signatures, the interface; see `client`."""
-
 from __future__ import annotations
 
 import abc

@@ -1,5 +1,3 @@
-"""A client over gRPC; see `client`. It needs grpcio, and no TensorFlow."""
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,3 @@
-"""A client over REST; see `client`. It needs only Python and numpy."""
-
 from __future__ import annotations
 
 import base64

@@ -61,7 +61,6 @@ def parse_output(name: str, text: str | None, kind: str, *endings: str) -> Locat
 
 
 def parse_png(name: str, text: str | None) -> Location | None:
-    """Return the path of a picture to write; see `parse_output`."""
     return parse_output(name, text, "PNG", ".png")
 
 

@@ -111,7 +111,6 @@ def end_process_on_signals() -> None:
 
 
 def end_process(number: int, stderr: int = 2) -> None:
-    """End the process with a signal's line and exit code."""
     os.write(stderr, f"{LINES[signal.Signals(number)]}\n".encode())
     os._exit(128 + number)
 

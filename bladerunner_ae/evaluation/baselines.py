@@ -32,7 +32,6 @@ class LinearBaseline:
     components: NDArray[np.float32]
 
     def reconstruct(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Project pictures, uint8 [batch, H, W, 3] in and out."""
         flat = images.reshape(len(images), -1).astype(np.float32) - self.mean
         output = (flat @ self.components) @ self.components.T + self.mean
         return np.clip(np.rint(output), 0, 255).astype(np.uint8).reshape(images.shape)

@@ -146,7 +146,6 @@ def _counted(number: int, thing: str) -> str:
 
 
 def measured_shots(choice: Choice, card: FilmCard) -> int:
-    """Return in how many of a film's shots frames are measured."""
     shot_of = np.searchsorted(card.shot_starts, np.flatnonzero(choice.frames), side="right")
     return len(np.unique(shot_of))
 
@@ -226,7 +225,7 @@ def _spread(frames: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _fill(chosen: NDArray[np.bool_], parts: Sequence[Stretch], at_most: int) -> None:
-    """Choose single frames over the chosen parts for the room left by pairs that met."""
+    """Fill the room left by pairs that met with single frames, spread over the chosen parts."""
     inside = np.zeros_like(chosen)
     for start, end in parts:
         inside[start:end] = chosen[start:end].any()

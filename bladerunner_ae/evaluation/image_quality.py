@@ -51,7 +51,6 @@ def ms_ssim_scales(height: int, width: int) -> int:
 
 
 def ms_ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Return SSIM over several scales; see `both_ssim`."""
     return both_ssim(original, output)[1]
 
 

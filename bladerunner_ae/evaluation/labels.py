@@ -1,5 +1,3 @@
-"""Labels of frames by their use in a model's training."""
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -33,8 +33,6 @@ Integers = NDArray[np.int64]
 
 
 class System(Protocol):
-    """Anything that remembers pictures."""
-
     def reconstruct(self, images: Pictures) -> Pictures:
         """Return dreams, uint8 [batch, H, W, 3] in and out."""
         ...

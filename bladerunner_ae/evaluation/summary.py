@@ -46,7 +46,6 @@ def summarise(measured: Measured, labels: NDArray[np.str_], pieces: Stretches) -
 def _groups(
     numbers: Numbers, frames: NDArray[np.bool_], labels: NDArray[np.str_], pieces: Stretches
 ) -> Figures:
-    """Return label -> figures, of the labels of frames that were measured."""
     found: Figures = {}
     for label in sorted(set(labels[frames].tolist())):
         own = [

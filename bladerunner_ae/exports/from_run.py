@@ -1,5 +1,3 @@
-"""The export of a trained run, with the latents of its films."""
-
 import dataclasses
 import json
 import sys

@@ -57,7 +57,6 @@ class FilmMemory:
 
     @cached_property
     def duration(self) -> float:
-        """Seconds from the first frame to the end of the last one."""
         return _duration(self.card)
 
 
@@ -75,7 +74,6 @@ def measure_film(
     labels: NDArray[np.str_],
     batch_size: int = 64,
 ) -> FilmMemory:
-    """Run the chosen frames of a film through a network, in its order."""
     barcodes = _Barcodes(card, int(choice.frames.sum()))
     scope = Scope({_MODEL: autoencoder}, labels, choice, vmaf=False, detail=False,
                   batch_size=batch_size, watch=barcodes.add)  # fmt: skip

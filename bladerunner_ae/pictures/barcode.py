@@ -36,7 +36,6 @@ _LIGHT = _from_srgb()
 
 
 def mean_of(picture: Picture) -> NDArray[np.float64]:
-    """Return the mean linear light of a picture, [3]."""
     # Counting code values is far quicker than powers.
     counts = np.stack([np.bincount(picture[..., c].ravel(), minlength=256) for c in range(3)])
     return (counts @ _LIGHT) / max(picture.shape[0] * picture.shape[1], 1)

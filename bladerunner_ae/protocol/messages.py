@@ -150,7 +150,6 @@ MESSAGES: dict[str, dict[str, list[Field]]] = {
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
-    """Return a pool with a file for each package."""
     pool = descriptor_pool.DescriptorPool()
     dependencies = []
     for known in (any_pb2, wrappers_pb2):

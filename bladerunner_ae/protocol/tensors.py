@@ -37,7 +37,6 @@ _VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
 
 @cache
 def type_name(number: int) -> str:
-    """Return TensorFlow's name of a DataType, such as `float`."""
     return _NAMES.get(number, f"DT_of unknown number {number}").removeprefix("DT_").lower()
 
 

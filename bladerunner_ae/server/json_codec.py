@@ -140,7 +140,6 @@ def _array(value: Any, number: int, where: str, field: str = "") -> Array:
     shape: list[int] = []
 
     def refuse(fits: Callable[[Any], bool], problem: str) -> None:
-        """Name the first of the values that does not fit."""
         place = next(place for place, one in enumerate(flat) if not fits(one))
         row = f"[{place * shape[0] // len(flat)}]" if shape else ""
         raise invalid(f"{where}{row}{field}: {reprlib.repr(flat[place])} {problem}")

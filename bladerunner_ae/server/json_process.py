@@ -82,8 +82,6 @@ class JsonProcess:
 
 
 class _Lane:
-    """Process and the requests that wait for it."""
-
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()

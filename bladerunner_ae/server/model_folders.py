@@ -23,7 +23,6 @@ class ModelFolder:
     only: int | None = None
 
     def versions(self) -> dict[int, Location]:
-        """Return the present SavedModels by number."""
         if self.only is not None:
             return {self.only: self.path} if is_saved_model(self.path) else {}
         return versions(self.path)

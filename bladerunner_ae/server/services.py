@@ -1,5 +1,3 @@
-"""Answers to requests of both APIs: predict, status, metadata."""
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
