@@ -18,23 +18,23 @@ __all__ = [
 
 
 class UsageError(BladerunnerError):
-    """A flag is missing, unknown or contradicts another."""
+    """Missing, unknown or contradictory flag."""
 
     exit_code = 1
 
 
 class InputError(BladerunnerError):
-    """A file or folder given to the command is missing, of the wrong kind or damaged."""
+    """Missing, damaged or unsuitable file or folder given to the command."""
 
 
 class ReplaceableError(InputError):
-    """An earlier result is in the way, or damaged, and --overwrite would replace it."""
+    """Earlier result that is in the way or damaged; --overwrite would replace it."""
 
     cured_by_overwrite = True
 
 
 class OutputError(BladerunnerError):
-    """The output could not be written completely, or failed its own verification."""
+    """Output that could not be written completely, or failed its own verification."""
 
     exit_code = 3
 

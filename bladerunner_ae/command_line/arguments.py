@@ -65,10 +65,7 @@ def parse_png(name: str, text: str | None) -> Location | None:
 
 
 def parse_folder(name: str, text: str | None) -> Location | None:
-    """Return the path of a folder to write to, None for no text.
-
-    UsageError if it is a file, InputError if nothing can be written there.
-    """
+    """Return the path of a folder to write to; UsageError for a file, InputError if unwritable."""
     if not text:
         return None
     path = location(text)

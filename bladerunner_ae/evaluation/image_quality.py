@@ -1,7 +1,4 @@
-"""Similarity of pictures, uint8 [B, H, W, 3], to their originals, float32 [B].
-
-docs/evaluation.md explains each number, and how films are summarised.
-"""
+"""Similarity of pictures, uint8 [B, H, W, 3], to originals, float32 [B]; see docs/evaluation.md."""
 
 import functools
 

@@ -75,10 +75,7 @@ def some(pictures: Pictures, at_most: int) -> Pictures:
 
 
 def prior_scores(model: Autoencoder, film: FilmFrames, drawn: Drawn) -> Scores:
-    """Compare a model's samples with the film, and with sets that show what to expect.
-
-    These are frames held out, if any, and the model's dreams of training frames; see `compare`.
-    """
+    """Compare samples with the film, and with held-out frames and dreams of training frames."""
     references = {
         "frames held out": some(film.held_out, SAMPLES),
         "dreams of training frames": model.decode(model.encode(some(film.training, SAMPLES))[0]),

@@ -1,7 +1,4 @@
-"""Loading of exported autoencoders. No training code is needed.
-
-TensorFlow is imported only when a model is loaded.
-"""
+"""Loading of exported autoencoders; TensorFlow is imported only when a model is loaded."""
 
 from functools import partial
 from typing import Any
@@ -72,10 +69,7 @@ def load_autoencoder(path: AnyPath) -> Autoencoder:
 
 
 def find_saved_model(path: Location) -> Location:
-    """Return the folder of the SavedModel meant by `path`, found without TensorFlow if local.
-
-    See `load_autoencoder`. InputError if there is none.
-    """
+    """Return the folder meant by `path`, see `load_autoencoder`; a local one without TensorFlow."""
     if not storage.exists(path):
         storage.explain_missing(path)
         raise InputError(f"{path}: no such model folder; check the name, or train a model first")

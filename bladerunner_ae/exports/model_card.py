@@ -73,10 +73,7 @@ def describe_signatures(signatures: Sequence[Any]) -> dict[str, Any]:
 
 
 def load_model_card(version: Location) -> dict[str, Any]:
-    """Read the card in a SavedModel's folder; empty for a model of another program.
-
-    InputError if it is damaged, or of a newer version of this program.
-    """
+    """Read the card in a SavedModel's folder, {} without one; InputError if damaged or newer."""
     path = version / FILE_NAME
     if not storage.is_file(path):
         return {}

@@ -71,10 +71,7 @@ def _filled(dtype: tf.DType, shape: Sequence[int]) -> Any:
 
 
 def load_requests(folder: Path) -> list[Any]:
-    """Return the `PredictRequest`s stored with a SavedModel; none without a file.
-
-    RecordsError if the file is damaged.
-    """
+    """Return the `PredictRequest`s of a SavedModel, if any; RecordsError if the file is damaged."""
     if not (folder / FILE_NAME).is_file():
         return []
     logs = map(messages.PredictionLog.FromString, read_records(folder / FILE_NAME))

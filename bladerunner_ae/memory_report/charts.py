@@ -106,10 +106,7 @@ def ruler(place: float, kind: str) -> str:
 
 
 def plot(drawing: str, across: Axis, up: Axis, label: str, kind: str = "") -> str:
-    """Draw axes around a drawing by this module's other functions.
-
-    `label` describes it for people who cannot see it, `kind` are CSS classes.
-    """
+    """Draw axes around a drawing; `label` describes it for people who cannot see it."""
     grid = "".join(f'<path class="grid" d="M0 {SIDE - up.place(v):g}H{SIDE}"/>'
                    for v, _ in up.ticks)  # fmt: skip
     ups = "".join(

@@ -50,11 +50,7 @@ class Memory:
 
 
 def gather(autoencoder: Autoencoder, records: Sequence[Location], max_frames: int) -> Memory:
-    """Run at most `max_frames` (0: all) frames of films through a network; announce it on stderr.
-
-    InputError if records have another size than the network takes, RecordsError if they are
-    damaged.
-    """
+    """Run films through a network, at most `max_frames` (0: all); announce the sample on stderr."""
     cards = [load_card(folder) for folder in records]
     for folder, card in zip(records, cards, strict=True):
         check_shards(folder, card)

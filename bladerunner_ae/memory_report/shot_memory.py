@@ -26,10 +26,7 @@ _DRAWS, _SEED = 2000, 20_170_415
 
 @dataclass(frozen=True)
 class Part:
-    """Frames from `start` to before `end` of one shot, with one label.
-
-    `film` is its index on the page; shots count from 1.
-    """
+    """Frames `start` to before `end` of one shot, from 1, of one label; `film` is an index."""
 
     film: int
     shot: int

@@ -76,11 +76,7 @@ def normal_sampler(size: int) -> Sampler:
 
 
 def density_sampler(density: LatentDensity) -> Sampler:
-    """Return a sampler of a density, whose latents become constants of the graph.
-
-    It is that of `LatentDensity.sample`, with TensorFlow's random numbers and the shapes of
-    `normal_sampler`.
-    """
+    """Return a sampler like `LatentDensity.sample`, with the latents as constants of the graph."""
     lengths = np.array([end - start for start, end in density.shots], np.float32)
     shot_of = np.repeat(np.arange(len(lengths)), lengths.astype(int))
     means = np.stack([density.latents[start:end].mean(axis=0) for start, end in density.shots])

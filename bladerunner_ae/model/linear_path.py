@@ -63,8 +63,8 @@ def linear_size(config: ModelConfig) -> tuple[int, int]:
 class _Frozen(layers.Dense):
     """Dense layer whose weights are not trained.
 
-    In training the gradient of its input is computed as `(W @ g^T)^T`, not as TensorFlow's `g @
-    W^T`, for which oneDNN reorders all of W in every step (docs/speed.md).
+    In training the gradient of its input is computed as `(W @ g^T)^T`, not as `g @ W^T`, which is
+    TensorFlow's: for that oneDNN reorders all of W in every step (docs/speed.md).
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

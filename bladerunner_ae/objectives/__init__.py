@@ -30,10 +30,7 @@ _RETIRED = {"dream": ("detail_weight",)}
 
 
 def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Objective:
-    """Build an objective with some of its weights changed.
-
-    UsageError if there is none of this name, it has no such weight, or one is out of its range.
-    """
+    """Build an objective with some weights changed; UsageError for unknown names and bad values."""
     if name not in REGISTRY:
         raise UsageError(f"--objective={name}: choose one of {', '.join(REGISTRY)}")
     kind = REGISTRY[name]

@@ -139,18 +139,12 @@ class Objective:
 def sample_posterior(
     mean: tf.Tensor, log_var: tf.Tensor, epsilon: tf.Tensor, noise: float = 1.0
 ) -> tf.Tensor:
-    """Return mean + noise * exp(log_var / 2) * epsilon, tensors float32 [B, latent].
-
-    Kingma & Welling 2014, section 2.4, with noise 1; 0 gives the posterior mean.
-    """
+    """Return mean + noise * exp(log_var / 2) * epsilon (Kingma & Welling 2014, section 2.4)."""
     return mean + noise * tf.exp(0.5 * log_var) * epsilon
 
 
 def ramp(progress: tf.Tensor, start: float, end: float) -> tf.Tensor:
-    """Return a float32 scalar that rises linearly from 0 at `start` to 1 at `end`.
-
-    All are parts of the run, 0..1; equal ends give a jump.
-    """
+    """Return 0 to 1, float32, linear from `start` to `end` of the run; equal ends give a jump."""
     progress = tf.cast(progress, tf.float32)
     if end <= start:
         return tf.cast(progress >= start, tf.float32)

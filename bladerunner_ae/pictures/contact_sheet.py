@@ -61,10 +61,7 @@ def make_contact_sheet(pairs: Sequence[Pair], columns: int = 3) -> Image.Image:
 def make_frame_sheet(
     pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], title: str
 ) -> Image.Image:
-    """Lay out frames of a film, each with its caption below, at the first one's size.
-
-    The sheet has about three parts of width to two of height.
-    """
+    """Lay out frames with captions below, at the first one's size, on a sheet of about 3 to 2."""
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
     width, height = _picture_size(pictures[0])

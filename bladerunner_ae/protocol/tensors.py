@@ -48,11 +48,7 @@ def numpy_type(number: int) -> np.dtype[Any]:
 
 
 def to_tensor(values: Array) -> Any:
-    """Return an array as a `TensorProto`, with numbers as one block of bytes.
-
-    ValueError unless it is of floats of 32 or 64 bits, integers, bool, or bytes (dtype object or
-    S).
-    """
+    """Return a `TensorProto`, numbers as one block of bytes; ValueError for other dtypes."""
     values = np.asarray(values)
     if values.dtype.kind == "S":
         values = values.astype(object)
@@ -151,10 +147,7 @@ def _filled(given: Any, count: int, kind: np.dtype[Any]) -> Array:
 
 
 def count_fields(data: bytes, most: int) -> int:
-    """Return the number of a message's fields, without parsing what is in them.
-
-    ValueError if there are more than `most`, or the bytes are no message.
-    """
+    """Count a message's fields, unparsed; ValueError for more than `most` or no message."""
     place = count = 0
     while place < len(data):
         count += 1

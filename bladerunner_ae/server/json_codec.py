@@ -54,10 +54,7 @@ class Document:
 
 @dataclass(frozen=True)
 class PredictBody:
-    """Request to `predict`; `signature` "" means the default one.
-
-    `in_rows`: it came as `instances`, and is answered with `predictions`.
-    """
+    """Request to `predict`; `in_rows`: it came as `instances`, answered with `predictions`."""
 
     signature: str
     in_rows: bool
@@ -85,10 +82,7 @@ def parse(body: bytes) -> Document:
 
 
 def read_predict(document: Document, signatures: Mapping[str, Types]) -> PredictBody:
-    """Read the inputs of a request to `predict`, given the inputs of all signatures of the model.
-
-    ServingError if there is no such signature, or its inputs cannot be made of the values.
-    """
+    """Read the inputs of `predict`; ServingError for an unknown signature or unfitting values."""
     name = document.signature or DEFAULT_SIGNATURE
     if name not in signatures:
         raise invalid(f'The model has no signature "{name}"')
