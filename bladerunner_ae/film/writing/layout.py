@@ -32,7 +32,7 @@ class Layout:
 
 
 def film_layout(geometry: Geometry, max_height: int = 0) -> Layout:
-    """Put pictures back in the film: in shape, with black bars, upright; `max_height` 0: any."""
+    """Put pictures back in the film: in shape, black bars, upright; `max_height` 0: no limit."""
     height, width = geometry.display
     scale = Fraction(1)
     if 0 < max_height < height:
