@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.judging.commands import Ended
-from benchmarks.judging.films import (
+from benchmarks.judging.forked_commands import Ended
+from benchmarks.judging.player import (
     Described,
     Heard,
     Shown,
@@ -28,7 +28,7 @@ from benchmarks.judging.films import (
     packets,
     show,
 )
-from benchmarks.structure.films import Truth
+from benchmarks.structure.making import Truth
 from benchmarks.structure.recipes import UNCLEAR_NAMES, Recipe
 from tests.helpers.number_panel import clearness, is_flash, read_number
 

@@ -1,4 +1,4 @@
-"""The networks of `training_torch.py`: ours in PyTorch, with layers of the same names."""
+"""The networks of `pytorch.py`: ours in PyTorch, with layers of the same names."""
 
 import math
 from itertools import pairwise

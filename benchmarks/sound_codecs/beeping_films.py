@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.judging.films import Heard, UnreadableError, hear, run_ffmpeg, show
+from benchmarks.judging.player import Heard, UnreadableError, hear, run_ffmpeg, show
 
 RATE, FRAMES, SIDE = 24, 60, 64
 # No two distances are alike, so that sound that is shifted cannot look right.

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.judging.films import UnreadableError, run_ffmpeg
-from benchmarks.sound_codecs.films import Track, write_beeps
+from benchmarks.judging.player import UnreadableError, run_ffmpeg
+from benchmarks.sound_codecs.beeping_films import Track, write_beeps
 from benchmarks.structure import mp4_boxes
 from benchmarks.structure.recipes import CONTAINERS, FIELDS, SOUND, TURNS, VIDEO, Recipe
 from tests.helpers.number_panel import draw_panel

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from benchmarks.fuzz.films import CRASHED, HUNG, Case, Converted, Outcome, run_case
+from benchmarks.fuzz.damaged_films import CRASHED, HUNG, Case, Converted, Outcome, run_case
 
 _ADDRESS_SPACE = 8 << 30
 
