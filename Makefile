@@ -71,8 +71,8 @@ oldest_test: set_up  ## a short film and part of the tests with the oldest of al
 	@build/oldest/venv/bin/python -m pytest --numprocesses=2 --dist=loadfile \
 	    -m "not slow and not gpu" $(oldest:%=tests/%.py) $(ARGS)
 
-# tensorflow-io loads with TensorFlow 2.16 only, so it needs an environment of its own.
-io_test: set_up  ## the tests of s3:// paths, in build/io/venv; needs Python 3.11 or 3.12
+# tensorflow-io loads with TensorFlow 2.16 only, so it cannot live beside a newer one.
+io_test: set_up  ## TensorFlow's own reading of s3://, in build/io/venv; needs Python 3.11 or 3.12
 	@test -x build/io/venv/bin/python || $(python) -m venv build/io/venv
 	@build/io/venv/bin/python -m pip install --quiet -e ".[io]" "moto[server]>=5" "pytest>=8"
 	@build/io/venv/bin/python -m pytest -m remote tests/remote $(ARGS)
@@ -80,7 +80,7 @@ io_test: set_up  ## the tests of s3:// paths, in build/io/venv; needs Python 3.1
 beam_test: set_up  ## the tests of make_tfrecords --runner=beam, in build/beam/venv
 	@test -x build/beam/venv/bin/python || $(python) -m venv build/beam/venv
 	@build/beam/venv/bin/python -m pip install --quiet -r requirements/beam.txt imageio-ffmpeg \
-	    "pytest>=8"
+	    "moto[server]>=5.0.10" "pytest>=8"
 	@build/beam/venv/bin/python -m pytest -m beam tests/beam $(ARGS)
 
 browser_test: set_up  ## the explorer, TensorBoard and the report in Chromium

@@ -1,10 +1,10 @@
-"""Errors a person can do something about, apart from those of records (`tfrecords.errors`).
+"""Errors a person can do something about, apart from those of records (`tfrecords.record_errors`).
 
 Every message is one line that names the file, the problem and the fix.
 `command_line.app` prints it without a traceback.
 """
 
-from tfrecords.errors import BladerunnerError
+from tfrecords.record_errors import BladerunnerError
 from tfrecords.system_failures import system_failure
 
 __all__ = [

@@ -38,7 +38,7 @@ from bladerunner_ae.runs.files import refuse_to_delete
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import write_json
 from tfrecords.card import CARD_NAME, load_card
-from tfrecords.messages import visible
+from tfrecords.wording import visible
 
 RESULT_NAME = "result.json"
 _EVALUATION = "run/evaluation.json"

@@ -21,8 +21,8 @@ from bladerunner_ae.exports.loading import Autoencoder
 from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.reading.bars import find_bars
+from bladerunner_ae.film.reading.frame_reader import DecodedFrame, FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.film.reading.threads import Background, Prefetch
 from bladerunner_ae.film.writing.encoder import (

@@ -25,7 +25,7 @@ from bladerunner_ae.command_line.tensorflow_import import slow_imports
 from bladerunner_ae.errors import UsageError
 
 if TYPE_CHECKING:
-    from bladerunner_ae.server.folders import ModelFolder
+    from bladerunner_ae.server.model_folders import ModelFolder
 
 _NEEDED = ("starlette", "uvicorn", "grpc", "prometheus_client")
 
@@ -38,7 +38,7 @@ def main() -> None:
             f"serving needs packages that are not installed ({', '.join(missing)}); "
             'install them with: pip install "bladerunner_ae[serve]"'
         )
-    from bladerunner_ae.server.folders import find_models
+    from bladerunner_ae.server.model_folders import find_models
 
     values = flags.FLAGS
     models = [model for path in values.model for model in find_models(path, values.name)]

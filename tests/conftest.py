@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
 from tests.helpers.commands import Commands, Result
+from tests.helpers.s3_server import S3Server
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.synthetic_film import make_film
 
@@ -60,6 +62,35 @@ def film_factory(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 def synthetic_film(film_factory: Callable[..., Path]) -> Path:
     """Return the default film: 48 frames, 180 x 320, 24 a second, with sound."""
     return film_factory()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder for copies of remote folders, in place of the user's."""
+    folder = tmp_path_factory.mktemp("spool")
+    os.environ["BLADERUNNER_SPOOL"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Returns an S3 server on this machine with a bucket: `tests.helpers.s3_server`."""
+    pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3_here(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Returns the same server, which this process uses too."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "S3_"))]:
+        monkeypatch.delenv(name)
+    for name, value in s3.variables().items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return s3
 
 
 @pytest.fixture(scope="session")

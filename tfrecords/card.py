@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords import storage
-from tfrecords.errors import DamagedError, RecordsError
 from tfrecords.framing import read_records
-from tfrecords.messages import counted
+from tfrecords.record_errors import DamagedError, RecordsError
 from tfrecords.shards import is_shard_name
+from tfrecords.wording import counted
 
 SCHEMA_VERSION = 1
 CARD_NAME = "film.json"
@@ -189,8 +189,7 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
     """
     path = storage.join(directory, CARD_NAME)
     try:
-        with storage.open_for_reading(path) as file:
-            text = file.read()
+        text = storage.read_bytes(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _missing_card(directory) from error
     try:
@@ -257,13 +256,13 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
         RecordsError: names the first shard that is missing, of another size than the card gives, or
             not on the card; of one that is too short also the record at which it breaks.
     """
+    sizes = storage.file_sizes(directory)
     for shard in card.shards:
         path = storage.join(directory, shard.name)
-        try:
-            size = storage.file_size(path)
-        except FileNotFoundError as error:
+        size = sizes.get(shard.name)
+        if size is None:
             frames = f"frames {shard.first_frame} to {shard.first_frame + shard.frames - 1}"
-            raise DamagedError(path, f"shard is missing ({frames})") from error
+            raise DamagedError(path, f"shard is missing ({frames})")
         if size != shard.bytes:
             records = sum(1 for _ in read_records(path))  # names the record that is cut, if one is
             raise DamagedError(
@@ -272,7 +271,7 @@ def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
                 f"{shard.frames} in {shard.bytes}",
             )
     known = {shard.name for shard in card.shards}
-    for name in storage.names(directory):
+    for name in sorted(sizes):
         if is_shard_name(name) and name not in known:
             raise DamagedError(
                 storage.join(directory, name),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tfrecords import storage
 from tfrecords.card import FilmCard
 from tfrecords.reader import decode_image, film_frames
-from tfrecords.streams import chosen_records
+from tfrecords.record_streams import chosen_records
 
 FrameBatch = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
 

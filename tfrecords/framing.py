@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 import google_crc32c
 
 from tfrecords import storage
-from tfrecords.errors import DamagedError
+from tfrecords.record_errors import DamagedError
 
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")

@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 
 class FileLock:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tfrecords import storage
 from tfrecords.card import FilmCard, check_shards
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 BALANCES = ("none", "shots")
 

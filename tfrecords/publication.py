@@ -12,9 +12,9 @@ import shutil
 from pathlib import Path
 
 from tfrecords.card import CARD_NAME, is_record_file, load_card
-from tfrecords.errors import RecordsError, ReplaceableError
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
+from tfrecords.record_errors import RecordsError, ReplaceableError
 from tfrecords.shard_files import apart_folder, partial_folder, states_folder
 from tfrecords.shards import is_all_shards
 

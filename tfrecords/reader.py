@@ -6,6 +6,7 @@ A damaged record shows as `tf.errors.DataLossError`, which names neither film no
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -13,13 +14,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.card import FilmCard, check_shards, load_card
 from tfrecords.draw_order import Draws
-from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart, check_together, quotas
+from tfrecords.record_errors import RecordsError
+from tfrecords.record_streams import InMemory, Streamed, film_records
 from tfrecords.schema import example_spec
-from tfrecords.streams import InMemory, Streamed, film_records
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of records up to which a training set is held in memory, still encoded."""
@@ -75,6 +76,7 @@ def film_frames(
     """
     card = load_card(directory)
     check_shards(directory, card)
+    directory = spool.local_records(directory, card)
     names = ("image/encoded", "frame/index", "frame/pts", "film/id")
     spec = {key: example_spec()[key] for key in names}
 
@@ -188,6 +190,10 @@ def mixed_frames(
     """
     check_together(parts)
     worker, workers = shard
+    parts = [
+        dataclasses.replace(part, directory=spool.local_records(part.directory, part.card))
+        for part in parts
+    ]
     card = parts[0].card
     often = quotas(parts, balance)
     source: InMemory | Streamed

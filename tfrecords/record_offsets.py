@@ -15,8 +15,8 @@ import numpy as np
 
 from tfrecords import storage
 from tfrecords.card import Shard
-from tfrecords.errors import DamagedError
 from tfrecords.framing import HEADER, OVERHEAD, checked_length, missing_shard, read_record, scan
+from tfrecords.record_errors import DamagedError
 from tfrecords.schema import parse
 
 _WALKED_RECORDS = 8
@@ -73,9 +73,9 @@ def chosen_data(
 
 @contextmanager
 def _unbuffered(path: storage.AnyPath) -> Iterator[BinaryIO]:
-    with storage.open_for_reading(path) as buffered:
-        # A probe is of some kilobytes; the buffer of a local file would read a megabyte for each.
-        yield getattr(buffered, "raw", buffered)
+    # A probe is of some kilobytes; the usual buffer would read a megabyte for each.
+    with storage.open_for_reading(path, buffering=0) as file:
+        yield file
 
 
 def _offset(

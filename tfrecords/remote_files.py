@@ -1,268 +1,314 @@
-"""Remote files through `tf.io.gfile`, with errors that say what to do. For `storage` alone."""
+"""Remote files through fsspec, with errors that say what to do. For `storage` and `spool` alone."""
 
 from __future__ import annotations
 
 import errno
 import os
-import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tfrecords.errors import ConnectionLostError, StorageError
+from tfrecords.record_errors import ConnectionLostError, RecordsError, StorageError
 
-# What tensorflow-io adds, and the only TensorFlow that its last release was built for.
-_IO_SCHEMES = ("s3", "az", "hdfs", "viewfs")
-_IO_TENSORFLOW = "2.16."
-# Here a file appears when it was sent whole; elsewhere it is written beside and renamed.
-_OBJECT_STORES = ("s3", "gs", "az")
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+# A file appears here only once it was sent whole; elsewhere it is written next to its name and
+# renamed.
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "memory"}
+_EXTRAS = {
+    "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs",
+    "az": "az", "abfs": "az", "abfss": "az", "hf": "hf",
+}  # fmt: skip
 _CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or ~/.aws",
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
-    "az": "TF_AZURE_STORAGE_KEY",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "hf": "HF_TOKEN, or hf auth login",
 }
-_CONNECT_SECONDS = 10.0
-
-_ready: set[str] = set()
-
-
-def exists(path: str) -> bool:
-    """Returns whether there is a file or folder."""
-    path = _rooted(path)
-    with _explained(path):
-        return bool(_gfile(path).isdir(path)) or bool(_gfile(path).exists(path))
-
-
-def is_directory(path: str) -> bool:
-    """Returns whether `path` is a folder, or a bucket."""
-    path = _rooted(path)
-    with _explained(path):
-        return bool(_gfile(path).isdir(path))
+# Libraries of the stores refuse credentials by errors of their own, without a number.
+_REFUSALS = {
+    "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
+    "TokenRetrievalError", "UnauthorizedSSOTokenError", "ClientAuthenticationError",
+    "DefaultCredentialsError", "RefreshError", "LocalTokenNotFoundError", "GatedRepoError",
+}  # fmt: skip
+# s3fs tries five times itself; with botocore's own usual tries and times a wrong address would take
+# many minutes to be named.
+_S3_PATIENCE = {"connect_timeout": 5, "retries": {"max_attempts": 1}}
+_FEW_BYTES = 64 << 10
 
 
-def _rooted(path: str) -> str:
-    """Returns a path as it is, and the name of a bucket alone, which is no path for S3, with /."""
-    return path.rstrip("/") + "/" if urlsplit(path).path in ("", "/") else path
+def kind(url: str) -> str | None:
+    """Return "file" or "directory" (also for a bucket), or None if there is nothing."""
+    try:
+        return str(_info(url)["type"])
+    except FileNotFoundError:
+        return None
 
 
-def check_bucket(path: str) -> None:
-    """Raises StorageError if the bucket of `path` is not there or may not be looked into."""
-    scheme, bucket = urlsplit(path)[:2]
-    if scheme not in _OBJECT_STORES or not bucket:
+def size(url: str) -> int:
+    """Return the size of a file in bytes."""
+    found = _info(url)
+    if found["type"] != "file":
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
+    return int(found["size"])
+
+
+def check_bucket(url: str) -> None:
+    """Raise StorageError if the bucket of `url` does not exist or may not be read."""
+    scheme, bucket = urlsplit(url)[:2]
+    if scheme not in _OBJECT_STORES - {"hf", "memory"} or not bucket:
         return
-    root = f"{scheme}://{bucket}/"
-    with _explained(root):
-        if not _gfile(root).isdir(root):
-            raise StorageError(
-                f"{path}: bucket {bucket!r} does not exist or may not be read; check its name and "
-                f"the credentials ({_credentials(scheme)})"
-            )
+    if kind(f"{scheme}://{bucket}") is None:
+        raise StorageError(
+            f"{url}: there is no bucket {bucket!r}; make it, or check the name and the "
+            f"credentials ({_credentials(url)})"
+        )
 
 
-def names(directory: str) -> list[str]:
-    """Returns the sorted names in a folder; none if it is not there."""
-    with suppress(FileNotFoundError), _explained(directory):
-        found = _gfile(directory).listdir(directory.rstrip("/") + "/")
-        return sorted({name.strip("/") for name in found} - {""})
-    return []
+def listing(url: str) -> dict[str, int | None]:
+    """Return what a folder holds: the size of each file by its name, None for a folder."""
+    filesystem, key = _opened(url)
+    found: dict[str, int | None] = {}
+    with suppress(FileNotFoundError, NotADirectoryError), explained(url):
+        filesystem.invalidate_cache()
+        for entry in filesystem.ls(key, detail=True):
+            name = _below(entry["name"], key)
+            if name:
+                found[name] = int(entry["size"]) if entry["type"] == "file" else None
+    return found
 
 
-def size(path: str) -> int:
-    """Returns the size of a file in bytes."""
-    with _explained_file(path):
-        return int(_gfile(path).stat(path).length)
+def files_below(url: str) -> dict[str, tuple[int, str]]:
+    """Return all files below a folder: path relative to it -> (bytes, tag of the version)."""
+    filesystem, key = _opened(url)
+    found: dict[str, tuple[int, str]] = {}
+    with suppress(FileNotFoundError), explained(url):
+        filesystem.invalidate_cache()
+        for path, entry in filesystem.find(key, detail=True).items():
+            name = _below(path, key)
+            # A folder that somebody made in a web console is an empty object of that name; and a
+            # name with ".." would leave the folder that it is copied to.
+            if name and not path.endswith("/") and ".." not in name.split("/"):
+                found[name] = int(entry["size"]), _tag(entry)
+    return found
+
+
+def _tag(entry: dict[str, Any]) -> str:
+    """Tell versions of a file apart as far as its store does."""
+    for name in ("ETag", "etag", "md5Hash", "blob_id", "LastModified", "last_modified", "created"):
+        if entry.get(name):
+            return str(entry[name])
+    return str(entry.get("mtime", ""))
+
+
+def _below(path: str, key: str) -> str:
+    base = key.strip("/") + "/"
+    return path.strip("/").removeprefix(base) if path.strip("/").startswith(base) else ""
 
 
 @contextmanager
-def reading(path: str) -> Iterator[Any]:
-    """Opens a file of bytes."""
-    with _explained_file(path), _gfile(path).GFile(path, "rb") as file:
-        yield file
+def reading(url: str, block: int) -> Iterator[_Reader]:
+    """Open a file of bytes, fetched in pieces of `block` bytes or more."""
+    filesystem, key = _opened(url)
+    with explained(url):
+        filesystem.invalidate_cache()
+        file = filesystem.open(key, "rb", block_size=block or _FEW_BYTES, cache_type="readahead")
+    with file:
+        yield _Reader(file, url)
+
+
+class _Reader:
+    """A remote file whose errors name its URL."""
+
+    def __init__(self, file: Any, url: str) -> None:
+        self._file, self._url = file, url
+
+    def read(self, count: int = -1) -> bytes:
+        with explained(self._url):
+            return bytes(self._file.read(count))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+
+def read(url: str) -> bytes:
+    """Return a whole file."""
+    filesystem, key = _opened(url)
+    with explained(url):
+        filesystem.invalidate_cache()
+        return bytes(filesystem.cat_file(key))
+
+
+def write(url: str, data: bytes) -> None:
+    """Write a file whole or not at all, replacing one that exists."""
+    with _target(url) as (filesystem, key):
+        filesystem.pipe_file(key, data)
+
+
+def send(source: Path, url: str, report: Callable[[int], None] | None = None) -> None:
+    """Copy a local file, telling `report` the bytes of each piece."""
+    from fsspec.callbacks import Callback
+
+    class Count(Callback):
+        def relative_update(self, inc: int = 1) -> None:
+            if report is not None:
+                report(inc)
+
+    os.stat(source)  # a local file that is missing is not the store's fault
+    with _target(url) as (filesystem, key):
+        filesystem.put_file(str(source), key, callback=Count())
 
 
 @contextmanager
-def writing(path: str) -> Iterator[Any]:
-    """Opens a file of bytes that replaces `path` when the block ends well."""
-    gfile = _gfile(path)
-    stored_whole = urlsplit(path).scheme in _OBJECT_STORES
-    folder, _, name = path.rpartition("/")
-    target = path if stored_whole else f"{folder}/.{name}.partial"
-    with _explained(path):
-        if not stored_whole:
-            gfile.makedirs(folder)
-            if gfile.exists(target):
-                gfile.remove(target)  # a killed run's; not every file system empties what it opens
+def _target(url: str) -> Iterator[tuple[AbstractFileSystem, str]]:
+    """Give a file system and the name to write to, which becomes `url` when the block ends well."""
+    filesystem, key = _opened(url)
+    with explained(url, writing=True):
+        if urlsplit(url).scheme in _OBJECT_STORES:
+            yield filesystem, key
+            return
+        folder, _, name = key.rpartition("/")
+        partial = f"{folder}/.{name}.partial"
+        filesystem.makedirs(folder, exist_ok=True)
         try:
-            with gfile.GFile(target, "wb") as file:
-                yield file
-            if not stored_whole:
-                gfile.rename(target, path, overwrite=True)
+            yield filesystem, partial
+            with suppress(FileNotFoundError):
+                filesystem.rm_file(key)  # not every file system renames onto a file
+            filesystem.mv(partial, key)
         except BaseException:
             with suppress(Exception):
-                gfile.remove(target)  # closing it has sent what there was
+                filesystem.rm_file(partial)
             raise
 
 
-def make_directories(path: str) -> None:
-    """Makes a folder and those above it, where there are folders."""
-    if urlsplit(path).scheme not in _OBJECT_STORES:
-        with _explained(path):
-            _gfile(path).makedirs(path)
+def remove(url: str) -> None:
+    """Remove a file; a missing one is no error."""
+    filesystem, key = _opened(url)
+    with suppress(FileNotFoundError), explained(url):
+        filesystem.rm_file(key)
 
 
-def remove(path: str) -> None:
-    """Removes a file; one that is not there is no error."""
-    with suppress(FileNotFoundError), _explained(path):
-        _gfile(path).remove(path)
+def remove_folder(url: str) -> None:
+    """Remove all files of a folder."""
+    filesystem, key = _opened(url)
+    found = [f"{key}/{name}" for name in files_below(url)]
+    with suppress(FileNotFoundError), explained(url):
+        if found:
+            filesystem.rm(found)
 
 
-def files_below(directory: str) -> list[str]:
-    """Returns all files below a folder by their paths relative to it, sorted."""
-    base, found = directory.rstrip("/") + "/", set()
-    with suppress(FileNotFoundError), _explained(directory):
-        for folder, _, files in _gfile(directory).walk(base):
-            below = folder.rstrip("/").removeprefix(directory.rstrip("/")).strip("/")
-            found |= {f"{below}/{name}".lstrip("/") for name in files if name.strip("/")}
-    return sorted(found)
+def _info(url: str) -> dict[str, Any]:
+    filesystem, key = _opened(url)
+    with explained(url):
+        filesystem.invalidate_cache()  # other processes and machines write, too
+        return dict(filesystem.info(key))
 
 
-def failure(error: BaseException) -> str | None:
-    """Returns what a store said if `error` can only be TensorFlow's about one, else None."""
-    import tensorflow as tf
-
-    kinds = (
-        tf.errors.UnavailableError,
-        tf.errors.DeadlineExceededError,
-        tf.errors.AbortedError,
-        tf.errors.PermissionDeniedError,
-        tf.errors.UnauthenticatedError,
-    )
-    # The S3 client's own name for "the connection broke" is UnknownError with curl's number.
-    broken = isinstance(error, tf.errors.UnknownError) and "curlCode" in str(error)
-    return _reason(error) if isinstance(error, kinds) or broken else None
-
-
-def _reason(error: Any) -> str:
-    text = " ".join(str(error.message).split())[:200].strip(" :.")
-    return f"{type(error).__name__}: {text or 'no reason given'}"
-
-
-def _gfile(path: str) -> Any:
-    scheme = urlsplit(path).scheme
-    try:
-        import tensorflow as tf
-    except ModuleNotFoundError as error:
-        raise StorageError(
-            f"{path}: a remote path needs TensorFlow; pip install 'bladerunner_ae[cpu]'"
-        ) from error
-    if scheme not in _ready:
-        if scheme == "s3":
-            _prepare_s3(path)
-        if scheme not in _schemes(tf):
-            _load_tensorflow_io(path, scheme, tf)
-        _ready.add(scheme)
-    return tf.io.gfile
-
-
-def _schemes(tf: Any) -> set[str]:
-    return {
-        name.decode() if isinstance(name, bytes) else name
-        for name in tf.io.gfile.get_registered_schemes()
-    }
-
-
-def _load_tensorflow_io(path: str, scheme: str, tf: Any) -> None:
-    """Registers the schemes of tensorflow-io; raises StorageError if that does not help."""
-    if scheme in _IO_SCHEMES:
-        if tf.__version__.startswith(_IO_TENSORFLOW) and find_spec("tensorflow_io"):
-            import tensorflow_io  # noqa: F401
-
-            if scheme in _schemes(tf):
-                return
-        raise StorageError(
-            f"{path}: TensorFlow {tf.__version__} alone does not reach {scheme}://; use an "
-            'environment of its own with Python 3.11 or 3.12: pip install "bladerunner_ae[io]"'
-        )
-    known = sorted({*_schemes(tf), *_IO_SCHEMES} - {""})
-    raise StorageError(f"{path}: unknown kind of path {scheme}://; known are {', '.join(known)}")
-
-
-def _prepare_s3(path: str) -> None:
-    """Takes the settings of other S3 programs over, and tries the door of a private server."""
-    for ours, theirs in (
-        ("S3_ENDPOINT", "AWS_ENDPOINT_URL_S3"),
-        ("S3_ENDPOINT", "AWS_ENDPOINT_URL"),
-        ("AWS_REGION", "AWS_DEFAULT_REGION"),
-    ):
-        if os.environ.get(theirs):
-            os.environ.setdefault(ours, os.environ[theirs])
-    endpoint = os.environ.get("S3_ENDPOINT")
-    if not endpoint or os.environ.get("S3_PROXY_HOST"):
-        return
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    try:
-        # The client itself would try again for minutes, without a word.
-        socket.create_connection((parts.hostname or "", port), _CONNECT_SECONDS).close()
-    except OSError as error:
-        raise StorageError(
-            f"{path}: the S3 server {endpoint} does not answer ({error.strerror or error}); check "
-            "AWS_ENDPOINT_URL or S3_ENDPOINT"
-        ) from error
-
-
-def _credentials(scheme: str) -> str:
-    return _CREDENTIALS.get(scheme, f"those of {scheme}://")
-
-
-def _denied(path: str) -> StorageError:
-    credentials = _credentials(urlsplit(path).scheme)
-    return StorageError(f"{path}: access denied; check the credentials ({credentials})")
-
-
-@contextmanager
-def _explained_file(path: str) -> Iterator[None]:
-    """As `_explained`, for the reading of a file.
-
-    To the S3 client a file that may not be read is none; but it may be listed.
-    """
-    try:
-        with _explained(path):
-            yield
-    except FileNotFoundError as error:
-        folder, _, name = path.rpartition("/")
-        if name in names(folder):
-            raise _denied(path) from error
-        raise
-
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turns TensorFlow's errors into FileNotFoundError or a sentence for people.
+def _opened(url: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a URL and the URL's name in it.
 
     Raises:
-        StorageError: what a person can mend.
-        ConnectionLostError: what may be better the next time.
+        StorageError: no package that is installed knows such URLs, or its settings are impossible.
     """
-    _gfile(path)
-    import tensorflow as tf
+    import fsspec
 
+    scheme = urlsplit(url).scheme
+    settings: dict[str, Any] = {}
+    if scheme in ("s3", "s3a"):
+        if region := os.environ.get("AWS_REGION"):  # known to everything but boto
+            os.environ.setdefault("AWS_DEFAULT_REGION", region)
+        if "config_kwargs" not in fsspec.config.conf.get("s3", {}):
+            settings["config_kwargs"] = _S3_PATIENCE
+    try:
+        filesystem, key = fsspec.core.url_to_fs(url, **settings)
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        cure = f'pip install "bladerunner_ae[{extra}]"' if extra else "install what it needs"
+        raise StorageError(f"{url}: {scheme}:// paths need another package; {cure}") from error
+    except ValueError as error:
+        if scheme in fsspec.available_protocols():
+            reason = _reason(error)
+            raise StorageError(f"{url}: cannot be used ({reason}); {_check(url)}") from error
+        raise StorageError(
+            f"{url}: unknown kind of path {scheme}://; known are s3://, gs://, az://, hf:// and "
+            "the others of fsspec"
+        ) from error
+    except Exception as error:
+        raise _explanation(error, url) from error
+    return filesystem, key
+
+
+@contextmanager
+def explained(url: str, writing: bool = False) -> Iterator[None]:
+    """Turn the errors of a store into FileNotFoundError or a sentence for people.
+
+    Raises:
+        StorageError: a person can fix it.
+        ConnectionLostError: it may work the next time.
+    """
     try:
         yield
-    except tf.errors.NotFoundError as error:
-        if "nosuchbucket" in str(error).lower() or "bucket does not exist" in str(error):
+    except (RecordsError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        if writing or _code(error) == "NoSuchBucket":
             raise StorageError(
-                f"{path}: there is no bucket {urlsplit(path).netloc!r}; make it, or check the name"
+                f"{url}: there is no bucket {urlsplit(url).netloc!r}; make it, or check the name"
             ) from error
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
-    except (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError) as error:
-        raise _denied(path) from error
-    except tf.errors.InvalidArgumentError as error:
-        raise StorageError(f"{path}: is no usable path ({_reason(error)})") from error
-    except tf.errors.OpError as error:
-        raise ConnectionLostError(
-            f"{path}: {_reason(error)}; check the network and the path, then run the same "
-            "command again"
-        ) from error
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url) from error
+    except Exception as error:
+        raise _explanation(error, url) from error
+
+
+def _explanation(error: Exception, url: str) -> StorageError:
+    status = _status(error)
+    denied = isinstance(error, PermissionError) or type(error).__name__ in _REFUSALS
+    if denied or status in (401, 403):
+        return StorageError(f"{url}: access denied ({_reason(error)}); {_check(url)}")
+    if 400 <= status < 500 and status not in (408, 429):
+        return StorageError(f"{url}: cannot be used ({_reason(error)}); {_check(url)}")
+    return ConnectionLostError(
+        f"{url}: {_reason(error)}; check the network, the address of the store and the path, then "
+        "run the same command again"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:200].strip(" :.")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _check(url: str) -> str:
+    return f"check the path and the credentials ({_credentials(url)})"
+
+
+def _credentials(url: str) -> str:
+    scheme = urlsplit(url).scheme
+    return _CREDENTIALS.get(_EXTRAS.get(scheme, scheme), f"those of {scheme}://")
+
+
+def _code(error: BaseException) -> str:
+    """The word by which S3 names an error."""
+    response = getattr(error.__cause__ or error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def _status(error: BaseException) -> int:
+    """The number of HTTP's that an error is made of, 0 if it is none."""
+    if type(error).__name__ == "ParamValidationError":  # refused before it was asked
+        return 400
+    for one in filter(None, (error, error.__cause__)):
+        response = getattr(one, "response", None)
+        if isinstance(response, dict):
+            return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        for owner in (response, one):
+            for name in ("status_code", "status", "code"):
+                if isinstance(value := getattr(owner, name, None), int):
+                    return value
+    return 0

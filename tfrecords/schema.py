@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 IMAGE_FORMATS = ("jpeg", "png")
 

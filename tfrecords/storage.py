@@ -1,12 +1,10 @@
-"""Files on a local disk, or through TensorFlow wherever its file systems reach.
+"""Files on a local disk, or wherever fsspec reaches: s3://, gs://, az://, hf:// and others.
 
-Records and runs may lie in `gs://bucket/film` or, with tensorflow-io, in `s3://`, `az://` or
-`hdfs://`. Nothing outside this module and `remote_files` asks whether a path is remote in order to
-read or write it. TensorFlow is imported for a remote path only, so that local work never waits for
-it.
+Only this module, `remote_files` and `spool` ask whether a path is remote in order to read or write
+it. fsspec is imported for a remote path only.
 
-Stores of objects know no folders: one is there while a file lies in it. Nor do they rename or
-append. So a remote file is always written whole, in one piece, under its own name.
+Object stores have no folders (one exists while a file is in it), do not append and do not rename.
+So a remote file is always written whole, under its own name.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,18 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tfrecords.errors import RecordsError
+from tfrecords import remote_files
 from tfrecords.hidden_names import hidden_path
+from tfrecords.record_errors import RecordsError
 
 AnyPath = str | os.PathLike[str]
 """A path. A remote one must not be a `Path`: that would fold its two slashes into one."""
 
-_COPY_BYTES = 8 << 20
+READ_BYTES = 1 << 20
+"""Usual buffer of a reader; a remote file is then fetched in pieces of eight times as much."""
 
 
 @dataclass(frozen=True)
 class RemotePath(os.PathLike[str]):
-    """A path such as gs://bucket/film, to be joined as a `Path` is. It does no work itself."""
+    """A path such as s3://bucket/film, joined like a `Path`. It does no work itself."""
 
     url: str
 
@@ -47,18 +48,23 @@ class RemotePath(os.PathLike[str]):
 
     @property
     def name(self) -> str:
-        """The part behind the last slash."""
+        """The part after the last slash."""
         return self.url.rpartition("/")[2]
+
+    @property
+    def parent(self) -> RemotePath:
+        """The folder that contains it."""
+        return RemotePath(self.url.rpartition("/")[0])
 
 
 Location = Path | RemotePath
 
 
 def location(text: AnyPath) -> Location:
-    """Returns the path that a person gave, local or remote, ready to be joined with `/`.
+    """Return the path that a person gave, local or remote, ready to be joined with `/`.
 
     Raises:
-        RecordsError: it has no UTF-8 name. TensorFlow takes no other, and would say so in the
+        RecordsError: its name is not UTF-8. TensorFlow takes no other, and would only say so in the
             middle of the work.
     """
     if isinstance(text, RemotePath):
@@ -78,126 +84,132 @@ def location(text: AnyPath) -> Location:
 
 
 def is_remote(path: AnyPath) -> bool:
-    """Returns whether `path` names its file system, as `gs://bucket/film` does."""
+    """Return whether `path` names its file system, as `s3://bucket/film` does."""
     return "://" in os.fspath(path)
 
 
 def join(directory: AnyPath, name: str) -> str:
-    """Returns the path of the file `name` in `directory`."""
+    """Return the path of the file `name` in `directory`."""
     return os.path.join(os.fspath(directory), name)
 
 
-def exists(path: AnyPath) -> bool:
-    """Returns whether there is a file or folder."""
-    if is_remote(path):
-        from tfrecords import remote_files
+def hidden(path: Location, ending: str) -> Location:
+    """Return the hidden path `.NAME` + `ending` next to a path."""
+    if isinstance(path, Path):
+        return hidden_path(path, ending)
+    return path.parent / f".{path.name}{ending}"
 
-        return remote_files.exists(os.fspath(path))
+
+def exists(path: AnyPath) -> bool:
+    """Return whether there is a file or folder."""
+    if is_remote(path):
+        return remote_files.kind(os.fspath(path)) is not None
     return os.path.exists(path)
 
 
 def is_directory(path: AnyPath) -> bool:
-    """Returns whether `path` is a folder."""
+    """Return whether `path` is a folder, or a bucket."""
     if is_remote(path):
-        from tfrecords import remote_files
-
-        return remote_files.is_directory(os.fspath(path))
+        return remote_files.kind(os.fspath(path)) == "directory"
     return os.path.isdir(path)
 
 
 def is_file(path: AnyPath) -> bool:
-    """Returns whether `path` is a file."""
+    """Return whether `path` is a file."""
     if is_remote(path):
-        return exists(path) and not is_directory(path)
+        return remote_files.kind(os.fspath(path)) == "file"
     return os.path.isfile(path)
 
 
 def explain_missing(path: AnyPath) -> None:
-    """Says why a remote path that is not there cannot be there; else returns.
-
-    Raises:
-        StorageError: there is no such bucket, or it may not be looked into.
-    """
+    """Raise StorageError if a remote path is missing because its bucket is missing or closed."""
     if is_remote(path):
-        from tfrecords import remote_files
-
         remote_files.check_bucket(os.fspath(path))
 
 
 def names(directory: AnyPath) -> list[str]:
-    """Returns the names of the files and folders in a folder, sorted; none if it is not there."""
+    """Return the names of the files and folders in a folder, sorted; none if it is missing."""
     if is_remote(directory):
-        from tfrecords import remote_files
-
-        return remote_files.names(os.fspath(directory))
+        return sorted(remote_files.listing(os.fspath(directory)))
     return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
 
 
+def file_sizes(directory: AnyPath) -> dict[str, int]:
+    """Return the size in bytes of each file in a folder by its name; one request if it is remote.
+
+    A missing folder has no files.
+    """
+    if is_remote(directory):
+        found = remote_files.listing(os.fspath(directory)).items()
+        return {name: size for name, size in found if size is not None}
+    if not os.path.isdir(directory):
+        return {}
+    with os.scandir(directory) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+
+
 def file_size(path: AnyPath) -> int:
-    """Returns the size of a file in bytes.
+    """Return the size of a file in bytes.
 
     Raises:
-        FileNotFoundError: there is no such file, here or remote.
+        FileNotFoundError: there is no such file, local or remote.
     """
-    if is_remote(path):
-        from tfrecords import remote_files
-
-        return remote_files.size(os.fspath(path))
-    return os.stat(path).st_size
+    return remote_files.size(os.fspath(path)) if is_remote(path) else os.stat(path).st_size
 
 
 @contextmanager
-def open_for_reading(path: AnyPath) -> Iterator[BinaryIO]:
-    """Opens a file of bytes; `read(n)` returns `n` bytes unless the file ends before.
+def open_for_reading(path: AnyPath, buffering: int = READ_BYTES) -> Iterator[BinaryIO]:
+    """Open a file of bytes; `read(n)` returns `n` bytes unless the file ends before.
+
+    Args:
+        path: of the file.
+        buffering: bytes to read ahead; 0 for short reads at scattered places.
 
     Raises:
-        FileNotFoundError: there is no such file, here or remote.
+        FileNotFoundError: there is no such file, local or remote.
     """
     if is_remote(path):
-        from tfrecords import remote_files
-
-        with remote_files.reading(os.fspath(path)) as remote:
+        with remote_files.reading(os.fspath(path), 8 * buffering) as remote:
             yield cast(BinaryIO, remote)
     else:
-        with open(path, "rb", buffering=1 << 20) as file:
+        with open(path, "rb", buffering=buffering) as file:
             yield file
 
 
 def read_bytes(path: AnyPath) -> bytes:
-    """Returns a whole file; raises `FileNotFoundError` as `open_for_reading` does."""
-    with open_for_reading(path) as file:
-        return file.read()
+    """Return a whole file; raise `FileNotFoundError` as `open_for_reading` does."""
+    if is_remote(path):
+        return remote_files.read(os.fspath(path))
+    return Path(path).read_bytes()
 
 
 def read_text(path: AnyPath, errors: str = "strict") -> str:
-    """Returns a whole file of UTF-8; raises `FileNotFoundError` as `open_for_reading` does.
+    """Return a whole file of UTF-8; raise `FileNotFoundError` as `open_for_reading` does.
 
     Args:
         path: of the file.
-        errors: what becomes of bytes that are no UTF-8, as in `bytes.decode`.
+        errors: what becomes of bytes that are not UTF-8, as in `bytes.decode`.
     """
     return read_bytes(path).decode("utf-8", errors)
 
 
 def partial(path: Path) -> Path:
-    """Returns the hidden name under which `write_bytes` writes a local file."""
+    """Return the hidden name under which `write_bytes` writes a local file."""
     return hidden_path(path, ".partial")
 
 
 def write_bytes(path: AnyPath, data: bytes) -> None:
-    """Writes a file whole or not at all, in the place of one that is there.
+    """Write a file whole or not at all, replacing one that exists.
 
-    The folder of a local file must exist. Several processes may write one file at once: one after
-    the other does, and the last one's content stays.
+    The folder of a local file must exist. Several processes may write one file at once: they take
+    turns, and the last one's content stays.
 
     Raises:
-        OSError: it cannot be written; `filename` is `path`.
+        OSError: a local file cannot be written; `filename` is `path`.
+        StorageError: a remote one cannot.
     """
     if is_remote(path):
-        from tfrecords import remote_files
-
-        with remote_files.writing(os.fspath(path)) as remote:
-            remote.write(data)
+        remote_files.write(os.fspath(path), data)
         return
     temporary = partial(Path(path))
     try:
@@ -219,7 +231,7 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
 
 @contextmanager
 def _opened_alone(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file for writing, once no other process has it open through this function."""
+    """Open a file for writing, once no other process has it open through this function."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with open(descriptor, "r+b") as file:
@@ -228,7 +240,7 @@ def _opened_alone(path: Path) -> Iterator[BinaryIO]:
             except OSError as error:  # not every network drive knows locks
                 if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
                     raise
-            # Whoever had it before us has renamed or removed it meanwhile.
+            # Its previous owner may have renamed or removed it meanwhile.
             if not _is_named(path, file):
                 continue
             yield file
@@ -243,45 +255,44 @@ def _is_named(path: Path, file: BinaryIO) -> bool:
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Writes a file of UTF-8 as `write_bytes` does."""
+    """Write a file of UTF-8 as `write_bytes` does."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def make_directories(path: AnyPath) -> None:
-    """Makes a folder and those above it; in a store of objects they come with the first file."""
-    if is_remote(path):
-        from tfrecords import remote_files
-
-        remote_files.make_directories(os.fspath(path))
-    else:
+    """Make a local folder and those above it; remote ones come with their first file."""
+    if not is_remote(path):
         os.makedirs(path, exist_ok=True)
 
 
 def make_parent(path: Location) -> None:
-    """Makes the folder that a file lies in."""
-    if isinstance(path, Path):
-        path.parent.mkdir(parents=True, exist_ok=True)  # a remote one comes with its first file
+    """Make the folder of a file, as `make_directories` does."""
+    make_directories(path.parent)
 
 
 def remove(path: AnyPath) -> None:
-    """Removes a file; one that is not there is no error."""
+    """Remove a file; a missing one is no error."""
     if is_remote(path):
-        from tfrecords import remote_files
-
         remote_files.remove(os.fspath(path))
     else:
         Path(path).unlink(missing_ok=True)
 
 
-def files_below(directory: AnyPath) -> list[str]:
-    """Returns all files below a folder by their paths relative to it, with slashes, sorted.
+def remove_folder(path: AnyPath) -> None:
+    """Remove a folder with all that is in it; a missing one is no error."""
+    if is_remote(path):
+        remote_files.remove_folder(os.fspath(path))
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
-    Links are files: what they lead to is not looked into.
+
+def files_below(directory: AnyPath) -> list[str]:
+    """Return all files below a folder by their paths relative to it, with slashes, sorted.
+
+    Links are files: they are not followed.
     """
     if is_remote(directory):
-        from tfrecords import remote_files
-
-        return remote_files.files_below(os.fspath(directory))
+        return sorted(remote_files.files_below(os.fspath(directory)))
     found: list[str] = []
     for folder, folders, files in os.walk(directory):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
@@ -291,20 +302,32 @@ def files_below(directory: AnyPath) -> list[str]:
 
 
 def failure(error: BaseException) -> str | None:
-    """Returns what a remote store said when TensorFlow's own readers and writers failed on it.
+    """Return what a remote store said when TensorFlow's own readers failed on it.
 
     Returns:
-        None for an error that is none of a remote store.
+        None for any other error.
     """
-    if "tensorflow" not in sys.modules:  # so no error can be one of its
+    if "tensorflow" not in sys.modules:  # so it cannot be an error of TensorFlow's
         return None
-    from tfrecords import remote_files
+    import tensorflow as tf
 
-    return remote_files.failure(error)
+    kinds = (
+        tf.errors.UnavailableError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.AbortedError,
+        tf.errors.PermissionDeniedError,
+        tf.errors.UnauthenticatedError,
+    )
+    # The S3 client's own name for "the connection broke" is UnknownError with curl's number.
+    broken = isinstance(error, tf.errors.UnknownError) and "curlCode" in str(error)
+    if not isinstance(error, kinds) and not broken:
+        return None
+    text = " ".join(str(error.message).split())[:200].strip(" :.")  # type: ignore[attr-defined]
+    return f"{type(error).__name__}: {text or 'no reason given'}"
 
 
 def aborts_at_exit() -> bool:
-    """Returns whether a normal exit of this process would end in an abort.
+    """Return whether a normal exit of this process would end in an abort.
 
     The destructors of tensorflow-io's S3 client run after those of what they need ("pure virtual
     method called"), so a process that has loaded it must flush and leave by `os._exit`.
@@ -315,20 +338,14 @@ def aborts_at_exit() -> bool:
 def copy_to_remote(
     source: Path, target: AnyPath, report: Callable[[int], None] | None = None
 ) -> None:
-    """Copies a local file to a remote path.
+    """Copy a local file to a remote path.
 
     Args:
         source: the local file.
-        target: the remote path; a file that is there is replaced.
-        report: is called with the number of bytes behind each piece.
+        target: the remote path; a file that exists there is replaced.
+        report: is called with the number of bytes after each piece.
 
     Raises:
-        StorageError: it cannot be written there. Nothing of it is left then, if that can be helped.
+        StorageError: it cannot be written there; nothing of it is visible there then.
     """
-    from tfrecords import remote_files
-
-    with open(source, "rb") as file, remote_files.writing(os.fspath(target)) as remote:
-        while piece := file.read(_COPY_BYTES):
-            remote.write(piece)
-            if report is not None:
-                report(len(piece))
+    remote_files.send(source, os.fspath(target), report)

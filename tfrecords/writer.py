@@ -16,7 +16,6 @@ from typing import Any
 
 from tfrecords import storage
 from tfrecords.card import FilmCard, Shard, load_card, save_card
-from tfrecords.errors import DiskError, RecordsError, ReplaceableError
 from tfrecords.framing import frame_record
 from tfrecords.lock import FileLock
 from tfrecords.publication import (
@@ -25,6 +24,7 @@ from tfrecords.publication import (
     publish,
     refuse_to_replace,
 )
+from tfrecords.record_errors import DiskError, RecordsError, ReplaceableError
 from tfrecords.schema import Frame, serialize
 from tfrecords.shard_files import (
     Part,

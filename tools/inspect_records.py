@@ -27,7 +27,7 @@ from absl import flags
 from bladerunner_ae.command_line.app import run_with_arguments
 from bladerunner_ae.command_line.arguments import parse_png
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.inspection.folder import Inspection, inspect_film
+from bladerunner_ae.inspection.inspect_folder import Inspection, inspect_film
 from bladerunner_ae.inspection.pictures import (
     EXPORT_FORMATS,
     check_export,
@@ -36,12 +36,12 @@ from bladerunner_ae.inspection.pictures import (
     write_barcode,
     write_contact_sheet,
 )
-from bladerunner_ae.inspection.text import describe
-from bladerunner_ae.inspection.verify import verify
+from bladerunner_ae.inspection.screen import describe
+from bladerunner_ae.inspection.verify_shards import verify
 from tfrecords.card import CARD_NAME, load_card
-from tfrecords.errors import DamagedError, RecordsError
-from tfrecords.messages import counted, visible
+from tfrecords.record_errors import DamagedError, RecordsError
 from tfrecords.storage import Location, location
+from tfrecords.wording import counted, visible
 
 _PICTURES = ("contact_sheet", "barcode", "export_frames")
 

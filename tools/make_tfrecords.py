@@ -37,8 +37,8 @@ from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.film.reading.source import Source, film_name
 from bladerunner_ae.geometry import FITS
 from tfrecords.card import FilmCard
-from tfrecords.messages import counted, visible
 from tfrecords.storage import Location, RemotePath, location
+from tfrecords.wording import counted, visible
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def convert_with_beam(request: Request) -> int:
         if outcome.card is not None:
             if not outcome.up_to_date:
                 warn(outcome.card)
-            line = summary(Path(request.output_dir) / film_name(outcome.film), outcome.card)
+            line = summary(location(request.output_dir) / film_name(outcome.film), outcome.card)
             print(f"{line}; up to date" if outcome.up_to_date else line)
     failed = [outcome for outcome in outcomes if outcome.card is None]
     for outcome in failed:

@@ -45,8 +45,8 @@ from bladerunner_ae.reassembly import (
     reassemble_film,
 )
 from tfrecords.card import load_card
-from tfrecords.messages import counted, visible
 from tfrecords.storage import Location, location
+from tfrecords.wording import counted, visible
 
 
 def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import BladerunnerError
-from bladerunner_ae.inspection.folder import inspect_film
-from bladerunner_ae.inspection.verify import verify
+from bladerunner_ae.inspection.inspect_folder import inspect_film
+from bladerunner_ae.inspection.verify_shards import verify
 from tests.helpers.synthetic_film import make_film
 from tfrecords.card import FilmCard
 from tfrecords.framing import read_records

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bladerunner_ae.inspection.verify import decode_picture
+from bladerunner_ae.inspection.verify_shards import decode_picture
 from tests.helpers.small_records import FILM_ID, PTS_STEP, card_maker, encode
 from tests.helpers.synthetic_film import film_pictures
 from tfrecords.card import CARD_NAME

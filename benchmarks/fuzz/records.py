@@ -17,11 +17,11 @@ import numpy as np
 from benchmarks import markdown
 from benchmarks.fuzz.damages import DAMAGES, FRAMES, OTHER_FILM, Pictures, write_film
 from bladerunner_ae.errors import BladerunnerError
-from bladerunner_ae.inspection.folder import inspect_film
-from bladerunner_ae.inspection.verify import decode_picture, verify
+from bladerunner_ae.inspection.inspect_folder import inspect_film
+from bladerunner_ae.inspection.verify_shards import decode_picture, verify
 from tfrecords.card import CARD_NAME
-from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import parse
 
 _LIMIT_SECONDS = 300

@@ -32,7 +32,7 @@ from benchmarks.runs import Usage, run, say
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import BladerunnerError, OutputError
 from tests.helpers.small_records import PTS_STEP, card_maker, encode
-from tfrecords import messages, storage
+from tfrecords import storage, wording
 from tfrecords.card import FilmCard, Shard, load_card
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
@@ -85,10 +85,9 @@ def counting_reads() -> Iterator[Reads]:
             return int(self._file.seek(place))
 
     @contextlib.contextmanager
-    def open_counted(path: storage.AnyPath) -> Iterator[Any]:
-        with opening(path) as file:
-            shard = os.fspath(path).endswith(".tfrecord")
-            yield Counted(getattr(file, "raw", file)) if shard else file
+    def open_counted(path: storage.AnyPath, buffering: int = storage.READ_BYTES) -> Iterator[Any]:
+        with opening(path, buffering) as file:
+            yield Counted(file) if os.fspath(path).endswith(".tfrecord") else file
 
     def decode_counted(*arguments: Any) -> Any:
         reads.frames += 1
@@ -232,7 +231,7 @@ def page(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> str:
         "",
         "Written by `benchmarks/measuring`: two films of synthetic records that differ in their "
         f"length alone, {HEIGHT}x{WIDTH}, a network of one step on each. Ratios are of medians "
-        f"over {messages.counted(repeats, 'run')} of each command, the two films in turns; the "
+        f"over {wording.counted(repeats, 'run')} of each command, the two films in turns; the "
         f"longer film has {long / short:.0f} times as many frames.",
         "",
         *table(heads, rows),

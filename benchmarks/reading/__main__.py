@@ -46,7 +46,7 @@ def ways(records: Path, card: FilmCard, pngs: list[str]) -> dict[str, Way]:
     from bladerunner_ae.model.pixels import to_float
     from tfrecords.mixture import FilmPart
     from tfrecords.reader import decode_image, mixed_frames
-    from tfrecords.streams import film_records
+    from tfrecords.record_streams import film_records
 
     size = (card.height, card.width)
     auto = tf.data.AUTOTUNE

@@ -26,7 +26,7 @@ from benchmarks.markdown import publish, table
 from benchmarks.runs import Json, Worker, WorkerError, cores_of_processor, say
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.server.folders import ModelFolder, find_models
+from bladerunner_ae.server.model_folders import ModelFolder, find_models
 from tests.helpers.running_server import running_server
 
 # Way -> scheme of its URL, signature.

@@ -25,8 +25,8 @@ from bladerunner_ae.command_line.installed import missing_package
 from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
 from bladerunner_ae.errors import BladerunnerError
 from tfrecords import storage
-from tfrecords.messages import visible
 from tfrecords.system_failures import is_out_of_memory, system_failure
+from tfrecords.wording import first_line, visible
 
 # Errors of the operating system about the path given; any other OSError interrupted the work.
 _BAD_PATH = {
@@ -182,18 +182,13 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"{where}{error.strerror or error}", 2 if error.errno in _BAD_PATH else 3
     if reason := storage.failure(error):
         return f"a remote store failed ({reason}); run the same command again", 3
-    what = f"unexpected {type(error).__name__}: {_first_line(error)}"
+    what = f"unexpected {type(error).__name__}: {first_line(error, 300)}"
     return f"{what} (--verbosity=1 shows the traceback)", 3
 
 
 def _say_stopped(number: signal.Signals) -> int:
     print(signals.LINES[number], file=sys.stderr)
     return 128 + number
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else ""
 
 
 def _report(message: str, code: int) -> int:

@@ -8,8 +8,8 @@ _EXTRAS = {
 }
 _NAMES = {"tensorflow": "TensorFlow", "PIL": "pillow", "grpc": "grpcio"}
 _ALWAYS = {
-    "PIL", "absl", "av", "google_crc32c", "google", "imageio_ffmpeg", "keras", "moviepy", "numpy",
-    "simplejpeg", "tensorboard", "tqdm",
+    "PIL", "absl", "av", "fsspec", "google_crc32c", "google", "imageio_ffmpeg", "keras", "moviepy",
+    "numpy", "simplejpeg", "tensorboard", "tqdm",
 }  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""Converts films as an Apache Beam pipeline: many films, many machines, the same records.
+"""Conversion of films as an Apache Beam pipeline: many films, many machines, the same records.
 
-Beam decides which machine does which item of `conversion_items`, and when; the items themselves
-reach films and records through a file system that all machines share. How a film ended is told by
-a small file in a hidden folder of the call, because a pipeline returns nothing to its caller.
+Beam decides which machine does which item of `shard_items`, and when; the items themselves reach
+films through a file system that all machines share, and records there or in a bucket. A small file
+in a hidden folder of the call says how a film ended, because a pipeline returns nothing to its
+caller.
 """
 
 import importlib
@@ -11,7 +12,6 @@ import json
 import logging
 import os
 import shlex
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,9 +28,9 @@ from bladerunner_ae.errors import BladerunnerError, InputError, UsageError
 from bladerunner_ae.film.reading.source import film_name
 from tfrecords import storage
 from tfrecords.card import FilmCard, load_card
-from tfrecords.errors import RecordsError
-from tfrecords.hidden_names import fitted_name, hidden_path, longest_name
-from tfrecords.shard_files import write_json
+from tfrecords.hidden_names import fitted_name, longest_name
+from tfrecords.record_errors import ConnectionLostError, RecordsError, StorageError
+from tfrecords.storage import Location
 
 _Result = TypeVar("_Result")
 
@@ -40,16 +40,16 @@ _MISSING = (
 )
 # Beam's own DirectRunner first looks for a server program on the network.
 _LOCAL_RUNNER = "FnApiRunner"
-# An item that failed for no reason of the film's, such as a file system that was away, is tried
-# again.
+# An item that failed for a reason other than its film, such as an absent file system, is retried.
 _TRIES = 3
 _PAUSE_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 1.0
+_LOOK_REMOTELY_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a film ended.
+    """The end of a film's conversion.
 
     Attributes:
         film: as it was given.
@@ -84,11 +84,12 @@ def convert_films(
     threads: int = 0,
     keep_damaged: bool = False,
 ) -> list[Outcome]:
-    """Converts films, each whole or not at all; one that fails does not stop the others.
+    """Convert films, each whole or not at all; one that fails does not stop the others.
 
     Args:
         films: of different names.
-        output_dir: a folder that every worker reaches by this path, as it does the films.
+        output_dir: a folder that every worker reaches by this path, as it does the films; or a
+            bucket's.
         options: of the conversion.
         beam_options: flags for Beam as in a shell, such as "--runner=FlinkRunner"; without a
             runner all is done on this machine.
@@ -99,45 +100,45 @@ def convert_films(
         keep_damaged: convert films of which hardly anything can be decoded.
 
     Returns:
-        How each film ended, in the order given.
+        The end of each film, in the order given.
 
     Raises:
-        UsageError: Beam is not installed, does not know an option, or the folder is remote.
-        InputError: Beam ended without a word of any film.
+        UsageError: Beam is not installed, or does not know an option.
+        StorageError: the bucket cannot be written.
+        InputError: Beam ended without a result for any film.
     """
-    if storage.is_remote(output_dir):
-        raise UsageError(
-            f"{output_dir}: --runner=beam writes into a folder that its workers share; choose one "
-            "and copy the records when they are whole"
-        )
     if importlib.util.find_spec("apache_beam") is None:
         raise UsageError(_MISSING)
     pipeline, one_by_one = _pipeline(shlex.split(beam_options))
     if not one_by_one:
         threads = threads or 1
     # Workers have working directories of their own.
-    directory = Path(os.path.abspath(output_dir))
+    directory = storage.location(output_dir)
+    if isinstance(directory, Path):
+        directory = Path(os.path.abspath(directory))
     job = Job(uuid4().hex, directory, options, strict, overwrite, threads, keep_damaged)
     paths = [Path(os.path.abspath(film)) for film in films]
     outcomes = _outcomes(job)
-    outcomes.mkdir(parents=True, exist_ok=True)
+    storage.make_directories(outcomes)
+    storage.write_text(outcomes / "begun", "")  # a bucket that cannot be written is told at once
     try:
         with _telling_progress(outcomes, len(films)):
             if one_by_one:  # what goes wrong with an item is told at the end, in a line
                 logging.disable(logging.CRITICAL)
             problem = _run(paths, job, pipeline)
-        if problem and not any(_told(job, film).exists() for film in films):
+        if problem and not any(storage.exists(_told(job, film)) for film in films):
             raise InputError(
-                f"--runner=beam: Beam did not finish ({problem}); the same command goes on"
+                f"--runner=beam: Beam did not finish ({problem}); the same command resumes"
             )
         return [_outcome(job, film, problem) for film in films]
     finally:
         logging.disable(logging.NOTSET)
-        shutil.rmtree(outcomes, ignore_errors=True)
+        with suppress(StorageError):
+            storage.remove_folder(outcomes)
 
 
 def _run(films: list[Path], job: Job, pipeline: Any) -> str:
-    """Runs the pipeline to its end; returns what went wrong with it, or ""."""
+    """Run the pipeline to its end; return its problem, or ""."""
     beam = importlib.import_module("apache_beam")
     _ = (
         pipeline
@@ -159,9 +160,9 @@ def _run(films: list[Path], job: Job, pipeline: Any) -> str:
 
 
 def _pipeline(arguments: list[str]) -> tuple[Any, bool]:
-    """An empty pipeline of some options, and whether it does one item after the other.
+    """Return an empty pipeline of some options, and whether it does one item after the other.
 
-    Names of options that a local runner would overlook are refused.
+    Options that a local runner would silently ignore are refused.
     """
     logging.disable(logging.WARNING)  # of packages that Beam would like to have for other work
     try:
@@ -187,7 +188,7 @@ def _pipeline(arguments: list[str]) -> tuple[Any, bool]:
 
 
 def _let_local_workers_import() -> None:
-    """Processes that the local runner starts find this package where it is not installed."""
+    """Have processes that the local runner starts find this package if it is not installed."""
     root = str(Path(__file__).resolve().parent.parent.parent)
     known = os.environ.get("PYTHONPATH", "")
     if root not in known.split(os.pathsep):
@@ -195,7 +196,7 @@ def _let_local_workers_import() -> None:
 
 
 def plan(film: str, job: Job) -> list[tuple[str, Item]]:
-    """First step: the items of a film, each with the film's name."""
+    """First step: return the items of a film, each with the film's name."""
     items, error = _guarded(lambda: plan_film(Path(film), job))
     if not items:
         _tell(job, Path(film), error, up_to_date=not error)
@@ -203,31 +204,30 @@ def plan(film: str, job: Job) -> list[tuple[str, Item]]:
 
 
 def make(named: tuple[str, Item], job: Job) -> tuple[str, _Done]:
-    """Second step: an item is done, or says why not."""
+    """Second step: do an item, or say why it failed."""
     film, item = named
     reason, error = _guarded(lambda: make_item(item, job))
     return film, _Done(item, reason or "", error)
 
 
 def finish(named: tuple[str, Iterable[_Done]], job: Job) -> None:
-    """Third step: a film is put together out of its items."""
+    """Third step: put a film together from its items."""
     film, done = named[0], sorted(named[1], key=lambda one: one.item.shard)
     error = next((one.error for one in done if one.error), "")
-    if not error and not _told(job, Path(film)).exists():
+    if not error and not storage.exists(_told(job, Path(film))):
         reasons = [one.reason for one in done]
         _, error = _guarded(lambda: finish_film(done[0].item, reasons, job))
     _tell(job, Path(film), error)
 
 
 def _guarded(work: Callable[[], _Result]) -> tuple[_Result | None, str]:
-    """The result of some work, or the line that says why there is none."""
+    """Return the result of some work, or the line that says why there is none."""
     for left in reversed(range(_TRIES)):
         try:
             return work(), ""
-        except BladerunnerError as error:
-            return None, str(error)
         except Exception as error:
-            if not left:
+            ours = isinstance(error, BladerunnerError)
+            if not left or (ours and not isinstance(error, ConnectionLostError)):
                 return None, _line(error)
             time.sleep(_PAUSE_SECONDS)
     raise AssertionError("unreachable")
@@ -239,30 +239,28 @@ def _line(error: Exception) -> str:
     return explain(error)[0]
 
 
-def _outcomes(job: Job) -> Path:
+def _outcomes(job: Job) -> Location:
     return job.output_dir / f".beam-{job.name}"
 
 
-def _told(job: Job, film: Path) -> Path:
-    folder = _outcomes(job)
-    name = fitted_name(film_name(film), longest_name(folder) - len(".json"))
+def _told(job: Job, film: Path) -> Location:
+    folder, name = _outcomes(job), film_name(film)
+    if isinstance(folder, Path):
+        name = fitted_name(name, longest_name(folder) - len("..json.partial"))
     return folder / f"{name}.json"
 
 
 def _tell(job: Job, film: Path, error: str, up_to_date: bool = False) -> None:
     path = _told(job, film)
-    if path.exists():  # an earlier try of the same step
-        return
-    temporary = hidden_path(path, f".{uuid4().hex}")
-    with suppress(FileNotFoundError):  # whoever asked was stopped and waits no longer
-        write_json(temporary, {"error": error, "up_to_date": up_to_date})
-        os.replace(temporary, path)
+    if not storage.exists(path):  # by an earlier try of the same step
+        with suppress(FileNotFoundError):  # the caller was stopped and waits no longer
+            storage.write_text(path, json.dumps({"error": error, "up_to_date": up_to_date}))
 
 
 def _outcome(job: Job, film: Path, problem: str) -> Outcome:
-    """How a film ended; `problem` is that of the pipeline."""
+    """Return the end of a film; `problem` is that of the pipeline."""
     try:
-        told = json.loads(_told(job, film).read_text("utf-8"))
+        told = json.loads(storage.read_text(_told(job, film)))
         if told["error"]:
             return Outcome(film, None, told["error"])
         card = load_card(job.output_dir / film_name(film))
@@ -270,24 +268,27 @@ def _outcome(job: Job, film: Path, problem: str) -> Outcome:
     except FileNotFoundError:
         reason = f" ({problem})" if problem else ""
         return Outcome(
-            film, None, f"{film}: Beam did not finish it{reason}; the same command goes on"
+            film, None, f"{film}: Beam did not finish it{reason}; the same command resumes"
         )
     except RecordsError as error:
         return Outcome(film, None, str(error))
 
 
 @contextmanager
-def _telling_progress(outcomes: Path, films: int) -> Iterator[None]:
-    """Counts on stderr the films that have ended."""
+def _telling_progress(outcomes: Location, films: int) -> Iterator[None]:
+    """Count on stderr the films that have ended."""
     over = threading.Event()
+    local = isinstance(outcomes, Path)
+    pause = _LOOK_EVERY_SECONDS if local else _LOOK_REMOTELY_EVERY_SECONDS
 
     def watch(progress: Progress) -> None:
-        seen = 0
-        while not over.wait(_LOOK_EVERY_SECONDS):
-            count = len(list(outcomes.glob("*.json")))
-            progress.update(count - seen)
-            seen = count
-        progress.update(len(list(outcomes.glob("*.json"))) - seen)
+        seen, ends = 0, False
+        while not ends:
+            ends = over.wait(pause)
+            with suppress(StorageError):
+                count = sum(name.endswith(".json") for name in storage.names(outcomes))
+                progress.update(count - seen)
+                seen = count
 
     with Progress("convert", films, unit="films") as progress:
         watcher = threading.Thread(target=watch, args=(progress,), daemon=True)

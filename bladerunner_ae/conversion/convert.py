@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.command_line.progress import Progress
-from bladerunner_ae.conversion.card import make_card
 from bladerunner_ae.conversion.encode import FrameEncoder
 from bladerunner_ae.conversion.existing import refuse_other_identity
 from bladerunner_ae.conversion.facts import Facts
+from bladerunner_ae.conversion.make_card import make_card
 from bladerunner_ae.conversion.options import ConversionOptions, nothing_read
 from bladerunner_ae.conversion.plan import ConversionPlan, plan_conversion
 from bladerunner_ae.errors import BladerunnerError, InputError
 from bladerunner_ae.film.picture.shots import WARM_UP_FRAMES, ShotMeter
 from bladerunner_ae.film.reading.reading_mode import ReadingMode
 from tfrecords.card import FilmCard
-from tfrecords.errors import RecordsError
-from tfrecords.messages import visible
 from tfrecords.publication import refuse_to_replace
+from tfrecords.record_errors import RecordsError
 from tfrecords.shard_files import unfinished_identity
+from tfrecords.wording import visible
 from tfrecords.writer import FilmWriter
 
 __all__ = ["convert_film", "plan_conversion", "warn"]
@@ -86,8 +86,8 @@ def convert_film(
             print(f"{plan.directory}: resuming from frame {writer.frames}", file=sys.stderr)
         elif writer.dropped:
             print(
-                f"{plan.directory}: starting over: what is there of an unfinished conversion is "
-                "damaged, or of an earlier version of this program",
+                f"{plan.directory}: its unfinished conversion is damaged, or of an earlier version "
+                "of this program; starting over",
                 file=sys.stderr,
             )
         _write_frames(plan, writer, encoder, facts, expected)

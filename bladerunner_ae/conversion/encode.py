@@ -22,9 +22,9 @@ from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture.frame_format import FrameFormat, FrameFormatReader
 from bladerunner_ae.film.picture.scaling import RecordScaler
 from bladerunner_ae.film.picture.shots import thumbnail
+from bladerunner_ae.film.reading.frame_reader import DecodedFrame, FrameReader, time_range
 from bladerunner_ae.film.reading.packet_table import PacketTable, read_packet_table
 from bladerunner_ae.film.reading.parallel import SegmentReader, default_threads
-from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader, time_range
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle, ReadingMode
 from bladerunner_ae.geometry import Geometry
 

@@ -94,7 +94,7 @@ def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list
 
 
 def refuse_other_identity(
-    directory: Path, before: dict[str, Any], identity: dict[str, Any]
+    directory: Location, before: dict[str, Any], identity: dict[str, Any]
 ) -> None:
     """Refuse to resume an unfinished run of something else.
 

@@ -14,9 +14,9 @@ from bladerunner_ae.film.reading.probe import probe_film, without_deinterlacing
 from bladerunner_ae.film.reading.source import Source
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from bladerunner_ae.output_files import refuse_unwritable
-from tfrecords.messages import counted
 from tfrecords.publication import work_folders
 from tfrecords.schema import Frame
+from tfrecords.wording import counted
 
 
 @dataclass(frozen=True)

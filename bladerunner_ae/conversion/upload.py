@@ -1,24 +1,24 @@
-"""Finished records go to a remote folder: shard by shard, the card last.
+"""Finished records are sent to a remote folder: shard by shard, the card last.
 
-Records are made in a local spool folder first, with all that this guarantees; a store of objects
-could neither rename them nor be locked. An upload that was stopped goes on at its first missing
-shard. Until the card is there, `upload.json` says what is being sent.
+They are made in a local spool folder first, with all that this guarantees; an object store could
+neither rename them nor be locked. An upload that was stopped is resumed at its first missing shard.
+Until the card is there, `upload.json` says what is being sent.
 """
 
 import hashlib
 import json
-import os
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.command_line.progress import Progress
-from tfrecords import storage
-from tfrecords.card import CARD_NAME, FilmCard, Shard, check_shards, load_card
-from tfrecords.errors import RecordsError, ReplaceableError
+from tfrecords import spool, storage
+from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.publication import remove_records
+from tfrecords.record_errors import RecordsError, ReplaceableError
 from tfrecords.shards import is_all_shards, is_shard_name
 from tfrecords.storage import RemotePath
 
@@ -26,23 +26,18 @@ UPLOAD_NAME = "upload.json"
 _NOTHING_SENT = "{}\n"
 
 
-def spool_directory(remote: RemotePath, spool: str | None = None) -> Path:
-    """Returns the local folder where records are made that belong under `remote`.
+def spool_directory(remote: RemotePath, chosen: str | None = None) -> Path:
+    """Return the local folder for making records that belong under `remote`.
 
     Args:
         remote: the remote folder that gets a folder for each film.
-        spool: a folder that the person chose, else one of the user's cache.
+        chosen: a folder that the person chose, else one of the user's cache.
     """
-    if spool:
-        base = Path(spool)
-    else:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        base = Path(cache) / "bladerunner_ae" / "spool"
-    return base / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
+    return spool.folder(chosen) / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
 
 
 def prepare(remote: RemotePath) -> None:
-    """Makes sure, before hours of work, that records can be sent to a folder.
+    """Make sure, before hours of work, that records can be sent to a folder.
 
     Raises:
         StorageError: there is no such bucket, or it may not be written or read.
@@ -53,7 +48,7 @@ def prepare(remote: RemotePath) -> None:
 
 
 def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:
-    """Sends a folder of finished records and removes it here.
+    """Send a folder of finished records and remove it here.
 
     Args:
         local: the records, DATA/<film>.
@@ -62,10 +57,10 @@ def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:
 
     Raises:
         RecordsError: records are there and may not be replaced, or something else is there, or the
-            local ones are not whole.
+            local ones are incomplete.
         StorageError: the remote folder cannot be written.
     """
-    # The lock of whoever writes the local folder.
+    # The lock of the local folder's writers.
     lock = FileLock(hidden_path(local, ".lock"), purpose=str(local))
     try:
         card = load_card(local)
@@ -79,67 +74,103 @@ def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:
 
 
 def _send(card: FilmCard, local: Path, remote: RemotePath, sent: set[str]) -> None:
-    """Sends the shards that are not `sent`, makes sure of all, and sends the card."""
+    """Send the shards that are not `sent`, then the card."""
     total = sum(shard.bytes for shard in card.shards)
     with Progress("upload", total >> 20, "MiB") as progress:
-        count = _Mebibytes(progress)
+        report = _in_mebibytes(progress)
         for shard in card.shards:
             if shard.name in sent:
-                count.add(shard.bytes)
+                report(shard.bytes)
             else:
-                storage.copy_to_remote(local / shard.name, remote / shard.name, count.add)
-    check_shards(remote, card)
-    storage.write_bytes(remote / CARD_NAME, storage.read_bytes(local / CARD_NAME))
-    storage.remove(remote / UPLOAD_NAME)
+                storage.copy_to_remote(local / shard.name, remote / shard.name, report)
+    finish(card, remote, storage.read_bytes(local / CARD_NAME))
+
+
+def _in_mebibytes(progress: Progress) -> Callable[[int], None]:
+    done = 0
+
+    def report(count: int) -> None:
+        nonlocal done
+        before, done = done, done + count
+        progress.update((done >> 20) - (before >> 20))
+
+    return report
 
 
 def _begin(card: FilmCard, remote: RemotePath, overwrite: bool) -> set[str]:
-    """Makes room for a film's shards and returns the names of those that are there already.
+    """Make room for a film's shards and return the names of those that are there already.
 
-    At every moment the folder holds a whole film's card, or `upload.json`, whose checksums are
-    those of the shards beside it as far as they were sent.
+    At every moment the folder holds a whole film's card, or `upload.json` with the checksums of
+    the shards that were sent.
     """
-    found = set(storage.names(remote))
-    if CARD_NAME in found and not overwrite:
-        raise ReplaceableError(f"{remote}: exists; replace it with --overwrite")
-    if found and not found & {CARD_NAME, UPLOAD_NAME} and not (overwrite and is_all_shards(found)):
-        raise RecordsError(
-            f"{remote}: is not empty and holds no {CARD_NAME}; choose another folder"
-        )
-    before = _checksums(remote) if UPLOAD_NAME in found and CARD_NAME not in found else {}
-    sent = {s.name for s in card.shards if s.name in found and _is_sent(s, before, remote)}
-    if not before:
-        storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
-    storage.remove(remote / CARD_NAME)
-    for name in found - sent - {UPLOAD_NAME, CARD_NAME}:
-        if is_shard_name(name):
-            storage.remove(remote / name)
+    sizes = storage.file_sizes(remote)
+    refuse_to_replace(remote, sizes, overwrite)
+    before = {} if CARD_NAME in sizes else _checksums(remote, sizes)
     sums = {shard.name: shard.sha256 for shard in card.shards}
+    sent = {
+        shard.name
+        for shard in card.shards
+        if before.get(shard.name) == shard.sha256 and sizes.get(shard.name) == shard.bytes
+    }
+    make_room(remote, sizes, sent)
+    storage.remove_folder(storage.hidden(remote, ".apart"))  # what Beam's workers knew of it
     storage.write_text(remote / UPLOAD_NAME, json.dumps(sums, indent=2) + "\n")
     return sent
 
 
-def _checksums(remote: RemotePath) -> dict[str, Any]:
-    """What an upload that was stopped was sending: SHA-256 by name of shard."""
+def refuse_to_replace(remote: RemotePath, found: Collection[str], overwrite: bool) -> None:
+    """Raise RecordsError if what a remote folder holds may not be replaced.
+
+    Args:
+        remote: DATA/<film>.
+        found: the names in it.
+        overwrite: whether records may be replaced, also those whose card is lost.
+    """
+    if CARD_NAME in found and not overwrite:
+        raise ReplaceableError(f"{remote}: exists; replace it with --overwrite")
+    known = CARD_NAME in found or UPLOAD_NAME in found
+    if found and not known and not (overwrite and is_all_shards(list(found))):
+        raise RecordsError(
+            f"{remote}: is not empty and holds no {CARD_NAME}; choose another folder"
+        )
+
+
+def make_room(remote: RemotePath, found: Collection[str], kept: Collection[str] = ()) -> None:
+    """Take earlier records out of a remote folder, their card first; other files stay.
+
+    Args:
+        remote: DATA/<film>.
+        found: the names in it.
+        kept: shards that stay.
+    """
+    shards = [name for name in found if is_shard_name(name) and name not in kept]
+    if CARD_NAME in found or shards or UPLOAD_NAME not in found:
+        storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
+    if CARD_NAME in found:
+        storage.remove(remote / CARD_NAME)
+    for name in shards:
+        storage.remove(remote / name)
+
+
+def finish(card: FilmCard, remote: RemotePath, text: bytes) -> None:
+    """Make sure that all shards of a film arrived, and write its card.
+
+    Args:
+        card: of the film.
+        remote: DATA/<film>.
+        text: the content of film.json.
+    """
+    check_shards(remote, card)
+    storage.write_bytes(remote / CARD_NAME, text)
+    storage.remove(remote / UPLOAD_NAME)
+
+
+def _checksums(remote: RemotePath, found: Collection[str]) -> dict[str, Any]:
+    """SHA-256 by name of shard of what a stopped upload was sending."""
+    if UPLOAD_NAME not in found:
+        return {}
     try:
-        found = json.loads(storage.read_text(remote / UPLOAD_NAME))
+        values = json.loads(storage.read_text(remote / UPLOAD_NAME))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _is_sent(shard: Shard, before: dict[str, Any], remote: RemotePath) -> bool:
-    same = before.get(shard.name) == shard.sha256
-    return same and storage.file_size(remote / shard.name) == shard.bytes
-
-
-class _Mebibytes:
-    """Tells a progress bar of bytes in whole mebibytes."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._bytes = progress, 0
-
-    def add(self, count: int) -> None:
-        before = self._bytes
-        self._bytes += count
-        self._progress.update((self._bytes >> 20) - (before >> 20))
+    return values if isinstance(values, dict) else {}

@@ -21,10 +21,10 @@ from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.vmaf import VmafMeter
 from bladerunner_ae.model.autoencoder import Autoencoder, Latents, Pictures
 from tfrecords.card import FilmCard
-from tfrecords.errors import RecordsError
 from tfrecords.frames import chosen_batches
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import find_damage, unexplained_loss
+from tfrecords.record_errors import RecordsError
 from tfrecords.storage import Location
 
 METRICS = ("psnr", "ssim", "ms_ssim", "vmaf", "sharpness", "flicker", "black_level", "rate_bits")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfrecords.messages import counted
+from tfrecords.wording import counted
 
 _WORST_SHOTS = 5
 _COLUMNS = (

@@ -15,8 +15,8 @@ from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
 from tfrecords import storage
 from tfrecords.card import check_shards, load_card
-from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
+from tfrecords.record_errors import RecordsError
 from tfrecords.storage import Location
 
 _METRICS = ("probe/", "evaluate/")

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.exports.folders import is_saved_model, run_of, sibling, versions
+from bladerunner_ae.exports.export_folders import is_saved_model, run_of, sibling, versions
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.geometry import Size
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves, Latents, Pictures
 from bladerunner_ae.runs.files import CONFIG_NAME
 from bladerunner_ae.runs.folder import refuse_unexported
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.storage import AnyPath, Location
+from tfrecords.wording import first_line
 
 SIGNATURE = "reconstruct"
 INPUT, OUTPUT = "image", "reconstruction"
@@ -95,14 +96,15 @@ def find_saved_model(path: Location) -> Location:
 
 
 def _load(folder: Location) -> Any:
+    readable = str(spool.local_folder(folder))
     import tensorflow as tf
 
     try:
-        return tf.saved_model.load(str(folder))
+        return tf.saved_model.load(readable)
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise InputError(
-            f"{folder}: is a SavedModel that cannot be loaded ({reason}); export it again"
+            f"{folder}: is a SavedModel that cannot be loaded ({first_line(error)}); export it "
+            "again"
         ) from error
 
 

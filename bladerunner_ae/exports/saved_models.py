@@ -21,8 +21,8 @@ from typing import Any
 import keras
 
 from bladerunner_ae.exports import film_latents, model_card, warm_up
+from bladerunner_ae.exports.export_folders import GRAPH_NAME, MODELS, numbered
 from bladerunner_ae.exports.film_latents import FilmLatents
-from bladerunner_ae.exports.folders import GRAPH_NAME, MODELS, numbered
 from bladerunner_ae.exports.signatures import Signature, make_signatures
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.runs.folder import write_json

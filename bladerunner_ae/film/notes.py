@@ -6,7 +6,7 @@ from enum import Enum
 from string import Formatter
 from typing import Any
 
-from tfrecords.messages import counted
+from tfrecords.wording import counted
 
 _PLURALS = {"is": "are", "leans": "lean"}
 

@@ -15,15 +15,15 @@ from PIL import Image
 
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import InputError, OutputError, UsageError
-from bladerunner_ae.inspection.folder import clock, film_seconds, film_time, frame_seconds
-from bladerunner_ae.inspection.verify import Picture, decode_picture, in_threads
+from bladerunner_ae.inspection.inspect_folder import clock, film_seconds, film_time, frame_seconds
+from bladerunner_ae.inspection.verify_shards import Picture, decode_picture, in_threads
 from bladerunner_ae.output_files import refuse_unwritable
 from bladerunner_ae.pictures.barcode import UNREADABLE, barcode_colours, mean_of
 from bladerunner_ae.pictures.contact_sheet import make_frame_sheet, spread_frames
 from tfrecords import storage
 from tfrecords.card import FilmCard, Shard
-from tfrecords.errors import RecordsError
 from tfrecords.framing import ShardScan
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import Frame, parse
 from tfrecords.storage import Location
 from tfrecords.system_failures import system_failure

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 from bladerunner_ae.evaluation.choice import choose, describe_choice, spread_evenly
 from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
-from bladerunner_ae.memory_report.frames import Pair, Shown, show_frames
 from bladerunner_ae.memory_report.measure import FilmMemory, measure_film
-from bladerunner_ae.memory_report.shots import FEW_PARTS, ShotMemory, film_parts, shot_memories
+from bladerunner_ae.memory_report.shot_memory import (
+    FEW_PARTS,
+    ShotMemory,
+    film_parts,
+    shot_memories,
+)
+from bladerunner_ae.memory_report.shown_frames import Pair, Shown, show_frames
 from bladerunner_ae.model.autoencoder import Autoencoder
 from tfrecords.card import check_shards, load_card
 from tfrecords.storage import Location

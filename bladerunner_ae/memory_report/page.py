@@ -10,20 +10,20 @@ from typing import Any
 
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN, UNSEEN
 from bladerunner_ae.memory_report.gather import Memory
-from bladerunner_ae.memory_report.sections.film import film_section, strip_entries
+from bladerunner_ae.memory_report.sections.film_facts import film_section, strip_entries
 from bladerunner_ae.memory_report.sections.latent_map import map_section
 from bladerunner_ae.memory_report.sections.network import (
     curves_section,
     provenance_section,
     sampling,
 )
-from bladerunner_ae.memory_report.sections.shots import (
+from bladerunner_ae.memory_report.sections.shot_table import (
     gallery_section,
     relation_section,
     table_section,
     unit_of,
 )
-from bladerunner_ae.memory_report.shots import group_means
+from bladerunner_ae.memory_report.shot_memory import group_means
 from bladerunner_ae.runs.films import films_of
 
 _FILES = files("bladerunner_ae.memory_report") / "page_files"
@@ -40,7 +40,7 @@ def make_page(memory: Memory) -> str:
         heading=escape(title),
         watched=escape(_watched(memory)),
         figures=_figures(memory),
-        style=_file("style.css"),
+        style=_file("report.css"),
         films="".join(film_section(memory, place) for place in range(len(memory.films))),
         these="these films" if len(memory.films) > 1 else "this film",
         sampling=escape(sampling(memory)),

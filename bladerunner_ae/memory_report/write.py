@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from bladerunner_ae.command_line.app import explain
 from bladerunner_ae.evaluation.choice import MAX_FRAMES
 from tfrecords import storage
-from tfrecords.messages import visible
 from tfrecords.storage import Location
+from tfrecords.wording import visible
 
 if TYPE_CHECKING:
     from bladerunner_ae.model.autoencoder import Autoencoder

@@ -9,8 +9,8 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.runs.run_config import RunConfig
 from tfrecords import storage
 from tfrecords.card import FilmCard, load_card
-from tfrecords.messages import counted
 from tfrecords.mixture import FilmPart
+from tfrecords.wording import counted
 
 Shots = list[tuple[int, int]]
 

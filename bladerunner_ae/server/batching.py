@@ -13,8 +13,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 
-from bladerunner_ae.server.errors import invalid
 from bladerunner_ae.server.saved_model import Arrays, Signature, join
+from bladerunner_ae.server.serving_errors import invalid
 from bladerunner_ae.server.versions import Version
 
 Run = Callable[[Version, Signature, Arrays], Awaitable[Arrays]]

@@ -6,8 +6,8 @@ import zlib
 
 from starlette.requests import Request
 
-from bladerunner_ae.server.errors import Code, ServingError, TooLargeError, invalid
 from bladerunner_ae.server.limits import Share, too_much
+from bladerunner_ae.server.serving_errors import Code, ServingError, TooLargeError, invalid
 
 
 async def receive(request: Request, share: Share, most: int, seconds: float) -> bytes:

@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bladerunner_ae.server.errors import Code, ServingError, error_response, invalid
+from bladerunner_ae.server.serving_errors import Code, ServingError, error_response, invalid
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.protocol.tensors import numpy_type, type_name
-from bladerunner_ae.server.errors import Code, ServingError, invalid
+from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
 
 Array = NDArray[Any]
 Types = Mapping[str, int]

@@ -21,9 +21,9 @@ from typing import Any
 
 from bladerunner_ae.server import json_codec
 from bladerunner_ae.server.bodies import decompress
-from bladerunner_ae.server.errors import Code, ServingError, from_exception
 from bladerunner_ae.server.json_codec import PredictBody, Types
 from bladerunner_ae.server.limits import Sizes
+from bladerunner_ae.server.serving_errors import Code, ServingError, from_exception
 
 _LENGTH = struct.Struct("<Q")
 _MEDIUM = 4 << 20  # these do not queue after larger bodies

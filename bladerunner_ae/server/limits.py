@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bladerunner_ae.protocol.tensors import STRING
-from bladerunner_ae.server.errors import Code, ServingError
+from bladerunner_ae.server.serving_errors import Code, ServingError
 
 SMALL = 64 << 10
 """Bytes that a request may hold in any case."""

@@ -24,10 +24,10 @@ import uvicorn
 from bladerunner_ae.command_line.signals import StopRequest
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.server import browsers, connections, explorer, rest, rpc
-from bladerunner_ae.server.folders import ModelFolder
 from bladerunner_ae.server.json_process import JsonProcess
 from bladerunner_ae.server.limits import Holdings, Limits
 from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.model_folders import ModelFolder
 from bladerunner_ae.server.running import Runner
 from bladerunner_ae.server.services import Services
 from bladerunner_ae.server.versions import NEWEST, Catalogue, ServedModel

@@ -25,7 +25,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bladerunner_ae.server import bodies, json_codec
-from bladerunner_ae.server.errors import (
+from bladerunner_ae.server.json_codec import PredictBody
+from bladerunner_ae.server.json_process import JsonProcess
+from bladerunner_ae.server.limits import SMALL, Holdings, Limits, Share, Sizes, too_much
+from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.services import SIGNATURE_DEF, Services
+from bladerunner_ae.server.serving_errors import (
     Code,
     ServingError,
     TooLargeError,
@@ -33,11 +38,6 @@ from bladerunner_ae.server.errors import (
     from_exception,
     invalid,
 )
-from bladerunner_ae.server.json_codec import PredictBody
-from bladerunner_ae.server.json_process import JsonProcess
-from bladerunner_ae.server.limits import SMALL, Holdings, Limits, Share, Sizes, too_much
-from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.services import SIGNATURE_DEF, Services
 from bladerunner_ae.server.versions import Version
 
 METRICS_PATH = "/monitoring/prometheus/metrics"

@@ -18,17 +18,17 @@ from google.protobuf.message import DecodeError
 
 from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.protocol.messages import RawPredictRequest, RawPredictResponse
-from bladerunner_ae.server.errors import (
+from bladerunner_ae.server.json_codec import DEFAULT_SIGNATURE
+from bladerunner_ae.server.limits import SMALL, Holdings, Limits, Share, too_much
+from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.services import Services
+from bladerunner_ae.server.serving_errors import (
     Code,
     ServingError,
     TooLargeError,
     from_exception,
     invalid,
 )
-from bladerunner_ae.server.json_codec import DEFAULT_SIGNATURE
-from bladerunner_ae.server.limits import SMALL, Holdings, Limits, Share, too_much
-from bladerunner_ae.server.metrics import Metrics
-from bladerunner_ae.server.services import Services
 from bladerunner_ae.server.versions import Version
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}

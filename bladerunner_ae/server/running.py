@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 import simplejpeg
 
 from bladerunner_ae.server.batching import Batcher
-from bladerunner_ae.server.errors import Code, ServingError, invalid
 from bladerunner_ae.server.limits import Limits
 from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.saved_model import PICTURES, REQUESTS, Arrays, Signature, rows
+from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
 from bladerunner_ae.server.versions import Version
 
 _PNG_START, _JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from tensorflow.python.client import pywrap_tf_session
 
 from bladerunner_ae.protocol import messages, tensors
-from bladerunner_ae.server.errors import Code, ServingError, invalid
-from tfrecords import storage
-from tfrecords.errors import RecordsError
+from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
+from tfrecords import spool, storage
 from tfrecords.framing import read_records
+from tfrecords.record_errors import DamagedError
 from tfrecords.storage import Location
+from tfrecords.wording import first_line
 
 Arrays = dict[str, NDArray[Any]]
 PREDICT = "tensorflow/serving/predict"
@@ -141,20 +142,13 @@ def load(folder: Location) -> SavedModel:
             config.session_inter_op_thread_pool.add(global_name="requests")
             config.session_inter_op_thread_pool.add(global_name="pictures", num_threads=1)
             session = tf.compat.v1.Session(graph=graph, config=config)
-            meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+            path = str(spool.local_folder(folder))
+            meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], path)
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
         if session is not None:
             session.close()
-        raise ServingError(_code(error), first_line(error)) from error
+        raise ServingError(_code(error), first_line(error, 300)) from error
     return SavedModel(folder, session, meta_graph.signature_def)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error that names the cause, not too long."""
-    text = getattr(error, "message", None) or str(error)
-    text = text.removeprefix("Graph execution error:")  # TensorFlow's headline; the cause follows
-    lines = text.strip().splitlines() or [type(error).__name__]
-    return lines[0][:300].rstrip(".: ")
 
 
 def _code(error: Exception) -> Code:
@@ -219,8 +213,8 @@ def warm_up(model: SavedModel, most_values: int) -> int:
             if count > _MOST:
                 raise invalid(f"{path}: has more than {_MOST} warm-up requests")
             _replay(model, messages.PredictionLog.FromString(record), most_values)
-    except RecordsError as error:
-        problem = str(error).partition(";")[0]  # the rest is the fix for a film's records
+    except DamagedError as error:
+        problem = f"{error.path}: {error.problem}"  # without the fix, that for a film's records
         raise ServingError(Code.DATA_LOSS, f"{problem}; export again") from error
     return count
 

@@ -7,11 +7,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from bladerunner_ae.protocol import messages
-from bladerunner_ae.server.errors import Code, ServingError, invalid
 from bladerunner_ae.server.json_codec import DEFAULT_SIGNATURE
 from bladerunner_ae.server.limits import Sizes, sizes_of
 from bladerunner_ae.server.running import Runner
 from bladerunner_ae.server.saved_model import CLASSIFY, PREDICT, REGRESS, Arrays, Signature
+from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
 from bladerunner_ae.server.versions import Catalogue, Version
 
 SIGNATURE_DEF = "signature_def"

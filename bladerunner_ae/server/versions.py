@@ -16,11 +16,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bladerunner_ae.server import saved_model
-from bladerunner_ae.server.errors import Code, ServingError, from_exception, invalid, not_found
-from bladerunner_ae.server.folders import ModelFolder, Stamp, stamp
 from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.model_folders import ModelFolder, Stamp, stamp
 from bladerunner_ae.server.saved_model import SavedModel, warm_up
+from bladerunner_ae.server.serving_errors import (
+    Code,
+    ServingError,
+    from_exception,
+    invalid,
+    not_found,
+)
 from tfrecords.storage import Location
+from tfrecords.wording import first_line
 
 NEWEST = "newest"
 ALL = "all"
@@ -198,7 +205,7 @@ class ServedModel:
             if model is None:
                 raise from_exception(error) from error
             model.close()
-            code, words = from_exception(error).code, saved_model.first_line(error)
+            code, words = from_exception(error).code, first_line(error, 300)
             raise ServingError(code, f"its warm-up requests failed: {words}") from error
         self.metrics.load(str(folder), good=True)
         return model

@@ -329,6 +329,8 @@ class Checkpoints(RunCallback):
             self._run.save(step)
             log.saved = step
             settle(log.run)  # an earlier run that waited for this one's first checkpoint
+            if log.after_checkpoint is not None:
+                log.after_checkpoint()
 
 
 class Stop(RunCallback):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from bladerunner_ae.errors import InputError, ReplaceableError
 from bladerunner_ae.runs.files import CHECKPOINTS, checkpoint_steps, is_whole
 from bladerunner_ae.training.trainer import Trainer
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.storage import Location
 
 _KEPT = 3
@@ -17,6 +17,12 @@ _KEPT = 3
 def checkpoint_path(run: Location, step: int) -> str:
     """Return the path of a checkpoint as TensorFlow wants it, without the files' endings."""
     return storage.join(run / CHECKPOINTS, f"step-{step}")
+
+
+def _readable(run: Location, step: int) -> str:
+    """The path by which TensorFlow reads a checkpoint, of a remote run that of a copy."""
+    folder = spool.local_folder(run / CHECKPOINTS, start=f"step-{step}.")
+    return storage.join(folder, f"step-{step}")
 
 
 def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointManager:
@@ -81,7 +87,7 @@ def restore(trainer: Trainer, run: Location) -> int:
     steps = checkpoint_steps(run)
     if not steps:
         return 0
-    newest = checkpoint_path(run, steps[-1])
+    newest = _readable(run, steps[-1])
     try:
         tf.train.Checkpoint(**trainer.checkpoint_parts()).restore(newest).assert_consumed()
     except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
@@ -101,7 +107,7 @@ def check_newest(run: Location) -> None:
     Raises:
         InputError: it is damaged.
     """
-    newest = checkpoint_path(run, checkpoint_steps(run)[-1])
+    newest = _readable(run, checkpoint_steps(run)[-1])
     try:
         # `tf.train.load_checkpoint` takes a name in a bucket for a folder.
         reader = tf.compat.v1.train.NewCheckpointReader(newest)

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -92,6 +92,7 @@ def fit(
     service: str = "",
     workers: Workers | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    after_checkpoint: Callable[[], None] | None = None,
 ) -> None:
     """Train from step `start` to the configured number of steps and checkpoint at the end.
 
@@ -107,6 +108,7 @@ def fit(
         service: address of a tf.data service that reads and decodes; none if empty.
         workers: that train together; None: this process trains alone.
         callbacks: further ones, called after those of `RunWatch`.
+        after_checkpoint: called each time the run folder has a new checkpoint, to send it.
 
     Raises:
         Preempted: SIGTERM came.
@@ -127,7 +129,7 @@ def fit(
         try:
             if start == 0:
                 _initialise(trainer, config, parts, batches, workers)
-            log = RunLog(folder, start, config.train.steps)
+            log = RunLog(folder, start, config.train.steps, after_checkpoint)
             opened.callback(log.close)
             save = checkpoint_manager(trainer, run).save if workers.chief else _chief_saves
             probes = Probes(parts)

@@ -17,7 +17,7 @@ from tfrecords.storage import is_remote
 
 _FOLDERS = ("data", "model_dir", "fine_tune_from")
 # Asked of a start, not of a run: read from a file, the first would delete what is to be resumed.
-_NOT_THE_RUN_S = ("overwrite", "dry_run")
+_NOT_THE_RUN_S = ("overwrite", "dry_run", "spool_dir")
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> dict[str, list[str]]:

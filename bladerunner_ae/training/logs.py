@@ -87,6 +87,8 @@ class RunLog:
     Args:
         run: run folder.
         start: steps done before; what an interrupted run logged beyond is dropped.
+        steps: of the run.
+        after_checkpoint: called each time there is a new checkpoint, to send the folder.
 
     Attributes:
         step: that lines are written for.
@@ -94,8 +96,14 @@ class RunLog:
         opened: closed with the log, last in first out.
     """
 
-    def __init__(self, run: Location, start: int, steps: int) -> None:
-        self.run, self.start = run, start
+    def __init__(
+        self,
+        run: Location,
+        start: int,
+        steps: int,
+        after_checkpoint: Callable[[], None] | None = None,
+    ) -> None:
+        self.run, self.start, self.after_checkpoint = run, start, after_checkpoint
         self.step = self.saved = start
         self._shown: set[str] = set()
         self.opened = contextlib.ExitStack()
@@ -103,7 +111,9 @@ class RunLog:
         opened = self.opened.enter_context
         self._metrics = opened(LogFile(run / "metrics.jsonl", self._is_before_start))
         self._text = opened(LogFile(run / "log.txt"))
-        self.summaries = opened(contextlib.closing(Summaries(run, start)))
+        self.summaries = opened(
+            contextlib.closing(Summaries(run, start, after_checkpoint is not None))
+        )
         self.pictures = opened(contextlib.closing(PictureQueue(self.summaries)))
         self._progress = opened(Progress("train", steps, "steps", done=start))
 

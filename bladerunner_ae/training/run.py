@@ -16,6 +16,7 @@ from bladerunner_ae.runs.files import CONFIG_NAME, FLAGS_NAME, refuse_to_delete,
 from bladerunner_ae.runs.folder import load_config, open_run, write_json, writing
 from bladerunner_ae.runs.presets import preset
 from bladerunner_ae.runs.run_config import RunConfig
+from bladerunner_ae.runs.working_copy import WorkingCopy
 from bladerunner_ae.training import fine_tuning, resume
 from bladerunner_ae.training.batches import check_service
 from bladerunner_ae.training.checkpoints import checkpoint_steps, restore
@@ -24,7 +25,7 @@ from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.fit import build_trainer, check_replicas, fit
 from bladerunner_ae.training.start import TrainingOptions, describe, run_config
 from bladerunner_ae.training.trainer import Trainer
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.storage import AnyPath, Location, location
 
 
@@ -61,6 +62,8 @@ def run_training(options: TrainingOptions) -> list[Location]:
         OutputError: the output could not be written, or training has blown up.
         Preempted, KeyboardInterrupt: a signal came; a checkpoint was written first.
     """
+    if options.spool_dir:
+        os.environ[spool.FOLDER] = os.fspath(options.spool_dir)
     if options.data_service:
         check_service(options.data_service)
     records = [location(directory) for directory in options.data]
@@ -81,8 +84,10 @@ def run_training(options: TrainingOptions) -> list[Location]:
              "moved (--augment=0)")  # fmt: skip
     if options.dry_run:
         return []
+    copy = WorkingCopy(run)
     with contextlib.ExitStack() as stack:
         if workers.chief:
+            run = stack.enter_context(copy.opened(options.overwrite))
             stack.enter_context(writing(run))
             if options.overwrite:
                 refuse_to_delete(run, _inputs(options))
@@ -94,16 +99,19 @@ def run_training(options: TrainingOptions) -> list[Location]:
             config = open_run(run, config, options.overwrite)
             if options.flagfile:
                 storage.write_text(run / FLAGS_NAME, options.flagfile)
+            if workers.several:  # they look for it
+                copy.send()
         agreement.check_same_run(workers, config, run)
-        trainer, config, new = _trained(config, earlier, workers, records, run, options)
+        trainer, config, new = _trained(config, earlier, workers, records, run, options, copy)
         exported = []
         if workers.chief:
             dreaming, step = trainer.dreaming, trainer.steps_done
             exported = export_trained(dreaming, step, config, run, records)
             if options.report and (new or not is_reported(run, step)):
                 report_training(dreaming, config.to_json(), step, records, run)
+        copy.send()
         workers.wait_for_all()
-        return exported
+        return [copy.place_of(model) for model in exported]
 
 
 def _say(line: str) -> None:
@@ -139,6 +147,7 @@ def _trained(
     records: list[Location],
     run: Location,
     options: TrainingOptions,
+    copy: WorkingCopy,
 ) -> tuple[Trainer, RunConfig, bool]:
     """Train from the newest checkpoint to the end.
 
@@ -166,7 +175,11 @@ def _trained(
             _resume(config, earlier, run, start, options.data_service)
         if options.data_service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]
-        fit(trainer, config, records, run, start, options.data_service, workers)
+        send = copy.send if copy.remote else None
+        fit(
+            trainer, config, records, run, start, options.data_service, workers,
+            after_checkpoint=send,
+        )  # fmt: skip
     return trainer, config, start < steps
 
 

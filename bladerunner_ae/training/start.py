@@ -16,10 +16,10 @@ from bladerunner_ae.runs.run_config import Reading, RunConfig
 from bladerunner_ae.runs.training_set import Shots, hold_out_runs, hold_out_shots
 from bladerunner_ae.training.distributed import devices
 from tfrecords.card import FilmCard, load_card
-from tfrecords.messages import counted
 from tfrecords.mixture import BALANCES, FilmPart, check_together
 from tfrecords.reader import fits
 from tfrecords.storage import AnyPath
+from tfrecords.wording import counted
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,12 @@ class TrainingOptions:
     )
     report: bool = option(
         True, "At the end write RUN/report.html, what is remembered of the film.", "output"
+    )
+    spool_dir: AnyPath | None = option(  # noqa: RUF009
+        None,
+        "Where copies of remote records and the work on a remote run are kept. Default: in the "
+        "user's cache.",
+        "output",
     )
     dry_run: bool = option(False, "Say what would be trained, and stop.", "output")
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)

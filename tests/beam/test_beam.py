@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.s3_server import BUCKET, S3Server, Stalled
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 FilmFactory = Callable[..., Path]
 
@@ -93,6 +95,67 @@ def test_the_same_records(
     again = run(*arguments)
     assert again.returncode == 2
     assert [line.endswith("; up to date") for line in again.stdout.splitlines()] == [True] * 3
+
+
+@pytest.mark.parametrize("runner", ["DirectRunner", "processes"])
+def test_the_same_records_in_a_bucket(
+    films: list[Path], local: dict[str, bytes], s3: S3Server, tmp_path: Path, runner: str
+) -> None:
+    nonsense = tmp_path / "nonsense.mp4"
+    nonsense.write_bytes(b"no film")
+    arguments = (
+        *(f"--film={film}" for film in (films[0], nonsense, *films[1:])),
+        f"--output_dir=s3://{BUCKET}/{runner}", *SMALL, "--runner=beam",
+        f"--beam_options={RUNNERS[runner]}",
+    )  # fmt: skip
+    tool = ROOT / "tools" / "make_tfrecords.py"
+    done = s3.run(tool, *arguments)
+    assert done.code == 2, done.err
+    assert s3.objects(f"{runner}/") == local
+    assert done.out.startswith(f"s3://{BUCKET}/{runner}/h264: 120 frames 72x128, 24 fps")
+    assert f"{nonsense}: is not a film" in done.error
+    for film in ("h264", "hevc", "single"):
+        written = s3.written(f"{runner}/{film}/")
+        assert written[-1] == "film.json" and written.count("film.json") == 1
+        assert sum(name.endswith(".tfrecord") for name in written) == 6, "each is sent once"
+    again = s3.run(tool, *arguments)
+    assert [line.endswith("; up to date") for line in again.out.splitlines()] == [True] * 3
+
+
+def test_a_bucket_that_is_missing_is_one_line(films: list[Path], s3: S3Server) -> None:
+    done = s3.run(
+        ROOT / "tools" / "make_tfrecords.py", f"--film={films[0]}", "--output_dir=s3://nowhere/a",
+        "--runner=beam",
+    )  # fmt: skip
+    assert done.code == 2 and "there is no bucket 'nowhere'" in done.error
+
+
+def test_a_worker_killed_while_it_sends_is_made_up_for(
+    films: list[Path], local: dict[str, bytes], s3: S3Server
+) -> None:
+    arguments = (
+        ROOT / "tools" / "make_tfrecords.py", f"--film={films[0]}",
+        f"--output_dir=s3://{BUCKET}/killed", *SMALL, "--runner=beam",
+    )  # fmt: skip
+    door = Stalled(s3, writes=11)  # in the middle of the shards and their states
+    process = s3.start(*arguments, AWS_ENDPOINT_URL=door.endpoint)
+    assert door.closed.wait(100), process.communicate()
+    process.kill()
+    process.communicate()
+    door.close()
+    there = s3.objects("killed/")
+    assert "h264/film.json" not in there and "h264/upload.json" in there
+    kept = [name for name in there if name.startswith(".h264.apart/part-")]
+    before = len(s3.written("killed/h264/"))
+    assert 1 <= len(kept) < 6
+    done = s3.run(*arguments)
+    assert done.code == 0, done.err
+    written = s3.written("killed/h264/")[before:]
+    assert sum(name.endswith(".tfrecord") for name in written) == 6 - len(kept)
+    there = {
+        name: data for name, data in s3.objects("killed/").items() if not name.startswith(".beam-")
+    }
+    assert there == {name: data for name, data in local.items() if name.startswith("h264/")}
 
 
 def worker_of(session: int) -> int:

@@ -13,8 +13,8 @@ import pytest
 from benchmarks.ablation import __main__ as ablation
 from benchmarks.ablation import camera as camera_film
 from benchmarks.ablation.__main__ import page
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.objectives import make_objective, weight_help
 from tests.helpers.commands import ROOT
 from tests.helpers.synthetic_film import make_film

@@ -23,7 +23,7 @@ import errno, sys, time
 from absl import flags
 from bladerunner_ae import errors
 from bladerunner_ae.command_line.app import run
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 _DO = flags.DEFINE_string("do", None, "what to do,\\n   exactly", required=True)
 _TIMES = flags.DEFINE_integer("times", 3, "how often")

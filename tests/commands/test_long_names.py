@@ -18,7 +18,7 @@ from bladerunner_ae.film.reading.source import film_name
 from bladerunner_ae.output_files import UnfinishedFilm, refuse_unwritable
 from tfrecords import storage
 from tfrecords.hidden_names import fitted_name, hidden_path
-from tfrecords.messages import visible
+from tfrecords.wording import visible
 
 FilmFactory = Callable[..., Path]
 

@@ -19,7 +19,7 @@ from tests.helpers.commands import Commands, Result, start
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.tiny_training import arguments, forget_after, tiny_flags, train_here
 from tests.helpers.training_checks import check_same_checkpoint
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 
 def finished(records: Path, run: Path, **changes: Any) -> list[str]:

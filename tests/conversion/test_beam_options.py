@@ -15,7 +15,9 @@ from bladerunner_ae.conversion.beam import Outcome, convert_films
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.shard_items import Item, Job
-from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.errors import InputError
+from tfrecords import storage
+from tfrecords.record_errors import StorageError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FilmFactory = Callable[..., Path]
@@ -136,9 +138,28 @@ def test_a_pipeline_that_breaks_off(
     assert names(tmp_path / "data") == ["film"]
 
 
-def test_a_remote_folder_is_refused(films: list[Path]) -> None:
-    with pytest.raises(UsageError, match="gs://bucket/data: --runner=beam writes into a folder"):
-        convert_films(films, "gs://bucket/data", OPTIONS)
+def test_a_bucket_gets_the_same_records(
+    films: list[Path], without_beam: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A film of shards, one of a single item, and none; each step done twice."""
+    remote = storage.location("memory://beam/data")
+    found = convert_films(films, str(remote), OPTIONS)
+    local = convert_films(films, tmp_path / "data", OPTIONS)
+    assert [outcome.card for outcome in found] == [outcome.card for outcome in local]
+    assert errors(found) == errors(local)
+    assert {name: storage.read_bytes(remote / name) for name in storage.files_below(remote)} == {
+        name: (tmp_path / "data" / name).read_bytes()
+        for name in storage.files_below(tmp_path / "data")
+    }
+    again = convert_films(films, str(remote), OPTIONS)
+    assert [outcome.up_to_date for outcome in again] == [True, True, False]
+
+
+def test_a_bucket_that_cannot_be_written_is_told_at_once(
+    films: list[Path], without_beam: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StorageError, match=r"^abc://b/data/\.beam-\w+/begun: unknown kind of path"):
+        convert_films(films, "abc://b/data", OPTIONS)
 
 
 @pytest.mark.parametrize(

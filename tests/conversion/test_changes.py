@@ -22,8 +22,8 @@ from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.picture.filters import build_graph
 from bladerunner_ae.film.picture.scaling import FrameScaler
 from bladerunner_ae.film.reading import probe
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import ffmpeg
 from tfrecords.card import FilmCard, load_card
 from tfrecords.framing import read_records

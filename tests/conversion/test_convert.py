@@ -19,14 +19,14 @@ from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.existing import finished_card
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.film.reading.reader import FrameReader
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.source import film_name
 from bladerunner_ae.geometry import Geometry
 from tests.helpers.synthetic_film import frame_times, read_number, shot_starts
 from tfrecords.card import FilmCard, load_card
-from tfrecords.errors import DiskError
 from tfrecords.framing import read_records
 from tfrecords.reader import film_frames
+from tfrecords.record_errors import DiskError
 from tfrecords.schema import Frame, parse
 
 FilmFactory = Callable[..., Path]

@@ -230,4 +230,5 @@ def test_threads_follow_the_size_of_the_pictures(
     info = probe_film(film_factory(**SMALL))
     sizes = {(720, 1280): 4, (1080, 1920): 3, (2160, 3840): 2, (4320, 7680): 2}
     for size, threads in sizes.items():
-        assert default_threads(dataclasses.replace(info, stored=size)) == threads
+        picture = dataclasses.replace(info.picture, stored=size)
+        assert default_threads(dataclasses.replace(info, picture=picture)) == threads

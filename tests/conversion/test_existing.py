@@ -16,7 +16,7 @@ from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
 from tests.helpers.small_records import flip_byte
 from tfrecords.card import FilmCard
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 FilmFactory = Callable[..., Path]
 SMALL = ConversionOptions(height=72, width=128, num_shards=4, bars=(0, 0, 0, 0))
@@ -136,7 +136,7 @@ def test_a_film_in_a_folder_that_a_conversion_empties_is_refused(records: Record
     assert film.exists()
 
 
-def test_what_a_kill_behind_the_last_rename_leaves_is_tidied(records: Records) -> None:
+def test_leftovers_of_a_kill_after_the_last_rename(records: Records) -> None:
     film, folder, card = records
     folder.with_name(".film.state").mkdir()
     folder.with_name(".film.lock").touch()

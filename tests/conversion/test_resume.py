@@ -16,8 +16,8 @@ import pytest
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import cut
 from tests.helpers.small_records import flip_byte
 from tfrecords.card import CARD_NAME, FilmCard, load_card
@@ -153,7 +153,7 @@ def test_a_run_of_the_version_before_is_started_over(
                   "record_bytes": now["sizes"], "state": {"times": "", "shots": {}}}  # fmt: skip
         path.write_text(json.dumps(before))
     assert convert(film, tmp_path) == unbroken
-    assert "starting over: what is there of an unfinished" in capfd.readouterr().err
+    assert "or of an earlier version of this program; starting over" in capfd.readouterr().err
 
 
 def test_other_options_are_refused_with_the_difference(film: Path, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_film_that_changes_meanwhile_is_refused(
     assert not [path for path in plan.directory.parent.iterdir() if path.suffix != ".lock"]
 
 
-def test_a_film_that_changes_between_a_look_and_its_conversion(film: Path, tmp_path: Path) -> None:
+def test_film_changed_between_plan_and_conversion(film: Path, tmp_path: Path) -> None:
     replaced = tmp_path / "replaced.mp4"
     shutil.copy(film, replaced)
     plan = plan_conversion(replaced, tmp_path / "data", OPTIONS)

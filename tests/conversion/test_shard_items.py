@@ -1,6 +1,7 @@
 """Films made shard by shard, in any order and more than once, are those of one conversion."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +15,19 @@ from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.encode import FrameEncoder
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.conversion.shard_items import Item, Job, finish_film, make_item, plan_film
+from bladerunner_ae.conversion.upload import UPLOAD_NAME
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.reading.packet_table import PacketTable, read_packet_table
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle, ReadingMode
 from tests.helpers.small_records import flip_byte
-from tfrecords.card import FilmCard, load_card
-from tfrecords.errors import RecordsError
+from tfrecords import storage
+from tfrecords.card import CARD_NAME, FilmCard, load_card
+from tfrecords.record_errors import RecordsError
 from tfrecords.shard_files import PartWriter
+from tfrecords.storage import Location, RemotePath
 
 FilmFactory = Callable[..., Path]
+_numbers = itertools.count()
 OPTIONS = ConversionOptions(height=48, width=80, num_shards=7, bars=(0, 0, 0, 0))
 FILM = {"frames": 120, "height": 96, "width": 160, "extra_ffmpeg_args": ("-g", "24", "-bf", "3")}
 OPEN = "keyint=24:min-keyint=24:open-gop=1:bframes=3:log-level=none"
@@ -33,7 +38,7 @@ FILMS: dict[str, dict[str, Any]] = {
 }
 
 
-def job(output: Path, options: ConversionOptions = OPTIONS, **rest: Any) -> Job:
+def job(output: Location, options: ConversionOptions = OPTIONS, **rest: Any) -> Job:
     return Job("one", output, options, **rest)
 
 
@@ -161,6 +166,85 @@ def test_an_item_that_breaks_off_leaves_nothing_and_is_tried_again(
     assert os.listdir(tmp_path) == [film.stem]
 
 
+def below(folder: Location) -> dict[str, bytes]:
+    return {name: storage.read_bytes(folder / name) for name in storage.files_below(folder)}
+
+
+@pytest.fixture
+def bucket() -> RemotePath:
+    return RemotePath(f"memory://items{next(_numbers)}/data")
+
+
+def test_in_a_bucket_each_shard_is_sent_once_and_the_card_last(
+    film: Path, unbroken: Path, bucket: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = job(bucket)
+    items = plan_film(film, call)
+    for item in reversed(items):
+        assert make_item(item, call) == ""
+    there = storage.names(bucket / film.stem)
+    assert there == [*sorted(files(unbroken))[1:], UPLOAD_NAME], "no card yet"
+    with monkeypatch.context() as patch:
+        patch.delattr(shard_items, "_write_part")
+        assert [make_item(item, call) for item in items] == [""] * 7
+    finish_film(items[0], [""], call)
+    assert below(bucket) == {f"{film.stem}/{name}": data for name, data in files(unbroken).items()}
+    assert plan_film(film, call) == []
+
+
+def test_in_a_bucket_a_later_call_makes_what_is_missing_or_cut(
+    film: Path, unbroken: Path, bucket: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = job(bucket)
+    items = plan_film(film, first)
+    for item in items[:4]:
+        make_item(item, first)
+    storage.write_bytes(bucket / film.stem / "frames-00001-of-00007.tfrecord", b"cut")
+    storage.remove(items[0].folder / "part-00002.json")  # killed between a shard and its state
+    made: list[int] = []
+    write = shard_items._write_part
+    monkeypatch.setattr(
+        shard_items,
+        "_write_part",
+        lambda item, *rest: (made.append(item.shard), write(item, *rest)),
+    )
+    second = dataclasses.replace(first, name="two")
+    finished(film, second, plan_film(film, second))
+    assert made == [1, 2, 4, 5, 6]
+    assert below(bucket / film.stem) == files(unbroken)
+
+
+def test_in_a_bucket_records_are_replaced_only_when_asked(
+    film: Path, unbroken: Path, bucket: RemotePath
+) -> None:
+    other = job(bucket, dataclasses.replace(OPTIONS, num_shards=3))
+    finished(film, other, plan_film(film, other))
+    storage.write_text(bucket / film.stem / "holiday.txt", "precious")
+    with pytest.raises(InputError, match=r"holds other records \(--num_shards: 3 -> 7\)"):
+        plan_film(film, job(bucket))
+    over = Job("two", bucket, OPTIONS, overwrite=True)
+    finished(film, over, plan_film(film, over))
+    assert below(bucket / film.stem) == {**files(unbroken), "holiday.txt": b"precious"}
+
+
+def test_in_a_bucket_another_persons_folder_is_left_alone(film: Path, bucket: RemotePath) -> None:
+    storage.write_text(bucket / film.stem / "holiday.txt", "precious")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="exists and holds no records"):
+            plan_film(film, job(bucket, overwrite=overwrite))
+    assert storage.files_below(bucket) == [f"{film.stem}/holiday.txt"]
+
+
+def test_in_a_bucket_a_shard_that_is_gone_is_named(film: Path, bucket: RemotePath) -> None:
+    call = job(bucket)
+    items = plan_film(film, call)
+    for item in items[1:]:
+        make_item(item, call)
+    with pytest.raises(RecordsError, match=r"apart/part-00000: is gone or damaged; run the same"):
+        finish_film(items[0], [""], call)
+    assert CARD_NAME not in storage.names(bucket / film.stem)
+
+
 def test_the_same_items_twice_at_once(film: Path, unbroken: Path, tmp_path: Path) -> None:
     call = job(tmp_path)
     items = plan_film(film, call)
@@ -181,9 +265,9 @@ def test_a_later_call_goes_on(
     made: list[int] = []
     write = shard_items._write_part
 
-    def counted(item: Item, frames: range) -> None:
+    def counted(item: Item, frames: range, folder: Path) -> None:
         made.append(item.shard)
-        write(item, frames)
+        write(item, frames, folder)
 
     monkeypatch.setattr(shard_items, "_write_part", counted)
     second = dataclasses.replace(first, name="two")

@@ -1,4 +1,4 @@
-"""Records sent to a remote folder (ram://): whole, in order, gone on with, never half a film."""
+"""Records sent to a remote folder (memory://): whole, in order, resumed, never half a film."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bladerunner_ae.errors import InputError
 from tests.helpers.small_records import write_small_film
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, load_card
-from tfrecords.errors import RecordsError, StorageError
+from tfrecords.record_errors import RecordsError, StorageError
 from tfrecords.storage import RemotePath
 from tools.make_tfrecords import Request, convert
 
@@ -24,7 +24,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def remote() -> RemotePath:
-    return RemotePath(f"ram://publishing{next(_numbers)}/data/film")
+    return RemotePath(f"memory://publishing{next(_numbers)}/data/film")
 
 
 @pytest.fixture
@@ -157,6 +157,7 @@ def test_a_folder_is_tried_before_the_work(tmp_path: Path, remote: RemotePath) -
 
 
 def test_the_spool_is_one_a_remote_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("BLADERUNNER_SPOOL")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     one, other = spool_directory(RemotePath("s3://a/b")), spool_directory(RemotePath("s3://a/c"))
     assert one != other and one.parent == other.parent == tmp_path / "bladerunner_ae" / "spool"
@@ -173,7 +174,7 @@ def request(output_dir: object, spool: Path, quality: int = 95) -> Request:
 def test_a_film_is_converted_into_a_remote_folder(
     synthetic_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    remote = RemotePath(f"ram://publishing{next(_numbers)}/data")
+    remote = RemotePath(f"memory://publishing{next(_numbers)}/data")
 
     def make(output_dir: object, quality: int = 95, **changes: bool) -> str:
         asked = request(output_dir, tmp_path / "spool", quality)
@@ -198,7 +199,7 @@ def test_a_film_is_converted_into_a_remote_folder(
 def test_records_whose_sending_was_stopped_are_not_made_again(
     synthetic_film: Path, tmp_path: Path, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remote = RemotePath(f"ram://publishing{next(_numbers)}/data")
+    remote = RemotePath(f"memory://publishing{next(_numbers)}/data")
     with pytest.raises(StorageError, match="stopped"):
         convert(synthetic_film, request(remote, tmp_path))
     monkeypatch.delattr("tools.make_tfrecords.convert_film")

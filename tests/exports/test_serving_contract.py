@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bladerunner_ae.exports.folders import MODELS
+from bladerunner_ae.exports.export_folders import MODELS
 from bladerunner_ae.protocol import messages
 from tests.exports.test_signatures import SIGNATURES, call, inputs_for
 from tests.helpers.commands import ROOT, environment

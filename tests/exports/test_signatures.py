@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
 
-from bladerunner_ae.exports.folders import MODELS
+from bladerunner_ae.exports.export_folders import MODELS
 from bladerunner_ae.exports.signatures import make_signatures
 from bladerunner_ae.model import latent_density, pixels
 from bladerunner_ae.model.latent_density import LatentDensity, fit_density

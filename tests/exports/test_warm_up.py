@@ -12,14 +12,14 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import OutputError
 from bladerunner_ae.exports import saved_models, warm_up
-from bladerunner_ae.exports.folders import MODELS
+from bladerunner_ae.exports.export_folders import MODELS
 from bladerunner_ae.exports.signatures import Signature, make_signatures
 from bladerunner_ae.protocol import messages, tensors
 from tests.exports.test_saved_models import CARD
 from tests.exports.test_signatures import SIGNATURES
 from tests.helpers.serving_configs import read_config
 from tests.helpers.tiny_exports import small_networks
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.helpers.number_panel import Picture
 from tests.helpers.synthetic_film import film_pictures, shot_starts
 from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
+from tfrecords.framing import OVERHEAD, read_records
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
 
@@ -121,3 +122,8 @@ def flip_byte(path: Path, position: int) -> None:
     data = np.fromfile(path, np.uint8)
     data[position] ^= 0xFF
     data.tofile(path)
+
+
+def record_start(shard: Path, number: int) -> int:
+    """Returns the byte at which a record of a shard begins."""
+    return sum(len(record) + OVERHEAD for record in list(read_records(shard))[:number])

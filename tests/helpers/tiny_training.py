@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +103,17 @@ def _folders(flags: Mapping[str, Any]) -> list[Path]:
     return flags["data"] if isinstance(flags["data"], list) else [flags["data"]]
 
 
-def train_here(flags: Mapping[str, Any]) -> Trainer:
+def train_here(
+    flags: Mapping[str, Any], after_checkpoint: Callable[[], None] | None = None
+) -> Trainer:
     """Trains in this process as `bladerunner_ae.train` does, but for the export."""
     config, run = tiny_run(flags), storage.location(flags["model_dir"])
     open_run(run, config, overwrite=False)
     trainer = training.build_trainer(config)
-    training.fit(trainer, config, _folders(flags), run, restore(trainer, run))
+    training.fit(
+        trainer, config, _folders(flags), run, restore(trainer, run),
+        after_checkpoint=after_checkpoint,
+    )  # fmt: skip
     return trainer
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.film.images.folder import list_images
+from bladerunner_ae.film.images.image_sequence import list_images
 from bladerunner_ae.inspection.pictures import (
     export_frames,
     mean_light,
@@ -20,32 +19,13 @@ from bladerunner_ae.inspection.pictures import (
 )
 from bladerunner_ae.pictures.barcode import UNREADABLE, barcode_colours
 from tests.helpers.number_panel import read_number
-from tests.helpers.small_records import flip_byte, write_numbered_film
+from tests.helpers.small_records import flip_byte, record_start, write_numbered_film
 from tests.helpers.synthetic_film import film_pictures
 from tfrecords.card import load_card
-from tfrecords.framing import OVERHEAD, read_records
+from tfrecords.framing import read_records
+from tfrecords.shards import shard_name
 
-SHARDS = [f"frames-{number:05d}-of-00004.tfrecord" for number in range(4)]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty frames in four shards of ten."""
-    folder = tmp_path_factory.mktemp("whole") / "film"
-    write_numbered_film(folder, 40)
-    return folder
-
-
-@pytest.fixture
-def film(whole: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "film"))
-
-
-def record_start(shard: Path, number: int) -> int:
-    """Where in the file a record begins."""
-    sizes = [len(record) + OVERHEAD for record in read_records(shard)]
-    return sum(sizes[:number])
+SHARDS = [shard_name(number, 4) for number in range(4)]
 
 
 def test_contact_sheet_shows_the_frames_it_names(whole: Path, film: Path, tmp_path: Path) -> None:
@@ -123,7 +103,7 @@ def test_exported_frames_are_a_film_again(whole: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "png").iterdir())) == 5
 
 
-def test_export_goes_on_behind_damage(film: Path, tmp_path: Path) -> None:
+def test_export_continues_after_damage(film: Path, tmp_path: Path) -> None:
     flip_byte(film / SHARDS[1], record_start(film / SHARDS[1], 2) + 100)
     lost = export_frames(str(film), load_card(film), range(8, 16), tmp_path / "out", "jpeg")
     assert lost == 1

@@ -12,7 +12,7 @@ import pytest
 from bladerunner_ae.memory_report import charts
 from bladerunner_ae.memory_report.sections.latent_map import latent_map
 from bladerunner_ae.memory_report.sections.network import read_panels, thinned
-from bladerunner_ae.memory_report.shots import FEWEST, film_parts, relation, spearman
+from bladerunner_ae.memory_report.shot_memory import FEWEST, film_parts, relation, spearman
 from bladerunner_ae.pictures import barcode
 from tests.helpers.small_records import card_maker
 from tfrecords.card import FilmCard, Shard

@@ -119,7 +119,7 @@ def test_wheel_metadata(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["License-File"] == "LICENSE"
     assert set(metadata.get_all("Provides-Extra") or []) == {
-        "beam", "cpu", "dev", "gpu", "io", "serve",
+        "az", "beam", "cpu", "dev", "gpu", "gs", "hf", "io", "s3", "serve",
     }  # fmt: skip
     requirements = metadata.get_all("Requires-Dist") or []
     always = [requirement for requirement in requirements if "extra ==" not in requirement]

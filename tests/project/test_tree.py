@@ -8,11 +8,6 @@ from tests.helpers.commands import ROOT
 
 COMMANDS = {"train", "export", "evaluate", "report", "serve"}
 SOURCES = [path for top in ("bladerunner_ae", "tfrecords") for path in (ROOT / top).rglob("*.py")]
-# Names that still mean several things. The list may only become shorter.
-AMBIGUOUS = {
-    *("errors", "film", "folder", "frames", "messages", "pictures", "reader", "shots", "streams"),
-    *("folders", "text", "verify"),
-}
 
 
 def test_build_md_shows_the_tree() -> None:
@@ -35,7 +30,7 @@ def test_the_root_of_the_package_holds_twelve_modules() -> None:
 def test_a_file_name_means_one_thing() -> None:
     names = Counter(path.stem for path in SOURCES)
     twice = {name for name, count in names.items() if count > 1}
-    assert twice - {"__init__", "__main__", "base"} <= AMBIGUOUS
+    assert twice <= {"__init__", "__main__", "base"}
 
 
 def test_few_of_our_modules_are_imported_in_functions() -> None:

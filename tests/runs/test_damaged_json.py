@@ -13,7 +13,7 @@ import pytest
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.exports.model_card import FILE_NAME, load_model_card, make_model_card
-from bladerunner_ae.inspection.folder import inspect_film
+from bladerunner_ae.inspection.inspect_folder import inspect_film
 from bladerunner_ae.memory_report.sections.network import read_panels
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import load_config
@@ -21,7 +21,7 @@ from bladerunner_ae.runs.run_config import RunConfig
 from tests.helpers.small_records import write_small_film
 from tests.runs.test_folder import make_config
 from tfrecords.card import CARD_NAME, check_shards, load_card
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 OTHERS: tuple[Any, ...] = (None, [], {}, "", "x", -1, 0, True, 10**400, [[]], [None], {"a": []})
 TEXTS = ("", "{", "[]", "3", "null", "[" * 100_000, '{"a": 1e999}', "\udcff")

@@ -18,7 +18,7 @@ from bladerunner_ae.runs.folder import load_config, open_run, write_json
 from bladerunner_ae.runs.presets import PRESETS, preset
 from bladerunner_ae.runs.run_config import Reading, RunConfig
 from tfrecords import storage
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 
 def make_config(**changes: Any) -> RunConfig:

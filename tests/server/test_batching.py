@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bladerunner_ae.server.batching import Batcher
-from bladerunner_ae.server.errors import invalid
+from bladerunner_ae.server.serving_errors import invalid
 
 VERSION: Any = object()
 

@@ -10,8 +10,8 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from bladerunner_ae.server import bodies
-from bladerunner_ae.server.errors import ServingError, TooLargeError
 from bladerunner_ae.server.limits import SMALL, Holdings
+from bladerunner_ae.server.serving_errors import ServingError, TooLargeError
 
 
 def request(*parts: bytes, last: str = "http.request", **headers: str) -> Request:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bladerunner_ae.server import json_codec
-from bladerunner_ae.server.errors import Code, ServingError
 from bladerunner_ae.server.json_codec import PredictBody
+from bladerunner_ae.server.serving_errors import Code, ServingError
 
 FLOAT, DOUBLE, INT32, UINT8, STRING, INT64, BOOL, COMPLEX, UINT64 = 1, 2, 3, 4, 7, 9, 10, 8, 23
 

@@ -15,11 +15,11 @@ import tensorflow as tf
 from benchmarks.attacks.__main__ import large_png
 from bladerunner_ae.protocol.tensors import count_fields
 from bladerunner_ae.server import saved_model
-from bladerunner_ae.server.errors import Code, ServingError
 from bladerunner_ae.server.json_process import JsonProcess, parse, refuse_too_many_items
 from bladerunner_ae.server.limits import Limits, Sizes, sizes_of
 from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.running import Runner, count_pixels
+from bladerunner_ae.server.serving_errors import Code, ServingError
 from bladerunner_ae.server.versions import Version
 from tests.helpers.small_model import save_model
 from tests.helpers.small_records import encode

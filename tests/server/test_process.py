@@ -342,7 +342,7 @@ def test_invalid_flags_are_reported(model: Path, tmp_path: Path, commands: Comma
 
 def test_flags_in_the_docs_exist_with_their_defaults(commands: Commands) -> None:
     text = commands.run("serve", "--help").out
-    defaults = dict(re.findall(r"--(\w+)\n(?:      .*\n)*?.*\(default: (\S+)\)", text))
+    defaults = dict(re.findall(r"--(\w+)\n(?:      .*\n)*?.*\(default:\s+(\S+)\)", text))
     docs = (ROOT / "docs" / "server.md").read_text("utf-8")
     for flag in re.findall(r"`--(\w+)", docs):
         assert f"--{flag}\n" in text, flag

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bladerunner_ae.server.folders import find_models
 from bladerunner_ae.server.limits import Limits
+from bladerunner_ae.server.model_folders import find_models
 from bladerunner_ae.server.process import Options, Server
 from tests.helpers.small_model import save_model
 

@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.protocol import messages, tensors
-from bladerunner_ae.server.errors import ServingError
-from bladerunner_ae.server.folders import ModelFolder, find_models
 from bladerunner_ae.server.metrics import Metrics
+from bladerunner_ae.server.model_folders import ModelFolder, find_models
 from bladerunner_ae.server.saved_model import WARM_UP_REQUESTS
+from bladerunner_ae.server.serving_errors import ServingError
 from bladerunner_ae.server.versions import Catalogue, ServedModel, Version
 from tests.helpers.small_model import copy_version, save_model
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tensorflow as tf
 
 from tests.helpers.small_records import flip_byte, write_small_film
+from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card, save_card
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 
 CURE = "run make_tfrecords again with --overwrite"
 
@@ -196,17 +196,17 @@ def test_check_of_shards_reads_no_records(film: Path) -> None:
 
 
 def test_remote_folder(film: Path) -> None:
-    remote = "ram://card/film"
-    tf.io.gfile.makedirs(remote)
-    with pytest.raises(RecordsError, match=r"^ram://card/film: has no film\.json"):
+    remote = "memory://card/film"
+    storage.write_text(f"{remote}/notes.txt", "")
+    with pytest.raises(RecordsError, match=r"^memory://card/film: has no film\.json"):
         load_card(remote)
-    with pytest.raises(RecordsError, match=r"^ram://card/none: there is no such folder"):
-        load_card("ram://card/none")
+    with pytest.raises(RecordsError, match=r"^memory://card/none: there is no such folder"):
+        load_card("memory://card/none")
     for path in film.iterdir():
-        tf.io.gfile.copy(str(path), f"{remote}/{path.name}")
+        storage.copy_to_remote(path, f"{remote}/{path.name}")
     card = load_card(remote)
     assert card == load_card(film)
     check_shards(remote, card)
-    tf.io.gfile.remove(f"{remote}/{card.shards[3].name}")
+    storage.remove(f"{remote}/{card.shards[3].name}")
     with pytest.raises(RecordsError, match=r"frames-00003-of-00004\.tfrecord: shard is missing"):
         check_shards(remote, card)

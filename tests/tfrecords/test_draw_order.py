@@ -55,7 +55,7 @@ def test_balanced_shots_go_by_the_root_of_their_length() -> None:
         assert np.ptp(found[start:end]) == 0
 
 
-def test_balance_counts_kept_frames_only_and_leaves_the_films_sum() -> None:
+def test_balance_counts_kept_frames_and_keeps_the_sum() -> None:
     keep = np.ones(30, bool)
     keep[5:21] = False
     keep[21:26] = False  # 4 of the last shot's 9 are left

@@ -16,8 +16,8 @@ from bladerunner_ae.training import batches as data
 from tests.helpers.small_records import PTS_STEP, card_maker, flip_byte, write_numbered_film
 from tests.helpers.synthetic_film import film_pictures
 from tfrecords.card import FilmCard, Shard
-from tfrecords.errors import RecordsError
 from tfrecords.frames import chosen_batches, read_frames, read_images
+from tfrecords.record_errors import RecordsError
 
 
 def card_of(shot_lengths: list[int]) -> FilmCard:

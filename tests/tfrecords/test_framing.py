@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers.small_records import flip_byte
-from tfrecords.errors import RecordsError
+from tfrecords import storage
 from tfrecords.framing import OVERHEAD, masked_crc, read_records, write_record
+from tfrecords.record_errors import RecordsError
 
 RECORDS = [b"first", b"", bytes(range(256)) * 40, b"last"]
 CURE = "run make_tfrecords again with --overwrite"
@@ -97,11 +98,8 @@ def test_every_flipped_byte_of_a_record_is_found(shard: Path) -> None:
 
 
 def test_shard_of_a_remote_file_system_is_read(shard: Path) -> None:
-    # TensorFlow's file system in memory stands for gs:// and the others.
-    remote = "ram://framing/shard.tfrecord"
-    tf.io.gfile.makedirs("ram://framing")
-    with tf.io.gfile.GFile(remote, "wb") as file:
-        file.write(shard.read_bytes())
+    remote = "memory://framing/shard.tfrecord"  # fsspec's, stands for s3:// and the others
+    storage.copy_to_remote(shard, remote)
     assert list(read_records(remote)) == RECORDS
-    with pytest.raises(RecordsError, match=r"^ram://framing/absent: shard is missing"):
-        list(read_records("ram://framing/absent"))
+    with pytest.raises(RecordsError, match=r"^memory://framing/absent: shard is missing"):
+        list(read_records("memory://framing/absent"))

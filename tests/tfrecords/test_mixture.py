@@ -16,10 +16,10 @@ from tests.helpers.small_records import FILM_ID, write_numbered_film
 from tests.helpers.synthetic_film import read_number
 from tfrecords.card import load_card
 from tfrecords.draw_order import Draws, StreamedOrder, fold_in
-from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records, write_record
 from tfrecords.mixture import FilmPart, check_together, quotas
 from tfrecords.reader import film_frames, mixed_frames, through_service
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import parse
 
 FRAMES = (53, 30)
@@ -228,7 +228,7 @@ def test_any_number_of_workers_shares_the_frames(
 
 @pytest.mark.parametrize("workers", [2, 5])
 @pytest.mark.parametrize("mode", MODES)
-def test_tf_distribute_divides_batches_among_any_number_of_workers(
+def test_distribute_divides_batches_among_workers(
     films: list[Path], mode: dict[str, Any], workers: int
 ) -> None:
     """What MultiWorkerMirroredStrategy does to a data set: 7 shards would not do for AUTO."""

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from tests.helpers.small_records import encode, flip_byte, write_numbered_film, write_small_film
 from tests.helpers.synthetic_film import film_pictures, read_number
-from tfrecords import reader, streams
+from tfrecords import reader, record_streams, storage
 from tfrecords.card import load_card
-from tfrecords.errors import RecordsError
 from tfrecords.reader import decode_image, explain_data_loss, film_frames, training_frames
+from tfrecords.record_errors import RecordsError
 
 ROOT = Path(__file__).parent.parent.parent
 FRAMES = 53  # prime: no batch size divides it
@@ -103,10 +103,9 @@ def test_pictures_are_those_of_their_numbers(tmp_path: Path, image_format: str) 
 
 
 def test_film_order_of_a_remote_folder(film: Path) -> None:
-    remote = "ram://reader/film"
-    tf.io.gfile.makedirs(remote)
+    remote = "memory://reader/film"
     for path in film.iterdir():
-        tf.io.gfile.copy(str(path), f"{remote}/{path.name}", overwrite=True)
+        storage.copy_to_remote(path, f"{remote}/{path.name}")
     (batch,) = film_frames(remote, batch_size=100)
     assert batch["index"].numpy().tolist() == list(range(FRAMES))
     for mode in ({}, {"memory_limit": 0}):
@@ -164,14 +163,14 @@ def test_pictures_decoded_beforehand_are_those_decoded_each_time(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = list(training_frames(film, batch_size=8, seed=5).take(9))
-    monkeypatch.setattr(streams, "DECODED_BYTES", FRAMES * HEIGHT * WIDTH * 3 - 1)
+    monkeypatch.setattr(record_streams, "DECODED_BYTES", FRAMES * HEIGHT * WIDTH * 3 - 1)
     each_time = list(training_frames(film, batch_size=8, seed=5).take(9))
     for ours, theirs in zip(decoded, each_time, strict=True):
         np.testing.assert_array_equal(ours["image"], theirs["image"])
         np.testing.assert_array_equal(ours["index"], theirs["index"])
 
 
-def test_a_damaged_picture_in_memory_is_met_where_training_takes_it(tmp_path: Path) -> None:
+def test_damaged_picture_in_memory_is_met_in_training(tmp_path: Path) -> None:
     write_small_film(tmp_path / "film")
     batches = training_frames(tmp_path / "film", batch_size=8, seed=1)
     with pytest.raises(tf.errors.InvalidArgumentError):

@@ -10,8 +10,8 @@ import pytest
 from tests.helpers.small_records import FILM_ID, card_maker, flip_byte
 from tfrecords import record_offsets, storage
 from tfrecords.card import FilmCard, Shard
-from tfrecords.errors import RecordsError
 from tfrecords.framing import OVERHEAD, read_records
+from tfrecords.record_errors import RecordsError
 from tfrecords.record_offsets import record_offset
 from tfrecords.schema import Frame
 from tfrecords.writer import FilmWriter
@@ -118,11 +118,9 @@ def test_records_that_do_not_exist(tmp_path: Path, number: int) -> None:
 
 
 def test_a_remote_shard(tmp_path: Path) -> None:
-    import tensorflow as tf
-
     card = write_film(tmp_path / "film", SIZES["rising"])
     (shard,) = card.shards
     local = tmp_path / "film" / shard.name
-    remote = storage.join("ram://seeking", shard.name)
-    tf.io.gfile.copy(str(local), remote, overwrite=True)
+    remote = storage.join("memory://seeking", shard.name)
+    storage.copy_to_remote(local, remote)
     assert record_offset(remote, shard, 200) == true_offsets(local)[200]

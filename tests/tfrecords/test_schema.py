@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers.small_records import FILM_ID
-from tfrecords.errors import RecordsError
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import SPEC, Frame, example_spec, parse, serialize
 
 FRAMES = [
@@ -96,7 +96,7 @@ def test_feature_of_another_type_is_named() -> None:
         parse(example.SerializeToString())
 
 
-def test_writing_does_not_import_tensorflow_and_does_not_disturb_it() -> None:
+def test_writing_neither_imports_nor_disturbs_tensorflow() -> None:
     # Both sides declare messages of the same names; they must not meet in one descriptor pool.
     program = (
         "import sys, tfrecords.writer, tfrecords.card\n"

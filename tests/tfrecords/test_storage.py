@@ -1,4 +1,4 @@
-"""Files local and remote, the remote ones in TensorFlow's own file system in memory (ram://)."""
+"""Files local and remote, the remote ones in fsspec's file system in memory (memory://)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import pytest
 import tensorflow as tf
 
 from tfrecords import remote_files, storage
-from tfrecords.errors import ConnectionLostError, RecordsError, StorageError
+from tfrecords.record_errors import ConnectionLostError, RecordsError, StorageError
 from tfrecords.storage import Location, RemotePath
 
 _numbers = itertools.count()
@@ -25,7 +28,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Location]
     if request.param == "local":
         yield tmp_path / "folder"
     else:
-        yield RemotePath(f"ram://storage{next(_numbers)}/folder")
+        yield RemotePath(f"memory://storage{next(_numbers)}/folder")
 
 
 def test_locations_join_alike() -> None:
@@ -128,86 +131,136 @@ def test_a_missing_file_is_named(folder: Location) -> None:
 
 
 def test_a_copy_reports_its_bytes(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", RemotePath("ram://copy/deep/target")
+    source, target = tmp_path / "source", RemotePath(f"memory://copy{next(_numbers)}/deep/target")
     data = os.urandom(9 << 20)
     source.write_bytes(data)
     reported: list[int] = []
     for _ in range(2):
         storage.copy_to_remote(source, target, reported.append)
     assert storage.read_bytes(target) == data
-    assert reported == [8 << 20, 1 << 20] * 2
+    assert sum(reported) == 2 * len(data)
+    with pytest.raises(FileNotFoundError, match="gone"):
+        storage.copy_to_remote(tmp_path / "gone", target)
 
 
-def test_a_file_whose_writing_fails_does_not_appear(folder: Location) -> None:
-    if isinstance(folder, Path):
-        pytest.skip("write_bytes has its bytes at hand")
-    storage.write_bytes(folder / "file", b"old")
-    with pytest.raises(KeyError), remote_files.writing(str(folder / "file")) as file:
-        file.write(b"half")
-        raise KeyError
-    assert storage.read_bytes(folder / "file") == b"old"
-    assert storage.names(folder) == ["file"]
+def test_where_files_are_renamed_one_whose_writing_fails_does_not_appear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec's local files stand for hdfs:// and sftp://, which are no object stores."""
+    path = RemotePath(f"file://{tmp_path}/deep/file")
+    storage.write_bytes(path, b"old")
+    monkeypatch.setattr(
+        "fsspec.implementations.local.LocalFileSystem.mv", mock.Mock(side_effect=OSError("broken"))
+    )
+    with pytest.raises(ConnectionLostError, match="deep/file: OSError: broken; check the network"):
+        storage.write_bytes(path, b"new")
+    assert os.listdir(tmp_path / "deep") == []
+    monkeypatch.undo()
+    storage.write_bytes(path, b"new")
+    assert storage.read_bytes(path) == b"new" and storage.names(path.parent) == ["file"]
 
 
-def test_a_file_that_is_listed_but_not_read_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_files, "names", lambda folder: ["secret"])
-    for call in (storage.file_size, storage.read_bytes):
-        with pytest.raises(StorageError, match="ram://films/secret: access denied"):
-            call("ram://films/secret")
+def test_sizes_of_a_folder_and_hidden_names(folder: Location) -> None:
+    assert storage.file_sizes(folder) == {}
+    storage.make_directories(folder / "sub")
+    storage.write_bytes(folder / "sub" / "b", b"1")
+    storage.write_bytes(folder / "a", b"123")
+    assert storage.file_sizes(folder) == {"a": 3}
+    assert os.fspath(storage.hidden(folder / "a", ".apart")) == f"{folder}/.a.apart"
+    assert (folder / "a").parent == folder
+    storage.remove_folder(folder)
+    storage.remove_folder(folder)
+    assert not storage.exists(folder)
 
 
-@pytest.mark.parametrize("scheme", ["s3", "az", "hdfs"])
-def test_a_scheme_of_tensorflow_io_names_what_to_install(scheme: str) -> None:
-    if scheme in remote_files._schemes(tf) or tf.__version__.startswith("2.16."):
-        pytest.skip("this TensorFlow may have it")
+def test_names_that_would_leave_the_folder_are_left_out() -> None:
+    found = {f"/odd/{name}": {"size": 1} for name in ("a", "../../x", "b/../../y", "made/")}
+    with mock.patch("fsspec.implementations.memory.MemoryFileSystem.find", return_value=found):
+        assert storage.files_below("memory://odd") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "extra"),
+    [("s3", '"bladerunner_ae[s3]"'), ("gs", '"bladerunner_ae[gs]"'), ("az", '"bladerunner_ae[az]"'),
+     ("hf", '"bladerunner_ae[hf]"')],
+)  # fmt: skip
+def test_a_missing_package_is_named(
+    scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fsspec.core.url_to_fs", mock.Mock(side_effect=ImportError("no")))
     with pytest.raises(StorageError) as caught:
         storage.exists(f"{scheme}://bucket/film")
     assert str(caught.value) == (
-        f"{scheme}://bucket/film: TensorFlow {tf.__version__} alone does not reach {scheme}://; "
-        'use an environment of its own with Python 3.11 or 3.12: pip install "bladerunner_ae[io]"'
+        f"{scheme}://bucket/film: {scheme}:// paths need another package; pip install {extra}"
     )
     assert caught.value.exit_code == 2
 
 
 def test_an_unknown_scheme_lists_the_known() -> None:
-    with pytest.raises(StorageError, match=r"unknown kind of path ftp://; known are .*gs.*s3"):
-        storage.names("ftp://host/film")
+    with pytest.raises(StorageError, match=r"unknown kind of path abc://; known are s3://, gs"):
+        storage.names("abc://host/film")
 
 
-def test_a_server_that_does_not_answer_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("S3_ENDPOINT", raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(StorageError, match=r"S3 server http://127\.0\.0\.1:9 does not answer"):
-        storage.exists("s3://bucket/film")
-    monkeypatch.delenv("S3_ENDPOINT")  # taken over from the other name
+class RefusedError(Exception):
+    """As of a store's own library, with a number of HTTP's."""
+
+    def __init__(self, text: str, **attributes: Any) -> None:
+        super().__init__(text)
+        self.__dict__.update(attributes)
+
+
+class NoCredentialsError(Exception):
+    """As of botocore."""
 
 
 @pytest.mark.parametrize(
-    ("error", "message", "kind", "named"),
+    ("error", "kind", "named"),
     [
-        ("PermissionDeniedError", "No response body", StorageError, "access denied.*AWS_ACCESS"),
-        ("UnauthenticatedError", "401", StorageError, "access denied"),
-        ("NotFoundError", "NoSuchBucket: The ...", StorageError, "there is no bucket 'films'"),
-        ("NotFoundError", "The specified bucket does not exist.", StorageError, "no bucket"),
-        ("NotFoundError", "Object does not exist", FileNotFoundError, "No such file"),
-        ("UnavailableError", "a\nb.", ConnectionLostError, "UnavailableError: a b; check"),
-        ("AbortedError", "", ConnectionLostError, "no reason given"),
+        (PermissionError("Forbidden"), StorageError, "access denied .*Forbidden.*AWS_ACCESS"),
+        (NoCredentialsError("none"), StorageError, "access denied .*AWS_ACCESS_KEY_ID"),
+        (RefusedError("401", status=401), StorageError, "access denied"),
+        (
+            RefusedError("gated", response=SimpleNamespace(status_code=403)),
+            StorageError,
+            "access den",
+        ),
+        (
+            RefusedError("bad name", code=400),
+            StorageError,
+            r"cannot be used \(RefusedError: bad name\)",
+        ),
+        (
+            RefusedError("slow", status_code=429),
+            ConnectionLostError,
+            "RefusedError: slow; check the net",
+        ),
+        (OSError(5, "a\nb."), ConnectionLostError, r"OSError: \[Errno 5\] a b; check"),
+        (TimeoutError(), ConnectionLostError, "TimeoutError; check"),
+        (FileNotFoundError("x"), FileNotFoundError, "No such file"),
+        (RecordsError("ours"), RecordsError, "^ours$"),
     ],
 )
-def test_errors_say_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, error: str, message: str, kind: type[Exception], named: str
-) -> None:
-    monkeypatch.setattr(remote_files, "_ready", {"s3"})
-    with pytest.raises(kind, match=named) as caught, remote_files._explained("s3://films/a"):
-        raise getattr(tf.errors, error)(None, None, message)
-    assert "s3://films/a" in str(caught.value) and "\n" not in str(caught.value)
+def test_errors_say_what_to_do(error: Exception, kind: type[Exception], named: str) -> None:
+    with pytest.raises(kind, match=named) as caught, remote_files.explained("s3://films/a"):
+        raise error
+    assert type(caught.value) is kind and "\n" not in str(caught.value)
+    assert "s3://films/a" in str(caught.value) or kind is RecordsError
 
 
-def test_local_files_need_no_tensorflow(tmp_path: Path) -> None:
+def test_of_tensorflows_errors_only_a_stores_are_explained() -> None:
+    """Where it reads gs:// by itself."""
+    gone = tf.errors.UnavailableError(None, None, "a\nb.")
+    assert storage.failure(gone) == "UnavailableError: a b"
+    assert storage.failure(tf.errors.AbortedError(None, None, "")).endswith("no reason given")
+    assert storage.failure(tf.errors.InvalidArgumentError(None, None, "ours")) is None
+    assert storage.failure(OSError(5, "x")) is None
+
+
+def test_local_files_need_neither_tensorflow_nor_fsspec(tmp_path: Path) -> None:
     program = (
         "import sys; from tfrecords import storage, card; "
         "p = storage.location(sys.argv[1]); storage.write_text(p / 'a', 'x'); "
         "assert storage.names(p) == ['a'] and storage.is_file(p / 'a'); "
-        "storage.remove(p / 'a'); sys.exit('tensorflow' in sys.modules)"
+        "storage.remove(p / 'a'); sys.exit('tensorflow' in sys.modules or 'fsspec' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

@@ -20,9 +20,9 @@ import pytest
 
 from tests.helpers.small_records import card_maker, small_frames, write_small_film
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
-from tfrecords.errors import RecordsError
 from tfrecords.framing import read_records
 from tfrecords.publication import tidy
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import Frame, parse
 from tfrecords.shards import shard_name, shard_ranges
 from tfrecords.writer import FilmWriter
@@ -331,7 +331,7 @@ def test_a_publication_that_fails_half_way_is_completed(
     assert os.listdir(tmp_path) == ["film"]
 
 
-def test_what_a_kill_behind_the_last_rename_leaves_is_tidied(tmp_path: Path) -> None:
+def test_leftovers_of_a_kill_after_the_last_rename(tmp_path: Path) -> None:
     directory = tmp_path / "film"
     write_small_film(directory, 20)
     (tmp_path / ".film.state").mkdir()

@@ -10,9 +10,9 @@ import tensorflow as tf
 from bladerunner_ae.evaluation.measurement import explain_reading
 from tests.helpers.small_records import flip_byte, write_numbered_film
 from tfrecords.card import load_card
-from tfrecords.errors import RecordsError
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import film_frames, training_frames
+from tfrecords.record_errors import RecordsError
 
 LOSS = tf.errors.DataLossError(None, None, "corrupted record at 12")
 OTHER = tf.errors.InvalidArgumentError(None, None, "shapes differ")

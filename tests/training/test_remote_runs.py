@@ -1,4 +1,4 @@
-"""Runs, exports and their readers where paths are remote: TensorFlow's file system in memory."""
+"""Runs, exports and their readers where paths are remote: fsspec's file system in memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ import pytest
 from bladerunner_ae.conversion.upload import publish
 from bladerunner_ae.errors import InputError, OutputError
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
+from bladerunner_ae.export import export_run
 from bladerunner_ae.exports import from_run
 from bladerunner_ae.exports.loading import find_saved_model, load_autoencoder
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.exports.saved_models import MODELS, newest_versions
 from bladerunner_ae.runs.folder import load_config, open_run, writing
+from bladerunner_ae.runs.working_copy import WorkingCopy
 from bladerunner_ae.training import logs
+from bladerunner_ae.training.fine_tuning import check_source, fine_tuned, load_source
+from bladerunner_ae.training.fit import build_trainer
 from bladerunner_ae.training.logs import LogFile
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.tiny_training import (
@@ -36,14 +40,14 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def folder() -> RemotePath:
-    return RemotePath(f"ram://runs{next(_numbers)}/folder")
+    return RemotePath(f"memory://runs{next(_numbers)}/folder")
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RemotePath]:
     """Returns the same 48 frames of 24x32, local and remote."""
     local, spool = tmp_path_factory.mktemp("local") / "film", tmp_path_factory.mktemp("spool")
-    remote = RemotePath("ram://records/data/film")
+    remote = RemotePath("memory://records/data/film")
     for directory in (local, spool / "film"):
         write_numbered_film(directory, 48, 24, 32, image_format="png")
     publish(spool / "film", remote)
@@ -53,12 +57,13 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RemotePath]
 @pytest.fixture(scope="module")
 def trained(records: tuple[Path, RemotePath]) -> tuple[dict[str, Any], RemotePath]:
     """Returns the flags of a finished run in a remote folder, exported, and that folder."""
-    run = RemotePath("ram://runs/a")
+    run = RemotePath("memory://runs/a")
     flags = tiny_flags(records[1], run, sample_every=4, holdout=0.17)  # type: ignore[arg-type]
-    trainer = train_here(flags)
-    from_run.export_trained(
-        trainer.dreaming, trainer.steps_done, tiny_run(flags), run, [flags["data"]]
-    )
+    with WorkingCopy(run).opened() as folder:
+        trainer = train_here({**flags, "model_dir": folder})
+        from_run.export_trained(
+            trainer.dreaming, trainer.steps_done, tiny_run(flags), folder, [flags["data"]]
+        )
     return flags, run
 
 
@@ -85,7 +90,7 @@ def test_a_remote_run_holds_what_a_local_one_does(
     local = tmp_path / "run"
     train_here({**flags, "data": records[0], "model_dir": local})
     for folder in (".", "samples", "checkpoints"):
-        names = [name for name in storage.names(local / folder) if name != "export"]
+        names = storage.names(local / folder)
         there = remote if folder == "." else remote / folder
         assert [name for name in storage.names(there) if name != "export"] == names
     assert len(storage.names(remote / "tensorboard")) >= 1
@@ -97,16 +102,23 @@ def test_a_remote_run_holds_what_a_local_one_does(
         assert without_speed(ours) == without_speed(theirs)
 
 
-def test_a_remote_run_goes_on_from_its_last_checkpoint(
+def test_a_remote_run_is_resumed_from_its_last_checkpoint(
     trained: tuple[dict[str, Any], RemotePath], folder: RemotePath, tmp_path: Path
 ) -> None:
     flags, unbroken = trained
-    flags = {**flags, "model_dir": folder}
-    train_here(flags)
-    for name in storage.names(folder / "checkpoints"):
-        if name.startswith("step-4"):
-            storage.remove(folder / "checkpoints" / name)
-    train_here(flags)
+    copy = WorkingCopy(folder)
+    sent: list[int] = []
+
+    def killed() -> None:
+        copy.send()
+        sent.append(len(storage.names(folder / "checkpoints")))
+        raise KeyboardInterrupt  # another machine goes on with what was sent
+
+    with pytest.raises(KeyboardInterrupt), copy.opened() as local:
+        train_here({**flags, "model_dir": local}, after_checkpoint=killed)
+    assert sent == [3], "step 2 and the list"
+    with WorkingCopy(folder).opened() as local:
+        train_here({**flags, "model_dir": local})
     assert "training from step 2 to 4" in storage.read_text(folder / "log.txt")
     steps = [line["step"] for line in logged(folder) if "loss/decoder" in line]
     assert steps == [1, 2, 3, 4], "lines beyond the checkpoint were dropped, not doubled"
@@ -148,17 +160,18 @@ def test_a_remote_run_is_told_from_other_things(
     config, other = tiny_run(trained[0]), tiny_run({**trained[0], "seed": 7})
     with pytest.raises(InputError, match="not a run folder"):
         load_config(folder)
-    open_run(folder, config, overwrite=False)
+    with WorkingCopy(folder).opened() as local:
+        open_run(local, config, overwrite=False)
     assert load_config(folder) == config
-    with pytest.raises(InputError, match=r"holds another run \(seed: 1 -> 7\)"):
-        open_run(folder, other, overwrite=False)
+    with (
+        pytest.raises(InputError, match=rf"^{folder}: holds another run \(seed: 1 -> 7\)"),
+        WorkingCopy(folder).opened() as local,
+    ):
+        open_run(local, other, overwrite=False)
     storage.write_text(folder / "log.txt", "old")
-    open_run(folder, other, overwrite=True)
+    with WorkingCopy(folder).opened(overwrite=True) as local:
+        open_run(local, other, overwrite=True)
     assert storage.names(folder) == ["config.json"] and load_config(folder) == other
-    storage.remove(folder / "config.json")
-    storage.write_text(folder / "holiday.txt", "precious")
-    with pytest.raises(InputError, match="not empty and not a run"):
-        open_run(folder, config, overwrite=True)
 
 
 def test_a_store_that_fails_is_one_line(folder: RemotePath) -> None:
@@ -199,3 +212,15 @@ def test_a_remote_log_is_written_when_asked_and_now_and_then(
     assert storage.read_text(folder / "log") == "1\n2\n"
     log.close()
     log.close()
+
+
+def test_a_remote_run_is_fine_tuned_and_exported(
+    trained: tuple[dict[str, Any], RemotePath], records: tuple[Path, RemotePath], tmp_path: Path
+) -> None:
+    run = trained[1]
+    local = tiny_run({**trained[0], "fine_tune_from": str(run)})
+    config = fine_tuned(local, run)
+    check_source(config, tmp_path / "new")
+    networks = build_trainer(config)
+    assert load_source(networks, config).fine_tune.step == 4
+    assert str(export_run(run, [records[1]])[0]) == f"{run}/export/autoencoder/2"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.exports.loading import load_autoencoder
-from bladerunner_ae.film.reading.reader import FrameReader
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.objectives import Batch, make_objective
 from bladerunner_ae.runs.presets import PRESETS
 from bladerunner_ae.training.distributed import devices

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from bladerunner_ae.film.images.matrix_profiles import SRGB, coded_profile, gamma_profile
 from bladerunner_ae.film.notes import Note, NoteKind
-from tfrecords.messages import visible
+from tfrecords.wording import visible
 
 GREY_MODES = ("1", "L", "LA", "La")
 """Pillow's modes of 8 bits without colour."""

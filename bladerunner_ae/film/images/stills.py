@@ -21,7 +21,7 @@ from bladerunner_ae.film.images.colour_profiles import (
 from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture_limits import MOST_PIXELS, refuse_huge
 from bladerunner_ae.geometry import Size
-from tfrecords.messages import visible
+from tfrecords.wording import visible
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 

@@ -20,7 +20,7 @@ from bladerunner_ae.film.headers.lengths import (
     is_own,
     reordered_frames,
 )
-from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.images import image_sequence as images
 from bladerunner_ae.film.info import FilmInfo, PictureFormat, StreamChoice, Timing
 from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.film.picture.colour import Tags, read_colours

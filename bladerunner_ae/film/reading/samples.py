@@ -8,7 +8,7 @@ from itertools import islice
 import av
 from av.video.frame import VideoFrame
 
-from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.images import image_sequence as images
 from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.container import key_frames, open_film
 from bladerunner_ae.film.reading.packet_table import film_stream

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.images import image_sequence as images
 from tfrecords.hidden_names import fitted_name
 
 _BLOCK_BYTES = 1 << 20

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.memory_report import charts
 from bladerunner_ae.memory_report.gather import Memory
-from bladerunner_ae.memory_report.sections.film import section, viewer
+from bladerunner_ae.memory_report.sections.film_facts import section, viewer
 
 FEWEST = 3
 

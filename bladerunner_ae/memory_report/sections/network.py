@@ -16,7 +16,7 @@ from bladerunner_ae.evaluation.choice import describe_choice
 from bladerunner_ae.evaluation.labels import HELD_OUT
 from bladerunner_ae.memory_report import charts
 from bladerunner_ae.memory_report.gather import Memory
-from bladerunner_ae.memory_report.sections.film import section
+from bladerunner_ae.memory_report.sections.film_facts import section
 from bladerunner_ae.runs.films import films_of
 from tfrecords import storage
 from tfrecords.storage import Location

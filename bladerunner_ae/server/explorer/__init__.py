@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from bladerunner_ae.server.explorer.film import film_json
+from bladerunner_ae.server.explorer.film_data import film_json
 
 PAGE = Path(__file__).parent / "page"
 

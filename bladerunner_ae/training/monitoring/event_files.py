@@ -27,11 +27,17 @@ class Summaries:
     The first event of every start says at which step it begins. TensorBoard then drops what an
     interrupted run had written beyond the checkpoint that this one resumes from, as metrics.jsonl
     does, so that no curve runs back over itself.
+
+    Args:
+        run: run folder, local or remote.
+        start: steps done before.
+        in_pieces: begin another file with every checkpoint, because the folder is sent then.
     """
 
-    def __init__(self, run: Location, start: int) -> None:
+    def __init__(self, run: Location, start: int, in_pieces: bool = False) -> None:
         self._folder = run / FOLDER
         self._local = isinstance(run, Path)
+        self._in_pieces = in_pieces or not self._local
         self._open()
         # What was written at the step resumed from stays; a new run has nothing to keep.
         first = start + 1 if start else 0
@@ -88,9 +94,9 @@ class Summaries:
         self._writer.flush()
 
     def synchronise(self) -> None:
-        """Bring a remote log up to date; local ones always are."""
-        if not self._local:
-            # A growing event file would be sent whole at every flush, so begin another.
+        """Complete the file of a folder that is sent now."""
+        if self._in_pieces:
+            # An events file that grows would be sent whole at every flush: begin another.
             self._writer.close()
             self._open()
 

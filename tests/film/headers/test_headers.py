@@ -14,8 +14,8 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.headers.matroska import read_tracks
 from bladerunner_ae.film.picture.cropping import Margins
 from bladerunner_ae.film.reading.bars import find_bars
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.film.reading.streams import Reason
 from tests.film.picture.test_direction import check_shown
 from tests.helpers.awkward_films import ffmpeg, film_of

@@ -13,11 +13,11 @@ from bladerunner_ae.conversion.existing import finished_card
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film import picture_limits
-from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.images import image_sequence as images
 from bladerunner_ae.film.reading import probe
 from bladerunner_ae.film.reading.bars import find_bars
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import ffmpeg
 
 DURATIONS = [100, 40, 200, 0, 100, 3000]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.film.images.folder import list_images
+from bladerunner_ae.film.images.image_sequence import list_images
 from bladerunner_ae.film.images.name_numbers import UnclearOrderError
 from bladerunner_ae.film.images.numbering import order_names
 from bladerunner_ae.film.reading.probe import probe_film

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.geometry import decide_geometry
 from tests.helpers.awkward_films import ffmpeg, film_of
 

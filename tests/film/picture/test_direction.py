@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from bladerunner_ae.film.reading.bars import find_bars
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import ffmpeg, film_of
 from tests.helpers.mp4_patches import display_matrix
 from tests.helpers.number_panel import Picture

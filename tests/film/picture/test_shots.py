@@ -11,8 +11,8 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from bladerunner_ae.film.picture.shots import MARK_BITS, WARM_UP_FRAMES, ShotMeter, shot_starts
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.geometry import decide_geometry
 from tests.helpers import synthetic_film
 from tests.helpers.synthetic_film import film_pictures

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bladerunner_ae.film.reading.completeness import missing_bytes
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.gaps import find_gaps, late_start, promised_end
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.awkward_films import cut, ffmpeg
 
 MILLISECOND = Fraction(1, 1000)

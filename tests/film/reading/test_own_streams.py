@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bladerunner_ae.film.headers.transport_tables import read_tables
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.film.reading.streams import Reason
 from tests.helpers.awkward_films import convert, ffmpeg
 

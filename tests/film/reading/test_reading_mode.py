@@ -14,12 +14,6 @@ def test_mode_survives_json(mode: ReadingMode) -> None:
     assert ReadingMode.from_json(json.loads(json.dumps(mode.to_json()))) == mode
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
-def test_sentence_of_earlier_states_is_known(mode: ReadingMode) -> None:
-    found = ReadingMode.from_json(str(mode))
-    assert (found.obstacle, str(found)) == (mode.obstacle, str(mode))
-
-
 def test_only_damage_forbids_decoder_threads() -> None:
     slow = [mode.obstacle for mode in MODES if not mode.decoder_threads]
     assert slow == [Obstacle.DAMAGED, Obstacle.UNDECODABLE]

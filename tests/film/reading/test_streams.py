@@ -9,8 +9,8 @@ from PIL import Image
 
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.film.reading.bars import Brightness, find_bars
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film, without_deinterlacing
-from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.film.reading.samples import sample_key_frames
 from tests.helpers.awkward_films import convert, ffmpeg, film_of
 

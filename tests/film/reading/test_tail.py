@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from tests.helpers.synthetic_film import read_number
 
 FilmFactory = Callable[..., Path]

@@ -12,9 +12,9 @@ import pytest
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.film.reading.clock import constant_rate
+from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.packet_table import read_packet_table
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import FrameReader
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError
 from bladerunner_ae.film.reading.samples import sample_key_frames
 from bladerunner_ae.film.writing.verify import Verification

@@ -7,9 +7,9 @@ import numpy as np
 
 from bladerunner_ae.evaluation.labels import HELD_OUT
 from bladerunner_ae.memory_report import charts
-from bladerunner_ae.memory_report.frames import Pair, barcode_uri
 from bladerunner_ae.memory_report.gather import Memory
 from bladerunner_ae.memory_report.measure import FilmMemory
+from bladerunner_ae.memory_report.shown_frames import Pair, barcode_uri
 
 _COLUMNS = 480
 _MOST_CUTS = 400

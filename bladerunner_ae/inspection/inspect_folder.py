@@ -13,12 +13,12 @@ from typing import Any
 
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card
-from tfrecords.errors import DamagedError, RecordsError
 from tfrecords.framing import ShardScan
-from tfrecords.messages import counted
+from tfrecords.record_errors import DamagedError, RecordsError
 from tfrecords.schema import parse
 from tfrecords.shard_files import partial_folder
 from tfrecords.shards import is_shard_name, missing_shards
+from tfrecords.wording import counted
 
 
 @dataclass(frozen=True)

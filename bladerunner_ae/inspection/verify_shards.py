@@ -19,13 +19,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.command_line.progress import Progress
-from bladerunner_ae.inspection.folder import Damage, Inspection, clock, film_time, frame_seconds
+from bladerunner_ae.inspection.inspect_folder import (
+    Damage,
+    Inspection,
+    clock,
+    film_time,
+    frame_seconds,
+)
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard
-from tfrecords.errors import RecordsError
 from tfrecords.framing import ScannedRecord, ShardScan
-from tfrecords.messages import counted
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import Frame, parse
+from tfrecords.wording import counted
 
 Picture = NDArray[np.uint8]
 _Result = TypeVar("_Result")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfrecords.messages import counted, first_line
+from tfrecords.wording import counted, first_line
 
 
 def test_numbers_of_things() -> None:

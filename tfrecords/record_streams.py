@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfrecords import storage
+from tfrecords import spool, storage
 from tfrecords.card import FilmCard, Shard
 from tfrecords.draw_order import Draws, Position, StreamedOrder, fold_in, shuffle
-from tfrecords.errors import DamagedError
 from tfrecords.framing import read_records
 from tfrecords.mixture import FilmPart
+from tfrecords.record_errors import DamagedError
 from tfrecords.record_offsets import chosen_data, record_offset
 from tfrecords.schema import Frame, example_spec, parse
 
@@ -287,6 +287,7 @@ def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
     Raises:
         RecordsError: a shard is missing or damaged, or holds other frames than the card says.
     """
+    directory = spool.local_records(directory, card)
     for shard in card.shards:
         path = storage.join(directory, shard.name)
         for number, record in enumerate(read_records(path)):
@@ -307,6 +308,7 @@ def chosen_records(
         RecordsError: a shard with such frames is missing, one of the records is damaged, or it is
             another frame than the card says.
     """
+    directory = spool.local_records(directory, card, fetch=False)
     for shard in card.shards:
         first, after = np.searchsorted(
             frames, [shard.first_frame, shard.first_frame + shard.frames]

@@ -10,38 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from bladerunner_ae.inspection.folder import Inspection, clock, inspect_film
-from bladerunner_ae.inspection.text import describe
-from bladerunner_ae.inspection.verify import verify
+from bladerunner_ae.inspection.inspect_folder import Inspection, clock, inspect_film
+from bladerunner_ae.inspection.screen import describe
+from bladerunner_ae.inspection.verify_shards import verify
 from tests.helpers.small_records import (
     FILM_ID,
     PTS_STEP,
     card_maker,
     encode,
     flip_byte,
-    write_numbered_film,
+    record_start,
 )
 from tests.helpers.synthetic_film import film_pictures
-from tfrecords.errors import RecordsError
-from tfrecords.framing import OVERHEAD, read_records
+from tfrecords.record_errors import RecordsError
 from tfrecords.schema import Frame
+from tfrecords.shards import shard_name
 from tfrecords.writer import FilmWriter
 
-SHARDS = [f"frames-{number:05d}-of-00004.tfrecord" for number in range(4)]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty frames in four shards of ten."""
-    folder = tmp_path_factory.mktemp("whole") / "film"
-    write_numbered_film(folder, 40)
-    return folder
-
-
-@pytest.fixture
-def film(whole: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "film"))
+SHARDS = [shard_name(number, 4) for number in range(4)]
 
 
 def verified(folder: Path) -> Inspection:
@@ -52,12 +38,6 @@ def verified(folder: Path) -> Inspection:
 
 def said(folder: Path) -> list[str]:
     return [str(damage) for damage in verified(folder).damages]
-
-
-def record_start(shard: Path, number: int) -> int:
-    """Where in the file a record begins."""
-    sizes = [len(record) + OVERHEAD for record in read_records(shard)]
-    return sum(sizes[:number])
 
 
 def write_film(folder: Path, change: Callable[[Frame], Frame], frames: int = 8) -> None:
@@ -89,7 +69,7 @@ def test_whole_records_are_whole(whole: Path) -> None:
     assert values["seconds"] == pytest.approx(40 * step)
 
 
-def test_behind_damaged_data_reading_goes_on(film: Path) -> None:
+def test_reading_continues_after_damaged_data(film: Path) -> None:
     flip_byte(film / SHARDS[1], record_start(film / SHARDS[1], 2) + 200)
     found = verified(film)
     (damage,) = found.damages
@@ -108,7 +88,7 @@ def test_every_damaged_record_is_named(film: Path) -> None:
     assert found.verified == 37
 
 
-def test_behind_a_damaged_length_the_next_shard_is_read(film: Path) -> None:
+def test_next_shard_is_read_after_a_damaged_length(film: Path) -> None:
     flip_byte(film / SHARDS[0], record_start(film / SHARDS[0], 3) + 1)
     flip_byte(film / SHARDS[3], record_start(film / SHARDS[3], 9) + 60)
     lines = said(film)

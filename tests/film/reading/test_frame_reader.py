@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.film.reading.frame_reader import DecodedFrame, FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
-from bladerunner_ae.film.reading.reader import DecodedFrame, FrameReader
 from bladerunner_ae.geometry import Geometry, decide_geometry
 from tests.helpers.awkward_films import convert, cut, ffmpeg, film_of
 from tests.helpers.synthetic_film import frame_times, read_film, read_number

@@ -7,10 +7,10 @@ import numpy as np
 from bladerunner_ae.evaluation.choice import spread_evenly
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN
 from bladerunner_ae.memory_report import charts
-from bladerunner_ae.memory_report.frames import Pair
 from bladerunner_ae.memory_report.gather import Memory
-from bladerunner_ae.memory_report.sections.film import pair_figure, section
-from bladerunner_ae.memory_report.shots import FEWEST, Relation, ShotMemory, relation
+from bladerunner_ae.memory_report.sections.film_facts import pair_figure, section
+from bladerunner_ae.memory_report.shot_memory import FEWEST, Relation, ShotMemory, relation
+from bladerunner_ae.memory_report.shown_frames import Pair
 
 _FRAME_DOTS = 900
 _STILL = 0.1  # grey levels per frame; less is noise of the encoding

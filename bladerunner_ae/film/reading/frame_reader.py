@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from bladerunner_ae.film.headers.lengths import counts_from_zero, reordered_frames
-from bladerunner_ae.film.images import folder as images
+from bladerunner_ae.film.images import image_sequence as images
 from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.notes import Note, joined
 from bladerunner_ae.film.picture.deinterlace import deinterlaced

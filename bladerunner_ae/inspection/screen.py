@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
-from bladerunner_ae.inspection.folder import (
+from bladerunner_ae.inspection.inspect_folder import (
     Inspection,
     clock,
     film_seconds,
@@ -12,7 +12,7 @@ from bladerunner_ae.inspection.folder import (
     frame_seconds,
 )
 from tfrecords.card import FilmCard
-from tfrecords.messages import counted
+from tfrecords.wording import counted
 
 _LABEL_WIDTH = 14
 

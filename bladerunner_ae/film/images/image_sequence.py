@@ -28,7 +28,7 @@ from bladerunner_ae.film.images.stills import (
 )
 from bladerunner_ae.film.notes import Note, NoteKind
 from bladerunner_ae.geometry import Size
-from tfrecords.messages import counted, visible
+from tfrecords.wording import counted, visible
 
 # What a pattern may hold: %d, %06d, %% for a percent sign, and * for anything.
 _PLACEHOLDER = re.compile(r"%(?:0(\d{1,2}))?d|%%|\*")

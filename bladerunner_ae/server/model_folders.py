@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.exports.folders import is_number, is_saved_model, versions
+from bladerunner_ae.exports.export_folders import is_number, is_saved_model, versions
 from bladerunner_ae.runs.folder import refuse_unexported
 from tfrecords import storage
 from tfrecords.storage import Location
