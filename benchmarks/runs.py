@@ -1,4 +1,4 @@
-"""Runs that benchmarks measure: commands and what they take, processes that answer, the machine."""
+"""Commands that benchmarks run and their cost, processes that answer, and the machine."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def memory_of(process: int, kind: str = "VmRSS") -> float:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process took: seconds on the clock and of processors, and its peak memory in MiB."""
+    """The cost of a process: seconds by the clock and of processors, and peak memory in MiB."""
 
     wall: float
     processor: float

@@ -1,4 +1,4 @@
-"""Trains an objective with each of its ingredients left out in turn, and the other objectives.
+"""Train an objective with each of its ingredients left out in turn, and the other objectives.
 
 Every run is one `bladerunner_ae.train` and one `bladerunner_ae.evaluate`; its folder keeps their
 output. A finished run is not repeated, so the command may be killed and started again, and --table

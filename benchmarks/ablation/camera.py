@@ -1,4 +1,4 @@
-"""Makes a film that is harder to remember than a trailer: four moving cameras look at a film.
+"""Make a film that is harder to remember than a trailer: four moving cameras look at a film.
 
 200 principal components remember a film of a minute almost whole, so that training adds little.
 Here windows of different size and speed wander over it, two of them mirrored, one after the other:

@@ -1,4 +1,4 @@
-"""Measures the conversion of films against one ffmpeg that only decodes and scales.
+"""Measure the conversion of films against one ffmpeg that only decodes and scales.
 
 Alternating runs of whole processes, on films of at least 5,000 frames, 1280x720 and 1920x1080:
 

@@ -1,4 +1,4 @@
-"""Writes docs/results.md from the folders that `make film` left.
+"""Write docs/results.md from the folders that `make film` left.
 
 Every figure comes from a file of the run: evaluation.json, run/config.json, result.json. README's
 short form, between its two marker comments, is written along.

@@ -1,4 +1,4 @@
-"""Writes docs/images/dream.png, the picture in README: dreamt frames only, none of the film's.
+"""Write docs/images/dream.png, the picture in README: dreamt frames only, none of the film's.
 
 Examples:
   python -m benchmarks.demo.picture out/big_buck_bunny_trailer

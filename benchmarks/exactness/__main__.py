@@ -1,4 +1,4 @@
-"""Converts a film of every awkward kind and compares the records with what a display would show.
+"""Convert a film of every awkward kind and compare the records with what a display would show.
 
 That is what the bundled ffmpeg makes of the same file in a process of its own: frames and their
 times, turned upright, deinterlaced, tone-mapped, cropped and scaled alike. The frames carry
@@ -9,21 +9,19 @@ Example:
 """
 
 import io
-import re
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from absl import flags
 from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.exactness.film_list import FILMS, Film, make, make_masters
+from benchmarks.judging.player import decode, url
 from benchmarks.markdown import publish, table
 from benchmarks.runs import say
 from bladerunner_ae.command_line.app import run as run_command
@@ -111,23 +109,12 @@ def show(film: Film, path: Path, bars: tuple[int, int], picture: Rectangle) -> S
         filters.append(_TONE_MAP.format(peak=film.peak_nits / 100))
     filters += ["format=rgb24", f"pad={RASTER[1]}:{RASTER[0]}:{picture.left}:{picture.top}"]
     name = path / "%04d.png" if path.is_dir() else path
-    run = subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-copyts",
-         *film.input.split(), "-i", str(name), "-an", "-fps_mode", "passthrough",
-         "-vf", ",".join(filters), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    log = run.stderr.decode(errors="replace")
-    base = re.search(r"config in time_base: (\d+)/(\d+)", log)
-    sizes = re.findall(r"sar:(\d+)/(\d+) s:(\d+)x(\d+) ", log)
-    assert base is not None and sizes
-    unit = Fraction(int(base[1]), int(base[2]))
-    across, down, width, height = map(int, sizes[0])
+    raw, found = decode(*film.input.split(), "-i", url(name), "-an", filters=",".join(filters))
     return Shown(
-        (height, width * Fraction(across or 1, down if across else 1)),
-        (height, width),
-        [int(pts) * unit for pts in re.findall(r"\] n: *\d+ pts: *(-?\d+) ", log)],
-        np.frombuffer(run.stdout, np.uint8).reshape(-1, *RASTER, 3),
+        (found.height, found.width * found.aspect),
+        (found.height, found.width),
+        found.seconds,
+        np.frombuffer(raw, np.uint8).reshape(-1, *RASTER, 3),
     )
 
 
@@ -215,7 +202,7 @@ def _check_geometry(
 
 
 def _worst_time(film: Film, card: FilmCard, shown: Shown, frames: list[Frame]) -> float:
-    """Milliseconds by which a frame is off at most, on the file's clock and from the first."""
+    """Return the largest error in milliseconds, on the file's clock and from the first frame."""
     held = [frame.pts * card.time_base for frame in frames]
     numbers = range(len(held)) if film.numbers is None else film.numbers
     if not len(held) == len(shown.seconds) == len(numbers):
@@ -230,13 +217,13 @@ def _worst_time(film: Film, card: FilmCard, shown: Shown, frames: list[Frame]) -
 
 
 def _levels(pictures: Pictures, reference: Pictures) -> tuple[float, float, float]:
-    """(greatest, 99.9th percentile, mean) of the difference, in levels of 255."""
+    """Return (greatest, 99.9th percentile, mean) of the difference, in levels of 255."""
     difference = np.abs(pictures.astype(np.int16) - reference)
     return float(difference.max()), float(np.percentile(difference, 99.9)), float(difference.mean())
 
 
 def _each_is_nearest(pictures: Pictures, reference: Pictures) -> bool:
-    """Whether each picture is as like its own reference as like the one before and after."""
+    """Return whether no picture is more like a neighbour of its own reference."""
 
     def distance(one: int, other: int) -> float:
         return float(np.abs(pictures[one].astype(np.int16) - reference[other]).mean())

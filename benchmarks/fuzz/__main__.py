@@ -1,4 +1,4 @@
-"""Damages films and records in a thousand ways and judges the results.
+"""Damage films and records in a thousand ways and judge the results.
 
 Films of six containers and codecs are flipped, cut, holed and shuffled by a random generator that
 follows from the seed, and converted in processes of their own. Every one must end in records equal

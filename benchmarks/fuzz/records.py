@@ -46,7 +46,7 @@ class Found:
 
     @property
     def failed(self) -> bool:
-        """Whether this is a failure."""
+        """Return whether this is a failure."""
         return self.kind in (SILENT, BROKEN)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Converts a film of feature length, unbroken and killed again and again, and compares.
+"""Convert a film of feature length, unbroken and killed again and again, and compare.
 
 The demo film is repeated to 117 minutes, 168,480 frames of 1280x720, its packets copied. One
 conversion runs through; the process of another is killed (SIGKILL) at random moments and started

@@ -1,4 +1,4 @@
-"""Reassembles films with the sound of every codec into every kind of output, and listens.
+"""Reassemble films with the sound of every codec into every kind of output, and listen.
 
 The films flash and beep at known moments; so do the results, read by ffmpeg's own program. An
 autoencoder that changes nothing stands for the network. In each cell: `copied` (the packets are

@@ -1,4 +1,4 @@
-"""Puts films together at random, in every way films are, and judges what the commands make of them.
+"""Put films together at random, in every way films are, and judge what the commands make of them.
 
 Container, codecs, rates, clocks, offsets, edit lists, matrices, crops, shapes, fields, tracks,
 programmes, names, titles follow from a seed. What is right follows from how a film was made, and

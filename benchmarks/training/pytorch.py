@@ -64,7 +64,7 @@ class Twin:
     def losses(
         self, image: torch.Tensor, epsilon: torch.Tensor, prior: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Means over the batch, as `objectives/vae.py` and `objectives/vae_gan.py` have them."""
+        """Return means over the batch, as in `objectives/vae.py` and `objectives/vae_gan.py`."""
         weights = self.config["weights"]
         with self.autocast():
             mean, log_var = self.run["encoder"](image)
@@ -115,7 +115,7 @@ class Twin:
                 parameter.grad = gradient
 
     def parity(self, path: str) -> dict[str, float]:
-        """Loads our weights; returns the largest difference of each output and loss."""
+        """Load our weights; return the largest difference of each output and loss."""
         given = np.load(path)
         for name, player in self.players.items():
             load_weights(player, {k: given[k] for k in given.files if k.startswith(f"{name}/")})
@@ -135,7 +135,7 @@ class Twin:
 
 
 def main() -> None:
-    """Answers one line for each line until there are no more."""
+    """Answer one line for each line until there are no more."""
     twin = Twin(json.loads(sys.stdin.readline()))
     print(json.dumps({"torch": torch.__version__}), flush=True)
     for line in sys.stdin:

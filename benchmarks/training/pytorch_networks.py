@@ -191,7 +191,7 @@ class Discriminator(nn.Module):
 
 
 def load_weights(player: nn.Module, ours: dict[str, np.ndarray]) -> None:
-    """Copies a network's weights, mirrored (see above); every one of them must find its place.
+    """Copy a network's weights, mirrored (see above); every one of them must find its place.
 
     Args:
         player: of the twin, whose layers are called as ours.

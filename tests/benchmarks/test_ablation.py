@@ -1,7 +1,5 @@
 """The ablation's tables follow from its runs' files; every variant is a run that can be started."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

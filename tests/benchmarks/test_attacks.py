@@ -1,7 +1,5 @@
 """Hostile requests to a server of real models: others are answered all the while."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

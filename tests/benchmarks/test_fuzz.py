@@ -1,7 +1,5 @@
 """Damaged films and records: each is found, noted or refused, and the judge itself can fail one."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 from fractions import Fraction

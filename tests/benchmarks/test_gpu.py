@@ -1,7 +1,5 @@
 """How the benchmark of a GPU reads what it measured; no test here needs one."""
 
-from __future__ import annotations
-
 import pytest
 
 from benchmarks.gpu.gpu_page import BEFORE, film_minutes, page, windows

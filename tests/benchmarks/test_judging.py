@@ -1,7 +1,5 @@
 """The judges of the benchmarks that look at films from outside: planted faults are called wrong."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The benchmark of serving: its sums, and that it runs."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

@@ -1,7 +1,5 @@
 """What the benchmark of training counts and how its table reads; its timings are nobody's test."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
