@@ -1,11 +1,9 @@
-"""Trains an objective with each of its ingredients left out in turn, and the others beside it.
+"""Train an objective with each of its ingredients left out in turn, and the other objectives.
 
-Every run is one `bladerunner_ae.train` and one `bladerunner_ae.evaluate`, as anyone would start
-them; its folder keeps what they wrote. A run that is there already is not repeated, so the command
-may be killed and started again, and --table writes the tables from the folders alone. Two of
-them may work on one folder at once, on different variants.
-
-Time is processor time of the training process, which does not ask who else uses the machine.
+Every run is one `bladerunner_ae.train` and one `bladerunner_ae.evaluate`; its folder keeps their
+output. A finished run is not repeated, so the command may be killed and started again, and --table
+writes the tables from the folders alone. Two of them may work on one folder at once, on
+different variants. Time is processor time of the training process.
 
 Examples:
   python -m benchmarks.ablation --data=DATA/my_film --seeds=3
@@ -15,29 +13,36 @@ Examples:
   python -m benchmarks.ablation --table --runs=build/camera --film=camera --output=ablation.md
 """
 
-import argparse
 import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from absl import flags
 
-from benchmarks.ablation.table import tables
+from benchmarks.markdown import NONE, median_and_spread, publish, table
+from benchmarks.runs import run, say
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.errors import UsageError
 from bladerunner_ae.runs.folder import write_json
 
 STEPS = 500
 _HOLDOUT = ("--holdout=0.1", "--holdout_seconds=2")
+_HELD_OUT, _SEEN = "held out", "seen"
+_COLUMNS = (
+    (_SEEN, "psnr", "seen PSNR", 2), (_HELD_OUT, "psnr", "held out PSNR", 2),
+    (_HELD_OUT, "ssim", "SSIM", 3), (_HELD_OUT, "ms_ssim", "MS-SSIM", 3),
+    (_HELD_OUT, "vmaf", "VMAF", 1), (_HELD_OUT, "sharpness", "sharpness", 2),
+    (_HELD_OUT, "flicker", "flicker", 2),
+)  # fmt: skip
+
+Result = Mapping[str, Any]
 
 _ADVERSARY = ("--objective=dream", "--adversarial_weight=0.002")
 
-# Name -> (flags, what is different). Steps are the same for all but those "at equal time", which
-# get as many as take the same processor time, from the rates of single runs.
+# Name -> (flags, what is different).
 VARIANTS: dict[str, tuple[tuple[str, ...], str]] = {
     "dream": (("--objective=dream",), "the default"),
     "no_refinement": (
@@ -65,106 +70,134 @@ VARIANTS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, help="folder of a film's records")
-    parser.add_argument("--runs", type=Path, default=Path("build/ablation"), help="folder of runs")
-    parser.add_argument("--variants", default=",".join(VARIANTS), help="which, in this order")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of every run")
-    parser.add_argument("--max_frames", type=int, default=0,
-                        help="that are measured, evenly spread; 0: all")  # fmt: skip
-    parser.add_argument("--film", default="", help="what the table says the film is")
-    parser.add_argument("--nolinear_path", action="store_true", help="convolutions alone")
-    parser.add_argument("--table", action="store_true", help="write the tables, train nothing")
-    parser.add_argument("--output", type=Path, help="file for the tables")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what is missing, then writes the tables."""
-    options = parse_arguments(arguments)
-    names = options.variants.split(",")
+def main() -> None:
+    """Run what is missing, then write the tables."""
+    options = flags.FLAGS
+    names, runs = options.variants.split(","), Path(options.runs)
     if unknown := [name for name in names if name not in VARIANTS]:
-        print(f"error: --variants={unknown[0]}: choose from {', '.join(VARIANTS)}", file=sys.stderr)
-        return 1
+        raise UsageError(f"--variants={unknown[0]}: choose from {', '.join(VARIANTS)}")
     if not options.table:
         if options.data is None:
-            print("error: --data=DATA/<film> is needed", file=sys.stderr)
-            return 1
+            raise UsageError("--data=DATA/<film> is needed")
         # Seed by seed, so that a table of half of the seeds is one of all variants.
         for seed in range(options.seeds):
             for name in names:
-                run_once(options, name, seed)
-    results = [
-        json.loads(path.read_text("utf-8")) for path in sorted(options.runs.glob("*/run.json"))
-    ]
+                run_once(options, runs, name, seed)
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(runs.glob("*/run.json"))]
     described = {name: text for name, (_, text) in VARIANTS.items()}
-    text = tables(results, described, options.film)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n", "utf-8")
-    return 0
+    publish(page(results, described, options.film), options.output)
 
 
-def run_once(options: argparse.Namespace, name: str, seed: int) -> None:
-    """Trains and evaluates one variant with one seed, unless that is done.
+def run_once(options: flags.FlagValues, runs: Path, name: str, seed: int) -> None:
+    """Train and evaluate one variant with one seed, unless that is done.
 
-    One that was interrupted starts over, because its time would be that of a part.
+    An interrupted one starts over, because its time would be that of a part.
     """
-    path = "-nolinear" if options.nolinear_path else ""
-    run = options.runs / f"{name}-{options.steps}{path}-{seed}"
-    if (run / "run.json").is_file():
+    path = "" if options.linear_path else "-nolinear"
+    folder = (runs / f"{name}-{options.steps}{path}-{seed}").absolute()
+    if (folder / "run.json").is_file():
         return
-    flags = (*VARIANTS[name][0], *(["--nolinear_path"] if options.nolinear_path else []))
-    started = time.monotonic()
-    spent = call("train", f"--data={options.data}", f"--model_dir={run}", "--preset=preview",
-                 f"--steps={options.steps}", f"--seed={seed}", "--noreport", "--overwrite",
-                 *_HOLDOUT, *flags)  # fmt: skip
+    variant = (*VARIANTS[name][0], *([] if options.linear_path else ["--nolinear_path"]))
+    data, started = f"--data={Path(options.data).absolute()}", time.monotonic()
+    spent = run(sys.executable, "-m", "bladerunner_ae.train", data, f"--model_dir={folder}",
+                "--preset=preview", f"--steps={options.steps}", f"--seed={seed}", "--noreport",
+                "--overwrite", *_HOLDOUT, *variant).processor  # fmt: skip
     # The same for all: the first run that is evaluated measures them.
-    baselines = "--nobaselines" if any(options.runs.glob("*/run.json")) else "--baselines"
-    call("evaluate", f"--data={options.data}", f"--model={run}", baselines,
-         f"--max_frames={options.max_frames}", f"--output={run / 'evaluation.json'}")  # fmt: skip
+    baselines = "--nobaselines" if any(runs.glob("*/run.json")) else "--baselines"
+    run(sys.executable, "-m", "bladerunner_ae.evaluate", data, f"--model={folder}", baselines,
+        f"--max_frames={options.max_frames}", f"--output={folder / 'evaluation.json'}")  # fmt: skip
+    evaluation = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text("utf-8").splitlines())
     result = {
         "variant": name,
         "seed": seed,
         "steps": options.steps,
-        "linear_path": not options.nolinear_path,
-        "flags": list(flags),
+        "linear_path": options.linear_path,
+        "flags": list(variant),
         "train_cpu_seconds": round(spent, 1),
-        "watchdog": watchdog_lines(run),
-        **figures(json.loads((run / "evaluation.json").read_text("utf-8"))),
+        "watchdog": [line["watchdog"] for line in lines if "watchdog" in line],
+        **{key: evaluation.get(key) for key in ("groups", "baselines", "prior")},
     }
-    write_json(run / "run.json", result)
-    held = result["groups"].get("held out", {})
-    print(f"{run.name}: {time.monotonic() - started:.0f} s, held out {held.get('psnr')} dB",
-          file=sys.stderr)  # fmt: skip
+    write_json(folder / "run.json", result)
+    held = result["groups"].get(_HELD_OUT, {}).get("psnr")
+    say(f"{folder.name}: {time.monotonic() - started:.0f} s, held out {held} dB")
 
 
-def call(command: str, *arguments: str) -> float:
-    """Runs one of our commands and returns the processor seconds it took."""
-    before = os.times()
-    subprocess.run(
-        [sys.executable, "-m", f"bladerunner_ae.{command}", *arguments],
-        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    after = os.times()
-    return sum(after[i] - before[i] for i in (2, 3))  # of children that have ended
+def page(results: Sequence[Result], described: Mapping[str, str], film: str = "") -> str:
+    """Return a page: one row for each variant and the rows of the baselines, twice.
+
+    Networks with a linear path begin as good as principal components and those without at nothing,
+    so the second table shows what an objective does, the first what a user gets.
+
+    Args:
+        results: contents of run.json files.
+        described: variant -> what it is, in the order of the rows.
+        film: what they were trained on.
+    """
+    if not results:
+        return "No runs yet."
+    steps = sorted({result["steps"] for result in results})
+    lines = [
+        f"# What each ingredient is worth{f': {film}' * bool(film)}",
+        "",
+        "Written by `benchmarks/ablation` from the run folders. Medians over seeds; in brackets "
+        "the spread, largest minus smallest. Frames held out are every tenth run of two seconds. "
+        f"Steps: {', '.join(map(str, steps))}. Sharpness and flicker are the dream's over the "
+        "film's. CPU s is processor time of training.",
+    ]
+    for linear, title in ((True, "With the linear path, as by default"),
+                          (False, "Without it: convolutions alone")):  # fmt: skip
+        own = [result for result in results if result["linear_path"] is linear]
+        if own:
+            lines += ["", f"## {title}", "", *_table(own, described)]
+    return "\n".join(lines)
 
 
-def watchdog_lines(run: Path) -> list[str]:
-    """Returns what the watchdog said during a run, the kinds of trouble in order."""
-    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
-    return [line["watchdog"] for line in map(json.loads, lines) if "watchdog" in line]
+def _table(results: Sequence[Result], described: Mapping[str, str]) -> list[str]:
+    heads = ["variant", "seeds", *(head for *_, head, _ in _COLUMNS), "prior: Frechet", "CPU s",
+             "watchdog"]  # fmt: skip
+    rows = []
+    for name, text in described.items():
+        own = [result for result in results if result["variant"] == name]
+        if own:
+            said = sorted({kind for result in own for kind in result["watchdog"]})
+            rows.append([
+                f"**{name}**: {text}", len(own), *_figures([result["groups"] for result in own]),
+                median_and_spread(map(_frechet, own), 2),
+                median_and_spread((result["train_cpu_seconds"] for result in own), 0),
+                ", ".join(said) or "quiet",
+            ])  # fmt: skip
+    baselines = next((found for result in results if (found := result.get("baselines"))), {})
+    rows += [[name, NONE, *_figures([own]), *[NONE] * 3] for name, own in baselines.items()]
+    return table(heads, rows)
 
 
-def figures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns those parts of an evaluation that the tables need."""
-    return {key: evaluation.get(key) for key in ("groups", "baselines", "prior")}
+def _figures(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [
+        median_and_spread([(groups.get(label) or {}).get(key) for groups in runs], decimals)
+        for label, key, _, decimals in _COLUMNS
+    ]
+
+
+def _frechet(result: Result) -> float | None:
+    scores = (result.get("prior") or {}).get("scores") or {}
+    return next((score["frechet"] for name, score in scores.items() if "fitted" in name), None)
+
+
+def cli() -> None:
+    """Run the benchmark."""
+    flags.DEFINE_string("data", None, "Folder of a film's records.")
+    flags.DEFINE_string("runs", "build/ablation", "Folder of runs.")
+    flags.DEFINE_string("variants", ",".join(VARIANTS), "Variants, in this order.")
+    flags.DEFINE_integer("seeds", 3, "Number of seeds, from 0.")
+    flags.DEFINE_integer("steps", STEPS, "Steps of every run.")
+    flags.DEFINE_integer("max_frames", 0, "Frames that are measured, evenly spread; 0: all.")
+    flags.DEFINE_string("film", "", "The film in the title of the page.")
+    flags.DEFINE_bool("linear_path", True, "Train with the linear path, or convolutions alone.")
+    flags.DEFINE_bool("table", False, "Write the tables, train nothing.")
+    flags.DEFINE_string("output", None, "Markdown file for the tables.")
+    run_command(main)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli()

@@ -1,9 +1,9 @@
-"""What hostile requests do to everybody else: the server under one attack after the other.
+"""The effect of hostile requests on other clients: the server under one attack after the other.
 
 Meanwhile a good client asks for one picture (`sample`, one seed) every tenth of a second. For each
-attack: the good client's median and worst latency and failures, the server's memory at its highest,
-and what the attackers were answered. All of it stays on this machine, and every attack is bounded
-in number, size and time.
+attack: the good client's median and worst latency and failures, the server's peak memory, and the
+answers to the attackers. All of it stays on this machine, and every attack is bounded in number,
+size and time.
 
 Examples:
   python -m benchmarks.attacks --model=out/my_film/run --output=docs/measured/attacks.md
@@ -17,9 +17,7 @@ import http.client
 import io
 import json
 import socket
-import statistics
 import struct
-import sys
 import tempfile
 import threading
 import time
@@ -32,12 +30,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from benchmarks.training.__main__ import machine
+from benchmarks.markdown import median, publish, table
+from benchmarks.runs import cores_of_processor, say
 from bladerunner_ae.command_line.app import run as run_command
-from tests.helpers.saved_models import RunningServer, running_server
+from tests.helpers.running_server import RunningServer, running_server
 
 _MIB = 1 << 20
 _LARGE = 62 * _MIB
@@ -47,10 +43,10 @@ Attack = Callable[[RunningServer, float], str]
 
 
 def large_png(side: int = 5792, kind: int = 0, depth: int = 1) -> bytes:
-    """A black PNG of few bytes, a side of which has so many pixels.
+    """Return a black PNG of few bytes.
 
     Args:
-        side: of the picture.
+        side: pixels of its height and of its width.
         kind: PNG's colour type, 0 for grey, 6 for RGB with alpha.
         depth: bits of a channel.
     """
@@ -69,7 +65,7 @@ def large_png(side: int = 5792, kind: int = 0, depth: int = 1) -> bytes:
 
 
 def post(server: RunningServer, model: str, body: bytes, seconds: float, **headers: str) -> str:
-    """The status of a request to `predict`, or what went wrong."""
+    """Return the status of a request to `predict`, or the name of the failure."""
     connection = http.client.HTTPConnection(server.rest, timeout=seconds)
     with contextlib.closing(connection):
         try:
@@ -82,14 +78,14 @@ def post(server: RunningServer, model: str, body: bytes, seconds: float, **heade
 
 
 def pictures(count: int, **kind: int) -> Attack:
-    """A request with some large pictures."""
+    """Return a request with some large pictures."""
     rows = [{"b64": base64.b64encode(large_png(**kind)).decode()}] * count
     body = json.dumps({"signature_name": "encode_bytes", "instances": rows}).encode()
     return lambda server, seconds: post(server, "encoder", body, seconds)
 
 
 def values(model: str, value: bytes, packed: bool = False) -> Attack:
-    """A body of values, as many as go into one."""
+    """Return a request with as many values as go into one."""
     start, end = b'{"instances":[', b"]}"
     count = (_LARGE - len(start) - len(end)) // (len(value) + 1)
     body = start + b",".join([value] * count) + end
@@ -99,7 +95,7 @@ def values(model: str, value: bytes, packed: bool = False) -> Attack:
 
 
 def stalled(model: str) -> Attack:
-    """A body that never becomes whole."""
+    """Return a request whose body is never complete."""
     part = b" " * (64 * _MIB - 1)
 
     def attack(server: RunningServer, seconds: float) -> str:
@@ -115,8 +111,7 @@ def stalled(model: str) -> Attack:
 
 
 def messages(size: int) -> Attack:
-    """A large message over gRPC."""
-    # The model's name, the signature's, and a file that is no picture.
+    """Return a large message over gRPC, with a file that is not a picture."""
     from bladerunner_ae.protocol.messages import RawPredictRequest
     from bladerunner_ae.protocol.tensors import write
 
@@ -140,12 +135,12 @@ def messages(size: int) -> Attack:
 
 
 def many_pictures_out() -> Attack:
-    """As many pictures as a request may want, as JSON numbers."""
+    """Return a request for as many pictures as allowed, as JSON numbers."""
     body = json.dumps({"signature_name": "sample", "instances": list(range(128))}).encode()
     return lambda server, seconds: post(server, "decoder", body, seconds)
 
 
-# Name -> what it is, how many at once, how it is made.
+# Name -> (description, number at once, maker).
 ATTACKS: dict[str, tuple[str, int, Callable[[], Attack]]] = {
     "none": ("nothing", 0, lambda: pictures(1)),
     "pictures": ("128 pictures of 33 megapixels a request", 3, lambda: pictures(128)),
@@ -171,7 +166,7 @@ class GoodClient(threading.Thread):
         self.failures: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Asks."""
+        """Ask."""
         while not self._stopped.wait(0.1):
             start = time.perf_counter()
             status = post(self._server, "decoder", _GOOD, 60.0)
@@ -180,14 +175,14 @@ class GoodClient(threading.Thread):
                 self.failures[status] += 1
 
     def stop(self) -> None:
-        """Ends it."""
+        """End the thread."""
         self._stopped.set()
         self.join(90.0)
 
 
 @contextlib.contextmanager
 def watched_memory(process: int) -> Iterator[list[int]]:
-    """Yields a list, which gets the bytes that a process and its children hold, all the time."""
+    """Yield a list that keeps getting the bytes that a process and its children hold."""
     found: list[int] = []
     stopped = threading.Event()
 
@@ -214,12 +209,12 @@ def _resident(process: int) -> int:
 
 
 def measure(server: RunningServer, name: str, seconds: float) -> dict[str, Any]:
-    """Runs one attack.
+    """Run one attack.
 
     Args:
         server: the target, on this machine.
         name: of `ATTACKS`.
-        seconds: that the attackers wait for their answers at most.
+        seconds: longest wait of the attackers for their answers.
     """
     what, count, make = ATTACKS[name]
     attack = make()
@@ -238,7 +233,7 @@ def measure(server: RunningServer, name: str, seconds: float) -> dict[str, Any]:
         end = time.monotonic() + seconds
         for thread in attackers:
             thread.join(max(end - time.monotonic(), 0.0) + 5.0)
-        time.sleep(3.0)  # what they leave behind counts, too
+        time.sleep(3.0)  # what they leave in memory counts, too
         good.stop()
     return {
         "attack": f"{count} x {what}" if count else what,
@@ -249,45 +244,44 @@ def measure(server: RunningServer, name: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def table(command: str, found: list[dict[str, Any]]) -> str:
-    """Markdown of the results."""
-    facts = machine()
-    lines = [
+def page(command: str, found: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown."""
+    rows = [
+        [
+            one["attack"], len(one["good"]), median((1e3 * value for value in one["good"]), 0),
+            f"{max(one['good']):.2f}", sum(one["failures"].values()),
+            f"{one['memory'] / (1 << 30):.2f}",
+            ", ".join(f"{n} x {status}" for status, n in sorted(one["answers"].items())),
+        ]
+        for one in found
+    ]  # fmt: skip
+    heads = ["attack", "good: requests", "median ms", "worst s", "failed", "memory, GiB",
+             "attackers got"]  # fmt: skip
+    return "\n".join([
         "# Attacks\n",
-        f"Written by `{command}` on {facts['cores']} cores of {facts['processor']}, which other "
+        f"Written by `{command}` on {cores_of_processor()}, which other "
         "work may have shared, each attack on a server of its own. A good client asks for one "
         "picture every tenth of a second; memory is the server's with its processes, at its "
         "highest.\n",
-        "| attack | good: requests | median ms | worst s | failed | memory, GiB | attackers got |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for one in found:
-        got = ", ".join(f"{n} x {status}" for status, n in sorted(one["answers"].items()))
-        lines.append(
-            f"| {one['attack']} | {len(one['good'])} | {1e3 * statistics.median(one['good']):.0f} "
-            f"| {max(one['good']):.2f} | {sum(one['failures'].values())} "
-            f"| {one['memory'] / (1 << 30):.2f} | {got} |"
-        )
-    return "\n".join(lines) + "\n"
+        *table(heads, rows),
+        "",
+    ])  # fmt: skip
 
 
 def main() -> None:
-    """Attacks and writes the table."""
+    """Attack and write the page."""
     options = flags.FLAGS
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only or ATTACKS:
-            print(name, file=sys.stderr, flush=True)
+            say(name)
             with running_server(Path(options.model), Path(folder)) as server:
                 found.append(measure(server, name, options.seconds))
-    text = table("python -m benchmarks.attacks --model=RUN", found)
-    print(text, end="")
-    if options.output:
-        Path(options.output).write_text(text, "utf-8")
+    publish(page("python -m benchmarks.attacks --model=RUN", found), options.output)
 
 
 def cli() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     flags.DEFINE_string("model", None, "RUN or RUN/export of all three models.", required=True)
     flags.DEFINE_list("only", [], f"Attacks: {', '.join(ATTACKS)}; all by default.")
     flags.DEFINE_float("seconds", 40.0, "Seconds that attackers wait at most.", lower_bound=1.0)

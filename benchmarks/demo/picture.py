@@ -1,30 +1,34 @@
-"""Writes docs/images/dream.png, the picture in README: dreamt frames only, none of the film's own.
+"""Write docs/images/dream.png, the picture in README: dreamt frames only, none of the film's.
 
 Examples:
   python -m benchmarks.demo.picture out/big_buck_bunny_trailer
 """
 
-import sys
 from pathlib import Path
 
 from PIL import Image
 
-from bladerunner_ae.command_line.tensorflow_import import import_tensorflow
-from bladerunner_ae.exports.loading import load_autoencoder
+from benchmarks.runs import ROOT
+from bladerunner_ae.command_line.app import run_with_arguments
+from bladerunner_ae.command_line.tensorflow_import import slow_imports
+from bladerunner_ae.errors import UsageError
 from bladerunner_ae.pictures.contact_sheet import spread_frames
 from tfrecords.card import load_card
-from tfrecords.frames import read_images
 
-_OUTPUT = Path(__file__).resolve().parent.parent.parent / "docs" / "images" / "dream.png"
+_OUTPUT = ROOT / "docs" / "images" / "dream.png"
 _COLUMNS, _ROWS, _ENLARGED = 4, 3, 2
 
 
 def draw(folder: Path) -> Image.Image:
-    """Dreams frames from all over a film that `make film` has been given.
+    """Dream frames from all over a film that `make film` has been given.
 
     Args:
         folder: OUT/<film>.
     """
+    with slow_imports():
+        from bladerunner_ae.exports.loading import load_autoencoder
+        from tfrecords.frames import read_images
+
     records = next(folder.glob("records/*/film.json")).parent
     card = load_card(records)
     chosen = spread_frames(card.shots(), card.frames, _COLUMNS * _ROWS)
@@ -38,15 +42,13 @@ def draw(folder: Path) -> Image.Image:
     return sheet
 
 
-def main() -> None:
-    """Draws and saves."""
-    if len(sys.argv) != 2 or "--help" in sys.argv:
-        print(__doc__)
-        return
-    import_tensorflow()
+def main(arguments: list[str]) -> None:
+    """Draw and save."""
+    if len(arguments) != 1:
+        raise UsageError("give one folder that `make film` left, such as out/my_film")
     _OUTPUT.parent.mkdir(exist_ok=True)
-    draw(Path(sys.argv[1])).save(_OUTPUT, optimize=True)
+    draw(Path(arguments[0])).save(_OUTPUT, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_with_arguments(main)

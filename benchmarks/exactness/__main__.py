@@ -1,34 +1,30 @@
-"""Converts a film of every awkward kind and compares the records with what a display would show.
+"""Convert a film of every awkward kind and compare the records with what a display would show.
 
-What a display would show is what the bundled ffmpeg makes of the same file, in a process of its
-own: frames, their times, turned upright, deinterlaced, tone-mapped, cropped and scaled alike. The
-frames carry numbers, and their times are known from how the film was made.
+That is what the bundled ffmpeg makes of the same file in a process of its own: frames and their
+times, turned upright, deinterlaced, tone-mapped, cropped and scaled alike. The frames carry
+numbers, and their times are known from how the film was made.
 
 Example:
   python -m benchmarks.exactness --output=docs/measured/exactness.md
 """
 
-import argparse
 import io
-import re
-import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
+from absl import flags
 from numpy.typing import NDArray
 from PIL import Image
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from benchmarks.exactness.films import FILMS, Film, make, make_masters
-from benchmarks.exactness.table import MOST_LEVELS, MOST_MILLISECONDS, Row, table
+from benchmarks.exactness.film_list import FILMS, Film, make, make_masters
+from benchmarks.judging.player import decode, url
+from benchmarks.markdown import publish, table
+from benchmarks.runs import say
+from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.geometry import Rectangle, Size
@@ -40,9 +36,11 @@ from tfrecords.schema import Frame, parse
 Pictures = NDArray[np.uint8]
 
 RASTER = (90, 160)
+MOST_MILLISECONDS = 1.0
+MOST_LEVELS = 2.0
 
-# Light of an ordinary display, as players make it of high dynamic range. The peak must be said: the
-# filters before `tonemap` lose what the film says of it.
+# Light of an ordinary display, as players make it of high dynamic range. The peak must be given:
+# the filters before `tonemap` lose the film's own.
 _TONE_MAP = (
     "format=gbrp16le,setparams=colorspace=gbr:range=pc,zscale=t=linear:npl=100,format=gbrpf32le,"
     "zscale=p=bt709,tonemap=hable:desat=0:peak={peak},zscale=t=bt709:m=bt709:r=tv,format=yuv444p16,"
@@ -52,8 +50,32 @@ _SCALING = "area+accurate_rnd+full_chroma_int"
 
 
 @dataclass
+class Row:
+    """One line of the table; times in milliseconds, levels of 255 (max, 99.9 %, mean)."""
+
+    film: str
+    shown: str = ""
+    held: str = ""
+    milliseconds: float = float("nan")
+    untimed: bool = False
+    levels: tuple[float, float, float] = (float("nan"),) * 3
+    reading: str = ""
+    problems: list[str] = field(default_factory=list)
+
+    def cells(self) -> list[str]:
+        """Return the line as text."""
+        greatest, most, mean = self.levels
+        star = " \\*" if self.untimed else ""
+        return [
+            self.film, self.shown, self.held, f"{self.milliseconds:.2f}{star}",
+            f"{greatest:.0f}, {most:.0f}, {mean:.2f}", self.reading,
+            "ok" if not self.problems else f"**FAILED**: {'; '.join(self.problems)}",
+        ]  # fmt: skip
+
+
+@dataclass
 class Shown:
-    """What a display would show.
+    """The film on a display.
 
     Attributes:
         size: (height, width) of the upright picture with square pixels.
@@ -69,7 +91,7 @@ class Shown:
 
 
 def show(film: Film, path: Path, bars: tuple[int, int], picture: Rectangle) -> Shown:
-    """Asks ffmpeg what the film shows.
+    """Return what the film shows according to ffmpeg.
 
     Args:
         film: what is known of it.
@@ -87,28 +109,17 @@ def show(film: Film, path: Path, bars: tuple[int, int], picture: Rectangle) -> S
         filters.append(_TONE_MAP.format(peak=film.peak_nits / 100))
     filters += ["format=rgb24", f"pad={RASTER[1]}:{RASTER[0]}:{picture.left}:{picture.top}"]
     name = path / "%04d.png" if path.is_dir() else path
-    run = subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-copyts",
-         *film.input.split(), "-i", str(name), "-an", "-fps_mode", "passthrough",
-         "-vf", ",".join(filters), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    log = run.stderr.decode(errors="replace")
-    base = re.search(r"config in time_base: (\d+)/(\d+)", log)
-    sizes = re.findall(r"sar:(\d+)/(\d+) s:(\d+)x(\d+) ", log)
-    assert base is not None and sizes
-    unit = Fraction(int(base[1]), int(base[2]))
-    across, down, width, height = map(int, sizes[0])
+    raw, found = decode(*film.input.split(), "-i", url(name), "-an", filters=",".join(filters))
     return Shown(
-        (height, width * Fraction(across or 1, down if across else 1)),
-        (height, width),
-        [int(pts) * unit for pts in re.findall(r"\] n: *\d+ pts: *(-?\d+) ", log)],
-        np.frombuffer(run.stdout, np.uint8).reshape(-1, *RASTER, 3),
+        (found.height, found.width * found.aspect),
+        (found.height, found.width),
+        found.seconds,
+        np.frombuffer(raw, np.uint8).reshape(-1, *RASTER, 3),
     )
 
 
 def convert(path: Path, output: Path) -> tuple[FilmCard, list[Frame]]:
-    """Converts a film; returns its card and all records in order."""
+    """Convert a film; return its card and all records in order."""
     options = ConversionOptions(height=RASTER[0], width=RASTER[1], image_format="png", num_shards=3)
     plan = plan_conversion(path, output, options)
     card = convert_film(plan, overwrite=True)
@@ -117,7 +128,7 @@ def convert(path: Path, output: Path) -> tuple[FilmCard, list[Frame]]:
 
 
 def measure(film: Film, folder: Path) -> Row:
-    """Makes, converts and compares one film."""
+    """Make, convert and compare one film."""
     row = Row(film.name, untimed=film.untimed)
     path = make(film, folder)
     card, frames = convert(path, folder / "records")
@@ -153,7 +164,7 @@ def _describe_shown(shown: Shown) -> str:
 def _check_frames(
     film: Film, shown: Shown, frames: list[Frame], pictures: Pictures, problems: list[str]
 ) -> str:
-    """Compares number, indices and the numbers in the pictures; says what there is."""
+    """Compare number, indices and the numbers in the pictures; return what there is, in words."""
     count = len(film.seconds) if film.numbers is None else len(film.numbers)
     if not len(frames) == len(shown.seconds) == len(shown.pictures) == count:
         problems.append(f"{len(frames)} frames, ffmpeg {len(shown.pictures)}, made {count}")
@@ -178,7 +189,7 @@ def _number(picture: Pictures) -> int | None:
 def _check_geometry(
     film: Film, shown: Shown, crop: Rectangle, place: Rectangle, problems: list[str]
 ) -> None:
-    """Compares the part that is kept, and its shape in the record, with the display's."""
+    """Compare the part that is kept, and its shape in the record, with the display's."""
     (top, bottom), (height, width) = film.bars, shown.stored
     if crop != Rectangle(top, 0, height - top - bottom, width):
         problems.append(f"kept {crop}")
@@ -191,7 +202,7 @@ def _check_geometry(
 
 
 def _worst_time(film: Film, card: FilmCard, shown: Shown, frames: list[Frame]) -> float:
-    """Milliseconds by which a frame is off at most, on the file's clock and from the first."""
+    """Return the largest error in milliseconds, on the file's clock and from the first frame."""
     held = [frame.pts * card.time_base for frame in frames]
     numbers = range(len(held)) if film.numbers is None else film.numbers
     if not len(held) == len(shown.seconds) == len(numbers):
@@ -206,13 +217,13 @@ def _worst_time(film: Film, card: FilmCard, shown: Shown, frames: list[Frame]) -
 
 
 def _levels(pictures: Pictures, reference: Pictures) -> tuple[float, float, float]:
-    """(greatest, 99.9th percentile, mean) of the difference, in levels of 255."""
+    """Return (greatest, 99.9th percentile, mean) of the difference, in levels of 255."""
     difference = np.abs(pictures.astype(np.int16) - reference)
     return float(difference.max()), float(np.percentile(difference, 99.9)), float(difference.mean())
 
 
 def _each_is_nearest(pictures: Pictures, reference: Pictures) -> bool:
-    """Whether each picture is as like its own reference as like the one before and after."""
+    """Return whether no picture is more like a neighbour of its own reference."""
 
     def distance(one: int, other: int) -> float:
         return float(np.abs(pictures[one].astype(np.int16) - reference[other]).mean())
@@ -225,36 +236,66 @@ def _each_is_nearest(pictures: Pictures, reference: Pictures) -> bool:
     )
 
 
-def main() -> None:
-    """Measures all films, or some, and reports; exit code 1 if any is not exact."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, help="Markdown file to write")
-    parser.add_argument("--only", default="", help="films whose name or file has this in it")
-    parser.add_argument("--scratch", type=Path, help="folder to keep films and records in")
-    arguments = parser.parse_args()
+def page(rows: list[Row], command: str, raster: Size) -> str:
+    """Return the rows as Markdown.
+
+    Args:
+        rows: a film each.
+        command: that measured them.
+        raster: (height, width) of the records.
+    """
+    good = sum(not row.problems for row in rows)
+    heads = ["film", "the display shows (rows x columns)", "the records hold", "times off, ms",
+             "colours off: max, 99.9 %, mean", "read by", "verdict"]  # fmt: skip
+    lines = [
+        "# What the records hold of awkward films",
+        "",
+        f"Written by `{command}`: {good} of {len(rows)} films are exact: every frame is there, in "
+        f"order, no time is off by more than {MOST_MILLISECONDS:.0f} ms, and 99.9 % of all values "
+        f"are within {MOST_LEVELS:.0f} of 255 levels of ffmpeg's own turned, deinterlaced, "
+        f"tone-mapped and scaled picture (records of {raster[0]}x{raster[1]}, PNG).",
+        "",
+        *table(heads, [row.cells() for row in rows], " --- "),
+    ]
+    if any(row.untimed for row in rows):
+        lines += [
+            "",
+            "\\* AVI numbers packets and times no frame. Records count from 0, as the sound does; "
+            "ffmpeg shows all frames later by what its decoder holds back. Only distances count.",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def main() -> int:
+    """Measure all films, or some, and report; return 1 if any is not exact."""
+    options = flags.FLAGS
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.scratch or Path(temporary)
+        folder = Path(options.scratch or temporary)
         folder.mkdir(parents=True, exist_ok=True)
         make_masters(folder)
         for film in FILMS:
-            if arguments.only in film.name or arguments.only in film.file:
+            if options.only in film.name or options.only in film.file:
                 start = time.monotonic()
                 try:
                     rows.append(measure(film, folder))
-                except Exception as error:  # the table goes on
+                except Exception as error:  # one film must not end the table
                     rows.append(Row(film.name, problems=[f"{type(error).__name__}: {error}"]))
-                took = time.monotonic() - start
-                print(f"{' | '.join(rows[-1].cells())} ({took:.1f} s)", file=sys.stderr, flush=True)
-    text = table(rows, " ".join(["python", "-m", "benchmarks.exactness", *sys.argv[1:]]), RASTER)
-    print(text)
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(text, "utf-8")
-    sys.exit(any(row.problems for row in rows))
+                say(f"{' | '.join(rows[-1].cells())} ({time.monotonic() - start:.1f} s)")
+    given = [f"--{name}={options[name].value}" for name in ("output", "only", "scratch")
+             if options[name].value]  # fmt: skip
+    command = " ".join(["python -m benchmarks.exactness", *given])
+    publish(page(rows, command, RASTER), options.output)
+    return int(any(row.problems for row in rows))
+
+
+def cli() -> None:
+    """Run the benchmark."""
+    flags.DEFINE_string("output", None, "Markdown file for the table.")
+    flags.DEFINE_string("only", "", "Films with this in their name or file name.")
+    flags.DEFINE_string("scratch", None, "Folder that keeps films and records.")
+    run_command(main)
 
 
 if __name__ == "__main__":
-    main()
+    cli()

@@ -1,8 +1,8 @@
-"""Damages films and records in a thousand ways and looks at what becomes of them.
+"""Damage films and records in a thousand ways and judge the results.
 
 Films of six containers and codecs are flipped, cut, holed and shuffled by a random generator that
 follows from the seed, and converted in processes of their own. Every one must end in records equal
-to the undamaged film's, in records whose card says what is damaged, or in one line that refuses the
+to the undamaged film's, in records whose card notes the damage, or in one line that refuses the
 film. Damaged records must be refused by every reader with a line that names the shard.
 
 Ends with exit code 3 if anything else happened; each such case is listed with its number.
@@ -13,7 +13,6 @@ Examples:
   python -m benchmarks.fuzz --only=123 --keep=case_123
 """
 
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,13 +20,12 @@ from pathlib import Path
 
 from absl import flags
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from benchmarks.fuzz import films as fuzz_films
+from benchmarks.fuzz import damaged_films as fuzz_films
 from benchmarks.fuzz import records as fuzz_records
-from benchmarks.fuzz.films import FAILURES, Case, Converted, Outcome
-from benchmarks.fuzz.workers import Resources, Workers
+from benchmarks.fuzz.damaged_films import FAILURES, Case, Converted, Outcome
+from benchmarks.fuzz.pool import Resources, Workers
+from benchmarks.markdown import numbers, publish, table
+from benchmarks.runs import say
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.errors import OutputError
@@ -36,7 +34,7 @@ Results = list[tuple[Case, Outcome]]
 
 
 def convert_whole(films: dict[str, Path], scratch: Path) -> dict[str, Converted]:
-    """What the undamaged films become; looking for bars must make no difference."""
+    """Convert the undamaged films; looking for bars must make no difference."""
     whole = {}
     for name, path in films.items():
         whole[name] = fuzz_films.convert(path, scratch / f"whole-{name}", find_bars=False)
@@ -49,7 +47,7 @@ def convert_whole(films: dict[str, Path], scratch: Path) -> dict[str, Converted]
 def fuzz_all_films(
     cases: int, seed: int, folder: Path, workers: int, limit_seconds: float
 ) -> tuple[Results, list[Resources]]:
-    """Runs the cases; returns each with its outcome, and what the processes used."""
+    """Run the cases; return each with its outcome, and the resources of the processes."""
     films = fuzz_films.make_films(folder)
     whole = convert_whole(films, folder)
     results: Results = []
@@ -59,29 +57,25 @@ def fuzz_all_films(
     ):
         for case, outcome in pool.run(fuzz_films.make_case(number) for number in range(cases)):
             results.append((case, outcome))
-            if outcome.kind in FAILURES:
-                print(f"case {case.number}: {case.film}, {case.damage}: {outcome.kind}: "
-                      f"{outcome.detail}", file=sys.stderr)  # fmt: skip
+            for line in failures([(case, outcome)]):
+                say(line)
             progress.update()
     return sorted(results, key=lambda result: result[0].number), pool.resources
 
 
-def table(results: Results) -> list[str]:
-    """Markdown: how many films of each kind ended how."""
+def film_table(results: Results) -> list[str]:
+    """Return the number of films of each kind by outcome, as a table."""
     count = Counter((case.film, outcome.kind) for case, outcome in results)
     films = list(dict.fromkeys(case.film for case, _ in results))
-    lines = [
-        f"| outcome | {' | '.join(films)} | all |",
-        f"|---|{'---:|' * (len(films) + 1)}",
-    ]
+    rows = []
     for kind in fuzz_films.CLASSES:
-        numbers = [count[film, kind] for film in films]
-        lines.append(f"| {kind} | {' | '.join(map(str, numbers))} | {sum(numbers)} |")
-    return lines
+        cells = [count[film, kind] for film in films]
+        rows.append([kind, *cells, sum(cells)])
+    return table(["outcome", *films, "all"], rows, numbers(len(films) + 1))
 
 
 def resource_lines(resources: list[Resources]) -> list[str]:
-    """One line for each process that lived long enough: whether it leaks."""
+    """Return one line for each process of several cases: whether it leaks."""
     lines = []
     for number, used in enumerate(resources):
         if used.first is None or used.last is None or used.cases < 2:
@@ -97,7 +91,7 @@ def resource_lines(resources: list[Resources]) -> list[str]:
 
 
 def failures(results: Results) -> list[str]:
-    """One line for each case that must not be."""
+    """Return one line for each failed case."""
     return [
         f"case {case.number}: {case.film}, {case.damage}: {outcome.kind}: {outcome.detail}"
         for case, outcome in results
@@ -106,7 +100,7 @@ def failures(results: Results) -> list[str]:
 
 
 def run_one(number: int, seed: int, folder: Path) -> None:
-    """Repeats one case in this process and leaves film and records in a folder."""
+    """Repeat one case in this process and leave film and records in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     films = fuzz_films.make_films(folder)
     case = fuzz_films.make_case(number)
@@ -117,7 +111,7 @@ def run_one(number: int, seed: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """Reads the flags, fuzzes, prints and writes the tables."""
+    """Fuzz and write the tables."""
     values = flags.FLAGS
     if values.only is not None:
         run_one(values.only, values.seed, Path(values.keep or tempfile.mkdtemp()))
@@ -131,7 +125,7 @@ def main() -> None:
             )
             seconds = time.monotonic() - start
             lines += [f"{len(results)} damaged films, seed {values.seed}, {seconds:.0f} s:", ""]
-            lines += [*table(results), "", *resource_lines(resources)]
+            lines += [*film_table(results), "", *resource_lines(resources)]
             bad += failures(results)
         if values.rounds:
             found = fuzz_records.attack(Path(name) / "records", values.rounds, values.seed)
@@ -139,15 +133,13 @@ def main() -> None:
             lines += fuzz_records.table(found)
             bad += [str(one) for one in found if one.failed]
     lines += ["", *(bad or ["no failures"])]
-    print("\n".join(lines))
-    if values.output:
-        Path(values.output).write_text("\n".join(lines) + "\n", "utf-8")
+    publish("\n".join(lines), values.output)
     if bad:
         raise OutputError(f"{len(bad)} cases failed; --only=NUMBER --keep=FOLDER repeats a film's")
 
 
 def cli() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     flags.DEFINE_integer("cases", 1000, "Damaged films.", lower_bound=0)
     flags.DEFINE_integer("rounds", 10, "Times each kind of damage to records.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Other seed, other damage.", lower_bound=0)

@@ -1,4 +1,4 @@
-"""Damaged records: a small film's, and the ways in which they are damaged."""
+"""Records of a small film, and the ways to damage them."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ Pictures = dict[int, NDArray[np.uint8]]
 
 
 def write_film(folder: Path, film_id: str = FILM_ID, seed: int = 0) -> Pictures:
-    """Writes a film; two of different identity and equal seed have files of equal size."""
+    """Write a film; two of different identity and equal seed have files of equal size."""
     pictures: Pictures = {}
     with FilmWriter(folder, FRAMES, SHARDS) as writer:
         for index, picture in enumerate(film_pictures(FRAMES, HEIGHT, WIDTH, seed=seed)):
@@ -72,7 +72,7 @@ def _remove(folder: Path, random: np.random.Generator) -> None:
 
 
 def _exchange_shards(folder: Path, random: np.random.Generator) -> None:
-    """Exchanges two shards and makes the card agree in size, so that only contents tell."""
+    """Exchange two shards and make the card agree in size, so that only the contents differ."""
     paths = sorted(folder.glob("*.tfrecord"))
     first, second = (paths[place] for place in random.choice(SHARDS, 2, replace=False))
     one, other = first.read_bytes(), second.read_bytes()
@@ -82,7 +82,7 @@ def _exchange_shards(folder: Path, random: np.random.Generator) -> None:
 
 
 def _exchange_records(folder: Path, random: np.random.Generator) -> None:
-    """Exchanges two whole records of one shard: every checksum but the shard's holds."""
+    """Exchange two whole records of one shard: every checksum but the shard's holds."""
     path = _some_shard(folder, random)
     records = list(read_records(path))
     first, second = random.choice(len(records), 2, replace=False)
@@ -91,7 +91,7 @@ def _exchange_records(folder: Path, random: np.random.Generator) -> None:
 
 
 def _double_record(folder: Path, random: np.random.Generator) -> None:
-    """Puts a record in the place of its neighbour; the card agrees in size."""
+    """Put a record in the place of its neighbour; the card agrees in size."""
     path = _some_shard(folder, random)
     records = list(read_records(path))
     place = random.integers(1, len(records))
@@ -101,7 +101,7 @@ def _double_record(folder: Path, random: np.random.Generator) -> None:
 
 
 def _foreign_shard(folder: Path, random: np.random.Generator) -> None:
-    """Puts another film's shard in; the frames have the right numbers."""
+    """Put another film's shard in; the frames have the right numbers."""
     name = _some_shard(folder, random).name
     shutil.copy(folder.with_name("foreign") / name, folder / name)
     _edit_sizes(folder)
@@ -123,7 +123,7 @@ def _edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _edit_card(folder: Path, random: np.random.Generator) -> None:
-    """Changes one value of the card that matters to readers."""
+    """Change one value of the card that matters to readers."""
 
     def reverse(card: dict[str, Any]) -> None:
         names = [shard["name"] for shard in card["shards"]]

@@ -1,7 +1,7 @@
-"""Damaged records: what each reader says of them.
+"""Damaged records and each reader's answer.
 
-A reader must refuse damaged records with one line that names the folder, or give every frame as it
-is. What must never happen: a traceback, or a wrong picture under the number of another.
+A reader must refuse damaged records with one line that names the folder, or give every frame
+unchanged: never a traceback, or a wrong picture under the number of another.
 """
 
 import faulthandler
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import markdown
 from benchmarks.fuzz.damages import DAMAGES, FRAMES, OTHER_FILM, Pictures, write_film
 from bladerunner_ae.errors import BladerunnerError
 from bladerunner_ae.inspection.inspect_folder import inspect_film
@@ -35,7 +36,7 @@ CLASSES = (NAMED, REFUSED, HARMLESS, SILENT, BROKEN)
 
 @dataclass(frozen=True)
 class Found:
-    """What one reader said of one damaged folder."""
+    """The answer of one reader about one damaged folder."""
 
     damage: str
     reader: str
@@ -45,7 +46,7 @@ class Found:
 
     @property
     def failed(self) -> bool:
-        """Whether this must not be."""
+        """Return whether this is a failure."""
         return self.kind in (SILENT, BROKEN)
 
     def __str__(self) -> str:
@@ -109,7 +110,7 @@ READERS: dict[str, Callable[[Path], Pictures]] = {
 
 
 def read(reader: Callable[[Path], Pictures], folder: Path, truth: Pictures) -> tuple[str, str]:
-    """(class, detail) of what a reader made of a folder."""
+    """Return (class, detail) of a reader's answer about a folder."""
     import tensorflow as tf
 
     from tfrecords.card import load_card
@@ -143,12 +144,12 @@ def _judge_message(message: str, folder: Path) -> tuple[str, str]:
 
 
 def attack(scratch: Path, rounds: int, seed: int) -> list[Found]:
-    """Damages a film in each way `rounds` times and gives it to every reader.
+    """Damage a film in each way `rounds` times and give it to every reader.
 
     Args:
         scratch: a folder that does not exist yet.
-        rounds: how often.
-        seed: other seed, other places.
+        rounds: repetitions of each damage.
+        seed: decides the places.
     """
     truth = write_film(scratch / "whole")
     write_film(scratch / "foreign", OTHER_FILM, seed=1)
@@ -171,17 +172,13 @@ def attack(scratch: Path, rounds: int, seed: int) -> list[Found]:
 
 
 def table(results: list[Found]) -> list[str]:
-    """Markdown: how each reader took each kind of damage, by class."""
-    lines = [f"| damage | {' | '.join(READERS)} |", f"|---|{'---|' * len(READERS)}"]
+    """Return the classes of each reader's answers to each kind of damage, as a table."""
     count = Counter((one.damage, one.reader, one.kind) for one in results)
-    for damage in dict.fromkeys(one.damage for one in results):
-        cells = [
-            ", ".join(
-                f"{count[damage, reader, kind]} {kind}"
-                for kind in CLASSES
-                if count[damage, reader, kind]
-            )
+    rows = [
+        [damage, *(
+            ", ".join(f"{n} {kind}" for kind in CLASSES if (n := count[damage, reader, kind]))
             for reader in READERS
-        ]
-        lines.append(f"| {damage} | {' | '.join(cells)} |")
-    return lines
+        )]
+        for damage in dict.fromkeys(one.damage for one in results)
+    ]  # fmt: skip
+    return markdown.table(["damage", *READERS], rows)

@@ -1,4 +1,4 @@
-"""How fast `base` trains on a GPU: the step, the whole loop, and that it learns there as here.
+"""The speed of training `base` on a GPU: the step, the whole loop, and that it learns the same.
 
 Pieces, each with --only=NAME:
 
@@ -6,7 +6,7 @@ Pieces, each with --only=NAME:
            and after its adversary comes in and of `vae_gan`; with the most memory of the card
   loop     `python -m bladerunner_ae.train` on the records: frames a second as the run says, decoded
            once and decoded in every pass, as a whole film is
-  check    the first steps' losses on the processor in float32, to be put beside the card's
+  check    the first steps' losses on the processor in float32, to be compared with the card's
   profile  which kernels of the card a step's time goes to (needs CUPTI)
 
 Results go to --results, a JSON file in which pieces measured earlier stay; the table is made from
@@ -28,20 +28,17 @@ from typing import Any
 
 from absl import flags
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from benchmarks.gpu.table import ADVERSARY, PHASES, table, windows
-from benchmarks.training.__main__ import machine
-from benchmarks.training.workers import Json, Worker, WorkerError
+from benchmarks.gpu.gpu_page import ADVERSARY, PHASES, page, windows
+from benchmarks.markdown import publish
+from benchmarks.runs import ROOT, Json, Pieces, Worker, WorkerError, machine, say
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import UsageError
 
 Keep = Callable[[str, Json], None]
 
 
-def define_flags() -> None:
-    """Defines the command's flags."""
+def cli() -> None:
+    """Run the benchmark."""
     flags.DEFINE_string("data", None, "Folder of a film's records of 144x256.", required=True)
     flags.DEFINE_list("only", ["step", "loop", "check", "profile"], "Pieces to measure.")
     flags.DEFINE_list("phases", list(PHASES), "Of the pieces step and profile.")
@@ -57,10 +54,11 @@ def define_flags() -> None:
     flags.DEFINE_string("preset", "base", "Preset; another one to try this out.")
     flags.DEFINE_string("results", "out/benchmarks/gpu.json", "JSON of everything measured.")
     flags.DEFINE_string("output", "", "Markdown file for the table.")
+    run_command(main)
 
 
 def on_card(values: Any, objective: str, jit: str, batch: int, **changes: Any) -> Worker:
-    """Starts a process with a trainer."""
+    """Start a process with a trainer."""
     config = {
         "preset": values.preset,
         "objective": objective,
@@ -72,11 +70,11 @@ def on_card(values: Any, objective: str, jit: str, batch: int, **changes: Any) -
         "device": "gpu" if values.preset == "base" else "auto",
         **changes,
     }
-    return Worker(sys.executable, "gpu/worker.py", config, values.limit)
+    return Worker(sys.executable, "gpu.worker", config, values.limit)
 
 
 def measure_step(values: Any, keep: Keep) -> None:
-    """Seconds of a step for each objective, compiler and batch."""
+    """Measure the seconds of a step for each objective, compiler and batch."""
     batches = [int(batch) for batch in values.batches]
     found: Json = {}
 
@@ -94,7 +92,7 @@ def measure_step(values: Any, keep: Keep) -> None:
 
 
 def measure_profile(values: Any, keep: Keep) -> None:
-    """Seconds of the card's kernels in a step."""
+    """Measure the seconds of the card's kernels in a step."""
 
     def ask(worker: Worker, phase: str, jit: str) -> None:
         asked = {"profile": 10, "batch": values.loop_batch, "progress": PHASES[phase][1]}
@@ -104,7 +102,7 @@ def measure_profile(values: Any, keep: Keep) -> None:
 
 
 def on_cards(values: Any, batch: int, ask: Callable[[Worker, str, str], None]) -> None:
-    """Has a process of each compiler and objective asked about each of the objective's phases."""
+    """Ask a process of each compiler and objective about each of the objective's phases."""
     for jit in values.jit:
         for objective in dict.fromkeys(PHASES[phase][0] for phase in values.phases):
             try:
@@ -116,7 +114,7 @@ def on_cards(values: Any, batch: int, ask: Callable[[Worker, str, str], None]) -
 
 
 def measure_loop(values: Any, keep: Keep) -> None:
-    """Frames a second as runs of the training command say themselves."""
+    """Measure frames a second as runs of the training command log them."""
     for objective in values.loop_objectives:
         for reading in values.loop_reading:
             for jit in values.jit:
@@ -130,7 +128,7 @@ def measure_loop(values: Any, keep: Keep) -> None:
 
 
 def measure_check(values: Any, keep: Keep) -> None:
-    """The losses of the first steps on the processor; the piece step has the card's."""
+    """Measure the losses of the first steps on the processor; the piece step has the card's."""
     batch = int(values.batches[0])
     with on_card(values, "dream", "off", batch, device="cpu", precision="float32") as worker:
         answer = worker.ask({"pace": batch, "steps": 1, "turns": 0, "progress": 0.0})
@@ -139,7 +137,7 @@ def measure_check(values: Any, keep: Keep) -> None:
 
 
 def train(values: Any, objective: str, options: list[str]) -> list[Json]:
-    """Runs the training command; returns the lines of its metrics.jsonl, less what no one reads."""
+    """Run the training command; return those values of its metrics.jsonl that the page needs."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, "-m", "bladerunner_ae.train", f"--data={values.data}", "--noreport",
@@ -147,9 +145,8 @@ def train(values: Any, objective: str, options: list[str]) -> list[Json]:
             f"--batch_size={values.loop_batch}", f"--steps={values.loop_steps}", *options,
             *(f"--{name}={weight}" for name, weight in ADVERSARY.get(objective, {}).items()),
         ]  # fmt: skip
-        root = Path(__file__).resolve().parent.parent.parent
         try:
-            subprocess.run(command, cwd=root, stdout=sys.stderr, timeout=values.limit, check=True)
+            subprocess.run(command, cwd=ROOT, stdout=sys.stderr, timeout=values.limit, check=True)
         except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
             say(f"{error}; what it had measured counts")
         path = Path(folder) / "run" / "metrics.jsonl"
@@ -161,37 +158,25 @@ def train(values: Any, objective: str, options: list[str]) -> list[Json]:
     ]
 
 
-def say(text: str) -> None:
-    """A line for who waits."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> None:
-    """Measures what was asked for, adds it to the results and writes the table."""
+    """Measure what was asked for, add it to the results and write the page."""
     values = flags.FLAGS
     measures = {"step": measure_step, "loop": measure_loop, "check": measure_check,
                 "profile": measure_profile}  # fmt: skip
     if unknown := (set(values.only) - set(measures)) | (set(values.phases) - set(PHASES)):
         raise UsageError(f"{min(unknown)}: choose of {', '.join([*measures, *PHASES])}")
     values.data = str(Path(values.data).absolute())
-    results = Path(values.results)
-    found = json.loads(results.read_text("utf-8")) if results.exists() else {}
+    pieces = Pieces(values.results)
 
     def keep(piece: str, more: Json) -> None:
-        found["machine"] = {"cores": machine()["cores"]}
-        found[piece] = {**found.get(piece, {}), **more}
-        results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        pieces.found["machine"] = {"cores": machine()["cores"]}
+        pieces.keep(piece, more)
 
     for piece in values.only:
         say(f"measuring {piece}")
         measures[piece](values, keep)
-    text = table(found)
-    print(text)
-    if values.output:
-        Path(values.output).write_text(text, "utf-8")
+    publish(page(pieces.found), values.output)
 
 
 if __name__ == "__main__":
-    define_flags()
-    run_command(main)
+    cli()

@@ -1,7 +1,7 @@
-"""A process of `gpu.py`: a trainer of `base` on the card, timed with every step read back.
+"""A process of `benchmarks.gpu`: a trainer of `base` on the card, each step timed and read back.
 
-One JSON object a line comes in and one goes out, as in `training_ours.py`. The first builds the
-trainer, the next ones ask:
+One JSON object a line comes in and one goes out, as in `benchmarks.training.ours`. The first builds
+the trainer, the next ones ask:
 
   {"pace": batch, "steps": n, "turns": n, "progress": 0..1}   seconds of a step in each turn, the
                      most memory of the card; at that part of a run
@@ -16,12 +16,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
 import tensorflow as tf
 
-from benchmarks.training.ours import Json, Ours
+from benchmarks.runs import Json
+from benchmarks.training.ours import Ours
 from bladerunner_ae.training.distributed import devices
 
 _KINDS = {
@@ -46,7 +44,7 @@ class OnCard(Ours):
         self.trainer.make_train_function()
 
     def describe(self) -> Json:
-        """What it runs on."""
+        """Return what it runs on."""
         cards = tf.config.get_visible_devices("GPU")
         details = tf.config.experimental.get_device_details(cards[0]) if cards else {}
         capability = details.get("compute_capability")
@@ -60,7 +58,7 @@ class OnCard(Ours):
         }
 
     def pace(self, batch: int, steps: int, turns: int, progress: float) -> Json:
-        """Seconds of a step, and what else there is to say about steps of `batch` frames."""
+        """Return seconds, losses and memory of steps of `batch` frames."""
         forget_memory()
         step = self._stepper(batch, progress)
         begun = time.perf_counter()
@@ -81,7 +79,7 @@ class OnCard(Ours):
         }
 
     def _stepper(self, batch: int, progress: float) -> Any:
-        """Returns a function that takes steps and reads the last one's loss back."""
+        """Return a function that takes steps and reads the last one's loss back."""
         frames = tf.data.Dataset.from_tensors({"image": self._images[:batch]}).repeat()
         iterator = iter(frames.prefetch(tf.data.AUTOTUNE))
         self.trainer.decoder_optimizer.iterations.assign(int(progress * self.config.train.steps))
@@ -94,7 +92,7 @@ class OnCard(Ours):
         return step
 
     def kernels(self, batch: int, count: int, progress: float) -> Json:
-        """Seconds a step of each kernel of the card, and of the step by the clock."""
+        """Return seconds a step of each kernel of the card, and of the step by the clock."""
         from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
         step = self._stepper(batch, progress)
@@ -125,7 +123,7 @@ class OnCard(Ours):
 
 
 def kind_of(kernel: str) -> str:
-    """Says what a kernel of that name does."""
+    """Return what a kernel of that name does."""
     name = kernel.lower()
     for kind in ("change of layout", "copies", "convolutions and matrix products"):
         if any(part in name for part in _KINDS[kind]):
@@ -134,20 +132,20 @@ def kind_of(kernel: str) -> str:
 
 
 def forget_memory() -> None:
-    """Begins to count the card's memory anew."""
+    """Reset the count of the card's memory."""
     if tf.config.list_logical_devices("GPU"):
         tf.config.experimental.reset_memory_stats("GPU:0")
 
 
 def most_memory() -> float | None:
-    """GiB of the card that were taken at most since then; None without a card."""
+    """Return the peak GiB of the card since then; None without a card."""
     if not tf.config.list_logical_devices("GPU"):
         return None
     return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30
 
 
 def answer(ours: OnCard, asked: Json) -> Json:
-    """What one line asks; a batch that does not fit is an answer too."""
+    """Answer one line; a batch that does not fit is an answer too."""
     try:
         if "pace" in asked:
             return ours.pace(asked["pace"], asked["steps"], asked["turns"], asked["progress"])
@@ -157,7 +155,7 @@ def answer(ours: OnCard, asked: Json) -> Json:
 
 
 def main() -> None:
-    """Answers one line for each line until there are no more."""
+    """Answer one line for each line until there are no more."""
     out, sys.stdout = sys.stdout, sys.stderr
     ours = OnCard(json.loads(sys.stdin.readline()))
     print(json.dumps(ours.describe()), file=out, flush=True)

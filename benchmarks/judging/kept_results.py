@@ -1,4 +1,4 @@
-"""Results of a long benchmark, kept case by case, so that a run that was stopped goes on."""
+"""Results of a long benchmark, kept case by case, so that a stopped run resumes."""
 
 import hashlib
 import json
@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
+from benchmarks.runs import ROOT
+
 _JUDGED = ("bladerunner_ae", "tfrecords", "tools", "benchmarks")
 
 
@@ -15,17 +16,17 @@ def code_digest() -> str:
     """Digest of the code that is judged and of the judges: other code, other results."""
     digest = hashlib.sha256()
     for folder in _JUDGED:
-        for path in sorted((_ROOT / folder).rglob("*.py")):
-            digest.update(str(path.relative_to(_ROOT)).encode() + path.read_bytes())
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 class Kept:
-    """One JSON object a line, by name of the case; those of other code are passed over.
+    """One JSON object a line, by name of the case; those of other code are ignored.
 
     Args:
         path: the file; its folder is made.
-        digest: of the code (`code_digest`), and whatever else decides the results.
+        digest: of the code (`code_digest`), and all else that decides the results.
     """
 
     def __init__(self, path: Path, digest: str) -> None:
@@ -41,7 +42,7 @@ class Kept:
                 self.results[row["case"]] = row["result"]
 
     def add(self, case: str, result: dict[str, Any]) -> None:
-        """Keeps a result at once."""
+        """Keep a result at once."""
         self.results[case] = result
         row = {"digest": self._digest, "case": case, "result": result}
         with self._path.open("a", encoding="utf-8") as file:
@@ -54,13 +55,13 @@ def work_off(
     kept: Kept,
     workers: int,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Works on every case that has no result yet; yields each as it ends.
+    """Work on every case that has no result yet; yield each as it ends.
 
     Args:
-        cases: their names.
-        work: gives the result of a case, as JSON values; runs in several threads.
-        kept: gets the results.
-        workers: how many at a time.
+        cases: names.
+        work: returns the result of a case, as JSON values; runs in several threads.
+        kept: takes the results.
+        workers: number of threads.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting = {pool.submit(work, case): case for case in cases if case not in kept.results}

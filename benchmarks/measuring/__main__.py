@@ -1,14 +1,13 @@
-"""What measuring a feature film costs beside a film of ten minutes.
+"""The cost of measuring a feature film, next to a film of ten minutes.
 
-Writes records of two films that differ in their length alone, trains a network of few numbers on
-each for a step, and runs `evaluate` and `report` on both as a person would, in turns. Beside the
-times it counts what is read and decoded, which does not depend on how busy the machine is.
+Writes records of two films that differ in their length alone, trains a small network on each for a
+step, and runs `evaluate` and `report` on both in turns. Besides times it counts what is read and
+decoded, which does not depend on how busy the machine is.
 
 Example:
   python -m benchmarks.measuring --work=build/measuring --output=docs/measured/measuring.md
 """
 
-import argparse
 import atexit
 import contextlib
 import dataclasses
@@ -16,10 +15,8 @@ import importlib
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +24,14 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from absl import flags
 from numpy.typing import NDArray
 
+from benchmarks.markdown import publish, table
+from benchmarks.runs import Usage, run, say
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.errors import BladerunnerError, OutputError
 from tests.helpers.small_records import PTS_STEP, card_maker, encode
-from tfrecords import frames as single_frames
 from tfrecords import storage, wording
 from tfrecords.card import FilmCard, Shard, load_card
 from tfrecords.schema import Frame
@@ -49,7 +50,7 @@ _COUNTED = "import sys; from benchmarks.measuring.__main__ import counted; count
 
 @dataclass
 class Reads:
-    """What was taken from records.
+    """The reads of records.
 
     Attributes:
         frames: pictures decoded.
@@ -64,7 +65,9 @@ class Reads:
 
 @contextlib.contextmanager
 def counting_reads() -> Iterator[Reads]:
-    """Counts what this process takes from records frame by frame; a pass over a film is refused."""
+    """Count what this process reads frame by frame; a pass over a film is refused."""
+    from tfrecords import frames as single_frames
+
     reads = Reads()
     decode, opening = single_frames.decode_image, storage.open_for_reading
 
@@ -104,7 +107,7 @@ def counting_reads() -> Iterator[Reads]:
 def write_film(
     folder: Path, frames: int, film_id: str, height: int = HEIGHT, width: int = WIDTH
 ) -> FilmCard:
-    """Writes records of a film of shots of very different length; a disc moves in each.
+    """Write records of a film of shots of very different length; a disc moves in each.
 
     Few pictures are drawn for a shot and shown to and fro, so that two hours take a minute.
     """
@@ -147,24 +150,21 @@ def _shot(random: np.random.Generator, height: int, width: int) -> list[NDArray[
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command took.
+    """The cost of one command.
 
     Attributes:
-        wall, cpu: seconds; `cpu` of all its threads and of ffmpeg.
-        mebibytes: its largest resident memory.
+        usage: of all its threads and of ffmpeg.
         said: its line about what it measures.
-        reads: what it took from records.
+        reads: of records.
     """
 
-    wall: float
-    cpu: float
-    mebibytes: float
+    usage: Usage
     said: str
     reads: Reads
 
 
 def counted(command: str) -> None:
-    """Runs a command of `bladerunner_ae`; says on stderr at its end what it read."""
+    """Run a command of `bladerunner_ae`; its last line on stderr is what it read."""
     module = importlib.import_module(f"bladerunner_ae.{command}")
     with counting_reads() as reads:
         atexit.register(lambda: print(_READS, reads.frames, reads.bytes, reads.calls,
@@ -172,56 +172,60 @@ def counted(command: str) -> None:
         module.cli()
 
 
-def run(command: str, folder: Path, max_frames: int) -> Cost:
-    """Runs `evaluate` or `report` on a film that `prepare` made."""
+def measure(command: str, folder: Path, max_frames: int) -> Cost:
+    """Run `evaluate` or `report` on a film that `prepare` made."""
     output = folder / {"evaluate": "figures.json", "report": "report.html"}[command]
-    arguments = [f"--model={folder / 'run'}", f"--data={folder / 'film'}", f"--output={output}",
-                 f"--max_frames={max_frames}"]  # fmt: skip
-    start = time.monotonic()
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _COUNTED, command, *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.monotonic() - start
+        failure = None
+        try:
+            usage = run(
+                sys.executable, "-c", _COUNTED, command, f"--model={folder / 'run'}",
+                f"--data={folder / 'film'}", f"--output={output}", f"--max_frames={max_frames}",
+                stderr=log,
+            )  # fmt: skip
+        except BladerunnerError as error:
+            failure = error
         log.seek(0)
         lines = log.read().strip().splitlines()
-    if process.returncode:
-        raise SystemExit(f"{command} failed: {lines[-1]}")
+    if failure:
+        raise OutputError(f"{command} failed: {lines[-2:]}") from failure
     said = next(line for line in lines if line.startswith("measuring "))
     reads = next(line for line in lines if line.startswith(_READS)).removeprefix(_READS)
-    return Cost(
-        wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said,
-        Reads(*map(int, reads.split())),
-    )  # fmt: skip
+    return Cost(usage, said, Reads(*map(int, reads.split())))
 
 
 def prepare(work: Path, frames: int) -> Path:
-    """Returns a folder with records, "film", and a network that has seen them, "run"."""
-    folder = work / str(frames)
+    """Return a folder with records, "film", and a network that has seen them, "run"."""
+    folder = (work / str(frames)).absolute()
     if not (folder / "film").is_dir():
         write_film(folder / "film", frames, f"{frames:016x}")
     if not (folder / "run" / "export").is_dir():
-        subprocess.run(
-            [sys.executable, "-m", "bladerunner_ae.train", f"--data={folder / 'film'}",
-             f"--model_dir={folder / 'run'}", "--preset=preview", "--steps=1", "--holdout=0.1",
-             "--latent_size=50", "--noreport", "--overwrite"], check=True,
-        )  # fmt: skip
+        run(sys.executable, "-m", "bladerunner_ae.train", f"--data={folder / 'film'}",
+            f"--model_dir={folder / 'run'}", "--preset=preview", "--steps=1", "--holdout=0.1",
+            "--latent_size=50", "--noreport", "--overwrite")  # fmt: skip
     return folder
 
 
-def table(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> list[str]:
-    """Returns the page as lines of Markdown."""
+def page(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> str:
+    """Return the results as Markdown."""
     short, long = sorted(next(iter(costs.values())))
-
-    def ratio(command: str, name: str) -> str:
-        medians = [statistics.median(getattr(cost, name) for cost in costs[command][frames])
-                   for frames in (long, short)]  # fmt: skip
-        return f"{medians[0] / medians[1]:.2f}"
-
+    rows = []
+    for command, by_length in costs.items():
+        medians = {
+            frames: [
+                statistics.median(getattr(cost.usage, name) for cost in found)
+                for name in ("wall", "processor", "memory")
+            ]
+            for frames, found in by_length.items()
+        }
+        for frames in (short, long):
+            pairs = zip(medians[long], medians[short], strict=True)
+            ratios = [f"{one / other:.2f}" if frames == long else "1" for one, other in pairs]
+            taken = by_length[frames][0].reads
+            read = f"{taken.bytes / 2**20:.1f} MiB in {taken.calls:,} reads"
+            rows.append([command, f"{frames:,}", *ratios, f"{taken.frames:,}", read])
+    heads = ["command", "frames of the film", "time, ratio", "CPU time, ratio",
+             "peak memory, ratio", "frames decoded", "read of the records"]  # fmt: skip
     lines = [
         "# Measuring a feature film beside a film of ten minutes",
         "",
@@ -230,20 +234,9 @@ def table(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> list[str]:
         f"over {wording.counted(repeats, 'run')} of each command, the two films in turns; the "
         f"longer film has {long / short:.0f} times as many frames.",
         "",
-        "| command | frames of the film | time, ratio | CPU time, ratio | peak memory, ratio "
-        "| frames decoded | read of the records |",
-        "|---|---|---|---|---|---|---|",
+        *table(heads, rows),
+        "",
     ]
-    for command in costs:
-        for frames in (short, long):
-            names = ("wall", "cpu", "mebibytes")
-            ratios = [ratio(command, n) if frames == long else "1" for n in names]
-            taken = costs[command][frames][0].reads
-            lines.append(
-                f"| {command} | {frames:,} | {' | '.join(ratios)} | {taken.frames:,} "
-                f"| {taken.bytes / 2**20:.1f} MiB in {taken.calls:,} reads |"
-            )
-    lines.append("")
     for command in costs:
         lines += [f"`{command}`: {costs[command][frames][0].said}  " for frames in (short, long)]
     lines += [
@@ -253,36 +246,35 @@ def table(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> list[str]:
         f"Measured on {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, other work beside it.",
     ]
-    return lines
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Reads the arguments, makes what is missing, measures, writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
-    parser.add_argument("--work", type=Path, default=Path("build/measuring"))
-    parser.add_argument("--output", type=Path, help="Markdown; stdout if left out")
-    parser.add_argument("--frames", type=int, nargs=2, default=(SHORT, LONG))
-    parser.add_argument("--max_frames", type=int, default=5_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    folders = {frames: prepare(options.work, frames) for frames in options.frames}
+    """Make what is missing, measure, write the page."""
+    options = flags.FLAGS
+    folders = {frames: prepare(Path(options.work), frames) for frames in map(int, options.frames)}
     for folder in folders.values():
-        print(f"{folder}: {len(load_card(folder / 'film').shot_starts)} shots", file=sys.stderr)
+        say(f"{folder}: {len(load_card(folder / 'film').shot_starts)} shots")
     costs: dict[str, dict[int, list[Cost]]] = {
         command: {frames: [] for frames in folders} for command in _COMMANDS
     }
     for _ in range(options.repeats):
         for command in _COMMANDS:
             for frames, folder in folders.items():
-                cost = run(command, folder, options.max_frames)
-                costs[command][frames].append(cost)
-                print(f"{command} {frames}: {cost}", file=sys.stderr)
-    lines = table(costs, options.repeats)
-    if options.output is None:
-        print("\n".join(lines))
-    else:
-        options.output.write_text("\n".join(lines) + "\n", "utf-8")
+                costs[command][frames].append(measure(command, folder, options.max_frames))
+                say(f"{command} {frames}: {costs[command][frames][-1]}")
+    publish(page(costs, options.repeats), options.output)
+
+
+def cli() -> None:
+    """Run the benchmark."""
+    flags.DEFINE_string("work", "build/measuring", "Folder for records and networks.")
+    flags.DEFINE_list("frames", [str(SHORT), str(LONG)], "Frames of the two films.")
+    flags.DEFINE_integer("max_frames", 5_000, "Frames that a command measures at most.")
+    flags.DEFINE_integer("repeats", 3, "Runs of each command.", lower_bound=1)
+    flags.DEFINE_string("output", None, "Markdown file for the page.")
+    run_command(main)
 
 
 if __name__ == "__main__":
-    main()
+    cli()

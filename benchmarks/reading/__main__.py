@@ -1,12 +1,10 @@
-"""How fast records become batches, beside the ways that they replace.
+"""The speed at which records become batches, next to the ways that they replace.
 
 Each way gives batches of 64 without end; they are measured in turns, a second or so each, and the
 table shows medians and their ratio to plain decoding, the limit: the same JPEG bytes in memory, one
 parallel map of tf.io.decode_jpeg, nothing else. A folder of PNGs is what the original of 2016 read,
-one picture after the other in Python.
-
-It also shows what it costs to go on in the middle of pass 3 of a streamed set, and how well the
-orders mix a film of 117 minutes.
+one picture after the other in Python. A second table shows the cost of resuming in the middle of
+pass 3 of a streamed set.
 
 Examples:
   python -m benchmarks.reading --data=DATA/my_film
@@ -16,7 +14,6 @@ Examples:
 import itertools
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +24,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
+from benchmarks.markdown import median_ratio, publish, table
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.progress import Progress
 from tfrecords.card import FilmCard, load_card
@@ -39,7 +34,7 @@ Way = Callable[[], Iterator[Any]]
 
 
 def ways(records: Path, card: FilmCard, pngs: list[str]) -> dict[str, Way]:
-    """Returns what is compared: each call gives an iterator of batches without end.
+    """Return the ways by name: each call gives an iterator of batches without end.
 
     Args:
         records: folder of the film's records.
@@ -92,7 +87,7 @@ def ways(records: Path, card: FilmCard, pngs: list[str]) -> dict[str, Way]:
 
 
 def python_loop(pngs: list[str]) -> Iterator[Any]:
-    """Yields batches as the code of 2016 made them: float32 [BATCH, height, width, 3]."""
+    """Yield batches as the code of 2016 made them: float32 [BATCH, height, width, 3]."""
     paths = itertools.cycle(pngs)
     while True:
         pictures = [np.asarray(Image.open(path)) for path in itertools.islice(paths, BATCH)]
@@ -100,7 +95,7 @@ def python_loop(pngs: list[str]) -> Iterator[Any]:
 
 
 def write_pngs(records: Path, card: FilmCard, folder: Path, count: int) -> list[str]:
-    """Writes evenly spread frames of a film as PNG files; returns their paths."""
+    """Write evenly spread frames of a film as PNG files; return their paths."""
     from tfrecords.frames import read_images
 
     chosen = np.unique(np.linspace(0, card.frames - 1, count).astype(int)).tolist()
@@ -114,9 +109,9 @@ def write_pngs(records: Path, card: FilmCard, folder: Path, count: int) -> list[
 def measure(
     batches: dict[str, Iterator[Any]], rounds: int, seconds: float
 ) -> dict[str, list[float]]:
-    """Measures frames per second of each way in turns.
+    """Measure frames per second of each way in turns.
 
-    The iterators stay open; what they have prefetched meanwhile is thrown away before each turn.
+    The iterators stay open; what they have prefetched meanwhile is dropped before each turn.
     """
     rates: dict[str, list[float]] = {name: [] for name in batches}
     with Progress("read", rounds * len(batches), "turns") as progress:
@@ -133,28 +128,23 @@ def measure(
 
 
 def speed_table(rates: dict[str, list[float]]) -> list[str]:
-    """Returns the lines of a Markdown table; the first way is the limit."""
+    """Return the lines of a Markdown table; the first way is the limit."""
     limit = next(iter(rates.values()))
-    lines = ["| way | frames/s, median | ratio to the limit |", "|---|---|---|"]
-    for name, found in rates.items():
-        # Turns of one round are neighbours in time: their ratios share the machine's mood.
-        ratio = statistics.median(a / b for a, b in zip(found, limit, strict=True))
-        lines.append(f"| {name} | {statistics.median(found):,.0f} | {ratio:.2f} |")
-    return lines
+    rows = [
+        [name, f"{statistics.median(found):,.0f}", f"{median_ratio(found, limit):.2f}"]
+        for name, found in rates.items()
+    ]
+    return table(["way", "frames/s, median", "ratio to the limit"], rows)
 
 
 def jump_table(records: Path, card: FilmCard) -> list[str]:
-    """Returns what it costs to go on in the middle of pass 3 of the streamed set."""
+    """Return the cost of resuming in the middle of pass 3 of the streamed set."""
     from tfrecords.mixture import FilmPart
     from tfrecords.reader import mixed_frames
 
     part = FilmPart(records, card)
     total = sum(shard.bytes for shard in card.shards)
-    lines = [
-        "| going on in a streamed set | seconds to the first batch | MiB read to find the place "
-        "| MiB skipped |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for name, passes in (("from the start", 0.0), ("in the middle of pass 3", 2.5)):
         first = int(passes * card.frames / BATCH)
         start, before = time.perf_counter(), bytes_read()
@@ -162,14 +152,16 @@ def jump_table(records: Path, card: FilmCard) -> list[str]:
         found = bytes_read() - before
         next(iter(dataset))
         seconds = time.perf_counter() - start
-        lines.append(
-            f"| {name} | {seconds:.2f} | {found / 2**20:.2f} | {passes * total / 2**20:,.0f} |"
+        rows.append(
+            [name, f"{seconds:.2f}", f"{found / 2**20:.2f}", f"{passes * total / 2**20:,.0f}"]
         )
-    return lines
+    heads = ["going on in a streamed set", "seconds to the first batch",
+             "MiB read to find the place", "MiB skipped"]  # fmt: skip
+    return table(heads, rows)
 
 
 def bytes_read() -> int:
-    """Returns how many bytes this process has read from files so far; 0 but on Linux."""
+    """Return the bytes that this process has read from files so far; 0 except on Linux."""
     counters = Path("/proc/self/io")
     if not counters.exists():
         return 0
@@ -177,9 +169,7 @@ def bytes_read() -> int:
 
 
 def main() -> None:
-    """Measures and prints."""
-    from benchmarks.reading.mixing import mixing_table
-
+    """Measure and write the tables."""
     values = flags.FLAGS
     records = Path(values.data)
     card = load_card(records)
@@ -195,17 +185,12 @@ def main() -> None:
         *speed_table(rates),
         "",
         *jump_table(records, card),
-        "",
-        *mixing_table(),
     ]
-    text = "\n".join(lines) + "\n"
-    print(text, end="")
-    if values.output:
-        Path(values.output).write_text(text, "utf-8")
+    publish("\n".join(lines), values.output)
 
 
 def cli() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     flags.DEFINE_string("data", None, "Folder of a film's records (DATA/<film>).", required=True)
     flags.DEFINE_integer("rounds", 9, "How often each way has its turn.", lower_bound=1)
     flags.DEFINE_bool("quick", False, "Two short rounds: shows that it works, measures little.")

@@ -1,9 +1,9 @@
-"""What the server costs and how much it can take: latency and requests a second.
+"""Latency and throughput of the server.
 
 Pictures as JPEG over REST and as numbers (uint8) over gRPC, one row a request, from 1, 8 and 32
-clients in processes of their own, with batching on and off; and what a request takes longer than
-calling the SavedModel within one's own process. Everything is bounded: --seconds for each cell, and
---limit for any answer. Measure on a machine that does nothing else.
+clients in processes of their own, with batching on and off; and the overhead of a request over a call
+of the SavedModel in one's own process. Everything is bounded: --seconds for each cell, and --limit
+for any answer. Measure on a machine that does nothing else.
 
 Examples:
   python -m benchmarks.serving --model=out/my_film/run/export/decoder --output=docs/measured/serving.md
@@ -11,9 +11,9 @@ Examples:
 """  # noqa: E501
 
 import contextlib
-import subprocess
+import statistics
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,15 +22,12 @@ from typing import Any
 
 from absl import flags
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from benchmarks.serving.table import table
-from benchmarks.training.__main__ import machine
-from benchmarks.training.workers import Json, Worker, WorkerError
+from benchmarks.markdown import publish, table
+from benchmarks.runs import Json, Worker, WorkerError, cores_of_processor, say
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.server.model_folders import ModelFolder, find_models
+from tests.helpers.running_server import running_server
 
 # Way -> scheme of its URL, signature.
 WAYS = {
@@ -39,53 +36,38 @@ WAYS = {
     "gRPC, uint8": ("grpc", "decode"),
     "gRPC, uint8, tensor_content": ("grpc", "decode"),
 }
-# Answers as TensorFlow Serving gives them by default, and with this flag, which it has as well.
+# Without this flag answers are as TensorFlow Serving gives them by default; it has the flag, too.
 CONTENT = "--prefer_tensor_content"
 LOADED = ("REST, JPEG", "gRPC, uint8")
-_ROOT = Path(__file__).resolve().parent.parent.parent
+GOALS = {"REST, JPEG": 2.0, "gRPC, uint8": 1.0, "gRPC, uint8, tensor_content": 1.0}
 
 
 @contextlib.contextmanager
 def server(model: ModelFolder, *arguments: str) -> Iterator[dict[str, str]]:
-    """Runs a server at free ports.
-
-    Yields:
-        Its URLs by scheme.
+    """Run a server at free ports and yield its URLs by scheme.
 
     Raises:
-        InputError: it did not start; it has said why.
+        InputError: it did not start.
     """
-    command = [sys.executable, "-m", "bladerunner_ae.serve", f"--model={model.path}", "--port=0",
-               "--grpc_port=0", "--poll_seconds=0", *arguments]  # fmt: skip
-    with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
-        watchdog = threading.Timer(300.0, process.kill)
-        watchdog.start()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        options = ("--poll_seconds=0", *arguments)
         try:
-            assert process.stdout is not None
-            urls = {}
-            for line in process.stdout:
-                scheme, _, rest = line.strip().partition("://")
-                if scheme in ("http", "grpc"):
-                    urls[scheme] = f"{scheme}://{rest.partition('/')[0]}"
-                if "explorer" in line:
-                    break
-            if len(urls) < 2:
-                raise InputError(f"{model.path}: the server did not start")
-            yield urls
-        finally:
-            watchdog.cancel()
-            process.terminate()
+            found = stack.enter_context(running_server(Path(str(model.path)), folder, *options))
+        except AssertionError as error:
+            raise InputError(f"{model.path}: {' '.join(str(error).split())}") from error
+        yield {"http": f"http://{found.rest}", "grpc": f"grpc://{found.grpc}"}
 
 
 def client(way: str, model: ModelFolder, urls: dict[str, str], limit: float) -> Worker:
-    """Starts a client of a way."""
+    """Start a client of a way."""
     scheme, signature = WAYS[way]
     config = {"url": urls[scheme], "model": model.name, "signature": signature}
-    return Worker(sys.executable, "serving/client.py", config, limit)
+    return Worker(sys.executable, "serving.client", config, limit)
 
 
 def measure_overhead(values: Any, model: ModelFolder, folder: str) -> Json:
-    """Seconds of calls in a process and through the server, in turns, for each way."""
+    """Return seconds of calls in a process and through the server, in turns, for each way."""
     found: Json = {}
     question = {"seconds": values.seconds, "calls": values.calls}
     with server(model) as plain, server(model, CONTENT) as content:
@@ -93,7 +75,7 @@ def measure_overhead(values: Any, model: ModelFolder, folder: str) -> Json:
             urls = content if "content" in way else plain
             config = {"folder": folder, "signature": signature}
             with (
-                Worker(sys.executable, "serving/client.py", config, values.limit) as inside,
+                Worker(sys.executable, "serving.client", config, values.limit) as inside,
                 client(way, model, urls, values.limit) as outside,
             ):
                 found[way] = [
@@ -103,7 +85,7 @@ def measure_overhead(values: Any, model: ModelFolder, folder: str) -> Json:
 
 
 def measure_load(values: Any, model: ModelFolder) -> list[Json]:
-    """Seconds of requests from several clients at once."""
+    """Return seconds of requests from several clients at once."""
     found = []
     for batching in (False, True):
         with server(model, f"--{'' if batching else 'no'}batching") as urls:
@@ -128,13 +110,8 @@ def _cell(values: Any, way: str, model: ModelFolder, urls: dict[str, str], count
     return {"seconds": seconds, "seconds_each": [value for answer in answers for value in answer]}
 
 
-def say(text: str) -> None:
-    """A line for who waits."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> None:
-    """Measures and writes the table."""
+    """Measure and write the page."""
     values = flags.FLAGS
     if values.quick:
         values.seconds, values.calls, values.rounds, values.clients = 0.5, 20, 2, ["1", "4"]
@@ -147,33 +124,92 @@ def main() -> None:
         found = {
             "command": f"python -m benchmarks.serving --model=.../{model.name}"
             + (" --quick" if values.quick else ""),
-            "machine": machine(),
+            "machine": cores_of_processor(),
             "raster": raster(folder),
             "overhead": measure_overhead(values, model, folder),
             "load": measure_load(values, model),
         }
     except WorkerError as error:
         raise InputError(f"{values.model}: {error}") from error
-    text = table(found)
-    print(text, end="")
-    if values.output:
-        Path(values.output).write_text(text, "utf-8")
+    publish(page(found), values.output)
 
 
 def raster(folder: str) -> str:
-    """Height and width of a decoder's pictures, such as 72x128."""
+    """Return height and width of a decoder's pictures, such as 72x128."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     saved = SavedModel.FromString(Path(folder, "saved_model.pb").read_bytes())
     signatures = saved.meta_graphs[0].signature_def
     if "decode" not in signatures or "image" not in signatures["decode"].outputs:
-        raise InputError(f"{folder}: is no decoder; give RUN/export/decoder")
+        raise InputError(f"{folder}: not a decoder; give RUN/export/decoder")
     sizes = [dim.size for dim in signatures["decode"].outputs["image"].tensor_shape.dim]
     return f"{sizes[1]}x{sizes[2]}"
 
 
+def percentile(values: list[float], share: float) -> float:
+    """Return the value below which a share of all values is."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def page(found: Json) -> str:
+    """Return the results as Markdown."""
+    return "\n".join([
+        "# Serving\n",
+        f"Written by `{found['command']}` on {found['machine']}. Clients and server are processes "
+        "of their own on one machine and share its cores. Every request is one row; the model is "
+        f"a decoder of {found['raster']}.\n",
+        *_overhead(found["overhead"]),
+        "",
+        *_load(found["load"]),
+        "",
+    ])  # fmt: skip
+
+
+def _overhead(found: Json) -> list[str]:
+    rows = []
+    for way, rounds in found.items():
+        ours = [statistics.median(inside) * 1e3 for inside, _ in rounds]
+        served = [statistics.median(outside) * 1e3 for _, outside in rounds]
+        overhead = [b - a for a, b in zip(ours, served, strict=True)]
+        figures = [f"{statistics.median(values):.2f}" for values in (ours, served, overhead)]
+        rows.append([way, *figures, f"{GOALS[way]:g}" if way in GOALS else "", len(rounds)])
+    heads = [
+        "way",
+        "in process, p50 ms",
+        "served, p50 ms",
+        "overhead, p50 ms",
+        "goal, ms",
+        "rounds",
+    ]
+    return [
+        "## What the way through the server costs\n\nOne client. Each round measures the call of "
+        "the SavedModel within a process (`tf.saved_model.load`, its signature, `.numpy()`) and "
+        "then the request to the server; from a client's call to its numpy array. Overhead is the "
+        "difference of the two medians, the median of all rounds. Numbers come in fields of their "
+        "own (`int_val`), as TensorFlow Serving sends them, or with `--prefer_tensor_content` as "
+        "one block.\n",
+        *table(heads, rows),
+    ]
+
+
+def _load(found: list[Json]) -> list[str]:
+    rows = []
+    for cell in found:
+        values = [value * 1e3 for value in cell["seconds_each"]]
+        figures = [f"{percentile(values, share):.1f}" for share in (0.5, 0.95, 0.99)]
+        rate = f"{len(values) / cell['seconds']:.0f}"
+        rows.append(
+            [cell["way"], "on" if cell["batching"] else "off", cell["clients"], *figures, rate]
+        )
+    return [
+        "## Many clients\n\nEach sends its next request when it has the answer to the last.\n",
+        *table(["way", "batching", "clients", "p50 ms", "p95 ms", "p99 ms", "requests/s"], rows),
+    ]
+
+
 def cli() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     flags.DEFINE_string("model", None, "Folder of an exported decoder.", required=True)
     flags.DEFINE_list("clients", ["1", "8", "32"], "Numbers of clients.")
     flags.DEFINE_float("seconds", 10.0, "Length of each cell.", lower_bound=0.1)

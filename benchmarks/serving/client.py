@@ -1,23 +1,19 @@
-"""A process that `serving.py` starts: asks a server, or runs the model itself, again and again.
+"""A process of `benchmarks.serving`: asks a server, or runs the model itself, again and again.
 
-The first line says which; each further one how long. Answers are seconds of each call.
+The first line chooses; each further one gives the time. Answers are seconds of each call.
 """
 
 import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
 
 def in_process(config: dict[str, Any]) -> Callable[[], object]:
-    """Returns a call of the SavedModel, as a program that has loaded it would do it."""
+    """Return a call of the SavedModel, as in a program that has loaded it."""
     import tensorflow as tf
 
     model = tf.saved_model.load(config["folder"])
@@ -33,7 +29,7 @@ def in_process(config: dict[str, Any]) -> Callable[[], object]:
 
 
 def served(config: dict[str, Any]) -> Callable[[], object]:
-    """Returns a request to the server."""
+    """Return a request to the server."""
     from bladerunner_ae.client import connect
 
     client = connect(config["url"], config["model"], timeout=60.0)
@@ -44,12 +40,12 @@ def served(config: dict[str, Any]) -> Callable[[], object]:
 
 
 def latents(size: int | None) -> Any:
-    """One row, different in each process."""
+    """Return one row, different in each process."""
     return np.random.default_rng().normal(size=(1, size or 1)).astype(np.float32)
 
 
 def measure(call: Callable[[], object], seconds: float, calls: int) -> list[float]:
-    """Seconds of each call, for some time or number of calls, whatever ends first."""
+    """Return seconds of each call, until the time is over or there are enough calls."""
     found = []
     end = time.perf_counter() + seconds
     while len(found) < calls and (start := time.perf_counter()) < end:
@@ -59,7 +55,7 @@ def measure(call: Callable[[], object], seconds: float, calls: int) -> list[floa
 
 
 def main() -> None:
-    """Answers lines until there are no more."""
+    """Answer lines until there are no more."""
     config = json.loads(sys.stdin.readline())
     call = served(config) if "url" in config else in_process(config)
     for _ in range(3):

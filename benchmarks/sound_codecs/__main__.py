@@ -1,32 +1,31 @@
-"""Reassembles films with the sound of every codec there is into every kind of output, and listens.
+"""Reassemble films with the sound of every codec into every kind of output, and listen.
 
-The films flash and beep at moments that are known; so do the results, read by ffmpeg's own program.
-An autoencoder that changes nothing stands for the network. In each cell: `copied` (the packets are
+The films flash and beep at known moments; so do the results, read by ffmpeg's own program. An
+autoencoder that changes nothing stands for the network. In each cell: `copied` (the packets are
 those of the film), `anew` (another codec, as the command said), `refused` (before any frame was
-dreamt), or what is wrong; and how far, in milliseconds, beeps moved against their flashes. Results
-are kept as they come: a run that was stopped goes on. Ends with exit code 3 if anything is wrong.
+dreamt), or `WRONG`; and how far, in milliseconds, beeps moved against their flashes. Results are
+kept as they come: a stopped run resumes. Ends with exit code 3 if anything is wrong.
 
 Examples:
   python -m benchmarks.sound_codecs --output=docs/measured/sound_codecs.md
   python -m benchmarks.sound_codecs --only="truehd" --keep=scratch
 """
 
-import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from benchmarks.judging.commands import REASSEMBLE, Commands, Ended, write_identity_model
-from benchmarks.judging.films import UnreadableError, describe, packets, payload
+from benchmarks import markdown
+from benchmarks.judging.forked_commands import REASSEMBLE, Commands, Ended, write_identity_model
 from benchmarks.judging.kept_results import Kept, code_digest, work_off
-from benchmarks.sound_codecs.films import (
+from benchmarks.judging.player import UnreadableError, describe, packets, payload
+from benchmarks.runs import say
+from benchmarks.sound_codecs.beeping_films import (
     FLASHES,
     RATE,
     SPECIAL_FILMS,
@@ -49,17 +48,7 @@ MOST_APART_SECONDS = 0.25 / RATE
 
 
 def judge(film: Film, made: Made, output: Path, ended: Ended) -> dict[str, Any]:
-    """What became of a film.
-
-    Args:
-        film: how it was made.
-        made: what it is.
-        output: the result, if there is one.
-        ended: the command.
-
-    Returns:
-        "kind", "apart" (milliseconds) and "detail".
-    """
+    """Return "kind", "apart" (milliseconds) and "detail" of the result of a command."""
     if ended.failure:
         return _row(WRONG, ended.failure)
     if ended.code:
@@ -87,7 +76,7 @@ def _row(kind: str, detail: str, moved: float = 0) -> dict[str, Any]:
 
 
 def _moved(made: Made, result: Made) -> float:
-    """Seconds by which a beep moved against its flash, at most."""
+    """Return the seconds by which a beep moved against its flash, at most."""
     if len(made.apart()) != len(result.apart()):
         raise ValueError("beeps are missing")
     pairs = zip(made.apart(), result.apart(), strict=True)
@@ -97,7 +86,7 @@ def _moved(made: Made, result: Made) -> float:
 def _compare(
     film: Film, made: Made, result: Made, output: Path, ended: Ended
 ) -> tuple[list[str], list[str]]:
-    """(what is wrong with the result, what became of each of its sound tracks)."""
+    """Return (problems of the result, kind of each of its sound tracks)."""
     problems, kinds = [], []
     if len(result.flashes) != len(FLASHES):
         raise ValueError(f"{len(result.flashes)} flashes of {len(FLASHES)}")
@@ -134,10 +123,10 @@ def _compare(
 
 
 def _same(made: Made, output: Path, stream: str, codec: str) -> bool:
-    """Whether a track's packets hold the same bytes on both sides."""
+    """Return whether a track's packets hold the same bytes on both sides."""
     if codec.startswith(("pcm", "adpcm", "mp2", "mp3")):  # containers cut it as they like
         return payload(made.path, stream) == payload(output, stream)
-    # What broadcasts repeat in each packet, files keep once.
+    # Broadcasts repeat in each packet what files keep once.
     unpack = "aac_adtstoasc" if codec == "aac" and made.container in ("ts", "m2ts") else ""
     before = packets(made.path, stream, unpack).digests
     after = packets(output, stream).digests
@@ -148,7 +137,7 @@ def _same(made: Made, output: Path, stream: str, codec: str) -> bool:
 
 
 def run_case(film: Film, commands: Commands, folder: Path, model: Path) -> dict[str, Any]:
-    """Makes a film, reassembles it into every kind of output and judges each.
+    """Make a film, reassemble it into every kind of output and judge each.
 
     Returns:
         "container" and, by output, what `judge` gives.
@@ -170,32 +159,29 @@ def run_case(film: Film, commands: Commands, folder: Path, model: Path) -> dict[
 
 
 def films() -> dict[str, Film]:
-    """All films by name."""
+    """Return all films by name."""
     return {film.name: film for film in (*codec_films(), *SPECIAL_FILMS)}
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Markdown: a row for each film, a column for each kind of output."""
-    lines = [f"| sound | film | {' | '.join(OUTPUTS)} |", f"|---|---|{'---|' * len(OUTPUTS)}"]
-    for name, rows in results.items():
-        if UNMADE in rows:
-            continue
-        cells = [
-            f"{rows[suffix]['kind']}"
-            + (f", {rows[suffix]['apart']:.1f} ms" if rows[suffix]["kind"] != REFUSED else "")
+    """Return a table: a row for each film, a column for each kind of output."""
+    rows = [
+        [name, cells["container"], *(
+            cells[suffix]["kind"]
+            + (f", {cells[suffix]['apart']:.1f} ms" if cells[suffix]["kind"] != REFUSED else "")
             for suffix in OUTPUTS
-        ]
-        lines.append(f"| {name} | {rows['container']} | {' | '.join(cells)} |")
-    return lines
+        )]
+        for name, cells in results.items()
+        if UNMADE not in cells
+    ]  # fmt: skip
+    return markdown.table(["sound", "film", *OUTPUTS], rows)
 
 
 def summary(results: Mapping[str, Mapping[str, Any]], codecs: int) -> list[str]:
-    """How many cells ended how, and each cell that is wrong or refused with its reason."""
+    """Return the number of cells of each kind, and the wrong and refused ones with reasons."""
     made = {name: rows for name, rows in results.items() if UNMADE not in rows}
     cells = [(name, suffix, made[name][suffix]) for name in made for suffix in OUTPUTS]
-    kinds: dict[str, int] = {}
-    for _, _, cell in cells:
-        kinds[cell["kind"]] = kinds.get(cell["kind"], 0) + 1
+    kinds = Counter(cell["kind"] for _, _, cell in cells)
     counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
     wrong = [
         f"* {name} -> {suffix}: {cell['detail']}"
@@ -221,7 +207,7 @@ def summary(results: Mapping[str, Mapping[str, Any]], codecs: int) -> list[str]:
 
 
 def main() -> None:
-    """Reads the flags, works off all films that have no result yet, writes the table."""
+    """Work off all films that have no result yet and write the page."""
     values = flags.FLAGS
     chosen = {name: film for name, film in films().items() if values.only in name}
     commands = Commands(values.limit_seconds)
@@ -242,7 +228,7 @@ def main() -> None:
         for name, rows in work_off(chosen, work, kept, values.workers):
             for suffix in OUTPUTS:
                 if rows.get(suffix, {}).get("kind") == WRONG:
-                    print(f"{name} -> {suffix}: {rows[suffix]['detail']}", file=sys.stderr)
+                    say(f"{name} -> {suffix}: {rows[suffix]['detail']}")
     results = {name: kept.results[name] for name in chosen}
     codecs = sum(UNMADE not in results.get(film.name, {UNMADE: ""}) for film in codec_films())
     lines = ["# The sound of every codec, in every kind of output", "",
@@ -250,16 +236,14 @@ def main() -> None:
              f"Flashes and beeps of {RATE} frames a second, read by ffmpeg; the figure is how far "
              "a beep moved against its flash.", "",
              *summary(results, codecs), *table(results)]  # fmt: skip
-    print("\n".join(lines))
-    if values.output:
-        Path(values.output).write_text("\n".join(lines) + "\n", "utf-8")
+    markdown.publish("\n".join(lines), values.output)
     bad = sum(rows.get(s, {}).get("kind") == WRONG for rows in results.values() for s in OUTPUTS)
     if bad:
         raise OutputError(f"{bad} results are wrong; --only=NAME --keep=FOLDER repeats a film's")
 
 
 def cli() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     flags.DEFINE_string("only", "", "Films whose name has this in it.")
     flags.DEFINE_string("keep", None, "Folder to keep films and results in; starts over there.")
     flags.DEFINE_string("state", None, "File of results. Default: build/sound_codecs.jsonl.")

@@ -1,11 +1,11 @@
-"""Puts films together at random, in every way films are, and judges what the commands make of them.
+"""Put films together at random, in every way films are, and judge what the commands make of them.
 
 Container, codecs, rates, clocks, offsets, edit lists, matrices, crops, shapes, fields, tracks,
 programmes, names, titles follow from a seed. What is right follows from how a film was made, and
 ffmpeg's own program reads it so; other films are drawn again. Each is converted to records and
 reassembled through an autoencoder that changes nothing; frames carry numbers, some flash and beep.
-Results are kept as they come: a run that was stopped goes on. Ends with exit code 3 if anything is
-wrong, or refused without one of the reasons that `structure_judge.allowed_refusals` lists.
+Results are kept as they come: a stopped run resumes. Ends with exit code 3 if anything is wrong, or
+refused without one of the reasons in `benchmarks.structure.judge.allowed_refusals`.
 
 Examples:
   python -m benchmarks.structure --output=docs/measured/structure_fuzz.md
@@ -13,7 +13,6 @@ Examples:
 """
 
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,13 +22,11 @@ from typing import Any
 
 from absl import flags
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from benchmarks.judging.commands import REASSEMBLE, RECORDS, Commands, write_identity_model
-from benchmarks.judging.films import UnreadableError
+from benchmarks.judging.forked_commands import REASSEMBLE, RECORDS, Commands, write_identity_model
 from benchmarks.judging.kept_results import Kept, code_digest, work_off
-from benchmarks.structure.films import Truth, make
+from benchmarks.judging.player import UnreadableError
+from benchmarks.markdown import numbers, publish, table
+from benchmarks.runs import say
 from benchmarks.structure.judge import (
     REFUSED,
     RIGHT,
@@ -42,6 +39,7 @@ from benchmarks.structure.judge import (
     judge_film,
     judge_records,
 )
+from benchmarks.structure.making import Truth, make
 from benchmarks.structure.recipes import CONTAINERS, Recipe, draw
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import OutputError
@@ -57,7 +55,7 @@ Results = Mapping[str, Mapping[str, Any]]
 def run_case(
     seed: int, number: int, commands: Commands, folder: Path, model: Path
 ) -> dict[str, Any]:
-    """Makes a film, converts it, reassembles it and judges both.
+    """Make a film, convert it, reassemble it and judge both.
 
     Args:
         seed: of all cases.
@@ -79,7 +77,7 @@ def run_case(
             path, truth = make(recipe, folder)
             source = check_source(recipe, path, truth)
         except UnreadableError as error:
-            # ffmpeg's own words tell of addresses and speeds: never the same twice.
+            # ffmpeg's own words hold addresses and speeds: never the same twice.
             words = f"ffmpeg does not read {recipe.video} in {recipe.container}"
             redrawn.append(words if len(str(error)) > _LONGEST_REASON else str(error))
             continue
@@ -96,7 +94,7 @@ def run_case(
 def judge(
     recipe: Recipe, path: Path, truth: Truth, source: Source, commands: Commands, model: Path
 ) -> tuple[Verdict, Verdict]:
-    """(verdict on the records, verdict on the film) that the commands make of a film."""
+    """Return (verdict on the records, verdict on the film) that the commands make of a film."""
     folder = path.parent
     film = path.name if recipe.relative else str(path)
     stem = f"{recipe.name} dreamt" if recipe.relative else "dream"
@@ -120,23 +118,22 @@ def judge(
 
 
 def worst(result: Mapping[str, Any]) -> str:
-    """The worse of the verdicts of a case."""
+    """Return the worse of the verdicts of a case."""
     return min((result[step][0] for step in STEPS), key=_ORDER.index)
 
 
-def table(results: Results) -> list[str]:
-    """Markdown: how the films of each container ended."""
+def container_table(results: Results) -> list[str]:
+    """Return the number of films of each container by outcome, as a table."""
     count = Counter((result["container"], worst(result)) for result in results.values())
-    lines = [f"| container | {' | '.join(reversed(_ORDER))} |", f"|---|{'---:|' * len(_ORDER)}"]
-    for name in [name for name in CONTAINERS if any(count[name, kind] for kind in _ORDER)]:
-        cells = " | ".join(str(count[name, kind]) for kind in reversed(_ORDER))
-        lines.append(f"| {name} | {cells} |")
-    sums = [sum(count[name, kind] for name in CONTAINERS) for kind in reversed(_ORDER)]
-    return [*lines, f"| all | {' | '.join(map(str, sums))} |"]
+    kinds = _ORDER[::-1]
+    rows = [[name, *(count[name, kind] for kind in kinds)] for name in CONTAINERS]
+    rows = [row for row in rows if any(row[1:])]
+    sums = [sum(count[name, kind] for name in CONTAINERS) for kind in kinds]
+    return table(["container", *kinds], [*rows, ["all", *sums]], numbers(len(kinds)))
 
 
 def failures(results: Results) -> list[str]:
-    """One line for each step of each case that must not be."""
+    """Return one line for each failed step of each case."""
     return [
         f"* {number}, {step}: {result[step][0]}: {result[step][1]} ({result['recipe']})"
         for number, result in sorted(results.items(), key=lambda item: int(item[0]))
@@ -146,7 +143,7 @@ def failures(results: Results) -> list[str]:
 
 
 def refusals(results: Results) -> list[str]:
-    """One line for each reason for which films were rightly refused."""
+    """Return one line for each reason for which films were rightly refused."""
     count = Counter(
         result[step][1]
         for result in results.values()
@@ -156,8 +153,8 @@ def refusals(results: Results) -> list[str]:
     return [f"* {why}: {number}" for why, number in count.most_common()]
 
 
-def report(results: Results, seed: int, seconds: float) -> list[str]:
-    """The whole table."""
+def page(results: Results, seed: int, seconds: float) -> list[str]:
+    """Return the lines of the page."""
     redrawn = Counter(reason for result in results.values() for reason in result["redrawn"])
     steps = Counter(result[step][0] for result in results.values() for step in STEPS)
     return [
@@ -168,7 +165,7 @@ def report(results: Results, seed: int, seconds: float) -> list[str]:
         + ", ".join(f"{steps[kind]} are {kind.lower()}" for kind in reversed(_ORDER))
         + ". A film counts by the worse of its two.",
         "",
-        *table(results),
+        *container_table(results),
         "",
         "Refused, as it should be:",
         "",
@@ -186,7 +183,7 @@ def report(results: Results, seed: int, seconds: float) -> list[str]:
 
 
 def main() -> None:
-    """Reads the flags, works off the cases that have no result yet, writes the table."""
+    """Work off the cases that have no result yet and write the page."""
     values = flags.FLAGS
     commands, start = Commands(values.limit_seconds), time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
@@ -210,18 +207,15 @@ def main() -> None:
         cases = [str(number) for number in range(values.cases)]
         for number, result in work_off(cases, work, kept, values.workers):
             if worst(result) in (WRONG, UNEXPLAINED):
-                print("\n".join(failures({number: result})), file=sys.stderr, flush=True)
+                say("\n".join(failures({number: result})))
     results = {number: kept.results[number] for number in cases}
-    lines = report(results, values.seed, time.monotonic() - start)
-    print("\n".join(lines))
-    if values.output:
-        Path(values.output).write_text("\n".join(lines) + "\n", "utf-8")
+    publish("\n".join(page(results, values.seed, time.monotonic() - start)), values.output)
     if bad := failures(results):
         raise OutputError(f"{len(bad)} results are wrong or unexplained")
 
 
 def cli() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     flags.DEFINE_integer("cases", 500, "Films.", lower_bound=1)
     flags.DEFINE_integer("seed", 1, "Other seed, other films.", lower_bound=0)
     flags.DEFINE_integer("workers", 2, "Films at once.", lower_bound=1)

@@ -1,6 +1,6 @@
-"""Compares records and results with what is known of a film: right, refused, wrong or unexplained.
+"""Compare records and results with the truth about a film: right, refused, wrong or unexplained.
 
-Everything is read from outside: results by ffmpeg's program, records by TensorFlow's own messages.
+Results are read by ffmpeg's program, records by TensorFlow's own messages.
 """
 
 import io
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.judging.commands import Ended
-from benchmarks.judging.films import (
+from benchmarks.judging.forked_commands import Ended
+from benchmarks.judging.player import (
     Described,
     Heard,
     Shown,
@@ -28,7 +28,7 @@ from benchmarks.judging.films import (
     packets,
     show,
 )
-from benchmarks.structure.films import Truth
+from benchmarks.structure.making import Truth
 from benchmarks.structure.recipes import UNCLEAR_NAMES, Recipe
 from tests.helpers.number_panel import clearness, is_flash, read_number
 
@@ -48,7 +48,7 @@ _CLEAR = 50
 
 
 def allowed_refusals(recipe: Recipe) -> list[tuple[str, str]]:
-    """(why it may be refused, what the message must then say) of a film."""
+    """Return (reason, pattern of the message) of each refusal that a film allows."""
     rows = []
     if "encrypted" in recipe.has:
         rows.append(("the film is encrypted", r"encrypt"))
@@ -64,7 +64,7 @@ def allowed_refusals(recipe: Recipe) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a film in one step, and why that is so."""
+    """The judgement on one step of a film, and its reason."""
 
     kind: str
     detail: str = ""
@@ -72,11 +72,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Source:
-    """A film as ffmpeg reads it, once it is known to be what it should be.
+    """A film as ffmpeg reads it, once that is as meant.
 
     Attributes:
         tick: seconds per unit of its clock.
-        late: seconds by which each track's tones begin behind their flashes, on average.
+        late: mean seconds from each track's flashes to its tones.
         begins, ends: seconds of each track's sound, from the first frame.
     """
 
@@ -87,7 +87,7 @@ class Source:
 
 
 def numbers_of(pictures: Sequence[Pictures]) -> list[int | None]:
-    """The number in each picture, None where none can be read."""
+    """Return the number in each picture, None where none can be read."""
     found: list[int | None] = []
     for picture in pictures:
         try:
@@ -98,7 +98,7 @@ def numbers_of(pictures: Sequence[Pictures]) -> list[int | None]:
 
 
 def panel_shape(picture: Pictures) -> float:
-    """Width of the whole picture by its height, as its magenta panel shows it: NaN without one."""
+    """Return width by height of the whole picture, by its magenta panel: NaN without one."""
     red, green, blue = (picture[..., channel].astype(int) for channel in range(3))
     magenta = np.minimum(red, blue) - green > 80
     rows = np.flatnonzero(magenta.sum(1) > 0.05 * picture.shape[1])
@@ -110,7 +110,7 @@ def panel_shape(picture: Pictures) -> float:
 
 
 def check_source(recipe: Recipe, path: Path, truth: Truth) -> Source:
-    """Makes sure that ffmpeg reads a film as it was meant.
+    """Check that ffmpeg reads a film as it was meant.
 
     Raises:
         UnreadableError: it does not.
@@ -144,18 +144,13 @@ def check_source(recipe: Recipe, path: Path, truth: Truth) -> Source:
     for track, sound in enumerate(recipe.sounds):
         heard = hear(path, track, truth.source)
         apart = _apart(heard, shown, truth)
-        most = max(0.05, 1 / float(recipe_rate(recipe)))
+        most = max(0.05, 1 / float(Fraction(recipe.rate)))
         if apart is None or max(map(abs, apart), default=0) > most:
             raise UnreadableError(f"beeps of {recipe.container}, {sound.codec}")
         late.append(float(np.mean(apart)) if apart else 0.0)
         begins.append(heard.begin - float(shown.seconds[0]))
         ends.append(begins[-1] + heard.seconds)
     return Source(shown.tick, late, begins, ends)
-
-
-def recipe_rate(recipe: Recipe) -> Fraction:
-    """Frames a second."""
-    return Fraction(recipe.rate)
 
 
 def _worst(found: Sequence[Fraction], made: Sequence[Fraction]) -> Fraction:
@@ -165,7 +160,7 @@ def _worst(found: Sequence[Fraction], made: Sequence[Fraction]) -> Fraction:
 
 
 def _apart(heard: Heard, shown: Shown, truth: Truth) -> list[float] | None:
-    """Seconds of each tone behind its flash; None if there are not as many."""
+    """Return seconds from each flash to its tone; None if their numbers differ."""
     if len(heard.tones) != len(truth.flashes):
         return None
     flashes = [float(shown.seconds[index]) for index in truth.flashes]
@@ -173,13 +168,13 @@ def _apart(heard: Heard, shown: Shown, truth: Truth) -> list[float] | None:
 
 
 def judge_command(recipe: Recipe, ended: Ended, written: bool, late: bool) -> Verdict | None:
-    """What a command's end alone says; None if its result must be looked at.
+    """Return the verdict of a command's end alone, None if its result must be inspected.
 
     Args:
-        recipe: the film.
+        recipe: of the film.
         ended: the command.
         written: whether it left a result.
-        late: whether it failed only once the work was done.
+        late: whether it failed after the work.
     """
     if ended.failure:
         return Verdict(WRONG, ended.failure)
@@ -199,7 +194,7 @@ def judge_command(recipe: Recipe, ended: Ended, written: bool, late: bool) -> Ve
 
 
 def judge_film(recipe: Recipe, truth: Truth, source: Source, path: Path) -> Verdict:
-    """Compares a reassembled film with the truth."""
+    """Compare a reassembled film with the truth."""
     try:
         problems = list(_film_problems(recipe, truth, source, path))
     except UnreadableError as error:
@@ -228,12 +223,12 @@ def _film_problems(recipe: Recipe, truth: Truth, source: Source, path: Path) -> 
     if truth.length is not None:
         film = packets(path, "0:v:0")
         length = max(film.ends) - min(film.seconds)
-        frame = 1 / recipe_rate(recipe)
+        frame = 1 / Fraction(recipe.rate)
         if abs(length - truth.length) > frame / 2 + allowed + Fraction(1, 100):
             yield f"the pictures last {float(length):.3f} s, not {float(truth.length):.3f}"
     yield from _sound_problems(truth, source, path, shown, described)
     same = " ".join(described.title.split()) == " ".join(truth.title.split())
-    # Which set of characters an old title is in, no file says.
+    # No file tells the character set of an old title.
     if not same and not (recipe.latin and described.title.startswith("caf")):
         yield f"title {described.title!r}, not {truth.title!r}"
     found = [(round(begin, 2), title) for begin, _, title in described.chapters]
@@ -301,7 +296,7 @@ def _sound_problems(
 
 
 def judge_records(recipe: Recipe, truth: Truth, source: Source, folder: Path) -> Verdict:
-    """Compares the records in a folder, which holds those of one film, with the truth."""
+    """Compare the records in a folder, which holds those of one film, with the truth."""
     cards = list(folder.glob("*/film.json"))
     if len(cards) != 1:
         return Verdict(WRONG, f"{len(cards)} cards")
@@ -334,14 +329,14 @@ def judge_records(recipe: Recipe, truth: Truth, source: Source, folder: Path) ->
 
 
 def _hidden_problems(picture: Pictures) -> list[str]:
-    """What is said of a picture that shows what a film hides; scaling blurs the last line of it."""
+    """Return a problem if a picture shows what a film hides; scaling blurs the last line of it."""
     red, green, blue = (picture[..., channel].astype(int) for channel in range(3))
     hidden = 100 * float(((green > 200) & (red < 60) & (blue < 60)).mean())
     return [f"{hidden:.1f} % of the picture is what should be cropped"] if hidden > 0.5 else []
 
 
 def read_records(folder: Path) -> Iterator[dict[str, Any]]:
-    """Each record's features, by TensorFlow's own message type."""
+    """Yield each record's features, by TensorFlow's own message type."""
     from tensorflow.core.example.example_pb2 import Example
 
     for shard in sorted(folder.glob("*.tfrecord")):

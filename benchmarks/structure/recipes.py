@@ -1,7 +1,7 @@
-"""Films put together at random: which container, codecs, clocks, edits, tracks, names ...
+"""Films put together at random: container, codecs, clocks, edits, tracks, names ...
 
-A recipe is drawn from a seed and a number, and says all that decides the film. What a player shows
-of it follows by arithmetic; `structure_films` makes it.
+A recipe, drawn from a seed and a number, decides the film. What a player shows of it follows by
+arithmetic; `making` makes it.
 """
 
 import dataclasses
@@ -77,11 +77,8 @@ PIXELS = {
     "apng": ("rgb24",),
     "svq1": ("yuv410p",),
 }
-# Codecs that can hold pairs of fields, with what makes an encoder say so.
-FIELDS = {
-    "h264": "-x264-params {}=1",
-    "mpeg2": "",
-}
+# Codecs that can hold pairs of fields, with the encoder's option for it.
+FIELDS = {"h264": "-x264-params {}=1", "mpeg2": ""}
 
 SOUND = {
     "aac": ("aac", ((48000, 2), (44100, 2), (48000, 6), (32000, 1))),
@@ -115,7 +112,7 @@ SOUND = {
 
 @dataclass(frozen=True)
 class Container:
-    """What a kind of file can hold.
+    """A kind of file and its abilities.
 
     Attributes:
         suffix: of its files.
@@ -123,7 +120,7 @@ class Container:
         can: of "variable", "matrix", "clap", "edit", "aspect", "fields", "cover", "text",
             "chapters", "tracks", "languages", "title", "offset", "second", "programmes", "clock",
             "fragments", "data", "held", "late".
-        rates: the only ones it has, or () for any.
+        rates: the only possible ones, or () for any.
         millisecond: whether its times are rounded to milliseconds.
         arguments: more for ffmpeg.
     """
@@ -226,7 +223,7 @@ IMAGE_NAMES = (
     "IMG_{n:04}-2", "2024-01-01_{n:04}", "{n:05}-{seed}", "frame{n:06}_x4", "{n:03}_{n2:03}",
     "render.{n:04}", "x264_{n}", "20240101_{clock}", "{n:04}_4k", "v2-{n:02}-1080p", "a{n}b{seed}c",
 )  # fmt: skip
-# Names in which more than one number could be the frame's: to refuse them is right as well.
+# Names in which several numbers could be the frame's: a refusal is right as well.
 UNCLEAR_NAMES = ("{n:03}_{n2:03}", "20240101_{clock}", "a{n}b{seed}c", "{n:05}-{seed}")
 
 
@@ -243,34 +240,33 @@ class Sound:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a film, and what it becomes.
+    """All that decides a film and its result.
 
     Attributes:
         number: of the case.
         container, video: keys of `CONTAINERS` and `VIDEO`.
         pixels: libav's name of the stored pixels.
         size: (height, width) of the upright picture.
-        rate: frames per second, in words of a fraction.
-        frames: how many.
+        rate: frames per second, as text of a fraction.
+        frames: their number.
         every, extra, gap_at, gap: frame n comes after n + extra * (n // every) + gap * (n >=
             gap_at) units of 1 / rate.
         flashes: numbers of the frames that flash and beep.
         sounds: the tracks.
-        picture_at, sound_at, longer: seconds at which each begins, and by which the sound is longer
-            than the picture.
+        picture_at, sound_at: seconds at which each begins.
+        longer: seconds by which the sound is longer than the picture.
         turn: index into `TURNS`.
         crop: hidden pixels at (top, bottom, left, right), as stored.
         crop_by: "clap", "pixelcrop" or "codec".
         aspect: width of a pixel divided by its height, upright.
         fields: "", "tff" or "bff".
-        cut: from so many seconds on the film is shown, by an edit list.
+        cut: seconds from which an edit list shows the film.
         scales: (units a second of the picture's clock, of the movie's), 0 for ffmpeg's own.
         clock: seconds at which a transport stream's clock begins.
-        held: seconds that the last picture is shown longer.
+        held: further seconds of the last picture.
         has: of "cover", "text", "chapters", "data", "second", "programmes", "attachment",
             "fragments", "faststart", "encrypted", "tail" (joined from the middle of a stream).
         name: of the file, without its suffix.
-        title: of the film.
         latin: whether the title is stored in Latin-1.
         images: pattern, first number, step and suffix of a folder of images.
         output: suffix of the result.
@@ -312,18 +308,18 @@ class Recipe:
 
     @property
     def variable(self) -> bool:
-        """Whether frames last differently long."""
+        """Return whether frames differ in length."""
         return bool(self.extra or self.gap)
 
     def units(self) -> list[int]:
-        """When each frame is shown, in units of 1 / rate from the first."""
+        """Return the time of each frame in units of 1 / rate from the first."""
         return [
             n + self.extra * (n // self.every) + self.gap * (n >= self.gap_at)
             for n in range(self.frames)
         ]
 
     def describe(self) -> str:
-        """What differs from the plainest film."""
+        """Return the differences from the plainest film, in words."""
         plain = Recipe(self.number, self.container, self.video)
         changed = [
             f"{field.name}={getattr(self, field.name)!r}"
@@ -339,13 +335,7 @@ def _one(random: Random, choices: Sequence[Any]) -> Any:
 
 
 def draw(seed: int, number: int, attempt: int = 0) -> Recipe:
-    """Draws a film.
-
-    Args:
-        seed: other seed, other films.
-        number: of the case.
-        attempt: counts films that could not be made before this one.
-    """
+    """Draw the film of a case; `attempt` counts those that could not be made before it."""
     random = np.random.default_rng([seed, number, attempt])
     weights = np.array([_WEIGHTS.get(name, 1) for name in CONTAINERS], float)
     name = list(CONTAINERS)[int(random.choice(len(weights), p=weights / weights.sum()))]
@@ -428,8 +418,8 @@ def draw(seed: int, number: int, attempt: int = 0) -> Recipe:
         values["cut"] = 0.3
     if plain and not values.get("cut") and maybe("held", 0.12):
         values["held"] = float(_one(random, (1, 3)))
-    # A film says how long the packet that is decoded last lasts; with reordered frames that is not
-    # the frame that is shown last.
+    # A film holds the duration of the packet that is decoded last; with reordered frames that is
+    # not the frame that is shown last.
     reordered = video in ("hevc", "h264, open groups")
     if values.get("held") and ("fragments" in has or reordered):
         values["held"] = 0.0
@@ -451,7 +441,7 @@ def _sound(random: Random, kind: Container, can: set[str]) -> Sound:
 
 
 def _looks(random: Random, maybe: Any, values: dict[str, Any], base: str) -> None:
-    """Draws how the picture is turned, cropped, stretched and interlaced."""
+    """Draw how the picture is turned, cropped, stretched and interlaced."""
     if maybe("matrix", 0.35):
         values["turn"] = int(random.integers(1, 8))
     elif maybe("rotation", 0.2):
@@ -485,7 +475,7 @@ def _images(random: Random, values: dict[str, Any]) -> Recipe:
 
 
 def _with_flashes(random: Random, recipe: Recipe) -> Recipe:
-    """Chooses the frames that flash: while there is sound, not too near to each other."""
+    """Choose the frames that flash: while there is sound, not too near to each other."""
     unit = 1 / float(Fraction(recipe.rate))
     starts = [recipe.picture_at + one * unit for one in recipe.units()]
     first = max(recipe.sound_at, recipe.cut) + 0.06

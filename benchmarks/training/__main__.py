@@ -1,4 +1,4 @@
-"""How fast networks train here, beside the ways that could be faster, and what a GPU would need.
+"""The speed of training, next to ways that could be faster, and the time that a GPU would need.
 
 Pieces, each with --only=NAME:
 
@@ -10,9 +10,9 @@ Pieces, each with --only=NAME:
   operations  counted in the step's graph, and the time they would take on a GPU
   profile     which kinds of operation the step's time goes to
 
-Results go to --results, a JSON file in which pieces measured earlier stay; the table is made from
-that file. Everything runs in processes of its own, one or two at a time, and no answer is waited
-for longer than --limit. Measure on a machine that does nothing else.
+Results go to --results, a JSON file in which pieces measured earlier stay; the page is made from that
+file. Everything runs in processes of its own, one or two at a time, and no answer may take longer
+than --limit. Measure on a machine that does nothing else.
 
 Examples:
   python -m benchmarks.training --data=DATA/my_film --only=loop,operations
@@ -20,9 +20,7 @@ Examples:
   python -m benchmarks.training --data=DATA/my_film --torch_python=VENV/bin/python --output=training.md
 """  # noqa: E501
 
-import json
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -30,11 +28,9 @@ from typing import Any
 
 from absl import flags
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from benchmarks.training.table import table
-from benchmarks.training.workers import Json, Worker, WorkerError
+from benchmarks.markdown import publish
+from benchmarks.runs import Json, Pieces, Worker, WorkerError, machine, say
+from benchmarks.training.training_page import page
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.errors import UsageError
 
@@ -47,8 +43,8 @@ VARIANTS = [(precision, compiled) for precision in ("float32", "bfloat16")
 _SLOW = 4.0
 
 
-def define_flags() -> None:
-    """Defines the command's flags."""
+def cli() -> None:
+    """Run the benchmark."""
     flags.DEFINE_string("data", None, "Folder of a film's records of 72x128.", required=True)
     flags.DEFINE_list("only", list(PIECES), "Pieces to measure.")
     flags.DEFINE_list("presets", ["preview", "base"], "Presets of the piece torch.")
@@ -62,10 +58,11 @@ def define_flags() -> None:
     flags.DEFINE_float("limit", 600.0, "Seconds to wait for any answer.")
     flags.DEFINE_string("results", "out/benchmarks/training.json", "JSON of everything measured.")
     flags.DEFINE_string("output", "", "Markdown file for the table.")
+    run_command(main)
 
 
 def ours(values: Any, preset: str, **changes: Any) -> Worker:
-    """Starts our side for a preset."""
+    """Start our side for a preset."""
     config = {
         "preset": preset,
         "objective": OBJECTIVES.get(preset, "vae_gan"),
@@ -75,11 +72,11 @@ def ours(values: Any, preset: str, **changes: Any) -> Worker:
         "raster": RASTERS.get(preset),
         **changes,
     }
-    return Worker(sys.executable, "training/ours.py", config, values.limit)
+    return Worker(sys.executable, "training.ours", config, values.limit)
 
 
 def measure_loop(values: Any) -> Json:
-    """Frames per second of the loop and of the step alone, in turns, at `preview`."""
+    """Return frames per second of the loop and of the step alone, in turns, at `preview`."""
     steps, found = values.loop_steps, []
     with tempfile.TemporaryDirectory() as folder, ours(values, "preview") as worker:
         loop = {"loop": steps, "run": str(Path(folder) / "run")}
@@ -92,12 +89,12 @@ def measure_loop(values: Any) -> Json:
 
 
 def per_second(answer: Json, batch: int) -> float:
-    """Frames per second of a worker's turn."""
+    """Return frames per second of a worker's turn."""
     return batch * len(answer["seconds"]) / sum(answer["seconds"])
 
 
 def measure_torch(values: Any) -> Json:
-    """Our step and PyTorch's, in turns: each variant has turns with ours beside it."""
+    """Return the rates of our step and of each variant of PyTorch's, in turns."""
     if not values.torch_python:
         raise UsageError("--only=torch needs --torch_python, an interpreter with torch and numpy")
     found = {}
@@ -131,9 +128,7 @@ def _against_torch(values: Any, preset: str) -> Json:
                 "threads": len(os.sched_getaffinity(0)),
             }
             try:
-                with Worker(
-                    values.torch_python, "training/pytorch.py", config, values.limit
-                ) as twin:
+                with Worker(values.torch_python, "training.pytorch", config, values.limit) as twin:
                     found["torch"] = twin.about["torch"]
                     if (precision, compiled) == VARIANTS[0]:
                         found["parity"] = twin.ask({"parity": given})
@@ -161,7 +156,7 @@ def _turns(values: Any, worker: Worker, twin: Worker, batch: int, pace: float) -
 
 
 def measure_memory(values: Any) -> Json:
-    """MiB at most in three steps of `base`, each batch in a process of its own."""
+    """Return the peak MiB of three steps of `base`, each batch in a process of its own."""
     found = {}
     for batch in values.batches:
         say(f"base: memory of a batch of {batch}")
@@ -174,7 +169,7 @@ def measure_memory(values: Any) -> Json:
 
 
 def measure_operations(values: Any) -> Json:
-    """Operations for each frame of every preset with its objective."""
+    """Return the operations for each frame of every preset with its objective."""
     found = {}
     for preset, batch in (("preview", 2), ("base", 2), ("large", 2)):
         with ours(values, preset, batch=batch) as worker:
@@ -185,55 +180,28 @@ def measure_operations(values: Any) -> Json:
 
 
 def measure_profile(values: Any) -> Json:
-    """Seconds of each kind of operation at `preview`, with XLA's compiler off."""
+    """Return the seconds of each kind of operation at `preview`, with XLA's compiler off."""
     with ours(values, "preview") as worker:
         return worker.ask({"profile": 5})
 
 
-def say(text: str) -> None:
-    """A line for who waits."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def machine() -> Json:
-    """What it was measured on."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in facts.items()}
-    return {
-        "processor": facts.get("model name", platform.processor()),
-        "cores": len(os.sched_getaffinity(0)),
-        "native": [
-            kind
-            for kind in ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-            if kind in facts.get("flags", "").split()
-        ],
-    }
-
-
 def main() -> None:
-    """Measures what was asked for, adds it to the results and writes the table."""
+    """Measure what was asked for, add it to the results and write the page."""
     values = flags.FLAGS
-    unknown = set(values.only) - set(PIECES)
-    if unknown:
-        raise UsageError(f"--only={sorted(unknown)[0]}: choose of {', '.join(PIECES)}")
-    results = Path(values.results)
-    found = json.loads(results.read_text("utf-8")) if results.exists() else {}
+    if unknown := set(values.only) - set(PIECES):
+        raise UsageError(f"--only={min(unknown)}: choose of {', '.join(PIECES)}")
+    pieces = Pieces(values.results)
     measures = {"loop": measure_loop, "torch": measure_torch, "memory": measure_memory,
                 "operations": measure_operations, "profile": measure_profile}  # fmt: skip
     for piece in (piece for piece in PIECES if piece in values.only):
         say(f"measuring {piece}")
-        earlier = found.get(piece, {}) if piece == "torch" else {}
-        found[piece] = {**earlier, **measures[piece](values)}
-        found["machine"] = machine()
-        results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    text = table(found)
-    print(text)
-    if values.output:
-        Path(values.output).write_text(text, "utf-8")
+        results = measures[piece](values)
+        if piece != "torch":  # whose presets may be measured one by one
+            pieces.found.pop(piece, None)
+        pieces.keep(piece, results)
+        pieces.keep("machine", machine())
+    publish(page(pieces.found), values.output)
 
 
 if __name__ == "__main__":
-    define_flags()
-    run_command(main)
+    cli()

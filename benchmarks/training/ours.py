@@ -1,15 +1,13 @@
-"""Our side of `benchmarks/training`, in processes of its own.
+"""Our side of `benchmarks.training`, in processes of its own.
 
-Each measures one thing and says it in JSON.
-
-One JSON object a line comes in and one goes out. The first says what is to be built:
+One JSON object a line comes in and one goes out. The first describes the trainer to build:
 
   {"preset": ..., "objective": ..., "precision": ..., "batch": ..., "records": FOLDER, "jit": ...}
 
-and the next ones what is asked, one at a time:
+and each of the next is a question:
 
   {"steps": n}                 trains on one batch again and again: the seconds of each step
-  {"parity": NPZ}              writes weights, input and what comes out for the PyTorch twin
+  {"parity": NPZ}              writes weights, inputs and outputs for the PyTorch twin
   {"loop": n, "run": FOLDER}   n steps as `bladerunner_ae.train` takes them: the same
   {"peak": n}                  n steps on one batch: the most MiB that this process ever held
   {"operations": true}         of a forward pass and of a step, counted in their graphs, per frame
@@ -28,16 +26,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bladerunner_ae.runs.training_set import film_parts
-
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
 import keras
+import numpy as np
 import tensorflow as tf
 
+from benchmarks.runs import Json
 from bladerunner_ae.model import pixels
 from bladerunner_ae.objectives import Batch, make_objective
 from bladerunner_ae.runs.config import ModelConfig, TrainConfig
@@ -45,18 +38,18 @@ from bladerunner_ae.runs.fields import to_json
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.presets import PRESETS
 from bladerunner_ae.runs.run_config import Reading, RunConfig
+from bladerunner_ae.runs.training_set import film_parts
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training.distributed import devices
 from tfrecords.card import load_card
 from tfrecords.reader import mixed_frames
 from tfrecords.storage import location
 
-Json = dict[str, Any]
 _EVER = 10**6
 
 
 class Clock(keras.callbacks.Callback):
-    """Notes when each step has ended, everything that callbacks before it did included."""
+    """The end of each step, the work of the callbacks before it included."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +59,7 @@ class Clock(keras.callbacks.Callback):
         self.ends.append(time.perf_counter())
 
     def seconds(self) -> list[float]:
-        """Of each step but the first, whose beginning was not seen."""
+        """Return those of each step but the first, whose beginning was not seen."""
         return np.diff(self.ends).tolist()
 
 
@@ -94,7 +87,7 @@ class Ours:
         self._asked = asked
 
     def describe(self) -> Json:
-        """What the PyTorch twin needs to know."""
+        """Return what the PyTorch twin needs to know."""
         return {
             "model": to_json(self.config.model),
             "weights": self.config.weights,
@@ -104,7 +97,7 @@ class Ours:
 
     @functools.cached_property
     def batch(self) -> tf.data.Dataset:
-        """The first batch that training would see, for ever; at another raster, enlarged."""
+        """The first batch of training, repeated; at another raster, enlarged."""
         batches = mixed_frames(
             film_parts(self.config, [self._records]),
             batch_size=self.config.train.batch_size,
@@ -122,7 +115,7 @@ class Ours:
         return batches.take(1).cache().repeat()
 
     def steps(self, count: int) -> list[float]:
-        """Seconds of `count` steps on the one batch."""
+        """Return the seconds of `count` steps on the one batch."""
         clock = Clock()
         self.trainer.fit(
             self.batch, steps_per_epoch=count + 1, verbose=0, shuffle=False, callbacks=[clock]
@@ -130,7 +123,7 @@ class Ours:
         return clock.seconds()
 
     def loop(self, count: int, run: str) -> list[float]:
-        """Seconds of `count` steps of training as `bladerunner_ae.train` runs it.
+        """Return the seconds of `count` steps of training as `bladerunner_ae.train` runs it.
 
         Checkpoints and pictures come as often as the preset says, and with the last step.
         """
@@ -150,12 +143,12 @@ class Ours:
         return clock.seconds()
 
     def peak(self, count: int) -> float:
-        """MiB that this process held at most, after `count` steps."""
+        """Return the peak memory of this process in MiB, after `count` steps."""
         self.steps(count)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     def parity(self, path: str) -> Json:
-        """Writes what the twin is compared with; answers with nothing."""
+        """Write what the twin is compared with; return nothing."""
         networks = self.trainer.networks
         whole = next(iter(self.batch))["image"].numpy()
         images = whole[:2]
@@ -179,7 +172,7 @@ class Ours:
         return {}
 
     def operations(self) -> Json:
-        """Multiplications and additions of convolutions and dense layers, for each frame."""
+        """Return multiplications and additions of convolutions and dense layers, for each frame."""
         frames = self.config.train.batch_size
         shape = (frames, self.config.model.height, self.config.model.width, 3)
         step = tf.function(self.trainer.train_step).get_concrete_function(
@@ -199,7 +192,7 @@ class Ours:
         }
 
     def profile(self, count: int) -> Json:
-        """Seconds of each kind of operation in `count` steps, summed over threads."""
+        """Return seconds of each kind of operation in `count` steps, summed over threads."""
         from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
         self.steps(2)
@@ -229,7 +222,7 @@ class Ours:
 
 
 def count_operations(function: Any) -> int:
-    """Twice the multiplications of the convolutions and matrix products that a graph carries out.
+    """Return twice the multiplications of the convolutions and matrix products that a graph runs.
 
     Args:
         function: a concrete function whose shapes are all known.
@@ -238,9 +231,9 @@ def count_operations(function: Any) -> int:
 
 
 def carried_out(graph: Any) -> set[Any]:
-    """Operations that something is made of which leaves the graph or stays in a variable.
+    """Return the operations on which an output of the graph or a variable depends.
 
-    A gradient's graph also holds what nobody asked for, and TensorFlow leaves that out.
+    A gradient's graph also holds others, which TensorFlow leaves out.
     """
     waiting = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
     found: set[Any] = set()
@@ -253,7 +246,7 @@ def carried_out(graph: Any) -> set[Any]:
 
 
 def multiplications(op: Any) -> int:
-    """Of one operation; 0 if it is neither a convolution nor a matrix product."""
+    """Return those of one operation; 0 if it is neither a convolution nor a matrix product."""
     if op.type == "MatMul":
         inner = op.inputs[0].shape[0 if op.get_attr("transpose_a") else 1]
         return math.prod([*op.outputs[0].shape, inner])
@@ -267,7 +260,7 @@ def multiplications(op: Any) -> int:
 
 
 def main() -> None:
-    """Answers one line for each line until there are no more."""
+    """Answer one line for each line until there are no more."""
     out, sys.stdout = sys.stdout, sys.stderr
     ours = Ours(json.loads(sys.stdin.readline()))
 

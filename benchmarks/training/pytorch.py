@@ -1,16 +1,16 @@
-"""The same networks and losses written plainly in PyTorch; `benchmarks/training` asks it.
+"""The same networks and losses written plainly in PyTorch; `benchmarks.training` asks it.
 
-It needs `torch` and `numpy` alone and runs in an environment of its own; nothing of this project is
-imported. One JSON object a line comes in and one goes out:
+It needs `torch` and `numpy` alone and runs in an environment of its own; but for the networks
+nothing of this project is imported. One JSON object a line comes in and one goes out:
 
   {"model": ..., "objective": "vae" or "vae_gan", "weights": ..., "images": NPZ,
    "threads": ..., "precision": "float32" or "bfloat16", "compiled": bool}  first, builds
-  {"parity": NPZ}  loads our weights; answers with the largest differences of what comes out
+  {"parity": NPZ}  loads our weights; answers with the largest differences of the outputs
   {"steps": n}     trains; answers with the seconds of each step
 
 Pictures and kernels are mirrored top to bottom and left to right in the comparison: where a stride
-of 2 needs an odd number of pixels around the picture, TensorFlow puts the larger half behind,
-PyTorch in front. That way neither needs a layer of padding of its own.
+of 2 needs an odd number of pixels around the picture, TensorFlow puts the larger half after it,
+PyTorch before. That way neither needs a layer of padding of its own.
 """
 
 import contextlib
@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from training_torch_networks import Decoder, Discriminator, Encoder, Json, load_weights
+
+from benchmarks.training.pytorch_networks import Decoder, Discriminator, Encoder, Json, load_weights
 
 
 class Twin:
@@ -63,7 +64,7 @@ class Twin:
     def losses(
         self, image: torch.Tensor, epsilon: torch.Tensor, prior: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Means over the batch, as `objectives/vae.py` and `objectives/vae_gan.py` have them."""
+        """Return means over the batch, as in `objectives/vae.py` and `objectives/vae_gan.py`."""
         weights = self.config["weights"]
         with self.autocast():
             mean, log_var = self.run["encoder"](image)
@@ -114,7 +115,7 @@ class Twin:
                 parameter.grad = gradient
 
     def parity(self, path: str) -> dict[str, float]:
-        """Loads our weights; returns the largest difference of each output and loss."""
+        """Load our weights; return the largest difference of each output and loss."""
         given = np.load(path)
         for name, player in self.players.items():
             load_weights(player, {k: given[k] for k in given.files if k.startswith(f"{name}/")})
@@ -134,7 +135,7 @@ class Twin:
 
 
 def main() -> None:
-    """Answers one line for each line until there are no more."""
+    """Answer one line for each line until there are no more."""
     twin = Twin(json.loads(sys.stdin.readline()))
     print(json.dumps({"torch": torch.__version__}), flush=True)
     for line in sys.stdin:

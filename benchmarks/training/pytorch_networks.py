@@ -1,4 +1,4 @@
-"""The networks of `training_torch.py`: ours in PyTorch, with layers of the same names."""
+"""The networks of `pytorch.py`: ours in PyTorch, with layers of the same names."""
 
 import math
 from itertools import pairwise
@@ -191,7 +191,7 @@ class Discriminator(nn.Module):
 
 
 def load_weights(player: nn.Module, ours: dict[str, np.ndarray]) -> None:
-    """Copies a network's weights, mirrored (see above); every one of them must find its place.
+    """Copy a network's weights, mirrored (see above); every one of them must find its place.
 
     Args:
         player: of the twin, whose layers are called as ours.

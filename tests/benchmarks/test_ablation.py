@@ -1,7 +1,7 @@
 """The ablation's tables follow from its runs' files; every variant is a run that can be started."""
 
-from __future__ import annotations
-
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks.ablation import __main__ as ablation
-from benchmarks.ablation.table import tables
-from benchmarks.films import camera as camera_film
+from benchmarks.ablation import camera as camera_film
+from benchmarks.ablation.__main__ import page
 from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.objectives import make_objective, weight_help
+from tests.helpers.commands import ROOT
 from tests.helpers.synthetic_film import make_film
 
 
@@ -32,7 +33,7 @@ def row(text: str, start: str) -> list[str]:
 def test_a_row_holds_medians_and_spreads() -> None:
     results = [result("dream", seed, psnr) for seed, psnr in enumerate((28.0, 30.5, 29.0))]
     results.append(result("vae", 0, 27.0, watchdog=["collapse"]))
-    text = tables(results, {"dream": "the default", "vae": "pixels alone", "r1": "not run"})
+    text = page(results, {"dream": "the default", "vae": "pixels alone", "r1": "not run"})
     heads = row(text, "variant")
     dream = dict(zip(heads, row(text, "**dream**"), strict=True))
     assert dream["seeds"] == "3"
@@ -49,13 +50,13 @@ def test_a_row_holds_medians_and_spreads() -> None:
 
 def test_baselines_may_stand_in_any_run_and_the_film_in_the_title() -> None:
     results = [result("dream", 0, 28.0, baselines=None), result("dream", 1, 29.0)]
-    text = tables(results, {"dream": "the default"}, "four cameras")
+    text = page(results, {"dream": "the default"}, "four cameras")
     assert text.startswith("# What each ingredient is worth: four cameras\n")
     assert row(text, "PCA")[3] == "29.75"
 
 
 def test_runs_without_the_linear_path_have_a_table_of_their_own() -> None:
-    text = tables(
+    text = page(
         [result("dream", 0, 28.0), result("dream", 0, 20.0, linear_path=False)],
         {"dream": "the default"},
     )
@@ -78,7 +79,7 @@ def test_every_variant_is_an_objective_with_weights_that_it_has(name: str) -> No
 def test_four_cameras_look_at_every_frame(tmp_path: Path) -> None:
     made = make_film(tmp_path / "film.mp4", frames=10)
     output = tmp_path / "camera" / "film.mp4"
-    assert camera_film.main([f"--film={made}", f"--output={output}"]) == 0
+    camera_film.make(made, output)
     with FrameReader(probe_film(output), size=(36, 64)) as reader:
         pictures = [frame.image for frame in reader]
     assert len(pictures) == 40
@@ -88,6 +89,8 @@ def test_four_cameras_look_at_every_frame(tmp_path: Path) -> None:
     assert min(apart) > 4.0
 
 
-def test_an_unknown_variant_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ablation.main(["--variants=dream,dreams", "--table"]) == 1
-    assert "error: --variants=dreams: choose from dream," in capsys.readouterr().err
+def test_an_unknown_variant_is_one_line() -> None:
+    command = [sys.executable, "-m", "benchmarks.ablation", "--variants=dream,dreams", "--table"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: --variants=dreams: choose from dream," in done.stderr

@@ -1,13 +1,11 @@
 """Hostile requests to a server of real models: others are answered all the while."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
 
-from benchmarks.attacks.__main__ import ATTACKS, measure, table
-from tests.helpers.saved_models import running_server
+from benchmarks.attacks.__main__ import ATTACKS, measure, page
+from tests.helpers.running_server import running_server
 
 # Statuses that hostile clients may get; 504 where reading their pictures takes too long.
 REFUSED = {
@@ -35,4 +33,4 @@ def test_attacks(tiny_export: Path, tmp_path: Path, name: str) -> None:
     assert found["memory"] - quiet["memory"] < 2 << 30
     assert set(found["answers"]) <= REFUSED[name], found["answers"]
     assert sum(found["answers"].values()) == ATTACKS[name][1]
-    assert f"| {found['attack']} |" in table("command", [found])
+    assert f"| {found['attack']} |" in page("command", [found])

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.exactness.__main__ import measure
-from benchmarks.exactness.films import FILMS, Film, make_masters
-from benchmarks.exactness.table import Row, table
+from benchmarks.exactness.__main__ import Row, measure, page
+from benchmarks.exactness.film_list import FILMS, Film, make_masters
 
 QUICK = ("open_h264.mp4", "vfr.mp4", "edit_list.mp4", "rotated90.mp4", "tff.mp4", "hlg.mp4")
 
@@ -50,6 +49,6 @@ def test_a_film_that_is_not_what_it_should_be_fails(masters: Path) -> None:
 
 
 def test_the_table_says_what_failed() -> None:
-    text = table([Row("good"), Row("bad", problems=["times"])], "python x.py", (90, 160))
+    text = page([Row("good"), Row("bad", problems=["times"])], "python x.py", (90, 160))
     assert "Written by `python x.py`: 1 of 2 films are exact" in text
     assert "| ok |" in text and "**FAILED**: times" in text

@@ -1,7 +1,5 @@
 """Damaged films and records: each is found, noted or refused, and the judge itself can fail one."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 from fractions import Fraction
@@ -10,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fuzz import __main__ as fuzz
-from benchmarks.fuzz import films as fuzz_films
+from benchmarks.fuzz import damaged_films as fuzz_films
 from benchmarks.fuzz import records as fuzz_records
-from benchmarks.fuzz.films import CRASHED, IDENTICAL, NOTED, SILENT, UNDETECTABLE, Case, Converted
-from benchmarks.fuzz.workers import Workers
+from benchmarks.fuzz.damaged_films import (
+    CRASHED,
+    IDENTICAL,
+    NOTED,
+    SILENT,
+    UNDETECTABLE,
+    Case,
+    Converted,
+)
+from benchmarks.fuzz.pool import Workers
 
 LEAST_GROWTH = 64 * 2**20
 """Caches may grow by so much over a few hundred films; a leak of one film's pictures would not."""

@@ -1,10 +1,8 @@
 """How the benchmark of a GPU reads what it measured; no test here needs one."""
 
-from __future__ import annotations
-
 import pytest
 
-from benchmarks.gpu.table import BEFORE, film_minutes, table, windows
+from benchmarks.gpu.gpu_page import BEFORE, film_minutes, page, windows
 from benchmarks.gpu.worker import kind_of
 from bladerunner_ae.objectives.dream import Dream
 
@@ -49,7 +47,7 @@ def test_the_table_says_rates_memory_and_losses() -> None:
     fine = {"batch": 64, "first_step": 70.0, "seconds": [0.02, 0.016, 0.04], "peak_gib": 4.8}
     fine["loss"] = [0.6, 0.3, 0.1]
     phase = {"64": fine, "128": {"error": "out of memory"}}
-    text = table({
+    text = page({
         "machine": {"cores": 16},
         "about": {"card": "a card", "tensorflow": "2.21.0"},
         "step": {"dream, before the adversary, on": phase},

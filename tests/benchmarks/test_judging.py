@@ -1,18 +1,15 @@
 """The judges of the benchmarks that look at films from outside: planted faults are called wrong."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
 import pytest
 
-from benchmarks.judging.commands import Ended
-from benchmarks.judging.films import run_ffmpeg, show
+from benchmarks.judging.forked_commands import Ended
+from benchmarks.judging.player import run_ffmpeg, show
 from benchmarks.sound_codecs import __main__ as sound_codecs
-from benchmarks.sound_codecs import films as sound_codec_films
-from benchmarks.structure.__main__ import failures, report
-from benchmarks.structure.films import Truth, make
+from benchmarks.sound_codecs import beeping_films as sound_codec_films
+from benchmarks.structure.__main__ import failures, page
 from benchmarks.structure.judge import (
     REFUSED,
     RIGHT,
@@ -24,6 +21,7 @@ from benchmarks.structure.judge import (
     judge_film,
     numbers_of,
 )
+from benchmarks.structure.making import Truth, make
 from benchmarks.structure.recipes import TURNS, Recipe, Sound, draw
 
 RECIPE = Recipe(
@@ -134,7 +132,7 @@ def test_the_table_counts_the_worse_of_two() -> None:
         "1": {**plain, "records": [RIGHT, ""], "film": [WRONG, "29 frames, not 30"]},
         "2": {**plain, "records": [REFUSED, "it is encrypted"], "film": [UNEXPLAINED, "no"]},
     }
-    lines = report(results, seed=4, seconds=9)
+    lines = page(results, seed=4, seconds=9)
     assert "| mp4 | 1 | 0 | 1 | 1 |" in lines
     assert "* it is encrypted: 1" in lines
     assert failures(results) == [

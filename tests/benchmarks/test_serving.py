@@ -1,7 +1,5 @@
 """The benchmark of serving: its sums, and that it runs."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time
@@ -9,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.serving.__main__ import page, percentile
 from benchmarks.serving.client import measure
-from benchmarks.serving.table import percentile, table
 from tests.helpers.commands import ROOT, Result, environment
 
 FOUND = {
     "command": "python -m benchmarks.serving",
-    "machine": {"cores": 2, "processor": "P"},
+    "machine": "2 cores of P",
     "raster": "72x128",
     "overhead": {
         "REST, JPEG": [[[0.004, 0.005, 0.009], [0.006, 0.0065, 0.02]], [[0.005], [0.007]],
@@ -33,7 +31,7 @@ def test_percentiles() -> None:
 
 
 def test_the_table() -> None:
-    text = table(FOUND)
+    text = page(FOUND)
     assert "Written by `python -m benchmarks.serving` on 2 cores of P." in text
     # Medians of the rounds are 5, 5, 6 and 6.5, 7, 7.1 ms; their differences 1.5, 2, 1.1.
     assert "| REST, JPEG | 5.00 | 7.00 | 1.50 | 2 | 3 |" in text

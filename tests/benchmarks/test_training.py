@@ -1,16 +1,14 @@
 """What the benchmark of training counts and how its table reads; its timings are nobody's test."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.runs import Worker, WorkerError
 from benchmarks.training.ours import count_operations
-from benchmarks.training.table import table
-from benchmarks.training.workers import Worker, WorkerError
+from benchmarks.training.training_page import page
 
 MACHINE = {"processor": "a processor", "cores": 2, "native": ["avx2"]}
 
@@ -50,7 +48,7 @@ def test_the_table_says_ratios_and_goals() -> None:
     about = {"batch": 32, "objective": "vae", "precision": "float32", "tensorflow": "2"}
     parity = {"mean": 1e-6, "picture": 3e-5}
     torch = {**about, "torch": "2.13", "parity": parity, "variants": variants}
-    text = table({
+    text = page({
         "machine": MACHINE,
         "loop": {"steps": 100, "step_and_loop": [[100.0, 99.0], [110.0, 108.0], [90.0, 89.9]]},
         "torch": {"preview": torch},
@@ -68,9 +66,9 @@ def test_the_table_says_ratios_and_goals() -> None:
     assert "| `base`, vae_gan | 101.1 | 17.0 | 8.5 | 5.7 | 4.3 |" in text
     assert "| Conv2D | 75.0 % |" in text
     native = {**MACHINE, "native": ["avx2", "avx512_bf16"]}
-    assert "emulated" not in table({"machine": native, "torch": {"preview": torch}})
+    assert "emulated" not in page({"machine": native, "torch": {"preview": torch}})
 
 
 def test_a_process_that_fails_says_why() -> None:
-    with pytest.raises(WorkerError, match="No such file"):
-        Worker(sys.executable, "no_such_script.py", {}, limit=30)
+    with pytest.raises(WorkerError, match=r"No module named benchmarks\.no_such_module"):
+        Worker(sys.executable, "no_such_module", {}, limit=30)

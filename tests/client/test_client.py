@@ -28,7 +28,8 @@ from bladerunner_ae.client import (
 from bladerunner_ae.client.rest_client import RestClient
 from bladerunner_ae.errors import UsageError
 from tests.helpers.commands import ROOT
-from tests.helpers.saved_models import RunningServer, copy_version, running_server, save_model
+from tests.helpers.running_server import RunningServer, running_server
+from tests.helpers.small_model import copy_version, save_model
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Films that are none, films cut short, and films made from other films by ffmpeg."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 
@@ -27,19 +25,19 @@ BAD_FILMS = {
 
 
 def ffmpeg(*arguments: object) -> None:
-    """Runs ffmpeg; existing outputs are replaced."""
+    """Run ffmpeg; existing outputs are replaced."""
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y"]
     subprocess.run([*program, *map(str, arguments)], check=True, stdin=subprocess.DEVNULL)
 
 
 def convert(film: Path, output: Path, *arguments: object) -> Path:
-    """Makes another film of a film; `arguments` go between input and output."""
+    """Make another film of a film; `arguments` go between input and output."""
     ffmpeg("-i", film, *arguments, output)
     return output
 
 
 def film_of(path: Path, pictures: list[Picture], *arguments: object) -> Path:
-    """Makes a lossless film of RGB pictures, uint8 [height, width, 3], at 24 a second."""
+    """Make a lossless film of RGB pictures, uint8 [height, width, 3], at 24 a second."""
     height, width = pictures[0].shape[:2]
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y"]
     raw = ["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}"]
@@ -53,14 +51,14 @@ def film_of(path: Path, pictures: list[Picture], *arguments: object) -> Path:
 
 
 def cut(film: Path, output: Path, part: float) -> Path:
-    """Copies the first part of a file, 0..1 of its bytes."""
+    """Copy the first part of a file, 0..1 of its bytes."""
     data = film.read_bytes()
     output.write_bytes(data[: int(part * len(data))])
     return output
 
 
 def bad_film(kind: str, folder: Path, film: Path) -> Path:
-    """Makes one of `BAD_FILMS` in an empty folder out of a good film with sound."""
+    """Make one of `BAD_FILMS` in an empty folder out of a good film with sound."""
     path = folder / f"{kind}.mp4"
     picture = Image.fromarray(np.full((16, 16, 3), 99, np.uint8))
     if kind == "empty":

@@ -4,8 +4,6 @@ A server process imports TensorFlow once and forks for every command, so that ea
 its own: flags, signals, exit code and both output streams are the real ones.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -83,7 +81,7 @@ class Commands:
         )
 
     def run(self, module: str, *arguments: object) -> Result:
-        """Runs `python -m bladerunner_ae.<module> <arguments>` to its end."""
+        """Run `python -m bladerunner_ae.<module> <arguments>` to its end."""
         assert self._server.stdin is not None and self._server.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder) / "out", Path(folder) / "err"
@@ -99,7 +97,7 @@ class Commands:
             return Result(code, out.read_text("utf-8"), err.read_text("utf-8"))
 
     def close(self) -> None:
-        """Ends the server."""
+        """End the server."""
         self._server.communicate()
 
 

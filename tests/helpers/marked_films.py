@@ -3,8 +3,6 @@
 What a reader says of a picture's number is not believed: the picture itself is asked.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +30,7 @@ FILM_IDS = (FILM_ID, "fedcba9876543210")
 
 
 def write_marked_film(folder: Path, place: int = 0, shots: Sequence[int] = ()) -> Path:
-    """Writes lossless records of 24x32 whose red is the frame's number, and green the film's.
+    """Write lossless records of 24x32 whose red is the frame's number, and green the film's.
 
     Args:
         folder: of the records.
@@ -48,12 +46,12 @@ def write_marked_film(folder: Path, place: int = 0, shots: Sequence[int] = ()) -
 
 
 def marks(images: Iterable[Any]) -> list[Mark]:
-    """Returns which frames pictures are, uint8 [24, 32, 3] each."""
+    """Return which frames pictures are, uint8 [24, 32, 3] each."""
     return [(int(image[12, 16, 1]) - 100, int(image[12, 16, 0])) for image in images]
 
 
 def divided(config: RunConfig) -> tuple[set[Mark], set[Mark]]:
-    """Returns the frames that a run may learn from, and those that it must not."""
+    """Return the frames that a run may learn from, and those that it must not."""
     kept: set[Mark] = set()
     held: set[Mark] = set()
     for place, film in enumerate(config.films):
@@ -65,7 +63,7 @@ def divided(config: RunConfig) -> tuple[set[Mark], set[Mark]]:
 
 
 def check_learnt_from(found: Iterable[Mark], config: RunConfig, whole: bool = True) -> None:
-    """Checks that frames are a run's training frames, and if `whole`, that all of them are there.
+    """Check that frames are a run's training frames, and if `whole`, that all of them are there.
 
     Raises:
         AssertionError: they are not.
@@ -91,7 +89,7 @@ class _Watching(Trainer):
 
 @contextmanager
 def _fitted() -> Iterator[list[Mark]]:
-    """Gives the frames that the linear path is fitted to meanwhile, in place of fitting it."""
+    """Give the frames that the linear path is fitted to meanwhile, in place of fitting it."""
     found: list[Mark] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "Trainer", _Watching)
@@ -102,7 +100,7 @@ def _fitted() -> Iterator[list[Mark]]:
 
 
 def marked_run(folder: Path, films: int = 1, **flags: Any) -> tuple[RunConfig, list[Path]]:
-    """Returns what a training of 60 steps makes of its flags, and the records it is asked for.
+    """Return what a training of 60 steps makes of its flags, and the records it is asked for.
 
     Args:
         folder: for the records.
@@ -120,7 +118,7 @@ def marked_run(folder: Path, films: int = 1, **flags: Any) -> tuple[RunConfig, l
 def watch_training(
     config: RunConfig, records: list[Path], run: Path, start: int = 0, service: str = ""
 ) -> tuple[list[Mark], list[Mark]]:
-    """Returns the frames that a run would learn from, and those its linear path is fitted to.
+    """Return the frames that a run would learn from, and those its linear path is fitted to.
 
     Args:
         config, records: of `marked_run`.

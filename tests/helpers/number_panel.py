@@ -6,8 +6,6 @@ aspect, bars and margins of the picture do not matter, and the cells are big eno
 x264 at 72 x 128.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,7 @@ _BLACK, _WHITE, _MAGENTA = 16, 235, (235, 16, 235)
 
 
 def draw_panel(picture: Picture, number: int, flash: bool) -> None:
-    """Draws the panel over half the width and 45 % of the height of a picture, in place.
+    """Draw the panel over half the width and 45 % of the height of a picture, in place.
 
     Args:
         picture: uint8 [height, width, 3].
@@ -42,7 +40,7 @@ def draw_panel(picture: Picture, number: int, flash: bool) -> None:
 
 
 def _cell(panel: Picture, row: int, column: int, margin: float) -> tuple[slice, slice]:
-    """Returns where a cell lies in the panel, less `margin` cells on each side."""
+    """Return where a cell lies in the panel, less `margin` cells on each side."""
     tall = panel.shape[0] / (_CELL_ROWS + 1)
     wide = panel.shape[1] / (_CELL_COLUMNS + 1)
     rows = slice(round((row + 0.5 + margin) * tall), round((row + 1.5 - margin) * tall))
@@ -51,7 +49,7 @@ def _cell(panel: Picture, row: int, column: int, margin: float) -> tuple[slice, 
 
 
 def _bits_of(number: int) -> NDArray[np.bool_]:
-    """Returns the 20 cells of a number, highest bit first, the check digit last."""
+    """Return the 20 cells of a number, highest bit first, the check digit last."""
     if not 0 <= number < 1 << _NUMBER_BITS:
         raise ValueError(f"frame number {number} does not fit {_NUMBER_BITS} bits")
     value = number << _CHECK_BITS | _check_digit(number)
@@ -59,12 +57,12 @@ def _bits_of(number: int) -> NDArray[np.bool_]:
 
 
 def _check_digit(number: int) -> int:
-    """Returns 4 bits that any single wrong bit, all black and all white contradict."""
+    """Return 4 bits that any single wrong bit, all black and all white contradict."""
     return (number ^ number >> 4 ^ number >> 8 ^ number >> 12) & 15 ^ 0b1010
 
 
 def _find_panel(picture: Picture) -> Picture:
-    """Returns the panel cut out of a picture, by its border: no other thing is magenta."""
+    """Return the panel cut out of a picture, by its border: no other thing is magenta."""
     red, green, blue = (picture[..., channel].astype(np.int16) for channel in range(3))
     magenta = np.minimum(red, blue) - green > 80
     # A row or column of the border is magenta all along; specks elsewhere are not.
@@ -76,7 +74,7 @@ def _find_panel(picture: Picture) -> Picture:
 
 
 def _cell_means(picture: Picture) -> NDArray[np.float64]:
-    """Returns the mean of each cell of the panel, float64 [4, 6], 0..255."""
+    """Return the mean of each cell of the panel, float64 [4, 6], 0..255."""
     panel = _find_panel(picture)
     means = np.zeros((_CELL_ROWS, _CELL_COLUMNS))
     for row, column in np.ndindex(means.shape):
@@ -85,12 +83,12 @@ def _cell_means(picture: Picture) -> NDArray[np.float64]:
 
 
 def _read_cells(picture: Picture) -> NDArray[np.bool_]:
-    """Returns which cells of the panel are white, bool [4, 6]."""
+    """Return which cells of the panel are white, bool [4, 6]."""
     return _cell_means(picture) > _MIDDLE
 
 
 def clearness(picture: Picture) -> float:
-    """Returns how far the greyest cell of the panel is from the middle grey, 0..128.
+    """Return how far the greyest cell of the panel is from the middle grey, 0..128.
 
     An encoder that smears a cell leaves a number that only just can be read. The picture and the
     errors are as in `read_number`.
@@ -99,7 +97,7 @@ def clearness(picture: Picture) -> float:
 
 
 def read_number(picture: Picture) -> int:
-    """Returns the number of a frame.
+    """Return the number of a frame.
 
     Args:
         picture: uint8 [height, width, 3], upright, of any size and aspect; margins, bars and a
@@ -117,5 +115,5 @@ def read_number(picture: Picture) -> int:
 
 
 def is_flash(picture: Picture) -> bool:
-    """Returns whether the frame flashes; the picture and the errors are as in `read_number`."""
+    """Return whether the frame flashes; the picture and the errors are as in `read_number`."""
     return bool(_read_cells(picture)[:, -1].mean() > 0.5)

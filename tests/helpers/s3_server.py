@@ -1,7 +1,5 @@
 """An S3 server of our own on this machine (moto's), and commands that are told of it."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -3,8 +3,6 @@
 Text needs names and types only; the numbers are the official ones all the same.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +70,7 @@ _POOL = _pool()
 
 
 def read_config(name: str, message: str, folder: Path = ROOT / "serving") -> Any:
-    """Returns serving/NAME as a message.
+    """Return serving/NAME as a message.
 
     Raises:
         google.protobuf.text_format.ParseError: the server would refuse the file.

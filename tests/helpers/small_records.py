@@ -1,7 +1,5 @@
 """Folders of records small enough to make one for every test."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -22,7 +20,7 @@ PTS_STEP = 1001
 
 
 def encode(picture: Picture, image_format: str = "jpeg") -> bytes:
-    """Returns a picture as a JPEG file of quality 95 in 4:4:4, or as a PNG file."""
+    """Return a picture as a JPEG file of quality 95 in 4:4:4, or as a PNG file."""
     file = io.BytesIO()
     options = {"quality": 95, "subsampling": 0} if image_format == "jpeg" else {}
     Image.fromarray(picture).save(file, image_format, **options)
@@ -30,7 +28,7 @@ def encode(picture: Picture, image_format: str = "jpeg") -> bytes:
 
 
 def small_frames(frames: int, first_byte: int = 0) -> Iterable[Frame]:
-    """Yields frames whose pictures are not pictures but a few bytes of different length."""
+    """Yield frames whose pictures are not pictures but a few bytes of different length."""
     for index in range(frames):
         data = bytes([first_byte, index % 256]) * (1 + index % 7)
         yield Frame(data, "jpeg", 72, 128, index, PTS_STEP * index - 5, FILM_ID)
@@ -39,7 +37,7 @@ def small_frames(frames: int, first_byte: int = 0) -> Iterable[Frame]:
 def card_maker(
     height: int = 72, width: int = 128, film_id: str = FILM_ID
 ) -> Callable[[list[Shard]], FilmCard]:
-    """Returns a function for `FilmWriter.commit`."""
+    """Return a function for `FilmWriter.commit`."""
 
     def make_card(shards: list[Shard]) -> FilmCard:
         frames = sum(shard.frames for shard in shards)
@@ -77,7 +75,7 @@ def write_small_film(
     overwrite: bool = False,
     first_byte: int = 0,
 ) -> FilmCard:
-    """Writes `small_frames` and returns the card; takes milliseconds."""
+    """Write `small_frames` and return the card; takes milliseconds."""
     expected = frames if expected_frames is None else expected_frames
     with FilmWriter(directory, expected, num_shards) as writer:
         for frame in small_frames(frames, first_byte):
@@ -94,7 +92,7 @@ def write_numbered_film(
     image_format: str = "jpeg",
     film_id: str = FILM_ID,
 ) -> FilmCard:
-    """Writes the pictures of the synthetic film, which tell their numbers; about 1 ms a frame."""
+    """Write the pictures of the synthetic film, which tell their numbers; about 1 ms a frame."""
     pictures = list(film_pictures(frames, height, width))
     return write_pictures(directory, pictures, num_shards, image_format, film_id)
 
@@ -106,7 +104,7 @@ def write_pictures(
     image_format: str = "jpeg",
     film_id: str = FILM_ID,
 ) -> FilmCard:
-    """Writes pictures, uint8 [height, width, 3] each and all of one size, as a film."""
+    """Write pictures, uint8 [height, width, 3] each and all of one size, as a film."""
     height, width = pictures[0].shape[:2]
     num_shards = min(num_shards, len(pictures))
     with FilmWriter(directory, len(pictures), num_shards) as writer:
@@ -118,12 +116,12 @@ def write_pictures(
 
 
 def flip_byte(path: Path, position: int) -> None:
-    """Inverts one byte of a file; a negative position counts from its end."""
+    """Invert one byte of a file; a negative position counts from its end."""
     data = np.fromfile(path, np.uint8)
     data[position] ^= 0xFF
     data.tofile(path)
 
 
 def record_start(shard: Path, number: int) -> int:
-    """Returns the byte at which a record of a shard begins."""
+    """Return the byte at which a record of a shard begins."""
     return sum(len(record) + OVERHEAD for record in list(read_records(shard))[:number])

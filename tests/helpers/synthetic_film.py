@@ -6,8 +6,6 @@ the panel coloured discs move, cut hard to another scene every `SHOT_FRAMES` fra
 black at the end of the film and of every fifth shot.
 """
 
-from __future__ import annotations
-
 import math
 import subprocess
 import tempfile
@@ -49,12 +47,12 @@ SAMPLE_RATE = 48_000
 
 
 def shot_starts(frames: int) -> list[int]:
-    """Returns the first frame of each shot."""
+    """Return the first frame of each shot."""
     return list(range(0, frames, SHOT_FRAMES))
 
 
 def flash_frames(frames: int, flash_every: int | None) -> list[int]:
-    """Returns the frames that flash and beep: every `flash_every`th, from its half on."""
+    """Return the frames that flash and beep: every `flash_every`th, from its half on."""
     return list(range(flash_every // 2, frames, flash_every)) if flash_every else []
 
 
@@ -64,7 +62,7 @@ def frame_times(
     variable_rate: bool = False,
     start_offset: float = 0,
 ) -> list[Fraction]:
-    """Returns the presentation time of each frame in seconds, exactly.
+    """Return the presentation time of each frame in seconds, exactly.
 
     With `variable_rate` every third frame lasts twice as long as the others.
     """
@@ -82,7 +80,7 @@ def film_pictures(
     flash_every: int | None = 24,
     black_frames: int = 0,
 ) -> Iterator[Picture]:
-    """Yields the pictures of a film, uint8 [height, width, 3]; arguments as of `make_film`."""
+    """Yield the pictures of a film, uint8 [height, width, 3]; arguments as of `make_film`."""
     top, bottom, left, right = (*bars, 0, 0)[:4]
     flashes = set(flash_frames(frames, flash_every))
     picture = np.zeros((height, width, 3), np.uint8)
@@ -107,7 +105,7 @@ def film_pictures(
 
 
 def _brightness(number: int, frames: int) -> float:
-    """Returns 1, or less in a fade: 0 at its last frame."""
+    """Return 1, or less in a fade: 0 at its last frame."""
     shot, within = divmod(number, SHOT_FRAMES)
     # A film of a few frames would be nothing but its fade.
     to_end = frames - 1 - number if frames > 2 * FADE_FRAMES else FADE_FRAMES
@@ -136,7 +134,7 @@ def make_film(
     black_frames: int = 0,
     extra_ffmpeg_args: Sequence[str] = (),
 ) -> Path:
-    """Makes a film; the suffix of `path` decides the container.
+    """Make a film; the suffix of `path` decides the container.
 
     Args:
         path: file to write; replaced if it exists.
@@ -189,7 +187,7 @@ def _video_arguments(
     start_offset: float,
     sample_aspect: Fraction | int,
 ) -> list[str]:
-    """Returns ffmpeg's arguments for the video stream: filters, time base, encoder."""
+    """Return ffmpeg's arguments for the video stream: filters, time base, encoder."""
     filters = ["scale=out_color_matrix=bt709:out_range=tv"]
     arguments = []
     if variable_rate or start_offset:
@@ -210,7 +208,7 @@ def _video_arguments(
 
 
 def _run_ffmpeg(command: list[str], pictures: Iterator[Picture]) -> None:
-    """Feeds the pictures to ffmpeg's standard input."""
+    """Feed the pictures to ffmpeg's standard input."""
     with tempfile.TemporaryFile() as log:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log) as process:
             assert process.stdin is not None
@@ -228,7 +226,7 @@ def _run_ffmpeg(command: list[str], pictures: Iterator[Picture]) -> None:
 def _write_sound(
     path: Path, duration: Fraction, beeps: list[Fraction], beep_length: Fraction, seed: int
 ) -> None:
-    """Writes a mono WAV: faint noise, so that no two packets are equal, and loud beeps."""
+    """Write a mono WAV: faint noise, so that no two packets are equal, and loud beeps."""
     random = np.random.default_rng(seed)
     samples = random.integers(-150, 150, int(duration * SAMPLE_RATE), np.int16)
     phase = np.arange(int(beep_length * SAMPLE_RATE)) * (2 * np.pi * 1000 / SAMPLE_RATE)
@@ -244,7 +242,7 @@ def _write_sound(
 
 
 def beep_times(path: str | Path, audio_stream: int = 0) -> list[float]:
-    """Returns when the beeps of a film begin, measured from its decoded sound.
+    """Return when the beeps of a film begin, measured from its decoded sound.
 
     Args:
         path: the film.
@@ -278,7 +276,7 @@ def beep_times(path: str | Path, audio_stream: int = 0) -> list[float]:
 
 
 def flash_times(path: str | Path) -> list[float]:
-    """Returns when the frames that flash are shown: seconds on the clock of `beep_times`."""
+    """Return when the frames that flash are shown: seconds on the clock of `beep_times`."""
     with av.open(str(path)) as container:
         film_start = (container.start_time or 0) / av.time_base
         return [
@@ -289,7 +287,7 @@ def flash_times(path: str | Path) -> list[float]:
 
 
 def read_film(path: str | Path) -> list[tuple[int, float]]:
-    """Returns (number, seconds from the start of the film) of each frame of a film, as shown."""
+    """Return (number, seconds from the start of the film) of each frame of a film, as shown."""
     with av.open(str(path)) as container:
         film_start = (container.start_time or 0) / av.time_base
         return [

@@ -1,7 +1,5 @@
 """The scenes that the synthetic film shows behind its number panel."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +18,7 @@ class Disc:
 
 
 def make_scene(height: int, width: int, seed: int, shot: int) -> tuple[Picture, list[Disc]]:
-    """Returns the background of a shot, nowhere dark, and what moves before it."""
+    """Return the background of a shot, nowhere dark, and what moves before it."""
     random = np.random.default_rng((seed, shot))
     corners = random.integers(70, 230, (2, 2, 3)).astype(np.float32)
     # Whatever the dice say, a cut must be a cut: neighbouring shots differ in their main colour.
@@ -49,7 +47,7 @@ def make_scene(height: int, width: int, seed: int, shot: int) -> tuple[Picture, 
 
 
 def draw_disc(picture: Picture, disc: Disc, time: int) -> None:
-    """Draws a disc as it is `time` frames after the cut; touches no pixel outside its square."""
+    """Draw a disc as it is `time` frames after the cut; touches no pixel outside its square."""
     height, width = picture.shape[:2]
     radius = disc.radius * height
     row = _bounce((disc.position[0] + disc.speed[0] * time) * height, height)
@@ -62,5 +60,5 @@ def draw_disc(picture: Picture, disc: Disc, time: int) -> None:
 
 
 def _bounce(position: float, size: float) -> float:
-    """Returns where a point that is reflected at 0 and at `size` has come to."""
+    """Return where a point that is reflected at 0 and at `size` has come to."""
     return size - abs(position % (2 * size) - size)

@@ -1,7 +1,5 @@
 """The measuring instrument itself: does the synthetic film say what it is meant to say?"""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from fractions import Fraction
@@ -33,7 +31,7 @@ FilmFactory = Callable[..., Path]
 
 
 def jpeg(picture: Picture, size: tuple[int, int], quality: int) -> Picture:
-    """Returns a picture scaled to (height, width) and coded as JPEG with 4:2:0 chroma."""
+    """Return a picture scaled to (height, width) and coded as JPEG with 4:2:0 chroma."""
     coded = io.BytesIO()
     scaled = Image.fromarray(picture).resize(size[::-1], Image.Resampling.BICUBIC)
     scaled.save(coded, "jpeg", quality=quality, subsampling=2)

@@ -1,7 +1,5 @@
 """An export of networks so small that it is made in seconds, with all that a real one has."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from bladerunner_ae.exports import film_latents, saved_models
@@ -18,14 +16,14 @@ SMALL = {"filters": (8, 16), "latent_size": LATENT, "bottleneck_channels": 4}
 
 
 def small_networks() -> Networks:
-    """Returns untrained networks that know the synthetic film by its principal components."""
+    """Return untrained networks that know the synthetic film by its principal components."""
     networks = tiny_networks("vae", **SMALL)
     initialise_linear_path(networks, tiny_model(**SMALL), film_images(24))
     return networks
 
 
 def run_values(records: Path) -> dict[str, object]:
-    """Returns what the config of a run on these records would say, as JSON values."""
+    """Return what the config of a run on these records would say, as JSON values."""
     card = load_card(records)
     film = {"name": card.source["name"], "film_id": card.film_id, "frames": card.frames}
     model, train = tiny_model(**SMALL), tiny_train()
@@ -38,7 +36,7 @@ def run_values(records: Path) -> dict[str, object]:
 
 
 def write_export(folder: Path, records: Path, networks: Networks) -> Path:
-    """Writes the three models with the latents of the film; frames 40 to 47 count as held out.
+    """Write the three models with the latents of the film; frames 40 to 47 count as held out.
 
     Args:
         folder: RUN/export.

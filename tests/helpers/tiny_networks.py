@@ -3,8 +3,6 @@
 They return what they get, so that frame numbers survive, or something as simple.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import tensorflow as tf
 
 
 def save_autoencoder(folder: Path, raster: tuple[int, int], kind: str = "identity") -> Path:
-    """Saves a model into folder/1.
+    """Save a model into folder/1.
 
     Args:
         folder: where the versions of the model lie.
@@ -39,7 +37,7 @@ def save_autoencoder(folder: Path, raster: tuple[int, int], kind: str = "identit
 
 
 def save_stranger(folder: Path) -> Path:
-    """Saves a SavedModel into folder/1 that is no autoencoder; returns `folder`."""
+    """Save a SavedModel into folder/1 that is no autoencoder; return `folder`."""
 
     def double(number: Any) -> dict[str, Any]:
         return {"twice": 2 * number}

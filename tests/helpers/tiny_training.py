@@ -1,7 +1,5 @@
 """Trainers small enough for a test: the preview's widths on a raster of a few pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,20 +32,20 @@ AT_ONCE: dict[str, dict[str, float]] = {
 
 
 def tiny_model(**changes: Any) -> ModelConfig:
-    """Returns the preview's networks for frames of 24x32."""
+    """Return the preview's networks for frames of 24x32."""
     values = {"height": HEIGHT, "width": WIDTH, **PRESETS["preview"].model, **changes}
     return ModelConfig(**values).resolve()
 
 
 def tiny_train(**changes: Any) -> TrainConfig:
-    """Returns the preview's training, 8 frames as they are in a batch, one learning rate."""
+    """Return the preview's training, 8 frames as they are in a batch, one learning rate."""
     values = {"steps": 4, "batch_size": 8, "warmup_steps": 0, "constant_learning_rate": True,
               "augment": 0.0}  # fmt: skip
     return TrainConfig(**{**PRESETS["preview"].train, **values, **changes})
 
 
 def tiny_networks(objective: str = "vae", seed: int = 0, **changes: Any) -> Networks:
-    """Returns the networks that an objective needs with the weights of `AT_ONCE`."""
+    """Return the networks that an objective needs with the weights of `AT_ONCE`."""
     kind = make_objective(objective, AT_ONCE.get(objective))
     return build_networks(
         tiny_model(**changes),
@@ -65,7 +63,7 @@ def tiny_trainer(
     run_eagerly: bool = False,
     **changes: Any,
 ) -> Trainer:
-    """Returns a compiled trainer of an objective.
+    """Return a compiled trainer of an objective.
 
     Args:
         objective: its name.
@@ -82,7 +80,7 @@ def tiny_trainer(
 
 
 def tiny_flags(records: Path, run: Path, objective: str = "vae", **changes: Any) -> dict[str, Any]:
-    """Returns flags of `bladerunner_ae.train` for a run of four steps: name -> value."""
+    """Return flags of `bladerunner_ae.train` for a run of four steps: name -> value."""
     values = {
         "data": records, "model_dir": run, "preset": "preview", "objective": objective,
         "strategy": "none", "precision": "float32", "steps": 4, "batch_size": 8, "seed": 1,
@@ -92,7 +90,7 @@ def tiny_flags(records: Path, run: Path, objective: str = "vae", **changes: Any)
 
 
 def tiny_run(flags: Mapping[str, Any]) -> RunConfig:
-    """Returns what `bladerunner_ae.train` makes of its flags."""
+    """Return what `bladerunner_ae.train` makes of its flags."""
     values = {**flags, "data": _folders(flags)}
     own = {name: values.pop(name) for name in options_of(TrainingOptions) if name in values}
     given = {name: value for name, value in values.items() if value is not None}
@@ -106,7 +104,7 @@ def _folders(flags: Mapping[str, Any]) -> list[Path]:
 def train_here(
     flags: Mapping[str, Any], after_checkpoint: Callable[[], None] | None = None
 ) -> Trainer:
-    """Trains in this process as `bladerunner_ae.train` does, but for the export."""
+    """Train in this process as `bladerunner_ae.train` does, but for the export."""
     config, run = tiny_run(flags), storage.location(flags["model_dir"])
     open_run(run, config, overwrite=False)
     trainer = training.build_trainer(config)
@@ -118,7 +116,7 @@ def train_here(
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:
-    """Returns flags as command line arguments."""
+    """Return flags as command line arguments."""
     return [
         f"--{name}={value}"
         for name, values in flags.items()
@@ -127,20 +125,20 @@ def arguments(flags: Mapping[str, Any]) -> list[str]:
 
 
 def forget_after(run: Path, step: int) -> None:
-    """Deletes a run's checkpoints beyond `step`."""
+    """Delete a run's checkpoints beyond `step`."""
     for file in (run / "checkpoints").glob("step-*"):
         if int(file.name.removeprefix("step-").split(".")[0]) > step:
             file.unlink()
 
 
 def film_images(count: int = 8, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """Returns frames of the synthetic film, a few of each shot: uint8 [count, height, width, 3]."""
+    """Return frames of the synthetic film, a few of each shot: uint8 [count, height, width, 3]."""
     pictures = list(film_pictures(10 * count, height, width))
     return np.stack(pictures[::10])
 
 
 def take_steps(trainer: Trainer, images: NDArray[np.uint8], steps: int = 1) -> dict[str, float]:
-    """Trains on one batch again and again through `fit`; returns the last step's logs."""
+    """Train on one batch again and again through `fit`; return the last step's logs."""
     batches = tf.data.Dataset.from_tensors({"image": images}).repeat()
     last = _LastLogs()
     trainer.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[last])
@@ -155,12 +153,12 @@ class _LastLogs(keras.callbacks.Callback):
 
 
 def weights_of(model: keras.Model) -> dict[str, NDArray[np.float32]]:
-    """Returns a copy of every variable of a network by its path."""
+    """Return a copy of every variable of a network by its path."""
     return {variable.path: variable.numpy().copy() for variable in model.variables}
 
 
 def checkpoint_values(checkpoint: Path | str) -> dict[str, NDArray[Any]]:
-    """Returns every number that a checkpoint holds, by its key.
+    """Return every number that a checkpoint holds, by its key.
 
     Left out are the counter of saves and the object graph, which holds names like "adam_3".
     """

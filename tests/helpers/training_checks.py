@@ -4,8 +4,6 @@
 `tests/objectives/test_original_bugs.py` that they are missed where the original was ill.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -61,7 +59,7 @@ def check_players_move_by_their_own_losses(trainer: Trainer, images: NDArray[np.
 
 
 def wake(players: Iterable[keras.Model]) -> None:
-    """Gives kernels that begin at zero small numbers, else what feeds them has no gradient yet."""
+    """Give kernels that begin at zero small numbers, else what feeds them has no gradient yet."""
     random = np.random.default_rng(0)
     for player in players:
         for variable in player.trainable_variables:
@@ -70,7 +68,7 @@ def wake(players: Iterable[keras.Model]) -> None:
 
 
 def own_gradients(trainer: Trainer, images: NDArray[np.uint8]) -> Gradients:
-    """Returns each player's gradient of the mean of its own loss at a new trainer's first step."""
+    """Return each player's gradient of the mean of its own loss at a new trainer's first step."""
     config, networks = trainer._config, trainer.networks
     latent = networks.decoder.input_shape[-1]
     seed = tf.constant([config.seed, 0], tf.int64)
@@ -90,7 +88,7 @@ def own_gradients(trainer: Trainer, images: NDArray[np.uint8]) -> Gradients:
 
 
 def first_moments(trainer: Trainer, player: str) -> list[NDArray[np.float32]]:
-    """Returns what Adam remembers of the gradients; after one step, the gradients themselves."""
+    """Return what Adam remembers of the gradients; after one step, the gradients themselves."""
     optimizer = trainer.optimizer_of(player)
     slots = [variable for variable in optimizer.variables if variable.path.endswith("_momentum")]
     assert len(slots) == len(trainer.networks.players()[player].trainable_variables)
@@ -98,7 +96,7 @@ def first_moments(trainer: Trainer, player: str) -> list[NDArray[np.float32]]:
 
 
 def distance(ours: list[NDArray[np.float32]], theirs: list[NDArray[np.float32]]) -> float:
-    """Returns the length of the difference of two gradients, in units of the second one's."""
+    """Return the length of the difference of two gradients, in units of the second one's."""
     off = sum(float(np.square(a - b).sum()) for a, b in zip(ours, theirs, strict=True))
     length = sum(float(np.square(b).sum()) for b in theirs)
     assert length > 0, "a gradient of nothing but zeros teaches nothing"
@@ -107,7 +105,7 @@ def distance(ours: list[NDArray[np.float32]], theirs: list[NDArray[np.float32]])
 
 @functools.cache
 def two_devices() -> tf.distribute.Strategy:
-    """Returns a strategy over the two logical CPUs, always the same one.
+    """Return a strategy over the two logical CPUs, always the same one.
 
     Strategies over the same devices in one process use the same keys for their reductions, which
     then meet each other's. TensorFlow's own tests set them apart in this way too.
@@ -153,7 +151,7 @@ def check_overfits(trainer: Trainer, images: NDArray[np.uint8], steps: int, psnr
 def reconstruct(
     trainer: Trainer, images: NDArray[np.uint8], networks: Networks | None = None
 ) -> NDArray[np.uint8]:
-    """Returns what the trained networks, or other ones, make of frames without noise."""
+    """Return what the trained networks, or other ones, make of frames without noise."""
     networks = networks or trainer.networks
     mean, _ = networks.encoder(pixels.to_float(images), training=False)
     return pixels.to_pixels(networks.decoder(mean, training=False)).numpy()
@@ -184,7 +182,7 @@ def check_path_equality(
 
 
 def mean_psnr(images: NDArray[np.uint8], dreams: NDArray[np.uint8]) -> float:
-    """Returns the mean over frames of their PSNR, dB."""
+    """Return the mean over frames of their PSNR, dB."""
     return float(tf.reduce_mean(image_quality.psnr(images, dreams)))
 
 

@@ -11,7 +11,7 @@ import pytest
 import bladerunner_ae
 from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film
 from bladerunner_ae.conversion.options import ConversionOptions
-from tests.helpers.saved_models import running_server
+from tests.helpers.running_server import running_server
 
 train = pytest.importorskip("bladerunner_ae.training.run").train
 

@@ -21,7 +21,7 @@ from bladerunner_ae.server.metrics import Metrics
 from bladerunner_ae.server.running import Runner, count_pixels
 from bladerunner_ae.server.serving_errors import Code, ServingError
 from bladerunner_ae.server.versions import Version
-from tests.helpers.saved_models import save_model
+from tests.helpers.small_model import save_model
 from tests.helpers.small_records import encode
 from tests.helpers.tiny_exports import LATENT
 

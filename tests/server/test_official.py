@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import ROOT, environment
-from tests.helpers.saved_models import running_server, save_model
+from tests.helpers.running_server import running_server
+from tests.helpers.small_model import save_model
 
 _PROGRAM = """
 import json, sys

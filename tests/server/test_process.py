@@ -23,7 +23,8 @@ import pytest
 from bladerunner_ae.client import RequestError, connect
 from bladerunner_ae.serve import say_ready
 from tests.helpers.commands import ROOT, Commands, environment
-from tests.helpers.saved_models import RunningServer, copy_version, running_server, save_model
+from tests.helpers.running_server import RunningServer, running_server
+from tests.helpers.small_model import copy_version, save_model
 
 ROW = {"latent": np.ones((1, 3), np.float32)}
 POST = "POST /v1/models/small:predict HTTP/1.1\r\nHost: localhost\r\n"

@@ -15,7 +15,7 @@ import pytest
 from bladerunner_ae.server.limits import Limits
 from bladerunner_ae.server.model_folders import find_models
 from bladerunner_ae.server.process import Options, Server
-from tests.helpers.saved_models import save_model
+from tests.helpers.small_model import save_model
 
 ROWS = {"instances": [[1.0, 2.0, 3.0], [0.0, 0.0, 0.5]]}
 GZIP = {"Content-Encoding": "gzip"}

@@ -20,7 +20,7 @@ from bladerunner_ae.server.model_folders import ModelFolder, find_models
 from bladerunner_ae.server.saved_model import WARM_UP_REQUESTS
 from bladerunner_ae.server.serving_errors import ServingError
 from bladerunner_ae.server.versions import Catalogue, ServedModel, Version
-from tests.helpers.saved_models import copy_version, save_model
+from tests.helpers.small_model import copy_version, save_model
 
 ONES = np.ones((1, 3), np.float32)
 

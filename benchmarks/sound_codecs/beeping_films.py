@@ -1,7 +1,7 @@
 """Films that flash and beep at the same moments, with the sound of one codec each.
 
-ffmpeg is asked what it can encode; of the containers of films the first is taken that holds the
-codec and from which ffmpeg reads the flashes and beeps where they were put.
+ffmpeg lists what it can encode; each codec goes into the first container that holds it and from
+which ffmpeg reads flashes and beeps at their times.
 """
 
 import re
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.judging.films import Heard, UnreadableError, hear, run_ffmpeg, show
+from benchmarks.judging.player import Heard, UnreadableError, hear, run_ffmpeg, show
 
 RATE, FRAMES, SIDE = 24, 60, 64
-# No two distances are alike, so that sound that is shifted cannot look right.
+# No two distances are alike, so that shifted sound cannot seem right.
 FLASHES = (7, 14, 25, 43)
 _BEEP_SECONDS = 0.07
 
@@ -42,7 +42,7 @@ CONTAINERS = {
 }
 _ORDER = ("mkv", "mov", "mp4", "avi", "nut", "flv", "wmv", "ts", "vob", "mxf", "3gp", "rm", "roq",
           "amv", "wtv")  # fmt: skip
-# Where such sound is usually found.
+# Usual containers of such sound.
 _HOMES = {
     "aac": "mp4", "alac": "mov", "mp3": "avi", "mp2": "ts", "ac3": "vob", "pcm_bluray": "m2ts",
     "pcm_dvd": "vob", "s302m": "ts", "nellymoser": "flv", "adpcm_swf": "flv", "wmav1": "wmv",
@@ -50,7 +50,7 @@ _HOMES = {
     "adpcm_ima_amv": "amv", "vorbis": "ogv", "pcm_s16le": "avi", "adpcm_ima_qt": "mov",
     "g723_1": "avi", "pcm_mulaw": "flv",
 }  # fmt: skip
-# (samples a second, channels) that an encoder wants.
+# (samples a second, channels) that an encoder needs.
 _WANTS = {
     "amr_nb": (8000, 1), "g723_1": (8000, 1), "ra_144": (8000, 1), "adpcm_g726": (8000, 1),
     "adpcm_g726le": (8000, 1), "adpcm_g722": (16000, 1), "roq_dpcm": (22050, 2),
@@ -68,7 +68,6 @@ class Track:
     Attributes:
         encoder: of ffmpeg, with options of its own.
         rate: samples a second.
-        channels: how many.
         language: of three letters, or "".
     """
 
@@ -86,10 +85,10 @@ class Film:
         name: of the row.
         containers: of `CONTAINERS`, the first that works is taken.
         tracks: its sound.
-        sound_at: the sound begins so many seconds after the picture, or before it (below 0).
-        longer: the sound ends so many seconds after the picture, or before it (below 0).
+        sound_at: seconds from the picture's start to the sound's, may be below 0.
+        longer: seconds from the picture's end to the sound's, may be below 0.
         options: more of ffmpeg's arguments.
-        cut: seconds from which on the finished film is copied once more, or 0.
+        cut: seconds from which the finished film is copied once more, or 0.
     """
 
     name: str
@@ -118,7 +117,7 @@ class Made:
     heard: list[Heard]
 
     def apart(self) -> list[float]:
-        """Seconds of each beep of each track behind its flash."""
+        """Return the seconds from each flash to its beep, of each track."""
         return [
             tone - flash
             for one in self.heard
@@ -127,7 +126,7 @@ class Made:
 
 
 def encoders() -> dict[str, str]:
-    """Every codec of sound that ffmpeg encodes, with its encoder (a library's own before)."""
+    """Return every sound codec that ffmpeg encodes, with its encoder (a library's own first)."""
     out, _ = run_ffmpeg("-encoders")
     found: dict[str, str] = {}
     for name, rest in re.findall(r"^ A\S+ +(\w+) +(.*)$", out.decode(), re.M):
@@ -135,12 +134,12 @@ def encoders() -> dict[str, str]:
         canonical = codec[1] if codec else {"dca": "dts", "g722": "adpcm_g722"}.get(name, name)
         if canonical not in found or name.startswith("lib"):
             found[canonical] = name
-    # Neither makes sound that could be told from silence.
+    # The sound of these two is silence.
     return {c: e for c, e in sorted(found.items()) if c not in ("anull", "comfortnoise")}
 
 
 def codec_films() -> list[Film]:
-    """A film for each codec."""
+    """Return a film for each codec."""
     films = []
     for codec, encoder in encoders().items():
         rate, channels = _WANTS.get(codec, (48000, 2))
@@ -201,7 +200,7 @@ SPECIAL_FILMS = (
 
 
 def make_master(folder: Path) -> Path:
-    """Writes the lossless film of flashes that all others are made of."""
+    """Write the lossless film of flashes that all others are made of."""
     path = folder / "flashes.mkv"
     if not path.exists():
         random = np.random.default_rng(0)
@@ -216,14 +215,9 @@ def make_master(folder: Path) -> Path:
 def write_beeps(
     path: Path, track: Track, moments: Sequence[float], begin: float, end: float
 ) -> None:
-    """Writes a WAV that beeps, over faint noise so that no two packets are alike.
+    """Write a WAV that beeps at `moments`, over faint noise so that no two packets are alike.
 
-    Args:
-        path: file to write.
-        track: its rate and channels; each channel beeps in a tone of its own.
-        moments: seconds of the beeps.
-        begin: seconds that its first sample stands for.
-        end: seconds at which it ends.
+    Each channel beeps in a tone of its own; `begin` is the time of the first sample.
     """
     count = round((end - begin) * track.rate)
     random = np.random.default_rng(1)
@@ -244,10 +238,10 @@ def write_beeps(
 
 
 def make(film: Film, folder: Path, master: Path) -> Made:
-    """Makes a film in the first of its containers that holds it.
+    """Make a film in the first of its containers that holds it.
 
     Raises:
-        UnreadableError: none does; the message holds the last one's reason.
+        UnreadableError: none does; the message has the first one's reason.
     """
     reason: UnreadableError | None = None  # of its home
     for container in film.containers:
@@ -297,7 +291,7 @@ def _encode(film: Film, container: str, path: Path, folder: Path, master: Path) 
 
 
 def look(path: Path, container: str, tracks: int) -> Made:
-    """Reads flashes and beeps of a film."""
+    """Read flashes and beeps of a film."""
     shown = show(path)
     flashes = [
         float(second)

@@ -1,4 +1,4 @@
-"""Runs the project's own commands, each in a process of its own, without their long imports.
+"""Run the project's own commands, each in a process of its own, without their long imports.
 
 A server process imports what the commands import, once, and forks for each call; so a command's
 arguments, output and exit code are those of a terminal, and a crash or a hang costs one call.
@@ -13,6 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.runs import run
+
 RECORDS, REASSEMBLE = "tools.make_tfrecords", "tools.reassemble_film"
 _PRELOADED = [
     "numpy", "PIL.Image", "av", "moviepy.video.io.ffmpeg_writer", "tensorflow", RECORDS, REASSEMBLE,
@@ -24,12 +26,7 @@ _OUT, _ERR, _CODE = "out", "err", "code"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended.
-
-    Attributes:
-        code: its exit code; negative: the signal that ended it; None: it hung and was ended.
-        out, err: what it printed.
-    """
+    """The exit code and output of a command; a negative code is a signal, None a hang."""
 
     code: int | None
     out: str
@@ -37,12 +34,12 @@ class Ended:
 
     @property
     def error(self) -> str:
-        """What stands behind the last "error:", or "" where there is no such line."""
+        """The text of the last "error:" line, or ""."""
         return ["", *re.findall(r"^error: (.*)$", self.err, re.M)][-1]
 
     @property
     def failure(self) -> str:
-        """What no command may do, whatever it is given: "" where it did nothing of the kind."""
+        """A failure that no input may cause, such as a traceback, or ""."""
         if self.code is None:
             return HUNG
         if self.code < 0:
@@ -57,11 +54,7 @@ class Ended:
 
 
 class Commands:
-    """Runs commands; the server of the processes lives as long as this one does.
-
-    Args:
-        limit_seconds: time for one command.
-    """
+    """A server that forks a process for each command, which may take `limit_seconds`."""
 
     def __init__(self, limit_seconds: float = 240) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -71,13 +64,7 @@ class Commands:
         self._limit = limit_seconds
 
     def run(self, module: str, *arguments: object, folder: Path | None = None) -> Ended:
-        """Runs a command.
-
-        Args:
-            module: `RECORDS` or `REASSEMBLE`.
-            arguments: as on its command line.
-            folder: where it runs.
-        """
+        """Run a command, `RECORDS` or `REASSEMBLE`, in a folder."""
         with tempfile.TemporaryDirectory() as name:
             scratch = Path(name)
             process = self._context.Process(
@@ -101,7 +88,7 @@ class Commands:
 
 
 def _call(module: str, arguments: list[str], scratch: Path, folder: Path | None) -> None:
-    """The command, from here on as if a shell had started it."""
+    """Run a command as if a shell had started it."""
     sys.stdin = open(os.devnull)  # noqa: SIM115 - as long as the process
     for name, descriptor in ((_OUT, 1), (_ERR, 2)):
         opened = os.open(scratch / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -118,33 +105,15 @@ def _call(module: str, arguments: list[str], scratch: Path, folder: Path | None)
         raise
 
 
-def write_identity_model(folder: Path, height: int = 160, width: int = 160) -> Path:
-    """Writes an autoencoder that gives back what it gets, with the signature of a trained one.
+def write_identity_model(folder: Path, raster: tuple[int, int] = (160, 160)) -> Path:
+    """Write an autoencoder that changes nothing; return its folder.
 
     In a process of its own: TensorFlow and fork do not go together.
-
-    Returns:
-        `folder`, a SavedModel.
     """
-    if not (folder / "saved_model.pb").exists():
-        context = multiprocessing.get_context("spawn")
-        process = context.Process(target=_write_model, args=(folder, height, width))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise RuntimeError("the identity model could not be written")
+    if not (folder / "1").exists():
+        code = (
+            "from pathlib import Path; from tests.helpers.tiny_networks import save_autoencoder; "
+            f"save_autoencoder(Path({str(folder.absolute())!r}), {raster})"
+        )
+        run(sys.executable, "-c", code)
     return folder
-
-
-def _write_model(folder: Path, height: int, width: int) -> None:
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import tensorflow as tf
-
-    module = tf.Module()
-
-    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, "image")])
-    def reconstruct(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"reconstruction": tf.identity(image)}
-
-    module.reconstruct = reconstruct
-    tf.saved_model.save(module, str(folder), signatures={"reconstruct": reconstruct})

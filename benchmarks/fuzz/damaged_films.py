@@ -1,7 +1,4 @@
-"""Damaged films: how they are made, and what becomes of them.
-
-Every case follows from (seed, number) alone: which film is damaged, how, and where.
-"""
+"""Damaged films and their outcomes; (seed, number) alone decides the film, damage and place."""
 
 import gc
 import hashlib
@@ -68,7 +65,7 @@ class Case:
     Attributes:
         number: of the case; with the seed it decides everything.
         film: name of the undamaged film.
-        damage: name of what was done to it, one of `DAMAGES`.
+        damage: one of `DAMAGES`.
     """
 
     number: int
@@ -78,13 +75,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case.
+    """The outcome of a case.
 
     Attributes:
         kind: one of `CLASSES`.
         detail: the note, message or difference.
-        rss: resident memory of the process behind it, in bytes.
-        descriptors, threads: that the process had open behind it.
+        rss: resident memory of the process after it, in bytes.
+        descriptors, threads: of the process after it.
     """
 
     kind: str
@@ -110,7 +107,7 @@ class Converted:
 
 
 def make_films(folder: Path, frames: int = 48) -> dict[str, Path]:
-    """Makes the undamaged films: two seconds of 96x128 with sound and frame numbers."""
+    """Make the undamaged films: two seconds of 96x128 with sound and frame numbers."""
     made = {}
     for name, arguments in FILMS.items():
         path = folder / name
@@ -126,7 +123,7 @@ def _flip(data: Bytes, random: np.random.Generator) -> Bytes:
 
 
 def _flip_head(data: Bytes, random: np.random.Generator) -> Bytes:
-    """Flips bytes where headers and indexes are: the first and the last two thousand."""
+    """Flip bytes where headers and indexes are: the first and the last two thousand."""
     end = min(2048, len(data) // 2)
     places = random.integers(-end, end, random.integers(1, 21))
     data[places] ^= random.integers(1, 256, len(places), np.uint8)
@@ -134,7 +131,7 @@ def _flip_head(data: Bytes, random: np.random.Generator) -> Bytes:
 
 
 def _rot(data: Bytes, random: np.random.Generator) -> Bytes:
-    """Turns single bits round, from one in a million to one in a thousand."""
+    """Flip single bits, from one in a million to one in a thousand."""
     count = max(int(8 * len(data) * 10 ** random.uniform(-6, -3)), 1)
     places = random.integers(0, 8 * len(data), count)
     np.bitwise_xor.at(data, places // 8, (1 << (places % 8)).astype(np.uint8))
@@ -146,14 +143,14 @@ def _cut(data: Bytes, random: np.random.Generator) -> Bytes:
 
 
 def _hole(data: Bytes, random: np.random.Generator) -> Bytes:
-    """Zeroes a run of bytes, as a sparse copy or a torrent that is not finished leaves it."""
+    """Zero a run of bytes, as a sparse copy or an unfinished torrent leaves it."""
     start = random.integers(0, len(data))
     data[start : start + random.integers(1, max(len(data) // 4, 2))] = 0
     return data
 
 
 def _exchange(data: Bytes, random: np.random.Generator) -> Bytes:
-    """Exchanges two blocks."""
+    """Exchange two blocks."""
     block = int(random.integers(16, 4096))
     first, second = (int(place) for place in random.integers(0, max(len(data) - block, 1), 2))
     one = data[first : first + block].copy()
@@ -173,21 +170,21 @@ DAMAGES: dict[str, Callable[[Bytes, np.random.Generator], Bytes]] = {
 
 
 def make_case(number: int) -> Case:
-    """Which film is damaged how in a case: all pairs in turn."""
+    """Return a case: all pairs of films and damages in turn."""
     films, damages = list(FILMS), list(DAMAGES)
     film = films[number % len(films)]
     return Case(number, film, damages[number // len(films) % len(damages)])
 
 
 def damaged_bytes(case: Case, film: Path, seed: int) -> bytes:
-    """The damaged film of a case."""
+    """Return the damaged film of a case."""
     random = np.random.default_rng([seed, case.number])
     data = np.fromfile(film, np.uint8)
     return DAMAGES[case.damage](data, random).tobytes()
 
 
 def convert(film: Path, folder: Path, find_bars: bool, threads: int = 2) -> Converted:
-    """Converts a film into an empty folder and reads the records back."""
+    """Convert a film into an empty folder and read the records back."""
     options = ConversionOptions(
         height=48, width=64, num_shards=3, bars=None if find_bars else (0, 0, 0, 0)
     )
@@ -215,12 +212,12 @@ def _read(records: Path, card: FilmCard) -> Converted:
 def run_case(
     case: Case, film: Path, whole: Converted, scratch: Path, seed: int, keep: bool = False
 ) -> Outcome:
-    """Damages a film, converts it and judges what came of it.
+    """Damage a film, convert it and judge the result.
 
     Args:
-        case: which.
+        case: its name and damage.
         film: the undamaged film.
-        whole: what it becomes.
+        whole: the records of that.
         scratch: an empty folder for this process.
         seed: of all cases.
         keep: leave film and records there.
@@ -252,7 +249,7 @@ def _judge_message(message: str, scratch: Path) -> tuple[str, str]:
 
 
 def judge(found: Converted, whole: Converted, film: Path) -> tuple[str, str]:
-    """(class, detail) of a conversion that came to its end."""
+    """Return (class, detail) of a finished conversion."""
     # That it was read in a single pass says how, not what is wrong.
     notes = [
         note
@@ -275,7 +272,7 @@ def judge(found: Converted, whole: Converted, film: Path) -> tuple[str, str]:
 
 
 def ffmpeg_complaint(film: Path) -> str:
-    """What another judge, ffmpeg's decoder, says of a film's picture; "" if nothing."""
+    """Return the first error of another judge, ffmpeg's decoder, about a film's picture, or ""."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-v", "error", "-nostdin",
                "-threads", "1", "-i", str(film), "-map", "0:v:0", "-f", "null", "-"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30)
@@ -289,7 +286,7 @@ def ffmpeg_complaint(film: Path) -> str:
 
 
 def _resources() -> tuple[int, int, int]:
-    """Resident memory in bytes, open file descriptors and threads of this process (Linux)."""
+    """Return resident memory in bytes, descriptors and threads of this process (Linux)."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         descriptors = len(os.listdir("/proc/self/fd"))

@@ -1,9 +1,9 @@
-"""Markdown from the results of `gpu.py`. Nothing here measures anything."""
+"""The page of `benchmarks.gpu`, made from its results."""
 
 import statistics
 
-from benchmarks.training.table import EPOCHS, FILM_FRAMES, rows
-from benchmarks.training.workers import Json
+from benchmarks.runs import FILM_FRAMES, Json
+from benchmarks.training.training_page import EPOCHS, rows
 
 # Name -> (objective, part of the run at which it is measured).
 PHASES = {
@@ -16,8 +16,8 @@ BEFORE = 0.6
 ADVERSARY = {"dream": {"adversarial_weight": 0.002}}
 
 
-def table(found: Json) -> str:
-    """Returns everything that has been measured so far."""
+def page(found: Json) -> str:
+    """Return everything that has been measured so far as Markdown."""
     parts = {"step": _step, "loop": _loop, "check": _check, "profile": _profile}
     text = [f"# Training on a GPU\n\nWritten by `python -m benchmarks.gpu` on {_machine(found)}."]
     text += [make(found) for piece, make in parts.items() if piece in found]
@@ -59,7 +59,7 @@ def _step(found: Json) -> str:
 
 
 def windows(lines: list[Json]) -> dict[str, list[Json]]:
-    """Lines of a run's metrics with a rate, by phase; without the first, in which all is made."""
+    """Return lines of a run's metrics with a rate, by phase, without the first (the set-up)."""
     rated = [line for line in lines if "speed/frames_per_second" in line][1:]
     found: dict[str, list[Json]] = {"before": [], "with": []}
     for line in rated:
@@ -68,7 +68,7 @@ def windows(lines: list[Json]) -> dict[str, list[Json]]:
 
 
 def film_minutes(rates: dict[str, float], objective: str) -> tuple[float | None, float | None]:
-    """Minutes of six epochs of a film of 117 minutes at these rates: without and with an adversary.
+    """Return minutes of six epochs of a film of 117 minutes, without and with an adversary.
 
     That of `dream` takes part in 1 - `BEFORE` of the steps. None if a rate is missing.
     """

@@ -61,7 +61,7 @@ class Film:
 
 
 def tagged(matrix: str, spread: str = "tv", primaries: str = "", transfer: str = "") -> str:
-    """Filters that make YCbCr of RGB and say so."""
+    """Return filters that make YCbCr of RGB and tag it."""
     return (
         f"scale=out_color_matrix={matrix}:out_range={spread}:flags=accurate_rnd,"
         f"setparams=colorspace={matrix}:range={spread}:color_primaries={primaries or matrix}:"
@@ -213,7 +213,7 @@ FILMS: tuple[Film, ...] = (
 
 
 def make_masters(folder: Path) -> None:
-    """Writes the lossless films that all others are made of."""
+    """Write the lossless films that all others are made of."""
     pictures = list(film_pictures(FRAMES, HEIGHT, WIDTH))
     film_of(folder / "master.mkv", pictures)
     fields = list(film_pictures(2 * FRAMES, HEIGHT, WIDTH, flash_every=None))
@@ -226,11 +226,7 @@ def make_masters(folder: Path) -> None:
 
 
 def make(film: Film, folder: Path) -> Path:
-    """Makes a film in the folder with the masters.
-
-    Returns:
-        Its path.
-    """
+    """Make a film in the folder with the masters; return its path."""
     path = folder / film.file
     if film.file == "images":
         path.mkdir(exist_ok=True)
@@ -250,7 +246,7 @@ def make(film: Film, folder: Path) -> Path:
 
 
 def _step(arguments: str, folder: Path, output: Path) -> None:
-    """Runs ffmpeg in the folder; no argument has a space in it."""
+    """Run ffmpeg in the folder; no argument has a space in it."""
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y"]
     subprocess.run(
         [*program, *arguments.split(), str(output)],

@@ -1,11 +1,11 @@
-"""Markdown from the results of `benchmarks/training`. Nothing here measures anything."""
+"""The page of `benchmarks.training`, made from its results."""
 
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.training.workers import Json
+from benchmarks import markdown
+from benchmarks.runs import FILM_FRAMES, Json
 
-FILM_FRAMES = 168_480
 EPOCHS = 6
 # Dense bfloat16 of the H100 SXM, operations per second, from its data sheet.
 H100 = 989e12
@@ -14,8 +14,8 @@ LOOP_GOAL = 0.97
 TORCH_GOALS = {"preview": 1.4, "base": 1.0}
 
 
-def table(found: Json) -> str:
-    """Returns everything that has been measured so far."""
+def page(found: Json) -> str:
+    """Return everything that has been measured so far as Markdown."""
     parts = {"loop": _loop, "torch": _torch, "memory": _memory, "operations": _operations,
              "profile": _profile}  # fmt: skip
     text = [f"# Training\n\nWritten by `python -m benchmarks.training` on {_machine(found)}."]
@@ -24,10 +24,8 @@ def table(found: Json) -> str:
 
 
 def rows(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(
-        "| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *lines]
-    )
+    """Return a Markdown table."""
+    return "\n".join(markdown.table(head, lines, " --- "))
 
 
 def _machine(found: Json) -> str:
@@ -43,15 +41,14 @@ def _emulated(found: Json) -> str:
 
 def _loop(found: Json) -> str:
     pairs = found["loop"]["step_and_loop"]
-    ratio = statistics.median(loop / step for step, loop in pairs)
+    steps, loops = zip(*pairs, strict=True)
+    ratio = markdown.median_ratio(loops, steps)
     lines = [
-        [name, f"{statistics.median(values):.1f}", f"{min(values):.1f} to {max(values):.1f}"]
-        for name, values in zip(
-            ("the step, one batch again and again", "the whole of training"),
-            zip(*pairs, strict=True),
-            strict=True,
+        [name, markdown.median(values, 1), f"{min(values):.1f} to {max(values):.1f}"]
+        for name, values in (
+            ("the step, one batch again and again", steps), ("the whole of training", loops)
         )
-    ]
+    ]  # fmt: skip
     return (
         "## The loop around the step\n\n`preview`, objective `vae`, "
         f"{len(pairs)} turns of {found['loop']['steps']} steps each; the whole of training reads "
@@ -88,7 +85,7 @@ def _torch(found: Json) -> str:
 
 
 def _ratio(variant: Json) -> float:
-    return statistics.median(ours / theirs for ours, theirs in variant["rounds"])
+    return markdown.median_ratio(*zip(*variant["rounds"], strict=True))
 
 
 def _variant(name: str, variant: Json) -> list[str]:

@@ -1,7 +1,7 @@
-"""Reads films from outside: with ffmpeg's own program and with nothing of this project's code.
+"""Read films as a player does: with ffmpeg's own program and none of this project's code.
 
-What is asked: the pictures as a player shows them, and when; the sound as it is heard, and when;
-packets, titles, languages, chapters. All times are seconds on the clock of the file.
+Pictures and sound with their times, packets, titles, languages, chapters. All times are seconds on
+the clock of the file.
 """
 
 import re
@@ -24,11 +24,11 @@ _APART_SECONDS = 0.045
 
 
 class UnreadableError(Exception):
-    """ffmpeg cannot read a film; the message holds its words."""
+    """ffmpeg cannot read a film; the message is from ffmpeg."""
 
 
 def run_ffmpeg(*arguments: object, data: bytes | None = None) -> tuple[bytes, str]:
-    """Runs ffmpeg; returns what it wrote to stdout and to stderr.
+    """Run ffmpeg; return its stdout and stderr.
 
     Raises:
         UnreadableError: it failed.
@@ -48,7 +48,7 @@ def run_ffmpeg(*arguments: object, data: bytes | None = None) -> tuple[bytes, st
 
 
 def url(path: Path) -> str:
-    """A name that ffmpeg takes for a file, whatever is in it."""
+    """Return a name that ffmpeg takes for a file, whatever characters it has."""
     return f"file:{path}"
 
 
@@ -72,36 +72,53 @@ class Shown:
 def show(
     path: Path, stream: str = "", source: Sequence[object] = (), deinterlace: bool = False
 ) -> Shown:
-    """Decodes the pictures of a film.
+    """Decode the pictures of a film.
 
     Args:
-        path: the film.
-        stream: which one, as of ffmpeg's -map; "": the one that ffmpeg takes for the film.
+        path: of the film.
+        stream: as of ffmpeg's -map; "": ffmpeg's own choice.
         source: options of ffmpeg before its input.
-        deinterlace: whether interlaced frames are made whole.
+        deinterlace: whether interlaced frames are deinterlaced.
     """
     filters = ("bwdif=mode=send_frame:deint=interlaced," if deinterlace else "") + "showinfo"
-    raw, log = run_ffmpeg(
-        "-copyts", *source, "-i", url(path), *(["-map", stream] if stream else []), "-an", "-sn",
-        "-dn", "-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "rgb24",
-        "-",
-    )  # fmt: skip
+    maps = ["-map", stream] if stream else []
+    raw, found = decode(*source, "-i", url(path), *maps, "-an", "-sn", "-dn", filters=filters)
+    if len(raw) != found.height * found.width * 3 * len(found.seconds):
+        raise UnreadableError("pictures of several sizes")
+    pictures = np.frombuffer(raw, np.uint8).reshape(-1, found.height, found.width, 3)
+    return Shown(list(pictures), found.seconds, found.tick, found.aspect)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Times, clock and format of the frames that reach the filter `showinfo`."""
+
+    seconds: list[Fraction]
+    tick: Fraction
+    height: int
+    width: int
+    aspect: Fraction
+
+
+def decode(*arguments: object, filters: str) -> tuple[bytes, Frames]:
+    """Decode a film; return the RGB bytes of its pictures, and its frames at `showinfo`.
+
+    Args:
+        arguments: of ffmpeg, the input among them.
+        filters: with `showinfo`.
+    """
+    raw, log = run_ffmpeg("-copyts", *arguments, "-fps_mode", "passthrough", "-vf", filters,
+                          "-f", "rawvideo", "-pix_fmt", "rgb24", "-")  # fmt: skip
     base = re.search(r"config in time_base: (\d+)/(\d+)", log)
     found = re.findall(r"\] n: *\d+ pts: *(-?\d+|NOPTS) .*? sar:(\d+)/(\d+) s:(\d+)x(\d+) ", log)
     if base is None or not found:
         raise UnreadableError("no picture")
-    unit = Fraction(int(base[1]), int(base[2]))
-    _, across, down, width, height = found[0]
-    size = int(height) * int(width) * 3
-    if any(one[3:] != found[0][3:] for one in found) or len(raw) != size * len(found):
+    if any(one[3:] != found[0][3:] for one in found):
         raise UnreadableError("pictures of several sizes")
-    shape = (-1, int(height), int(width), 3)
-    return Shown(
-        list(np.frombuffer(raw, np.uint8).reshape(shape)),
-        [int(one[0]) * unit for one in found],
-        unit,
-        Fraction(int(across) or 1, int(down) if int(across) else 1),
-    )
+    tick = Fraction(int(base[1]), int(base[2]))
+    across, down, width, height = map(int, found[0][1:])
+    aspect = Fraction(across or 1, down if across else 1)
+    return raw, Frames([int(one[0]) * tick for one in found], tick, height, width, aspect)
 
 
 @dataclass(frozen=True)
@@ -113,7 +130,6 @@ class Heard:
         begin: when the sound begins.
         seconds: how long it is, counted in samples.
         rate: samples a second.
-        channels: how many.
     """
 
     tones: list[float]
@@ -124,13 +140,7 @@ class Heard:
 
 
 def hear(path: Path, track: int = 0, source: Sequence[object] = ()) -> Heard:
-    """Decodes a sound track and finds its loud tones, on whichever channel they are.
-
-    Args:
-        path: the film.
-        track: which of its sound tracks, from 0.
-        source: options of ffmpeg before its input.
-    """
+    """Decode a sound track, from 0, and find its loud tones on any channel."""
     raw, log = run_ffmpeg(
         "-copyts", *source, "-i", url(path), "-map", f"0:a:{track}", "-vn", "-af",
         "ashowinfo,aformat=sample_fmts=flt", "-f", "f32le", "-c:a", "pcm_f32le", "-",
@@ -178,14 +188,7 @@ class Packets:
 
 
 def packets(path: Path, stream: str, filters: str = "", source: Sequence[object] = ()) -> Packets:
-    """Reads the packets of a stream, in the order of the file.
-
-    Args:
-        path: the film.
-        stream: as of ffmpeg's -map.
-        filters: bitstream filters, such as one that takes repeated headers off.
-        source: options of ffmpeg before its input.
-    """
+    """Read the packets of a stream, after bitstream filters, in the order of the file."""
     out, _ = run_ffmpeg(
         "-copyts", *source, "-i", url(path), "-map", stream, "-c", "copy",
         *(["-bsf", filters] if filters else []), "-f", "framehash", "-hash", "md5", "-",
@@ -205,7 +208,7 @@ def packets(path: Path, stream: str, filters: str = "", source: Sequence[object]
 
 
 def payload(path: Path, stream: str) -> str:
-    """Digest of all bytes of a stream's packets, however they are cut."""
+    """Return a digest of all bytes of a stream, whatever its packets."""
     out, _ = run_ffmpeg("-i", url(path), "-map", stream, "-c", "copy", "-f", "hash", "-hash",
                         "md5", "-")  # fmt: skip
     return out.decode().strip()
@@ -213,15 +216,14 @@ def payload(path: Path, stream: str) -> str:
 
 @dataclass(frozen=True)
 class Described:
-    """What a file says of itself.
+    """The metadata of a file.
 
     Attributes:
         kinds: "Video: h264", "Audio: aac" ... of each stream, in order.
-        languages: of each sound track, "" where it says none.
-        title: of the film.
+        languages: of each sound track, or "".
         chapters: (begin, end) in seconds and title of each.
-        seconds: its claimed length, NaN if none.
-        covers: how many attached pictures.
+        seconds: length in the header, or NaN.
+        covers: number of attached pictures.
     """
 
     kinds: list[str]
@@ -245,7 +247,7 @@ _STREAM = re.compile(
 
 
 def describe(path: Path, source: Sequence[object] = ()) -> Described:
-    """Reads what a file says of itself."""
+    """Read the metadata of a file."""
     try:
         _, log = run_ffmpeg(*source, "-i", url(path), "-map", "0:v?", "-map", "0:a?", "-c", "copy",
                             "-t", "0", "-f", "null", "-")  # fmt: skip
@@ -274,7 +276,7 @@ def describe(path: Path, source: Sequence[object] = ()) -> Described:
 
 
 def _fields(text: str) -> dict[str, str]:
-    """key=value lines of ffmpeg's own format; a backslash keeps what follows it."""
+    """Return the key=value lines of ffmpeg's own format, in which a backslash quotes."""
     fields = {}
     for line in re.split(r"(?<!\\)\n", text):
         key, separator, value = line.partition("=")

@@ -1,23 +1,23 @@
-"""Runs fuzz cases in processes of their own, so that a crash or a hang costs one case."""
+"""Run fuzz cases in processes of their own, so that a crash or a hang costs one case."""
 
 import multiprocessing
 import resource
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from benchmarks.fuzz.films import CRASHED, HUNG, Case, Converted, Outcome, run_case
+from benchmarks.fuzz.damaged_films import CRASHED, HUNG, Case, Converted, Outcome, run_case
 
 _ADDRESS_SPACE = 8 << 30
 
 
 @dataclass
 class _Worker:
-    """A process and the case it is at."""
+    """A process and its present case."""
 
     process: BaseProcess
     connection: Connection
@@ -27,22 +27,21 @@ class _Worker:
 
 @dataclass
 class Resources:
-    """What one process used over its life.
+    """The resources of one process.
 
     Attributes:
-        cases: how many it worked on.
-        first, last: behind an early case and behind the last one.
-        most_rss: the most resident memory behind any case, in bytes.
+        cases: number of cases.
+        first, last: resources after an early case and after the last one.
+        most_rss: the most resident memory after any case, in bytes.
     """
 
     cases: int = 0
     first: Outcome | None = None
     last: Outcome | None = None
     most_rss: int = 0
-    warm_rss: list[int] = field(default_factory=list)
 
     def add(self, outcome: Outcome, warm: int) -> None:
-        """Notes what a process had behind a case; the first `warm` ones fill its caches."""
+        """Note the resources after a case; the first `warm` ones fill caches."""
         self.cases += 1
         self.last = outcome
         self.most_rss = max(self.most_rss, outcome.rss)
@@ -55,12 +54,12 @@ class Workers:
 
     Args:
         films: the undamaged films by name.
-        whole: what they become, by (name, whether bars are looked for).
-        scratch: folder for what the processes write.
+        whole: their records.
+        scratch: folder of the processes.
         seed: of all cases.
-        count: how many processes.
+        count: number of processes.
         limit_seconds: time for one case.
-        warm: behind so many cases a process has its normal size.
+        warm: number of cases after which a process has its normal size.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Workers:
         self._workers = [self._start(number) for number in range(count)]
 
     def run(self, cases: Iterable[Case]) -> Iterator[tuple[Case, Outcome]]:
-        """Yields each case with its outcome, in the order in which they end."""
+        """Yield each case with its outcome, in the order in which they end."""
         left = iter(cases)
         for worker in self._workers:
             self._give(worker, next(left, None))
@@ -104,7 +103,7 @@ class Workers:
                 yield case, outcome
 
     def _outcome(self, worker: _Worker, ready: bool) -> Outcome | None:
-        """What became of a worker's case; None while it works on it."""
+        """Return the outcome of a worker's case, None while it works on it."""
         if ready:
             try:
                 received = worker.connection.recv()
@@ -159,7 +158,7 @@ def _work(
     scratch: Path,
     seed: int,
 ) -> None:
-    """Works on cases until there are no more."""
+    """Work on cases until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

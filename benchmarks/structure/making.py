@@ -1,4 +1,4 @@
-"""Makes the films of `structure_recipes` with ffmpeg, and says what a player shows of them."""
+"""Make the films of `recipes` with ffmpeg, and the truth about them."""
 
 import struct
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.judging.films import UnreadableError, run_ffmpeg
-from benchmarks.sound_codecs.films import Track, write_beeps
-from benchmarks.structure import mp4_boxes
+from benchmarks.judging.player import UnreadableError, run_ffmpeg
+from benchmarks.sound_codecs.beeping_films import Track, write_beeps
 from benchmarks.structure.recipes import CONTAINERS, FIELDS, SOUND, TURNS, VIDEO, Recipe
+from tests.helpers import mp4_patches
 from tests.helpers.number_panel import draw_panel
 
 Pictures = NDArray[np.uint8]
@@ -32,19 +32,18 @@ _STRAYS = ("notes.txt", "Thumbs.db", ".hidden.png")
 
 @dataclass(frozen=True)
 class Truth:
-    """What a player shows.
+    """The film in a player.
 
     Attributes:
         numbers: on the frames, in order.
-        seconds: when each is shown, from the first.
-        first: when the first is shown on the file's clock, where that counts from 0; else None.
-        rate: frames a second if they all last equally long, else None.
+        seconds: time of each, from the first.
+        first: time of the first on the file's clock, where that counts from 0; else None.
+        rate: frames a second if constant, else None.
         size: (height, width) of the upright picture.
         aspect: width of a pixel divided by its height.
         flashes: indices of the frames that flash, where there is sound.
-        length: seconds from the first frame to the end of the last, or None where nobody knows.
+        length: seconds from the first frame to the end of the last, or None if unknown.
         languages: of each sound track.
-        title: of the film.
         chapters: begin, end and title of each.
         stream: of the picture, as of ffmpeg's -map; "" for ffmpeg's own choice.
         source: options of ffmpeg before its input.
@@ -66,7 +65,7 @@ class Truth:
 
 
 def upright(recipe: Recipe) -> list[Pictures]:
-    """The frames as they are to be seen: bright to the edges, each with its number."""
+    """Return the frames as shown: bright to the edges, each with its number."""
     height, width = recipe.size
     rows, columns = np.mgrid[:height, :width]
     pictures = []
@@ -81,7 +80,7 @@ def upright(recipe: Recipe) -> list[Pictures]:
 
 
 def stored(recipe: Recipe, picture: Pictures) -> Pictures:
-    """A frame as the file holds it: turned back, with the margins that are not shown."""
+    """Return a frame as the file holds it: turned back, with the hidden margins."""
     a, b, c, d = TURNS[recipe.turn]
     height, width = picture.shape[:2]
     rows, columns = (height, width) if a else (width, height)
@@ -97,7 +96,7 @@ def stored(recipe: Recipe, picture: Pictures) -> Pictures:
 
 
 def make(recipe: Recipe, folder: Path) -> tuple[Path, Truth]:
-    """Makes a film in an empty folder.
+    """Make a film in an empty folder.
 
     Raises:
         UnreadableError: ffmpeg would not.
@@ -107,7 +106,7 @@ def make(recipe: Recipe, folder: Path) -> tuple[Path, Truth]:
     try:
         return _make_film(recipe, folder)
     except (UnreadableError, ValueError, IndexError, struct.error) as error:
-        # Its words tell of addresses and speeds: never the same twice.
+        # ffmpeg's own words hold addresses and speeds: never the same twice.
         words = f"ffmpeg does not write {recipe.video} into {recipe.container}"
         raise UnreadableError(words) from error
 
@@ -170,7 +169,7 @@ def _scales(recipe: Recipe) -> list[object]:
 
 
 def _encode(recipe: Recipe, path: Path, steps: Path) -> None:
-    """Encodes all streams at once."""
+    """Encode all streams at once."""
     kind, rate = CONTAINERS[recipe.container], Fraction(recipe.rate)
     pictures = [stored(recipe, one) for one in upright(recipe)]
     height, width = pictures[0].shape[:2]
@@ -218,7 +217,7 @@ def _encode(recipe: Recipe, path: Path, steps: Path) -> None:
 
 
 def _picture_options(recipe: Recipe) -> list[object]:
-    """How the first picture is encoded, at which times."""
+    """Return the filters, times and encoder of the first picture."""
     rate = Fraction(recipe.rate)
     filters = []
     if recipe.pixels.startswith("yuv") and recipe.container != "gif":
@@ -273,7 +272,7 @@ def _add_streams(
     options: list[Any],
     sources: int,
 ) -> int:
-    """Adds what is no film's picture and no film's sound; returns the number of inputs."""
+    """Add streams other than the film's picture and sound; return the number of inputs."""
     suffix, tracks = CONTAINERS[recipe.container].suffix, len(recipe.sounds)
     pictures = 1
     if "second" in recipe.has:
@@ -331,10 +330,10 @@ def _add_streams(
 
 
 def _with_pixel_crop(recipe: Recipe, plain: Path, steps: Path) -> Path:
-    """The same .mkv with the crop that an .mp4's clean aperture becomes when ffmpeg copies it."""
+    """Return the .mkv with the crop that ffmpeg makes of an .mp4's clean aperture."""
     picture, cropped = steps / "picture.mp4", steps / "cropped.mkv"
     run_ffmpeg("-i", plain, "-map", "0:v:0", "-c", "copy", *_scales(recipe), picture)
-    mp4_boxes.set_clean_aperture(picture, _stored_size(recipe), recipe.crop)
+    _hide(picture, recipe)
     run_ffmpeg("-i", picture, "-i", plain, "-map", "0:v", "-map", "1", "-map", "-1:v:0", "-c",
                "copy", cropped)  # fmt: skip
     return cropped
@@ -346,20 +345,27 @@ def _stored_size(recipe: Recipe) -> tuple[int, int]:
     return height + top + bottom, width + left + right
 
 
+def _hide(path: Path, recipe: Recipe) -> None:
+    """Write the clean aperture of a recipe's crop into an .mp4."""
+    top, bottom, left, right = recipe.crop
+    height, width = recipe.size if TURNS[recipe.turn][0] else recipe.size[::-1]
+    box = mp4_patches.clean_aperture(width, height, left - right, top - bottom)
+    mp4_patches.with_box(path, path, box, codec="*")
+
+
 def _change_boxes(recipe: Recipe, path: Path) -> None:
     if recipe.crop_by == "clap":
-        mp4_boxes.set_clean_aperture(path, _stored_size(recipe), recipe.crop)
+        _hide(path, recipe)
     if recipe.turn:
         a, b, c, d = TURNS[recipe.turn]
         height, width = _stored_size(recipe)
-        # What comes to lie left of or above 0 is moved into the picture.
+        # Pixels left of or above 0 are moved into the picture.
         right = width * (a < 0) + height * (c < 0)
         down = width * (b < 0) + height * (d < 0)
-        mp4_boxes.set_display_matrix(path, (a, b, c, d), (right, down))
+        mp4_patches.display_matrix(path, path, (a, b, c, d), shift=(right, down))
     if recipe.held:
-        header = path.read_bytes()
-        scale = struct.unpack_from(">I", header, header.index(b"mdhd") + 16)[0]
-        mp4_boxes.set_last_duration(path, round(recipe.held * scale))
+        ticks = round(recipe.held * mp4_patches.clock_of(path))
+        mp4_patches.lengthen_last_sample(path, ticks)
 
 
 def _without_first_fragment(data: bytes) -> bytes:
