@@ -80,7 +80,7 @@ def mixed_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def mixed(mixed_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, and none of the places that are probed lies in the passage of fields.
+    """The same; none of the places that are probed is in the passage of fields.
 
     The places of a transport stream follow from its bytes, so from the encoder's version.
     """

@@ -233,5 +233,5 @@ def test_a_planted_fault_is_noticed(
     ids=lambda check: check.__name__,
 )
 def test_without_a_fault_the_check_passes(check: Callable[[Path], None], tmp_path: Path) -> None:
-    """Which `tests/training/test_trainer.py` shows of replica equality."""
+    """Replica equality has its own in `tests/training/test_trainer.py`."""
     check(tmp_path)

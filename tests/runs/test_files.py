@@ -70,7 +70,7 @@ def foreign(run: Path) -> list[str]:
 
 
 def new_run(run: Path) -> None:
-    """Leaves what a new run has written."""
+    """Leave what a new run has written."""
     names: dict[str, Any] = {}
     exec(NEW_RUN, names)
     names["new_run"](run)
