@@ -1,4 +1,4 @@
-"""What a run writes about itself: log.txt, metrics.jsonl, event files, and the status line."""
+"""The written record of a run: log.txt, metrics.jsonl, event files, and the status line."""
 
 from __future__ import annotations
 

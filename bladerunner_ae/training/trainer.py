@@ -53,7 +53,7 @@ class Trainer(keras.Model):
 
     @property
     def state(self) -> "RunState":
-        """What the watchdog decides and remembers."""
+        """Decisions and memory of the watchdog."""
         return self._state
 
     @property

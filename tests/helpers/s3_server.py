@@ -98,7 +98,7 @@ class S3Server(logging.Handler):
         return [found[1] for text in self.requests if (found := re.fullmatch(pattern, text))]
 
     def start(self, *command: object, **changes: str | None) -> subprocess.Popen[str]:
-        """Start `python <command>` with this server as its S3; a change to None removes a variable."""
+        """Start `python <command>` with this server as its S3; None removes a variable."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "S3_"))}
         wanted = {**kept, **self.variables(), **changes}
         return subprocess.Popen(

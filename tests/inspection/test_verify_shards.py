@@ -1,4 +1,4 @@
-"""What inspection says of whole and of damaged records."""
+"""Inspection of whole and of damaged records."""
 
 from __future__ import annotations
 

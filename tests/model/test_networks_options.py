@@ -56,7 +56,7 @@ def test_a_checkerboard_is_energy_and_wider_stripes_are_none() -> None:
 
 @pytest.mark.parametrize("kernel_size", [4, 5])
 def test_upsampling_leaves_no_checkerboard(kernel_size: int) -> None:
-    """What an untrained decoder makes of an even map, away from the edges: an even picture?"""
+    """An untrained decoder makes an even picture of an even map, away from the edges."""
     found: dict[str, list[float]] = {"transposed": [], "upsample": []}
     for resize, seed in itertools.product(found, range(4)):
         decoder = tiny_networks(

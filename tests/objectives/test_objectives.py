@@ -1,4 +1,4 @@
-"""Who learns from what, by finite evidence: gradients, and what changes them."""
+"""Each player's sources of learning: gradients, and what changes them."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_the_quality_of_jpeg_is_told_apart(film: Path, tmp_path: Path) -> None:
 
 
 def test_other_frames_from_the_same_options_are_told_apart(tmp_path: Path) -> None:
-    """As another version of a decoder may make them; there are as many bytes."""
+    """Another version of a decoder may make them; there are as many bytes."""
     pictures = list(film_pictures(12, 24, 32))
     first = FilmUse.of(write_pictures(tmp_path / "a", pictures, 3, "png"))
     second = FilmUse.of(write_pictures(tmp_path / "b", pictures[::-1], 3, "png"))

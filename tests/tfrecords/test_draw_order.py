@@ -1,4 +1,4 @@
-"""How often frames are drawn and in which order, by numbers alone."""
+"""Frequency and order of drawn frames, by numbers alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frames are learnt from, and reading the few that are watched."""
+"""Frames that are learnt from, and reading the few that are watched."""
 
 from __future__ import annotations
 

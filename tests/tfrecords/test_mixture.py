@@ -231,7 +231,7 @@ def test_any_number_of_workers_shares_the_frames(
 def test_distribute_divides_batches_among_workers(
     films: list[Path], mode: dict[str, Any], workers: int
 ) -> None:
-    """What MultiWorkerMirroredStrategy does to a data set: 7 shards would not do for AUTO."""
+    """As MultiWorkerMirroredStrategy does; 7 shards would not suffice for AUTO."""
     from tensorflow.python.data.experimental.ops import distribute
 
     dataset = mixed_frames(parts_of(films), batch_size=4, seed=5, **mode)

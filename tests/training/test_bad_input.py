@@ -1,4 +1,4 @@
-"""What training cannot be asked for, and films that have little to teach."""
+"""Requests that training refuses, and films that have little to teach."""
 
 from __future__ import annotations
 

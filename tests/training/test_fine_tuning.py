@@ -284,7 +284,7 @@ def test_runs_without_later_fields_can_be_a_source(
 def test_checkpoint_without_the_watchdogs_state_is_refused(
     small_records: Path, tmp_path: Path
 ) -> None:
-    """As the first version wrote them."""
+    """The first version wrote such checkpoints."""
     config = tiny_run(tiny_flags(small_records, tmp_path))
     first = tf.train.Checkpoint(trainer=fit.build_trainer(config))
     first.write(str(tmp_path / "checkpoints" / "step-4"))

@@ -1,4 +1,4 @@
-"""What only a film's own headers say: what is shown of its picture, its colours, encryption."""
+"""Facts that only a film's own headers have: shown part of the picture, colours, encryption."""
 
 import struct
 from collections.abc import Callable
