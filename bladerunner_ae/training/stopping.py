@@ -34,7 +34,8 @@ class Preemption:
     A second signal, more than a second after the first, ends the process at once with one line and
     128 plus its number, even during a step or while the checkpoint is written. If native code does
     not return for five seconds after a signal before the first step, the process ends with one line
-    and the usual code: there is nothing to keep. `steps_done` is called from another thread.
+    and the usual code: there is nothing to keep. `steps_done` is called from another thread; the
+    first call of the step may do several steps.
     """
 
     def __init__(self, steps_done: Callable[[], int] = lambda: 0) -> None:

@@ -160,7 +160,7 @@ def test_what_is_read_is_not_deleted(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_starting_over(run: Path, small_records: Path, tmp_path: Path, commands: Commands) -> None:
-    """A run that fails before its first checkpoint gives the earlier one back; links are followed."""
+    """A run that fails before its first checkpoint restores the earlier one; links are followed."""
     before = contents(run)
     (tmp_path / "link").symlink_to("run")
     flags = [*arguments(tiny_flags(small_records, tmp_path / "link", seed=5)), "--overwrite"]
