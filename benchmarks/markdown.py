@@ -10,13 +10,7 @@ NONE = "-"
 def table(
     heads: Sequence[object], rows: Iterable[Sequence[object]], rule: str | Sequence[str] = "---"
 ) -> list[str]:
-    """Return the lines of a table.
-
-    Args:
-        heads: of the columns.
-        rows: their cells.
-        rule: under each head, "---:" for a column aligned to the right.
-    """
+    """Return the lines of a table; `rule` is under each head, "---:" aligns to the right."""
     rules = [rule] * len(heads) if isinstance(rule, str) else rule
     return [row(heads), f"|{'|'.join(rules)}|", *map(row, rows)]
 

@@ -78,11 +78,7 @@ def start(*command: object, **options: Any) -> "subprocess.Popen[bytes]":
 
 
 def run(*command: object, stderr: IO[Any] | int = subprocess.DEVNULL) -> Usage:
-    """Run a command to its end.
-
-    Raises:
-        OutputError: it failed.
-    """
+    """Run a command to its end."""
     began = time.perf_counter()
     process = start(*command, stderr=stderr)
     memory, ended = 0.0, 0
@@ -141,13 +137,9 @@ class WorkerError(InputError):
 
 
 class Worker:
-    """A process that answers one JSON object a line with one.
+    """A process of a benchmark, e.g. "training.ours", that answers JSON objects line by line.
 
-    Args:
-        python: interpreter.
-        module: of a benchmark, e.g. "training.ours".
-        config: the first line; its answer is `about`.
-        limit: seconds that any answer may take.
+    The first line is `config`; its answer is `about`. Any answer may take `limit` seconds.
     """
 
     def __init__(self, python: str, module: str, config: Json, limit: float) -> None:
@@ -168,11 +160,7 @@ class Worker:
             raise
 
     def ask(self, question: Json) -> Any:
-        """Send one object and return the answer.
-
-        Raises:
-            WorkerError: there is none.
-        """
+        """Send one object and return the answer."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
         try:
@@ -196,7 +184,6 @@ class Worker:
         return lines[-1] if lines else f"exit code {self._process.returncode}"
 
     def close(self) -> None:
-        """End the process."""
         self._process.kill()
         self._process.communicate()
         self._said.close()

@@ -66,7 +66,7 @@ def synthetic_film(film_factory: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the folder for copies of remote folders, in place of the user's."""
+    """Return the folder for copies of remote folders, in place of the user's."""
     folder = tmp_path_factory.mktemp("spool")
     os.environ["BLADERUNNER_SPOOL"] = str(folder)
     return folder
@@ -74,7 +74,7 @@ def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Returns an S3 server on this machine with a bucket: `tests.helpers.s3_server`."""
+    """Return an S3 server on this machine with a bucket: `tests.helpers.s3_server`."""
     pytest.importorskip("moto.server")
     pytest.importorskip("s3fs")
     server = S3Server(tmp_path_factory.mktemp("s3"))
@@ -84,7 +84,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3_here(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """Returns the same server, which this process uses too."""
+    """Return the same server, which this process uses too."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "S3_"))]:
         monkeypatch.delenv(name)
     for name, value in s3.variables().items():

@@ -1,4 +1,4 @@
-"""Where pictures lie in records, in exact numbers, and that the way back is the way there."""
+"""Place of pictures in records, in exact numbers, and its inverse."""
 
 import json
 from fractions import Fraction

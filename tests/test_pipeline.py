@@ -311,7 +311,7 @@ def test_a_step_ends_with_the_command_that_called_it(tmp_path: Path) -> None:
 
 
 def test_two_signals_at_once_leave_no_step_behind(tmp_path: Path) -> None:
-    """As of `timeout 60 make film`: it signals the whole group, and make its own children."""
+    """As `timeout 60 make film` does: it signals the whole group, and make its own children."""
     slow = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: None)\n"

@@ -71,7 +71,6 @@ VARIANTS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def main() -> None:
-    """Run what is missing, then write the tables."""
     options = flags.FLAGS
     names, runs = options.variants.split(","), Path(options.runs)
     if unknown := [name for name in names if name not in VARIANTS]:
@@ -124,15 +123,10 @@ def run_once(options: flags.FlagValues, runs: Path, name: str, seed: int) -> Non
 
 
 def page(results: Sequence[Result], described: Mapping[str, str], film: str = "") -> str:
-    """Return a page: one row for each variant and the rows of the baselines, twice.
+    """Return a page of run.json contents: a row for each variant and baseline, twice.
 
     Networks with a linear path begin as good as principal components and those without at nothing,
     so the second table shows what an objective does, the first what a user gets.
-
-    Args:
-        results: contents of run.json files.
-        described: variant -> what it is, in the order of the rows.
-        film: what they were trained on.
     """
     if not results:
         return "No runs yet."
@@ -185,7 +179,6 @@ def _frechet(result: Result) -> float | None:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("data", None, "Folder of a film's records.")
     flags.DEFINE_string("runs", "build/ablation", "Folder of runs.")
     flags.DEFINE_string("variants", ",".join(VARIANTS), "Variants, in this order.")

@@ -29,7 +29,6 @@ _HEIGHT, _WIDTH = 360, 640
 
 
 def filters() -> str:
-    """Return ffmpeg's filter graph."""
     count = len(_CAMERAS)
     parts = [f"[0:v]split={count}" + "".join(f"[in{i}]" for i in range(count))]
     for i, (size, across, down, phase, look) in enumerate(_CAMERAS):
@@ -41,7 +40,6 @@ def filters() -> str:
 
 
 def make(film: Path, output: Path) -> None:
-    """Write the film."""
     output.parent.mkdir(parents=True, exist_ok=True)
     run(
         imageio_ffmpeg.get_ffmpeg_exe(),
@@ -62,13 +60,11 @@ def make(film: Path, output: Path) -> None:
 
 
 def main() -> None:
-    """Write the film and print its path."""
     make(Path(flags.FLAGS.film), Path(flags.FLAGS.output))
     print(flags.FLAGS.output)
 
 
 def cli() -> None:
-    """Run the command."""
     flags.DEFINE_string("film", None, "Film to look at.", required=True)
     flags.DEFINE_string("output", None, "Film to make, .mp4.", required=True)
     run_command(main)

@@ -43,13 +43,7 @@ Attack = Callable[[RunningServer, float], str]
 
 
 def large_png(side: int = 5792, kind: int = 0, depth: int = 1) -> bytes:
-    """Return a black PNG of few bytes.
-
-    Args:
-        side: pixels of its height and of its width.
-        kind: PNG's colour type, 0 for grey, 6 for RGB with alpha.
-        depth: bits of a channel.
-    """
+    """Return a black square PNG of few bytes; `kind` is PNG's colour type, `depth` in bits."""
     channels = {0: 1, 2: 3, 6: 4}[kind]
     packer, packed = zlib.compressobj(9), io.BytesIO()
     row = bytes(1 + (side * depth * channels + 7) // 8)
@@ -166,7 +160,6 @@ class GoodClient(threading.Thread):
         self.failures: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Ask."""
         while not self._stopped.wait(0.1):
             start = time.perf_counter()
             status = post(self._server, "decoder", _GOOD, 60.0)
@@ -175,7 +168,6 @@ class GoodClient(threading.Thread):
                 self.failures[status] += 1
 
     def stop(self) -> None:
-        """End the thread."""
         self._stopped.set()
         self.join(90.0)
 
@@ -209,13 +201,7 @@ def _resident(process: int) -> int:
 
 
 def measure(server: RunningServer, name: str, seconds: float) -> dict[str, Any]:
-    """Run one attack.
-
-    Args:
-        server: the target, on this machine.
-        name: of `ATTACKS`.
-        seconds: longest wait of the attackers for their answers.
-    """
+    """Run one of `ATTACKS`, whose attackers wait `seconds` for answers at most."""
     what, count, make = ATTACKS[name]
     attack = make()
     answers: Counter[str] = Counter()
@@ -245,7 +231,6 @@ def measure(server: RunningServer, name: str, seconds: float) -> dict[str, Any]:
 
 
 def page(command: str, found: list[dict[str, Any]]) -> str:
-    """Return the results as Markdown."""
     rows = [
         [
             one["attack"], len(one["good"]), median((1e3 * value for value in one["good"]), 0),
@@ -269,7 +254,6 @@ def page(command: str, found: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Attack and write the page."""
     options = flags.FLAGS
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -281,7 +265,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("model", None, "RUN or RUN/export of all three models.", required=True)
     flags.DEFINE_list("only", [], f"Attacks: {', '.join(ATTACKS)}; all by default.")
     flags.DEFINE_float("seconds", 40.0, "Seconds that attackers wait at most.", lower_bound=1.0)

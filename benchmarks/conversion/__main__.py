@@ -116,7 +116,6 @@ def count_frames(film: Path) -> int:
 
 
 def page(rows: list[list[str]], rounds: int) -> str:
-    """Return the results as Markdown."""
     heads = ["film", "frames", "frames/s", "ffmpeg's frames/s", "ratio, median", "of single rounds",
              "two ffmpeg on halves", "peak memory over libraries' own, MiB"]  # fmt: skip
     processor = machine()["processor"]
@@ -132,7 +131,6 @@ def page(rows: list[list[str]], rounds: int) -> str:
 
 
 def main() -> None:
-    """Measure and write the page."""
     options = flags.FLAGS
     film, scratch = Path(options.film).absolute(), Path(options.scratch).absolute()
     if not film.exists():
@@ -150,7 +148,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("film", str(DEMO_FILM), "Film of 1280x720 that is repeated.")
     flags.DEFINE_string("scratch", str(ROOT / "build/benchmarks"), "Folder for films and records.")
     flags.DEFINE_integer("rounds", 5, "Rounds of the three ways.", lower_bound=1)

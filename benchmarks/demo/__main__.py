@@ -75,7 +75,6 @@ def results(folders: list[Path]) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Write both files."""
     if not arguments:
         raise UsageError("no folder given; name those that `make film` left, such as out/my_film")
     folders = [*map(Path, arguments)]

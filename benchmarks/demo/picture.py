@@ -20,11 +20,7 @@ _COLUMNS, _ROWS, _ENLARGED = 4, 3, 2
 
 
 def draw(folder: Path) -> Image.Image:
-    """Dream frames from all over a film that `make film` has been given.
-
-    Args:
-        folder: OUT/<film>.
-    """
+    """Dream frames from all over the film of OUT/<film>, which `make film` left."""
     with slow_imports():
         from bladerunner_ae.exports.loading import load_autoencoder
         from tfrecords.frames import read_images
@@ -43,7 +39,6 @@ def draw(folder: Path) -> Image.Image:
 
 
 def main(arguments: list[str]) -> None:
-    """Draw and save."""
     if len(arguments) != 1:
         raise UsageError("give one folder that `make film` left, such as out/my_film")
     _OUTPUT.parent.mkdir(exist_ok=True)

@@ -63,7 +63,6 @@ class Row:
     problems: list[str] = field(default_factory=list)
 
     def cells(self) -> list[str]:
-        """Return the line as text."""
         greatest, most, mean = self.levels
         star = " \\*" if self.untimed else ""
         return [
@@ -75,11 +74,11 @@ class Row:
 
 @dataclass
 class Shown:
-    """The film on a display.
+    """The film on a display; sizes are (height, width) of the upright picture.
 
     Attributes:
-        size: (height, width) of the upright picture with square pixels.
-        stored: (height, width) of the upright picture as stored.
+        size: with square pixels.
+        stored: as stored.
         seconds: when each frame is shown, on the clock of the file.
         pictures: uint8 [frames, height, width, 3], as records would have them.
     """
@@ -91,13 +90,9 @@ class Shown:
 
 
 def show(film: Film, path: Path, bars: tuple[int, int], picture: Rectangle) -> Shown:
-    """Return what the film shows according to ffmpeg.
+    """Return what the film shows according to ffmpeg, less the rows of `bars`, (top, bottom).
 
-    Args:
-        film: what is known of it.
-        path: the film.
-        bars: rows to cut off at (top, bottom).
-        picture: where in a record the picture lies.
+    `picture` is the place of the picture in a record.
     """
     filters = ["showinfo"]
     if film.interlaced:
@@ -237,13 +232,7 @@ def _each_is_nearest(pictures: Pictures, reference: Pictures) -> bool:
 
 
 def page(rows: list[Row], command: str, raster: Size) -> str:
-    """Return the rows as Markdown.
-
-    Args:
-        rows: a film each.
-        command: that measured them.
-        raster: (height, width) of the records.
-    """
+    """Return a row for each film as Markdown; `raster` is that of the records."""
     good = sum(not row.problems for row in rows)
     heads = ["film", "the display shows (rows x columns)", "the records hold", "times off, ms",
              "colours off: max, 99.9 %, mean", "read by", "verdict"]  # fmt: skip
@@ -290,7 +279,6 @@ def main() -> int:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("output", None, "Markdown file for the table.")
     flags.DEFINE_string("only", "", "Films with this in their name or file name.")
     flags.DEFINE_string("scratch", None, "Folder that keeps films and records.")

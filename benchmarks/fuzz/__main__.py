@@ -111,7 +111,6 @@ def run_one(number: int, seed: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """Fuzz and write the tables."""
     values = flags.FLAGS
     if values.only is not None:
         run_one(values.only, values.seed, Path(values.keep or tempfile.mkdtemp()))
@@ -139,7 +138,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_integer("cases", 1000, "Damaged films.", lower_bound=0)
     flags.DEFINE_integer("rounds", 10, "Times each kind of damage to records.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Other seed, other damage.", lower_bound=0)

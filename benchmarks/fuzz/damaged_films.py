@@ -60,13 +60,7 @@ FAILURES = (SILENT, BROKEN, CRASHED, HUNG)
 
 @dataclass(frozen=True)
 class Case:
-    """One damaged film.
-
-    Attributes:
-        number: of the case; with the seed it decides everything.
-        film: name of the undamaged film.
-        damage: one of `DAMAGES`.
-    """
+    """One damaged film; with the seed, its number decides everything."""
 
     number: int
     film: str
@@ -75,13 +69,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a case.
+    """The outcome of a case, one of `CLASSES`, and the process's resources after it.
 
     Attributes:
-        kind: one of `CLASSES`.
         detail: the note, message or difference.
-        rss: resident memory of the process after it, in bytes.
-        descriptors, threads: of the process after it.
+        rss: resident memory in bytes.
     """
 
     kind: str
@@ -212,15 +204,9 @@ def _read(records: Path, card: FilmCard) -> Converted:
 def run_case(
     case: Case, film: Path, whole: Converted, scratch: Path, seed: int, keep: bool = False
 ) -> Outcome:
-    """Damage a film, convert it and judge the result.
+    """Damage a film in an empty folder, convert it and judge the result.
 
-    Args:
-        case: its name and damage.
-        film: the undamaged film.
-        whole: the records of that.
-        scratch: an empty folder for this process.
-        seed: of all cases.
-        keep: leave film and records there.
+    `whole` are the records of the undamaged film; `keep` leaves film and records there.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / case.film

@@ -27,12 +27,9 @@ class _Worker:
 
 @dataclass
 class Resources:
-    """The resources of one process.
+    """The resources of one process, after an early case and after the last one.
 
-    Attributes:
-        cases: number of cases.
-        first, last: resources after an early case and after the last one.
-        most_rss: the most resident memory after any case, in bytes.
+    `most_rss` is the most resident memory after any case, in bytes.
     """
 
     cases: int = 0
@@ -55,9 +52,6 @@ class Workers:
     Args:
         films: the undamaged films by name.
         whole: their records.
-        scratch: folder of the processes.
-        seed: of all cases.
-        count: number of processes.
         limit_seconds: time for one case.
         warm: number of cases after which a process has its normal size.
     """
@@ -158,7 +152,6 @@ def _work(
     scratch: Path,
     seed: int,
 ) -> None:
-    """Work on cases until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

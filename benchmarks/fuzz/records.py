@@ -46,7 +46,6 @@ class Found:
 
     @property
     def failed(self) -> bool:
-        """Return whether this is a failure."""
         return self.kind in (SILENT, BROKEN)
 
     def __str__(self) -> str:
@@ -144,13 +143,7 @@ def _judge_message(message: str, folder: Path) -> tuple[str, str]:
 
 
 def attack(scratch: Path, rounds: int, seed: int) -> list[Found]:
-    """Damage a film in each way `rounds` times and give it to every reader.
-
-    Args:
-        scratch: a folder that does not exist yet.
-        rounds: repetitions of each damage.
-        seed: decides the places.
-    """
+    """Damage a film in each way `rounds` times, in a new folder, and give it to every reader."""
     truth = write_film(scratch / "whole")
     write_film(scratch / "foreign", OTHER_FILM, seed=1)
     results = [

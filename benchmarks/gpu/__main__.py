@@ -38,7 +38,6 @@ Keep = Callable[[str, Json], None]
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("data", None, "Folder of a film's records of 144x256.", required=True)
     flags.DEFINE_list("only", ["step", "loop", "check", "profile"], "Pieces to measure.")
     flags.DEFINE_list("phases", list(PHASES), "Of the pieces step and profile.")

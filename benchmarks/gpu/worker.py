@@ -155,7 +155,6 @@ def answer(ours: OnCard, asked: Json) -> Json:
 
 
 def main() -> None:
-    """Answer one line for each line until there are no more."""
     out, sys.stdout = sys.stdout, sys.stderr
     ours = OnCard(json.loads(sys.stdin.readline()))
     print(json.dumps(ours.describe()), file=out, flush=True)

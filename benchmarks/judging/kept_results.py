@@ -22,11 +22,9 @@ def code_digest() -> str:
 
 
 class Kept:
-    """One JSON object a line, by name of the case; those of other code are ignored.
+    """One JSON object a line, by name of the case; those of another digest are ignored.
 
-    Args:
-        path: the file; its folder is made.
-        digest: of the code (`code_digest`), and all else that decides the results.
+    The digest is that of the code (`code_digest`), and all else that decides the results.
     """
 
     def __init__(self, path: Path, digest: str) -> None:
@@ -55,14 +53,7 @@ def work_off(
     kept: Kept,
     workers: int,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Work on every case that has no result yet; yield each as it ends.
-
-    Args:
-        cases: names.
-        work: returns the result of a case, as JSON values; runs in several threads.
-        kept: takes the results.
-        workers: number of threads.
-    """
+    """Work in several threads on every case that has no result yet; yield each as it ends."""
     with ThreadPoolExecutor(workers) as pool:
         waiting = {pool.submit(work, case): case for case in cases if case not in kept.results}
         try:

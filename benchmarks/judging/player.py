@@ -28,11 +28,7 @@ class UnreadableError(Exception):
 
 
 def run_ffmpeg(*arguments: object, data: bytes | None = None) -> tuple[bytes, str]:
-    """Run ffmpeg; return its stdout and stderr.
-
-    Raises:
-        UnreadableError: it failed.
-    """
+    """Run ffmpeg; return its stdout and stderr."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostats", "-y", "-threads", "1"]
     try:
         done = subprocess.run(
@@ -54,10 +50,9 @@ def url(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """The pictures of a film.
+    """The pictures of a film, uint8 [height, width, 3], upright, in the film's own pixels.
 
     Attributes:
-        pictures: uint8 [height, width, 3] each, upright, in the film's own pixels.
         seconds: when each is shown.
         tick: seconds per unit of the film's clock.
         aspect: width of a pixel divided by its height.
@@ -72,13 +67,9 @@ class Shown:
 def show(
     path: Path, stream: str = "", source: Sequence[object] = (), deinterlace: bool = False
 ) -> Shown:
-    """Decode the pictures of a film.
+    """Decode the pictures of a film; `stream` is as of ffmpeg's -map, "" for ffmpeg's own choice.
 
-    Args:
-        path: of the film.
-        stream: as of ffmpeg's -map; "": ffmpeg's own choice.
-        source: options of ffmpeg before its input.
-        deinterlace: whether interlaced frames are deinterlaced.
+    `source` are options of ffmpeg before its input.
     """
     filters = ("bwdif=mode=send_frame:deint=interlaced," if deinterlace else "") + "showinfo"
     maps = ["-map", stream] if stream else []
@@ -101,12 +92,7 @@ class Frames:
 
 
 def decode(*arguments: object, filters: str) -> tuple[bytes, Frames]:
-    """Decode a film; return the RGB bytes of its pictures, and its frames at `showinfo`.
-
-    Args:
-        arguments: of ffmpeg, the input among them.
-        filters: with `showinfo`.
-    """
+    """Decode a film through `filters` with `showinfo`; return RGB bytes and frames."""
     raw, log = run_ffmpeg("-copyts", *arguments, "-fps_mode", "passthrough", "-vf", filters,
                           "-f", "rawvideo", "-pix_fmt", "rgb24", "-")  # fmt: skip
     base = re.search(r"config in time_base: (\d+)/(\d+)", log)
@@ -127,8 +113,7 @@ class Heard:
 
     Attributes:
         tones: when each loud tone begins.
-        begin: when the sound begins.
-        seconds: how long it is, counted in samples.
+        seconds: length, counted in samples.
         rate: samples a second.
     """
 
@@ -167,13 +152,9 @@ def hear(path: Path, track: int = 0, source: Sequence[object] = ()) -> Heard:
 
 @dataclass(frozen=True)
 class Packets:
-    """The packets of one stream, as they are stored.
+    """The packets of one stream, as stored; each ends by its own duration.
 
-    Attributes:
-        seconds: time of each.
-        ends: end of each, by its own duration.
-        digests: of the bytes of each.
-        tick: seconds per unit of their clock.
+    `digests` are of the bytes of each; `tick` is seconds per unit of their clock.
     """
 
     seconds: list[Fraction]

@@ -50,13 +50,7 @@ _COUNTED = "import sys; from benchmarks.measuring.__main__ import counted; count
 
 @dataclass
 class Reads:
-    """The reads of records.
-
-    Attributes:
-        frames: pictures decoded.
-        bytes: read from shards.
-        calls: how often something was read.
-    """
+    """The reads of records: pictures decoded, and bytes and calls of shards."""
 
     frames: int = 0
     bytes: int = 0
@@ -150,13 +144,7 @@ def _shot(random: np.random.Generator, height: int, width: int) -> list[NDArray[
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one command.
-
-    Attributes:
-        usage: of all its threads and of ffmpeg.
-        said: its line about what it measures.
-        reads: of records.
-    """
+    """The cost of one command, ffmpeg's included; `said` is its line about what it measures."""
 
     usage: Usage
     said: str
@@ -207,7 +195,6 @@ def prepare(work: Path, frames: int) -> Path:
 
 
 def page(costs: dict[str, dict[int, list[Cost]]], repeats: int) -> str:
-    """Return the results as Markdown."""
     short, long = sorted(next(iter(costs.values())))
     rows = []
     for command, by_length in costs.items():
@@ -267,7 +254,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("work", "build/measuring", "Folder for records and networks.")
     flags.DEFINE_list("frames", [str(SHORT), str(LONG)], "Frames of the two films.")
     flags.DEFINE_integer("max_frames", 5_000, "Frames that a command measures at most.")

@@ -36,10 +36,7 @@ Way = Callable[[], Iterator[Any]]
 def ways(records: Path, card: FilmCard, pngs: list[str]) -> dict[str, Way]:
     """Return the ways by name: each call gives an iterator of batches without end.
 
-    Args:
-        records: folder of the film's records.
-        card: of the film.
-        pngs: paths of some of its frames as PNG files.
+    `pngs` are paths of some of the film's frames as PNG files.
     """
     import tensorflow as tf
 
@@ -169,7 +166,6 @@ def bytes_read() -> int:
 
 
 def main() -> None:
-    """Measure and write the tables."""
     values = flags.FLAGS
     records = Path(values.data)
     card = load_card(records)
@@ -190,7 +186,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("data", None, "Folder of a film's records (DATA/<film>).", required=True)
     flags.DEFINE_integer("rounds", 9, "How often each way has its turn.", lower_bound=1)
     flags.DEFINE_bool("quick", False, "Two short rounds: shows that it works, measures little.")

@@ -44,11 +44,7 @@ GOALS = {"REST, JPEG": 2.0, "gRPC, uint8": 1.0, "gRPC, uint8, tensor_content": 1
 
 @contextlib.contextmanager
 def server(model: ModelFolder, *arguments: str) -> Iterator[dict[str, str]]:
-    """Run a server at free ports and yield its URLs by scheme.
-
-    Raises:
-        InputError: it did not start.
-    """
+    """Run a server at free ports and yield its URLs by scheme."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         options = ("--poll_seconds=0", *arguments)
@@ -60,7 +56,6 @@ def server(model: ModelFolder, *arguments: str) -> Iterator[dict[str, str]]:
 
 
 def client(way: str, model: ModelFolder, urls: dict[str, str], limit: float) -> Worker:
-    """Start a client of a way."""
     scheme, signature = WAYS[way]
     config = {"url": urls[scheme], "model": model.name, "signature": signature}
     return Worker(sys.executable, "serving.client", config, limit)
@@ -111,7 +106,6 @@ def _cell(values: Any, way: str, model: ModelFolder, urls: dict[str, str], count
 
 
 def main() -> None:
-    """Measure and write the page."""
     values = flags.FLAGS
     if values.quick:
         values.seconds, values.calls, values.rounds, values.clients = 0.5, 20, 2, ["1", "4"]
@@ -153,7 +147,6 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def page(found: Json) -> str:
-    """Return the results as Markdown."""
     return "\n".join([
         "# Serving\n",
         f"Written by `{found['command']}` on {found['machine']}. Clients and server are processes "
@@ -209,7 +202,6 @@ def _load(found: list[Json]) -> list[str]:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("model", None, "Folder of an exported decoder.", required=True)
     flags.DEFINE_list("clients", ["1", "8", "32"], "Numbers of clients.")
     flags.DEFINE_float("seconds", 10.0, "Length of each cell.", lower_bound=0.1)

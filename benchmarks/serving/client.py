@@ -55,7 +55,6 @@ def measure(call: Callable[[], object], seconds: float, calls: int) -> list[floa
 
 
 def main() -> None:
-    """Answer lines until there are no more."""
     config = json.loads(sys.stdin.readline())
     call = served(config) if "url" in config else in_process(config)
     for _ in range(3):

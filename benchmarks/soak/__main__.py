@@ -91,7 +91,6 @@ def curve(memory: list[tuple[float, float]], points: int = 10) -> str:
 
 
 def page(card: Json, unbroken: Watched, killed: list[Watched], equal: bool) -> str:
-    """Return the results as Markdown."""
     shards = card["shards"]
     total = sum(shard["bytes"] for shard in shards)
     values = [value for _, value in unbroken.memory if value]
@@ -143,7 +142,6 @@ def main() -> int:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("film", str(DEMO_FILM), "Film that is repeated.")
     flags.DEFINE_string("scratch", str(ROOT / "build/soak"), "Folder for films and records.")
     flags.DEFINE_integer("frames", FILM_FRAMES, "Frames of the long film.")

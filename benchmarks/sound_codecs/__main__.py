@@ -139,8 +139,7 @@ def _same(made: Made, output: Path, stream: str, codec: str) -> bool:
 def run_case(film: Film, commands: Commands, folder: Path, model: Path) -> dict[str, Any]:
     """Make a film, reassemble it into every kind of output and judge each.
 
-    Returns:
-        "container" and, by output, what `judge` gives.
+    Returns "container" and, by output, what `judge` gives.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -243,7 +242,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("only", "", "Films whose name has this in it.")
     flags.DEFINE_string("keep", None, "Folder to keep films and results in; starts over there.")
     flags.DEFINE_string("state", None, "File of results. Default: build/sound_codecs.jsonl.")

@@ -63,13 +63,7 @@ _EXTRAS = {"adpcm_ima_amv": "-block_size 882", "pcm_bluray": "-ac 2"}
 
 @dataclass(frozen=True)
 class Track:
-    """One sound track.
-
-    Attributes:
-        encoder: of ffmpeg, with options of its own.
-        rate: samples a second.
-        language: of three letters, or "".
-    """
+    """One sound track: ffmpeg's encoder with its options, samples a second, three letters or ""."""
 
     encoder: str
     rate: int = 48000
@@ -84,7 +78,6 @@ class Film:
     Attributes:
         name: of the row.
         containers: of `CONTAINERS`, the first that works is taken.
-        tracks: its sound.
         sound_at: seconds from the picture's start to the sound's, may be below 0.
         longer: seconds from the picture's end to the sound's, may be below 0.
         options: more of ffmpeg's arguments.
@@ -102,14 +95,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Made:
-    """A film as ffmpeg reads it.
-
-    Attributes:
-        path: the film.
-        container: one of `CONTAINERS`.
-        flashes: seconds of each flash.
-        heard: each sound track.
-    """
+    """A film as ffmpeg reads it, in one of `CONTAINERS`, with the seconds of each flash."""
 
     path: Path
     container: str
@@ -238,11 +224,7 @@ def write_beeps(
 
 
 def make(film: Film, folder: Path, master: Path) -> Made:
-    """Make a film in the first of its containers that holds it.
-
-    Raises:
-        UnreadableError: none does; the message has the first one's reason.
-    """
+    """Make a film in the first container that holds it; if none does, give the first's reason."""
     reason: UnreadableError | None = None  # of its home
     for container in film.containers:
         path = folder / f"{re.sub('[^a-z0-9]+', '_', film.name)}{CONTAINERS[container][0]}"

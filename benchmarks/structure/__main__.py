@@ -55,18 +55,10 @@ Results = Mapping[str, Mapping[str, Any]]
 def run_case(
     seed: int, number: int, commands: Commands, folder: Path, model: Path
 ) -> dict[str, Any]:
-    """Make a film, convert it, reassemble it and judge both.
+    """Make a film in an emptied folder, convert it, reassemble it and judge both.
 
-    Args:
-        seed: of all cases.
-        number: of the case.
-        commands: runs the commands.
-        folder: for the film and what comes of it; emptied.
-        model: the autoencoder that changes nothing.
-
-    Returns:
-        "recipe" in words, "container", by step [kind, detail], and "redrawn": the reasons for
-        which other films were drawn before.
+    Returns "recipe" in words, "container", by step [kind, detail], and "redrawn": the reasons for
+    which other films were drawn before.
     """
     redrawn = []
     for attempt in range(_MOST_ATTEMPTS):
@@ -215,7 +207,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_integer("cases", 500, "Films.", lower_bound=1)
     flags.DEFINE_integer("seed", 1, "Other seed, other films.", lower_bound=0)
     flags.DEFINE_integer("workers", 2, "Films at once.", lower_bound=1)

@@ -110,11 +110,7 @@ def panel_shape(picture: Pictures) -> float:
 
 
 def check_source(recipe: Recipe, path: Path, truth: Truth) -> Source:
-    """Check that ffmpeg reads a film as it was meant.
-
-    Raises:
-        UnreadableError: it does not.
-    """
+    """Check that ffmpeg reads a film as it was meant; raise UnreadableError if not."""
     if path.is_dir() or "encrypted" in recipe.has:
         return Source(Fraction(0), [], [], [])
     shown = show(path, truth.stream, truth.source, bool(recipe.fields))
@@ -170,11 +166,7 @@ def _apart(heard: Heard, shown: Shown, truth: Truth) -> list[float] | None:
 def judge_command(recipe: Recipe, ended: Ended, written: bool, late: bool) -> Verdict | None:
     """Return the verdict of a command's end alone, None if its result must be inspected.
 
-    Args:
-        recipe: of the film.
-        ended: the command.
-        written: whether it left a result.
-        late: whether it failed after the work.
+    `written`: it left a result; `late`: it failed after the work.
     """
     if ended.failure:
         return Verdict(WRONG, ended.failure)

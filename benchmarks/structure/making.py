@@ -43,7 +43,6 @@ class Truth:
         aspect: width of a pixel divided by its height.
         flashes: indices of the frames that flash, where there is sound.
         length: seconds from the first frame to the end of the last, or None if unknown.
-        languages: of each sound track.
         chapters: begin, end and title of each.
         stream: of the picture, as of ffmpeg's -map; "" for ffmpeg's own choice.
         source: options of ffmpeg before its input.
@@ -96,11 +95,7 @@ def stored(recipe: Recipe, picture: Pictures) -> Pictures:
 
 
 def make(recipe: Recipe, folder: Path) -> tuple[Path, Truth]:
-    """Make a film in an empty folder.
-
-    Raises:
-        UnreadableError: ffmpeg would not.
-    """
+    """Make a film in an empty folder; raise UnreadableError if ffmpeg does not."""
     if recipe.container == "images":
         return _make_images(recipe, folder)
     try:

@@ -115,7 +115,6 @@ class Container:
     """A kind of file and its abilities.
 
     Attributes:
-        suffix: of its files.
         videos, sounds: keys of `VIDEO` and `SOUND`.
         can: of "variable", "matrix", "clap", "edit", "aspect", "fields", "cover", "text",
             "chapters", "tracks", "languages", "title", "offset", "second", "programmes", "clock",

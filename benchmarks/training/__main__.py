@@ -44,7 +44,6 @@ _SLOW = 4.0
 
 
 def cli() -> None:
-    """Run the benchmark."""
     flags.DEFINE_string("data", None, "Folder of a film's records of 72x128.", required=True)
     flags.DEFINE_list("only", list(PIECES), "Pieces to measure.")
     flags.DEFINE_list("presets", ["preview", "base"], "Presets of the piece torch.")

@@ -224,8 +224,7 @@ class Ours:
 def count_operations(function: Any) -> int:
     """Return twice the multiplications of the convolutions and matrix products that a graph runs.
 
-    Args:
-        function: a concrete function whose shapes are all known.
+    All shapes of the concrete function must be known.
     """
     return sum(2 * multiplications(op) for op in carried_out(function.graph))
 
@@ -260,7 +259,6 @@ def multiplications(op: Any) -> int:
 
 
 def main() -> None:
-    """Answer one line for each line until there are no more."""
     out, sys.stdout = sys.stdout, sys.stderr
     ours = Ours(json.loads(sys.stdin.readline()))
 

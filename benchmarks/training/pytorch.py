@@ -135,7 +135,6 @@ class Twin:
 
 
 def main() -> None:
-    """Answer one line for each line until there are no more."""
     twin = Twin(json.loads(sys.stdin.readline()))
     print(json.dumps({"torch": torch.__version__}), flush=True)
     for line in sys.stdin:

@@ -193,9 +193,7 @@ class Discriminator(nn.Module):
 def load_weights(player: nn.Module, ours: dict[str, np.ndarray]) -> None:
     """Copy a network's weights, mirrored (see above); every one of them must find its place.
 
-    Args:
-        player: of the twin, whose layers are called as ours.
-        ours: Keras' arrays by path, NETWORK/LAYER/kernel and the like.
+    `ours` are Keras' arrays by path, NETWORK/LAYER/kernel and the like.
     """
     left = dict(ours)
     for name, module in player.named_modules():

@@ -158,7 +158,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a run learns; see also the help of the flags below.
+    """Training options of a run; see also the help of the flags below.
 
     Attributes:
         learning_rate: peak of the schedule (linear warm-up, then cosine decay to a hundredth).
@@ -167,9 +167,7 @@ class TrainConfig:
         beta_1, beta_2: Adam's moment decays.
         clip_norm: longest gradient of a player, measured over all of its variables after the
             replicas' sum; longer ones are shortened to it. 0: never.
-        augment: see `training/augmentation.py`.
-        ema: see `training/weight_averages.py`.
-        watchdog: see `training/watchdog.py`.
+        augment, ema, watchdog: see the modules of `training`.
         profile_steps: "a,b", counted from 1; "": none.
     """
 
@@ -285,15 +283,7 @@ class TrainConfig:
 
 
 def check_hold_out(fraction: float, seconds: float) -> None:
-    """Check that a film can be held out so.
-
-    Args:
-        fraction: of a film to keep from training.
-        seconds: length of the runs that are held out; 0: whole shots.
-
-    Raises:
-        UsageError: it cannot.
-    """
+    """Check that a fraction can be held out in runs of `seconds`; 0: whole shots."""
     if not 0.0 <= fraction < 1.0:
         raise UsageError(f"--holdout={fraction:g}: give a fraction from 0 to below 1")
     if not 0.0 <= seconds < math.inf:

@@ -27,7 +27,6 @@ class Option:
     """Help and allowed values of a field.
 
     Attributes:
-        help: of the flag.
         group: one of `GROUPS`; empty: the field has no flag.
         allowed: the values in words, for an error: "give ...".
         least, most: smallest and largest value.
@@ -54,7 +53,6 @@ class Option:
 
     @property
     def words(self) -> str:
-        """Allowed values in words."""
         if self.choices:
             return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
         return self.allowed or f"{self.least:g} or more"
@@ -79,11 +77,7 @@ def _options(kind: Any) -> dict[str, Option]:
 
 
 def check(config: Any) -> None:
-    """Check that every field has an allowed value.
-
-    Raises:
-        UsageError: one has not; the message names the flag, or the field if it has none.
-    """
+    """Check that every field has an allowed value; the error names its flag, if it has one."""
     for name, allowed in _options(config).items():
         value = getattr(config, name)
         if not allowed.allows(value):
@@ -101,9 +95,7 @@ def to_json(config: Any) -> dict[str, Any]:
 def from_json(kind: type[Config], values: Any) -> Config:
     """Build dataclass `kind` from what `to_json` gave.
 
-    Raises:
-        InputError: a field is unknown to this version.
-        ValueError: a field is missing or holds something else, or `values` is no object.
+    InputError if this version does not know a field; ValueError if the values are damaged.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{kind.__name__} is {_short(values)}")

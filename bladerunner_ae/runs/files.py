@@ -1,8 +1,8 @@
 """The files of a run folder: which are the run's, and how a run is started over.
 
-Other files in the folder are never touched. Starting over sets the earlier run's files aside, in
-RUN/.replaced, until the new run has a checkpoint; if it ends without one, the earlier run is put
-back, by the next start at the latest.
+Other files are never touched. Starting over sets the earlier run's files aside, in RUN/.replaced,
+until the new run has a checkpoint; if it ends without one, the earlier run is put back, by the next
+start at the latest.
 """
 
 import os
@@ -57,11 +57,7 @@ _UNTIL_REPLACED = (CONFIG_NAME, FLAGS_NAME)
 
 
 def is_run_file(path: str) -> bool:
-    """Return whether a run writes a file of this name.
-
-    Args:
-        path: relative to the run folder, with slashes.
-    """
+    """Return whether a run writes a file of this name, relative to its folder, with slashes."""
     folder, _, name = path.rpartition("/")
     if name.startswith(".") and name.endswith(".partial"):  # while `storage` writes it
         path = "/".join(filter(None, (folder, name[1:].removesuffix(".partial"))))
@@ -69,10 +65,9 @@ def is_run_file(path: str) -> bool:
 
 
 def run_files(run: Location) -> list[str]:
-    """Return the files of a run that exist, relative to its folder.
+    """Return the existing files of a run, relative to its folder; refuse its own folders as links.
 
-    Raises:
-        InputError: one of the run's own folders is a link, whose target may be another's.
+    A link's target may be another's.
     """
     found = storage.files_below(run)
     for path in found:
@@ -87,9 +82,9 @@ def run_files(run: Location) -> list[str]:
 def checkpoint_steps(run: Location) -> list[int]:
     """Return the steps that a run has complete checkpoints of, in order.
 
-    They are found by their files: TensorFlow writes an index last, and its list of checkpoints,
-    a file of its own, may be lost or name others. A half-written index does not count; it has its
-    final name from its first byte on.
+    They are found by their files: TensorFlow's list of checkpoints may be lost or name others. It
+    writes an index last; a half-written one has its final name from its first byte on and does not
+    count.
     """
     folder = run / CHECKPOINTS
     found = (re.fullmatch(r"step-(\d+)\.index", name) for name in storage.names(folder))
@@ -107,15 +102,7 @@ def is_whole(index: Location) -> bool:
 
 
 def refuse_to_delete(run: Location, inputs: Iterable[tuple[str, Location]]) -> None:
-    """Check that nothing that a command reads is among the files of a run.
-
-    Args:
-        run: a run folder that is to be started over.
-        inputs: the files and folders that are read, each with the flag that names it.
-
-    Raises:
-        UsageError: one is.
-    """
+    """Check that no input, each with the flag that names it, is among the files of a run."""
     if not isinstance(run, Path) or not run.is_dir():
         return
     base = run.resolve()
@@ -136,9 +123,6 @@ def set_aside(run: Location) -> None:
 
     Locally they are kept in RUN/.replaced; see `settle`. Remote stores cannot rename, so there they
     are deleted.
-
-    Raises:
-        InputError: as `run_files`.
     """
     if not isinstance(run, Path):
         for path in sorted(run_files(run), key=lambda path: path == CONFIG_NAME):
@@ -159,14 +143,11 @@ def set_aside(run: Location) -> None:
 
 
 def settle(run: Location) -> bool:
-    """Decide between a new run and the earlier one that was set aside for it, if one was.
+    """Decide between a new run and the one set aside for it; return whether that was put back.
 
     If the new one has a checkpoint, the earlier one's files are deleted; otherwise its own are, and
     the earlier one's are put back. To be called by the owner of the run's lock. If the process is
     killed at any moment, the next call completes what it began.
-
-    Returns:
-        Whether an earlier run was put back.
     """
     if not isinstance(run, Path):
         return False

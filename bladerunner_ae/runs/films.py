@@ -1,8 +1,8 @@
 """The films that a run learns from, and how their records were made.
 
-The records of a film may be made in many ways: a part of it, cropped, at another quality. The
-film's digest is the same for all of them, so a run records what tells them apart. Where the
-records are, and in how many shards, does not.
+The records of a film may be made in many ways: a part of it, cropped, at another quality, all with
+the film's one digest. So a run records what tells them apart, which is neither their place nor the
+number of their shards.
 """
 
 import hashlib
@@ -25,13 +25,11 @@ class Conversion:
     """Properties of a film's records that tell them from other records of the same film.
 
     Attributes:
-        shards: how many there are.
         sha256: of the checksums of all shards.
         bytes: of all shards.
         pts: of the first and the last frame, in units of `time_base`.
         time_base: fraction of a second, such as "1/24".
-        geometry, encoding: see `FilmCard`.
-        options: see `FilmCard`, but the number of shards.
+        geometry, encoding, options: see `FilmCard`; without the number of shards.
     """
 
     shards: int
@@ -57,9 +55,7 @@ class FilmUse:
     """One film of a run.
 
     Attributes:
-        name: of the film's file.
         film_id: digest of the film.
-        frames: of its records.
         conversion: None if unknown; records are then told apart by their number of frames alone.
         weight: how often its frames are seen, relative to those of the other films.
         held_out: (first frame, frame after the last) of each run of frames kept from training.
@@ -110,8 +106,7 @@ class FilmUse:
 def films_of(card: Mapping[str, Any]) -> tuple[FilmUse, ...]:
     """Return the films of a model card or of a run's configuration in JSON.
 
-    Raises:
-        ValueError, TypeError: they are damaged, or of another version.
+    ValueError or TypeError if they are damaged, or of another version.
     """
     try:
         return tuple(from_json(FilmUse, film) for film in card.get("films", ()))
@@ -120,14 +115,11 @@ def films_of(card: Mapping[str, Any]) -> tuple[FilmUse, ...]:
 
 
 def conversion_differences(ours: FilmUse, theirs: FilmUse) -> list[str]:
-    """List how the records of a film differ from `theirs`, earlier ones of the same film.
+    """List how records differ from `theirs`: ["--quality: 95 -> 50"]; empty for the same frames.
 
-    Records in equally many shards are the same if their checksums are. Otherwise no checksum can
-    be compared; a record has the same length in any shard, so they are the same if they have as
-    many bytes, and times, geometry and encoding are equal.
-
-    Returns:
-        Such as ["--quality: 95 -> 50"]; empty if the frames are the same, whatever the options.
+    Records in equally many shards are the same if their checksums are. Otherwise no checksum can be
+    compared; a record has the same length in any shard, so they are the same if they have as many
+    bytes, and times, geometry and encoding are equal.
     """
     frames = _changed("frames", theirs.frames, ours.frames)
     now, before = ours.conversion, theirs.conversion
@@ -157,10 +149,7 @@ def _changed(name: str, before: Any, now: Any) -> list[str]:
 
 
 def division_differences(ours: Sequence[FilmUse], theirs: Sequence[FilmUse]) -> list[str]:
-    """List the films, in the same order, that differ in their number of shards.
-
-    It decides the order of streamed frames.
-    """
+    """List the films whose number of shards differs, which decides the order of streamed frames."""
     return [
         f"shards of {our.name}: {their.conversion.shards} -> {our.conversion.shards}"
         for our, their in zip(ours, theirs, strict=True)

@@ -34,13 +34,8 @@ _DAMAGE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, Rec
 def writing(run: Location) -> Iterator[None]:
     """Keep other processes from writing a run folder, and explain errors of the disk.
 
-    The lock is next to the folder, which need not exist. Remote stores have no locks: nothing
-    keeps two processes from writing one remote run.
-
-    Raises:
-        RecordsError: another process is writing the run.
-        OutputError: the disk became full, say, or a remote store failed, or the folder is gone.
-        InputError: a file of the run cannot be written.
+    The lock is next to the folder, which need not exist. Remote stores have no locks: nothing keeps
+    two processes from writing one remote run.
     """
     lock = _lock(run)
     try:
@@ -95,11 +90,7 @@ def _lock(run: Location) -> FileLock | None:
 
 
 def load_config(run: Location) -> RunConfig:
-    """Read RUN/config.json.
-
-    Raises:
-        InputError: the folder is no run, or its file is damaged.
-    """
+    """Read RUN/config.json."""
     path = run / CONFIG_NAME
     if not storage.is_file(path):
         storage.explain_missing(run)
@@ -131,19 +122,10 @@ def refuse_unexported(path: Location) -> None:
 
 
 def open_run(run: Location, config: RunConfig, overwrite: bool) -> RunConfig:
-    """Create the run folder, or check that an existing one is the same run.
+    """Create the run folder, or check that it holds the same run; return `config` as written.
 
-    Args:
-        run: the folder.
-        config: of this start.
-        overwrite: start over in place of an earlier run, whose files are kept until this one has a
-            checkpoint (`runs/files.py`). All others in the folder stay.
-
-    Returns:
-        `config`, as written.
-
-    Raises:
-        InputError: the folder holds another run, or something that is no run.
+    `overwrite` starts over: an earlier run's files are kept until this one has a checkpoint
+    (`runs/files.py`). All others in the folder stay.
     """
     if storage.is_file(run):
         raise InputError(f"{run}: is a file, not a folder; choose another --model_dir")

@@ -15,10 +15,8 @@ class Preset:
         pixels: that a frame should have, approximately.
         multiple: that height and width must be multiples of.
         objective: name in `objectives.REGISTRY`.
-        model: keyword arguments of `ModelConfig` besides height and width.
-        train: keyword arguments of `TrainConfig`.
+        model, train: arguments of `ModelConfig`, besides height and width, and of `TrainConfig`.
         run_bytes: approximate size of a finished run folder.
-        description: one line for people.
     """
 
     pixels: int

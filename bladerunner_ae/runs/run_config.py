@@ -18,11 +18,9 @@ _FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every
 
 @dataclass(frozen=True)
 class Reading:
-    """The order in which frames are seen.
+    """Order in which frames are seen: "memory" (one shuffle of all) or "streamed" from the shards.
 
-    Attributes:
-        order: "memory" (one shuffle of all frames) or "streamed" from the shards.
-        balance: "none" or "shots", see `tfrecords.mixture.BALANCES`.
+    For `balance` see `tfrecords.mixture.BALANCES`.
     """
 
     order: str = "memory"
@@ -33,10 +31,7 @@ class Reading:
 class FineTuning:
     """The run whose weights another one begins with (`training/fine_tuning.py`).
 
-    Attributes:
-        run: its folder.
-        step: of the checkpoint; None until it is loaded.
-        refit_linear_path: whether the linear path is fitted to the new films.
+    `step` is that of the checkpoint; None until it is loaded.
     """
 
     run: str
@@ -65,19 +60,13 @@ class RunConfig:
     fine_tune: FineTuning | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
         values = to_json(self)
         values["fine_tune"] = values["fine_tune"] or {}
         return {"tool_version": bladerunner_ae.__version__, **values}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunConfig":
-        """Build what `to_json` gave.
-
-        Raises:
-            InputError: it is of another version.
-            ValueError, TypeError: it is damaged.
-        """
+        """Build what `to_json` gave; ValueError or TypeError if it is damaged."""
         if "film" in values:
             raise InputError("is of an early version")
         kept = {key: value for key, value in values.items() if key != "tool_version"}

@@ -18,19 +18,8 @@ Shots = list[tuple[int, int]]
 def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
     """Choose whole shots to keep from training, never single frames: neighbours are nearly equal.
 
-    Shots are taken in an order drawn from `seed` while they fit; the first that overshoots is
-    taken too if that brings the sum nearer to the fraction.
-
-    Args:
-        card: of the film.
-        fraction: of its frames to hold out, 0 to below 1.
-        seed: of the order.
-
-    Returns:
-        [(first frame, frame after the last)], in film order; empty for fraction 0.
-
-    Raises:
-        InputError: the film has too few shots for any to be held out.
+    Shots are taken in an order drawn from `seed` while they fit into `fraction`, 0 to below 1; the
+    first that overshoots is taken too if that brings the sum nearer. Returns them in film order.
     """
     if fraction == 0:
         return []
@@ -53,18 +42,10 @@ def hold_out_shots(card: FilmCard, fraction: float, seed: int = 0) -> Shots:
 
 
 def hold_out_runs(card: FilmCard, fraction: float, seconds: float) -> Shots:
-    """Choose runs of equal length, evenly spread, to keep from training.
+    """Choose runs of `seconds`, the last of every round(1 / fraction) runs, to keep from training.
 
     Weaker evidence than whole shots, since a run's shot may be seen before and after it; but it
     covers every part of a film that has few shots.
-
-    Args:
-        card: of the film.
-        fraction: of its frames to hold out: the last of every round(1 / fraction) runs.
-        seconds: length of a run.
-
-    Raises:
-        InputError: the film is too short for one run to be held out.
     """
     if fraction == 0:
         return []

@@ -2,8 +2,7 @@
 
 Everything that writes a run appends, renames and locks, and a bucket does none of these. So the run
 is fetched, continued in a folder of the spool, and sent: at every moment the bucket holds a run
-that another machine can resume. What counts is the bucket; a local folder that a killed run has
-left is thrown away.
+that another machine can resume. A local folder that a killed run has left is thrown away.
 
 `.writer.json` in the run folder says who writes it. Its owner changes it every few seconds; the
 same number for longer than that means that its owner is dead. No clocks are compared.
@@ -54,11 +53,7 @@ _ORDER = (
 
 
 class WorkingCopy:
-    """The local folder of a run, and its way to the bucket; of a local run, that run itself.
-
-    Args:
-        run: the run folder, local or remote.
-    """
+    """The local folder of a run, and its way to the bucket; of a local run, that run itself."""
 
     def __init__(self, run: Location) -> None:
         self._run = run
@@ -72,14 +67,8 @@ class WorkingCopy:
     def opened(self, overwrite: bool = False) -> Iterator[Path]:
         """Give the local folder; when the block ends well, all of it has been sent.
 
-        Args:
-            overwrite: a new run is to take the place of the one in the bucket, which stays there
-                until the first sending.
-
-        Raises:
-            InputError: the remote folder holds something else, or another machine writes it.
-            RecordsError: another process of this machine writes it.
-            StorageError: the bucket cannot be read or written.
+        With `overwrite` a new run takes the place of the one in the bucket, which stays there until
+        the first sending.
         """
         if not isinstance(self._run, RemotePath):
             yield Path(self._folder)
@@ -111,14 +100,8 @@ class WorkingCopy:
     def send(self, last: bool = False) -> None:
         """Send what is new, then remove what is gone.
 
-        A connection that is lost is told in a line; the next call sends the rest.
-
-        Args:
-            last: there is no next call.
-
-        Raises:
-            ConnectionLostError: on the last call, after some tries.
-            OutputError: another process has taken the run over.
+        A lost connection is told in a line, and the next call sends the rest; after the `last` it
+        is an error, after some tries.
         """
         if isinstance(self._run, Path) or self._writer is None:
             return
@@ -225,11 +208,7 @@ class _Writer:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the claim.
-
-        Raises:
-            InputError: another process holds it.
-        """
+        """Hold the claim; refuse if another process holds it."""
         if self._run.url.startswith("hf:"):  # where every change is a commit for ever
             yield
             return

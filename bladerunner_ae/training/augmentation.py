@@ -1,10 +1,8 @@
 """Frames as a moving camera might have shown them: a little nearer, to one side, mirrored.
 
-A network that has only its film to learn from learns the film's frames by heart. What it makes of
-frames that it has never seen, of its own film or of another one, it can only learn from frames
-that the linear path draws badly, and moved ones are such.
-
-Bilinear, as two matrix products: those run on every device, under XLA too.
+A network learns the frames of its only film by heart. What it makes of unseen frames it can only
+learn from frames that the linear path draws badly, such as moved ones. Bilinear, as two matrix
+products: those run on every device, under XLA too.
 """
 
 import tensorflow as tf
@@ -14,16 +12,10 @@ SMALLEST_WINDOW = 0.8
 
 
 def moved(images: tf.Tensor, uniform: tf.Tensor, part: float) -> tf.Tensor:
-    """Return some of the pictures enlarged from a window somewhere inside them.
+    """Enlarge a window of `part`, 0..1, of the pictures, float32 [B, H, W, 3]; the others stay.
 
-    Args:
-        images: float32 [B, H, W, 3].
-        uniform: float32 [B, RANDOM_NUMBERS], 0..1: whether, how near, where in height and width,
-            whether mirrored.
-        part: of the pictures that is changed, 0..1; the others are unchanged, to the bit.
-
-    Returns:
-        float32 [B, H, W, 3]. The window has 0.8 to 1 of the height and width; half are mirrored.
+    The window has 0.8 to 1 of the height and width; half are mirrored. `uniform`, float32 [B,
+    RANDOM_NUMBERS] in 0..1, decides whether, how near, where in height and width, whether mirrored.
     """
     height, width = images.shape[1:3]
     chosen, nearness, top, left, mirrored = tf.unstack(uniform, axis=1)
@@ -39,15 +31,10 @@ def moved(images: tf.Tensor, uniform: tf.Tensor, part: float) -> tf.Tensor:
 
 
 def _interpolation(size: int, window: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-    """Return the weights of a line's pixels in those of its enlarged window.
+    """Return the weights, float32 [B, size, size], of a line's pixels in those of its window.
 
-    Args:
-        size: pixels of the line, and of the enlarged window.
-        window: float32 [B], its length as a part of the line's.
-        place: float32 [B], 0: the window begins where the line does; 1: it ends where that does.
-
-    Returns:
-        float32 [B, size, size], rows that sum to 1.
+    `window` [B] is the window's length as a part of the line's; at `place` 0 both begin together,
+    at 1 they end together. Rows sum to 1.
     """
     pixels = tf.range(size, dtype=tf.float32)
     first = place * (1.0 - window) * size

@@ -41,14 +41,7 @@ _SERVICE_SECONDS = 5.0
 
 
 def check_service(address: str) -> None:
-    """Check that a tf.data service answers at grpc://HOST:PORT.
-
-    TensorFlow itself would retry silently for many minutes.
-
-    Raises:
-        UsageError: it is no such address.
-        InputError: nothing answers there.
-    """
+    """Check that a tf.data service is at grpc://HOST:PORT; TensorFlow would retry for minutes."""
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port

@@ -1,7 +1,7 @@
 """Keras callbacks of a run: count steps, watch, show, measure, save, stop.
 
-They act in the order of `RunWatch.callbacks`: a step is counted and judged, then shown, then saved,
-and only then does the run answer a signal. A caller may replace or add callbacks there.
+In the order of `RunWatch.callbacks` a step is counted and judged, then shown, then saved, and only
+then does the run answer a signal. A caller may replace or add callbacks there.
 """
 
 import functools
@@ -41,18 +41,12 @@ History = Sequence[tuple[int, Mapping[str, float]]]
 
 @dataclass
 class Watched:
-    """What the callbacks of a run share.
+    """State shared by the callbacks of a run; the log's step is the one just taken.
 
-    Step logs stay where they were computed until somebody needs them, so that a GPU does not have
-    to wait after every step.
+    Step logs stay where they were computed until needed, so that a GPU does not wait after every
+    step.
 
     Attributes:
-        config, parts, trainer: of the run.
-        log: of the run; its step is the one just taken.
-        preemption: knows whether a signal came.
-        clock: measures how long steps wait for data.
-        save: writes a checkpoint of the step it is given.
-        probes: the frames that are shown.
         checks: called with all logs that are fetched, (step, logs) in order.
         ends: why the run is to be stopped; None: it is not.
     """
@@ -196,7 +190,6 @@ class Alarms(RunCallback):
             self.judge(self.watchdog.look(self._run.log.step, self._run.values(), scale))
 
     def judge(self, verdicts: Sequence[Verdict]) -> None:
-        """Act on what was found."""
         log = self._run.log
         for verdict in verdicts if self._mode != "off" else ():
             fix = verdict.fix
@@ -260,7 +253,6 @@ class Samples(RunCallback):
             self.take(self._run.values())
 
     def take(self, logs: Mapping[str, float]) -> None:
-        """Show the current step, whose logs are given."""
         log, probes, networks = self._run.log, self._run.probes, self._run.trainer.dreaming
         dream = probes.dream(networks)
         values = probes.scores(dream)
@@ -289,7 +281,6 @@ class Evaluations(RunCallback):
                 self.take()
 
     def take(self) -> None:
-        """Measure and show the current step."""
         log, networks = self._run.log, self._run.trainer.dreaming
         if self._figures is not None and not log.has_shown("evaluate/"):
             values = self._figures.measure(networks)
@@ -311,11 +302,7 @@ class Checkpoints(RunCallback):
             self.write()
 
     def write(self) -> None:
-        """Write a checkpoint of the step reached, if there is none yet.
-
-        Raises:
-            OutputError: the weights have blown up; the last good checkpoint stays the newest.
-        """
+        """Write a checkpoint of this step, if there is none yet; never of weights blown up."""
         log, trainer = self._run.log, self._run.trainer
         log.step = step = trainer.steps_done
         if step == log.saved:

@@ -26,10 +26,7 @@ def _readable(run: Location, step: int) -> str:
 
 
 def checkpoint_manager(trainer: Trainer, run: Location) -> tf.train.CheckpointManager:
-    """Return the manager that writes RUN/checkpoints; checkpoints are named by their step.
-
-    Before that, the folder is repaired after a process that was killed.
-    """
+    """Return the manager of RUN/checkpoints, named by step; repair the folder after a kill."""
     folder = run / CHECKPOINTS
     _repair_list(run)
     if isinstance(folder, Path):
@@ -75,14 +72,10 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def restore(trainer: Trainer, run: Location) -> int:
-    """Load the newest checkpoint of a run: networks, optimizer slots, averages, watchdog.
+    """Load the newest checkpoint (networks, optimizers, averages, watchdog); return its step or 0.
 
-    Returns:
-        The step it was made at; 0 if there is none.
-
-    Raises:
-        ReplaceableError: a checkpoint is there but does not fit or cannot be read. A run never
-            continues from random weights by mistake.
+    One that does not fit or cannot be read is a ReplaceableError: a run never continues from random
+    weights by mistake.
     """
     steps = checkpoint_steps(run)
     if not steps:
@@ -102,11 +95,7 @@ def restore(trainer: Trainer, run: Location) -> int:
 
 
 def check_newest(run: Location) -> None:
-    """Read the newest checkpoint of a run from end to end; TensorFlow verifies its checksums.
-
-    Raises:
-        InputError: it is damaged.
-    """
+    """Read the newest checkpoint from end to end, so that TensorFlow verifies its checksums."""
     newest = _readable(run, checkpoint_steps(run)[-1])
     try:
         # `tf.train.load_checkpoint` takes a name in a bucket for a folder.

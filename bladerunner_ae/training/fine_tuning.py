@@ -1,9 +1,9 @@
 """A run that begins with the weights of another one, trained on another film.
 
-It takes over the weights of the newest checkpoint, the averages if there are any, since they are
-what is exported. Optimizers start at step 0. The linear path is fitted to the new film, because the
-other film's principal components hold it back; then the convolutions' last layers start at zero
-again, because they had learnt what the old linear path lacks.
+It takes over the newest checkpoint's averages, if there are any, since they are what is exported.
+Optimizers start at step 0. The linear path is fitted to the new film, because the other film's
+principal components hold it back; then the convolutions' last layers start at zero again, because
+they had learnt what the old linear path lacks.
 """
 
 import dataclasses
@@ -27,15 +27,9 @@ from tfrecords.storage import Location, location
 def fine_tuned(
     config: RunConfig, source: Location, refit_linear_path: bool | None = None
 ) -> RunConfig:
-    """Return the configuration of a run that begins with the weights of `source`.
+    """Return the configuration of a run that begins with the weights of the run `source`.
 
-    Args:
-        config: of the run.
-        source: folder of the other run.
-        refit_linear_path: fit the linear path to this run's films; None: where there is one.
-
-    Raises:
-        UsageError: the linear path of networks without one is to be fitted.
+    `refit_linear_path` fits the linear path to this run's films; None: where there is one.
     """
     if refit_linear_path is None:
         refit_linear_path = config.model.linear_path
@@ -48,16 +42,7 @@ def fine_tuned(
 
 
 def check_source(config: RunConfig, run: Location | None = None) -> None:
-    """Check that the run named in `config.fine_tune` exists and has networks of this shape.
-
-    Args:
-        config: of the run to begin.
-        run: its folder, which must be another one.
-
-    Raises:
-        UsageError: it is the same folder, or inside it.
-        InputError: it is no run, has no checkpoint or a damaged one, or other networks.
-    """
+    """Check that the run to fine-tune exists, has networks of this shape, and is not `run`."""
     assert config.fine_tune is not None
     source = location(config.fine_tune.run)
     if run is not None and _real(source) == _real(run):
@@ -116,14 +101,7 @@ def _real(folder: Location) -> str:
 
 
 def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
-    """Give a new trainer the source's weights; to be called in the strategy's scope.
-
-    Returns:
-        `config` with the step that the weights are of.
-
-    Raises:
-        InputError: as `check_source`, or the checkpoint is damaged.
-    """
+    """Load the source's weights, in the strategy's scope; return `config` with their step."""
     check_source(config)
     assert config.fine_tune is not None
     source = location(config.fine_tune.run)

@@ -63,11 +63,7 @@ def build_trainer(config: RunConfig) -> Trainer:
 
 
 def check_replicas(config: TrainConfig, replicas: int) -> None:
-    """Check that what was asked for works on so many devices.
-
-    Raises:
-        UsageError: it does not.
-    """
+    """Check that what was asked for works on so many devices."""
     if config.batch_size % replicas:
         raise UsageError(
             f"--batch_size={config.batch_size} does not divide by {replicas} devices; "
@@ -96,26 +92,17 @@ def fit(
 ) -> None:
     """Train from step `start` to the configured number of steps and checkpoint at the end.
 
-    From that number on it only shows what the run came to, which a signal may have cut short.
-    Asked to stop by SIGTERM or Ctrl-C, it finishes the step and writes a checkpoint first.
+    From that number on it only shows what the run came to, which a signal may have cut short. Asked
+    to stop by SIGTERM or Ctrl-C, it finishes the step, writes a checkpoint and raises Preempted or
+    KeyboardInterrupt.
 
     Args:
         trainer: restored to `start`, or new if that is 0.
-        config: of the run.
         records: folder of each film's records, in the order of `config.films`.
-        run: run folder.
-        start: steps done.
         service: address of a tf.data service that reads and decodes; none if empty.
         workers: that train together; None: this process trains alone.
         callbacks: further ones, called after those of `RunWatch`.
         after_checkpoint: called each time the run folder has a new checkpoint, to send it.
-
-    Raises:
-        Preempted: SIGTERM came.
-        KeyboardInterrupt: Ctrl-C came.
-        OutputError: training has blown up, or the watchdog was told to stop it.
-        UsageError: the batch does not fit into memory.
-        RecordsError: a record is damaged.
     """
     workers = workers or Workers(trainer.distribute_strategy)
     parts = film_parts(config, records)

@@ -1,9 +1,9 @@
 """Fit of the linear path of encoder and decoder to the film, in closed form.
 
-The best linear autoencoder of a given width is principal component analysis (Baldi & Hornik
-1989), and it generalises to unseen shots better than a convolutional network of the same width
-does after minutes of training. So that part is computed in a second and kept, and the
-convolutional branches learn by gradients what it cannot represent.
+The best linear autoencoder of a given width is principal component analysis (Baldi & Hornik 1989),
+and it generalises to unseen shots better than a convolutional network of the same width does after
+minutes of training. So it is computed in a second and kept, and the convolutional branches learn by
+gradients what it cannot represent.
 """
 
 import numpy as np
@@ -24,18 +24,13 @@ def initialise_linear_path(
 ) -> None:
     """Set the linear path to the principal components of `images` and silence the rest.
 
-    The latent numbers become the frame's coordinates in units of their standard deviation over
-    `images`, so that they start as N(0, 1) as the prior wants them. Components beyond the number of
-    images start at zero. The convolutional branches start at an output of zero (their last
-    layer's kernels are zeroed), so that the first step starts from the principal components.
+    `images` are uint8 [n, H, W, 3], n >= 2, from all over the film. The latent numbers become the
+    frame's coordinates in units of their standard deviation, so that they start as N(0, 1) as the
+    prior wants them; components beyond the number of images start at zero. The convolutional
+    branches' last kernels are zeroed, so that the first step starts from the principal components.
 
-    Of a spatial latent every place gets the principal components of all blocks of that size: what
-    is worth keeping of a block does not depend on where it lies.
-
-    Args:
-        networks: built with `config.linear_path`.
-        config: of the networks.
-        images: uint8 [n, H, W, 3], n >= 2, frames from all over the film.
+    Every place of a spatial latent gets the principal components of all blocks of that size: what
+    is worth keeping of a block does not depend on its place.
     """
     pictures = _shrunk(images, config.linear_pool)
     if config.latent == "spatial":
@@ -55,15 +50,10 @@ def initialise_linear_path(
 def principal_components(
     samples: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return principal components, from the Gram matrix or the covariance, whichever is smaller.
+    """Return (mean, components, std) of samples, float32 [n, size]: [size], [size, count], [count].
 
-    Args:
-        samples: float32 [n, size].
-        count: components wanted.
-
-    Returns:
-        (mean [size], components [size, count] with orthonormal columns, or zero columns where the
-        samples have no more dimensions, std [count] of the samples along them, falling).
+    From the Gram matrix or the covariance, whichever is smaller. Components are orthonormal
+    columns, or zero where the samples have no more dimensions; std along them is falling.
     """
     mean = samples.mean(0)
     centred = samples - mean

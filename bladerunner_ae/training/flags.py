@@ -21,14 +21,7 @@ _NOT_THE_RUN_S = ("overwrite", "dry_run", "spool_dir")
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> dict[str, list[str]]:
-    """Define the flags; those that change a preset have no default.
-
-    Args:
-        values: to define them in.
-
-    Returns:
-        Group -> names of its flags, for --help.
-    """
+    """Define the flags, without defaults for a preset's; return group -> names, for --help."""
     groups: dict[str, list[str]] = {group: [] for group in GROUPS}
     for kind in (TrainingOptions, ModelConfig, TrainConfig):
         types = typing.get_type_hints(kind)
@@ -63,12 +56,7 @@ def _define(values: flags.FlagValues, name: str, kind: Any, default: Any, help_t
 
 
 def training_options(values: flags.FlagValues, arguments: Sequence[str] = ()) -> TrainingOptions:
-    """Return parsed flags as the options of a training.
-
-    Args:
-        values: parsed, with the flags of `define_flags`.
-        arguments: the command line.
-    """
+    """Return parsed flags as the options of a training; `arguments` is the command line."""
     own = options_of(TrainingOptions)
     changes = [*options_of(ModelConfig), *options_of(TrainConfig), *weight_help()]
     return TrainingOptions(
@@ -80,17 +68,11 @@ def training_options(values: flags.FlagValues, arguments: Sequence[str] = ()) ->
 
 
 def given_flags(values: flags.FlagValues) -> str:
-    """Return the training flags that a person gave, as the text of a flagfile.
+    """Return the training flags that a person gave, as the text of a flagfile, one a line.
 
-    The contents of given flagfiles are included, so that the text needs none of them. Folders are
-    absolute, so that it can be used from anywhere.
-
-    Args:
-        values: parsed, with the flags of `define_flags`.
-
-    Returns:
-        A flag a line. Nothing is quoted, for absl reads every line as it stands. A value that no
-        line can hold, such as a line break, is named in a comment.
+    The contents of given flagfiles are included and folders are absolute, so that it can be used
+    from anywhere. Nothing is quoted, for absl reads every line as it stands; a value that no line
+    can hold, such as a line break, is named in a comment.
     """
     lines = []
     for flag in values.get_flags_for_module(__name__):

@@ -1,4 +1,4 @@
-"""What a run writes about itself: log.txt, metrics.jsonl, event files, and the status line."""
+"""The written record of a run: log.txt, metrics.jsonl, event files, and the status line."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _REMOTE_EVERY_SECONDS = 30.0
 class LogFile:
     """Appends lines to a text file; a context manager.
 
-    Local lines are written at once. Remote lines are collected, for no store can append, and the
-    whole file is written at most every half minute, and by `synchronise` and `close`.
+    Local lines are written at once. No remote store can append: there the whole file is written at
+    most every half minute, and by `synchronise` and `close`.
     """
 
     def __init__(self, path: Location, keep: Callable[[str], bool] = lambda line: True) -> None:
@@ -51,7 +51,6 @@ class LogFile:
             self._text, self._unwritten = kept, kept != old
 
     def write(self, line: str) -> None:
-        """Append a line, given without its end."""
         if self._file is not None:
             self._file.write(line + "\n")
             self._file.flush()
@@ -85,9 +84,7 @@ class RunLog:
     """The written record of a run: metrics.jsonl, log.txt, tensorboard/, and the status line.
 
     Args:
-        run: run folder.
         start: steps done before; what an interrupted run logged beyond is dropped.
-        steps: of the run.
         after_checkpoint: called each time there is a new checkpoint, to send the folder.
 
     Attributes:

@@ -19,13 +19,7 @@ def has_finished(run: Location, step: int) -> bool:
 
 
 def rate_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
-    """Return one line if another number of steps changes the learning rate; else an empty text.
-
-    Args:
-        earlier: of the run as it was started before.
-        config: of this start, which differs in what a run may change only.
-        start: step it resumes from.
-    """
+    """Return one line if other steps change the learning rate from `start` on, else ""."""
     before, after = (make_schedule(c.train) for c in (earlier, config))
     if not callable(before) or before.get_config() == after.get_config():
         return ""
@@ -49,10 +43,7 @@ def _moved_moments(earlier: RunConfig, config: RunConfig) -> str:
 
 
 def order_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
-    """Return one line if streamed frames come in another order from here on; else an empty text.
-
-    Args: as for `rate_change`.
-    """
+    """Return one line if streamed frames come in another order from step `start`, else ""."""
     changed = division_differences(config.films, earlier.films)
     if config.reading.order == "memory" or not changed:
         return ""

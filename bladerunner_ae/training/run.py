@@ -149,11 +149,7 @@ def _trained(
     options: TrainingOptions,
     copy: WorkingCopy,
 ) -> tuple[Trainer, RunConfig, bool]:
-    """Train from the newest checkpoint to the end.
-
-    Returns:
-        (the trainer, the configuration as RUN/config.json has it, whether there were steps left).
-    """
+    """Train to the end; return also the configuration as written, and whether steps were left."""
     with workers.strategy.scope():
         trainer = build_trainer(config)
         start = restore(trainer, run)

@@ -24,9 +24,7 @@ from tfrecords.wording import counted
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Everything that a training can be asked for, as values.
-
-    The help of every field is the help of its flag.
+    """Everything that a training can be asked for; the help of every field is that of its flag.
 
     Attributes:
         changes: fields of `ModelConfig`, `TrainConfig` and of the objective that differ from the
@@ -108,12 +106,7 @@ class TrainingOptions:
 
 
 def run_config(options: TrainingOptions) -> RunConfig:
-    """Return the configuration of the run that is asked for; reads the cards of its films.
-
-    Raises:
-        UsageError: the options contradict each other, or a value is out of range.
-        InputError, RecordsError: the records do not fit, or are missing or damaged.
-    """
+    """Return the configuration of the run that is asked for; reads the cards of its films."""
     check_hold_out(options.holdout, options.holdout_seconds)
     chosen = preset(options.preset)
     weights = _data_weights(options.data_weights, len(options.data))

@@ -28,16 +28,14 @@ class Preempted(SystemExit):
 class Preemption:
     """Answers SIGTERM and Ctrl-C around the training loop, by `Preempted` or `KeyboardInterrupt`.
 
-    After `begin` the answer waits until `check` is called; before (while TensorFlow builds the
-    graph) and inside `at_once` it comes at once.
+    After `begin` the answer waits for `check`; before (while TensorFlow builds the graph) and
+    inside `at_once` it comes at once.
 
     A second signal, more than a second after the first, ends the process at once with one line and
     128 plus its number, even during a step or while the checkpoint is written. If native code does
     not return for five seconds after a signal before the first step, the process ends with one line
-    and the usual code: there is nothing to keep.
-
-    Args:
-        steps_done: called from another thread; the first call of the step may do several steps.
+    and the usual code: there is nothing to keep. `steps_done` is called from another thread; the
+    first call of the step may do several steps.
     """
 
     def __init__(self, steps_done: Callable[[], int] = lambda: 0) -> None:
@@ -49,7 +47,6 @@ class Preemption:
 
     @property
     def came(self) -> bool:
-        """Whether a signal came."""
         return self._asked is not None
 
     def begin(self) -> None:
@@ -139,7 +136,6 @@ class SharedPreemption(Preemption):
 
     @property
     def asked(self) -> bool:
-        """Whether a signal came to this worker."""
         return self._asked is not None
 
     @property

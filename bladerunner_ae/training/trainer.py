@@ -22,9 +22,8 @@ class Trainer(keras.Model):
 
     Every loss is summed over the examples and divided by the *global* batch size, and optimizers
     add up the replicas' gradients, so N replicas do what one does with the same global batch. Noise
-    is a function of (seed, step, place in the global batch), so it neither repeats across
-    replicas nor depends on how many there are, and a resumed run draws what the unbroken one
-    would have.
+    is a function of (seed, step, place in the global batch), so it neither repeats across replicas
+    nor depends on how many there are, and a resumed run draws what the unbroken one would have.
     """
 
     def __init__(self, networks: Networks, objective: Objective, config: TrainConfig) -> None:
@@ -50,12 +49,11 @@ class Trainer(keras.Model):
 
     @property
     def objective(self) -> Objective:
-        """The objective whose losses the players follow."""
         return self._objective
 
     @property
     def state(self) -> "RunState":
-        """What the watchdog decides and remembers."""
+        """Decisions and memory of the watchdog."""
         return self._state
 
     @property
@@ -82,7 +80,6 @@ class Trainer(keras.Model):
 
     @property
     def networks(self) -> Networks:
-        """The players."""
         return self._networks
 
     def optimizer_of(self, player: str) -> keras.Optimizer:
@@ -95,13 +92,9 @@ class Trainer(keras.Model):
         return int(self.decoder_optimizer.iterations.numpy())
 
     def train_step(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Move every player once, all by gradients taken at the same point.
+        """Move every player once, by gradients taken at the same point; return scalars for logs.
 
-        Args:
-            data: {"image": uint8 [B, H, W, 3], ...}, this replica's share of the global batch.
-
-        Returns:
-            Scalars of this replica for the logs.
+        `data` is {"image": uint8 [B, H, W, 3], ...}, this replica's share of the global batch.
         """
         batch = self._batch(data["image"])
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -172,9 +165,7 @@ class Trainer(keras.Model):
 class RunState:
     """State of a run besides its networks and optimizers, as variables.
 
-    Attributes:
-        adversarial_scale: float32 scalar, see `Batch.adversarial_scale`.
-        watchdog: int64, see `watchdog.new_state`.
+    See `Batch.adversarial_scale` and `watchdog.new_state`.
     """
 
     adversarial_scale: tf.Variable
@@ -247,11 +238,8 @@ def _clipped(
 ) -> tuple[dict[str, list[tf.Tensor]], dict[str, tf.Tensor]]:
     """Shorten each player's gradient to `longest` (Pascanu et al. 2013, arXiv:1211.5063, alg. 1).
 
-    The sum over the replicas is measured, so that N replicas do what one does.
-
-    Returns:
-        (gradients to apply, which the optimizers sum over the replicas again; the lengths before,
-        by name for the logs).
+    The sum over the replicas is measured, so that N replicas do what one does. Returns the
+    gradients, which the optimizers sum again, and the lengths before, by name for the logs.
     """
     context = tf.distribute.get_replica_context()
     shortened, norms = {}, {}

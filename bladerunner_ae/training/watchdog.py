@@ -1,8 +1,8 @@
 """Detection of training that goes wrong, with advice in words.
 
-It is given the step's logs every ten steps and, with each sample, a few facts about the pictures.
-Its memory is an array of integers in the checkpoint, so a resumed run comes to the same verdicts at
-the same steps.
+It gets the step's logs every ten steps and, with each sample, a few facts about the pictures. Its
+memory is an array of integers in the checkpoint, so a resumed run comes to the same verdicts at the
+same steps.
 
 | problem | evidence | duration |
 |---|---|---|
@@ -47,13 +47,9 @@ _LOWEST_SCALE = 1.0 / 64.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """One problem.
+    """One problem and its fix in words; `kind` is its name for programs, such as "collapse".
 
-    Attributes:
-        kind: a name for programs, such as "collapse".
-        problem: in words.
-        fix: what a person can do about it.
-        lowers: the adversarial weight should be halved.
+    `lowers`: the adversarial weight should be halved.
     """
 
     kind: str
@@ -67,11 +63,9 @@ class Sample:
     """Facts about the probe frames.
 
     Attributes:
-        film_variance: variance between the frames, mean over pixels, in grey levels squared; 0
-            if they are all alike.
+        film_variance: variance between the frames, mean over pixels, in grey levels squared.
         dream_variance: the same of their reconstructions.
-        active_latents: numbers whose mean differs between the frames.
-        latents: how many numbers there are.
+        active_latents: numbers, of all `latents`, whose mean differs between the frames.
         moved: player -> distance its weights have moved since the last sample, over their length.
     """
 
@@ -111,14 +105,10 @@ class Watchdog:
         self.state = state
 
     def look(self, step: int, logs: Mapping[str, float], scale: float = 1.0) -> list[Verdict]:
-        """Return problems seen in the logs of one step; to be called every `LOOK_EVERY` steps.
+        """Return problems in one step's logs, each once; call it every `LOOK_EVERY` steps.
 
-        Each problem is reported once.
-
-        Args:
-            step: of the logs.
-            logs: of the trainer: "loss/...", "term/...", "gradient_norm/...".
-            scale: by which the adversarial weight is multiplied now.
+        `logs` are the trainer's "loss/...", "term/...", "gradient_norm/..."; `scale` multiplies the
+        adversarial weight now.
         """
         found = [self._dead_player(step, name, logs) for name in _players(logs)]
         found.append(self._discriminator_won(step, logs, scale))
@@ -233,11 +223,7 @@ def _vanished(logs: Mapping[str, float]) -> Verdict:
 
 
 def not_finite(history: Iterable[tuple[int, Mapping[str, float]]]) -> Verdict | None:
-    """Return a verdict on the first log that is NaN or infinite; None: all are finite.
-
-    Args:
-        history: (step, its logs) of the steps since the last call, in order.
-    """
+    """Return a verdict on the first log that is NaN or infinite; None: all are finite."""
     for step, logs in history:
         wrong = [name for name in _in_order_of_computing(logs) if not math.isfinite(logs[name])]
         if wrong:

@@ -14,17 +14,14 @@ _YOUNG = 9.0
 class WeightAverages:
     """A second encoder and decoder whose weights are running averages of the trained ones'.
 
-    average <- d * average + (1 - d) * weight, after every step
+        average <- d * average + (1 - d) * weight, after every step
 
     with d = min(decay, (n - 1) / (n + 8)) in step n = 1, 2, ... So the first step copies the
     weights, nothing of their initial values is left in the average, and it needs no bias
-    correction; later it reaches about a tenth of the run back, until that is more than
-    1 / (1 - decay) steps. (Averages of the iterates: Polyak & Juditsky 1992; a share that grows
-    with the run as in Karras et al. 2024, arXiv:2312.02696, section 3.1.)
-
-    Args:
-        networks: the trained ones; construct in the scope that they were built in.
-        decay: 0 to below 1; 0.999 forgets after about a thousand steps.
+    correction; later it reaches about a tenth of the run back, until that is more than 1 / (1 -
+    decay) steps. (Averages of the iterates: Polyak & Juditsky 1992; a share that grows with the run
+    as in Karras et al. 2024, arXiv:2312.02696, section 3.1.) Construct in the scope in which
+    `networks` were built.
     """
 
     def __init__(self, networks: Networks, decay: float) -> None:
@@ -54,11 +51,7 @@ class WeightAverages:
         return tf.minimum(self._decay, (number - 1.0) / (number - 1.0 + _YOUNG))
 
     def update(self, step: tf.Tensor) -> None:
-        """Follow the weights; called on every replica, after its optimizers.
-
-        Args:
-            step: scalar, number of the step just taken, from 1.
-        """
+        """Follow the weights after step 1, 2, ...; called on each replica after its optimizers."""
         keep = self.decay(step)
 
         def follow(average: tf.Variable, weight: tf.Tensor) -> None:

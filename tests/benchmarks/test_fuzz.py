@@ -81,7 +81,7 @@ def test_the_judge_sees_what_is_silent(tmp_path: Path) -> None:
 
 
 def test_a_crash_costs_one_case(tmp_path: Path) -> None:
-    """Of three cases the middle one's film is missing: its process dies, the others go on."""
+    """Of three cases the middle one's film is missing: its process dies, the others continue."""
     films = fuzz_films.make_films(tmp_path)
     whole = {"h264.mp4": fuzz_films.convert(films["h264.mp4"], tmp_path / "whole", False)}
     films["gone"] = tmp_path / "gone"

@@ -1,4 +1,4 @@
-"""How the benchmark of a GPU reads what it measured; no test here needs one."""
+"""Reading the measurements of the GPU benchmark; no test here needs one."""
 
 import pytest
 

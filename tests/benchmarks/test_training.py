@@ -1,4 +1,4 @@
-"""What the benchmark of training counts and how its table reads; its timings are nobody's test."""
+"""Counts and table of the training benchmark; its timings are not tested."""
 
 import sys
 

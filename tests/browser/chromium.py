@@ -26,9 +26,9 @@ def program() -> str | None:
 
 @contextmanager
 def open_browser(downloads: Path, width: int = 1440, height: int = 900) -> Iterator[Chrome]:
-    """Gives a browser whose files are saved in `downloads`.
+    """Give a browser whose files are saved in `downloads`; every request is logged.
 
-    Names other than this machine's own are not resolved, and every request is logged.
+    Names other than this machine's own are not resolved.
     """
     from selenium import webdriver
 
@@ -56,7 +56,7 @@ def open_browser(downloads: Path, width: int = 1440, height: int = 900) -> Itera
 
 
 def set_size(browser: Chrome, width: int, height: int) -> None:
-    """Makes the page itself so many pixels large, which a window cannot be told."""
+    """Make the page itself so many pixels large, which a window cannot be told."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
@@ -64,7 +64,7 @@ def set_size(browser: Chrome, width: int, height: int) -> None:
 
 
 def screenshot(browser: Chrome, name: str) -> Path:
-    """Leaves what is seen as build/browser/NAME.png."""
+    """Leave what is seen as build/browser/NAME.png."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     path = PICTURES / f"{name}.png"
     assert browser.save_screenshot(str(path))

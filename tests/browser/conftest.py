@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks all tests of this folder, and skips them without a browser."""
+    """Mark all tests of this folder, and skips them without a browser."""
     here = Path(__file__).parent
     missing = find_spec("selenium") is None or chromium.program() is None
     for item in items:
@@ -41,6 +41,6 @@ def browser(downloads: Path) -> Iterator[Chrome]:
 
 @pytest.fixture(autouse=True)
 def desktop_size(request: pytest.FixtureRequest) -> None:
-    """Undoes what a test before did to the browser's size."""
+    """Undo what a test before did to the browser's size."""
     if "browser" in request.fixturenames:
         chromium.set_size(request.getfixturevalue("browser"), 1440, 900)

@@ -21,7 +21,7 @@ _PATIENCE = 60  # seconds; what is waited for comes at once on a machine that is
 
 
 def wait(until: Callable[[], Any], what: str) -> Any:
-    """Waits until something is true and returns it."""
+    """Wait until something is true and return it."""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         if found := until():
@@ -38,7 +38,7 @@ class ExplorerPage:
         self._downloads = downloads
 
     def open(self, url: str) -> None:
-        """Opens the page and waits for its first picture."""
+        """Open the page and waits for its first picture."""
         complaints(self.browser), requests_since_last_asked(self.browser)
         self.browser.get(url + "/")
         wait(self.latent_text, "a first picture")
@@ -47,7 +47,6 @@ class ExplorerPage:
         return self.browser.find_element("id", name)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Runs JavaScript."""
         return self.browser.execute_script(script, *arguments)
 
     def frames(self) -> list[WebElement]:
@@ -63,27 +62,26 @@ class ExplorerPage:
         return np.array(json.loads(self.latent_text()))
 
     def shows(self, latent: Any) -> None:
-        """Waits until the picture of a latent is seen."""
+        """Wait until the picture of a latent is seen."""
         wait(lambda: np.abs(self.latent() - latent).max() < 1e-5, "the picture of a latent")
 
     def caption(self) -> str:
-        """Return the caption of the picture."""
         return self["caption"].text
 
     def note(self, beginning: str) -> str:
-        """Waits for a note that begins so and returns it."""
+        """Wait for a note that begins so and return it."""
         return wait(
             lambda: (text := self["note"].text).startswith(beginning) and text, f"note: {beginning}"
         )
 
     def press(self, keys: str) -> None:
-        """Types into whatever has the focus."""
+        """Type into whatever has the focus."""
         from selenium.webdriver import ActionChains
 
         ActionChains(self.browser).send_keys(keys).perform()
 
     def slide(self, name: str, value: float) -> None:
-        """Drags a slider to a value."""
+        """Drag a slider to a value."""
         self.run(
             "arguments[0].value = arguments[1];"
             "arguments[0].dispatchEvent(new Event('input', { bubbles: true }))",
@@ -91,7 +89,7 @@ class ExplorerPage:
         )  # fmt: skip
 
     def saved(self, action: Callable[[], None]) -> Path:
-        """Does what saves a file and returns it."""
+        """Do what saves a file and return it."""
         before = set(self._downloads.iterdir())
         action()
 

@@ -31,7 +31,7 @@ class Serving:
         self.url = f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Starts it and waits until it answers."""
+        """Start it and wait until it answers."""
         self._process = commands.start(
             "serve", f"--model={self._folder}", f"--port={self._port}", "--grpc_port=-1",
             "--poll_seconds=0.5",
@@ -47,18 +47,18 @@ class Serving:
         raise AssertionError("the server does not answer")
 
     def kill(self) -> None:
-        """Ends it at once, as when its machine goes down."""
+        """End it at once, as when its machine goes down."""
         assert self._process is not None
         self._process.kill()
         self._process.communicate()
 
     def get(self, path: str) -> Any:
-        """Returns the JSON at a path."""
+        """Return the JSON at a path."""
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
             return json.load(answer)
 
     def picture(self, latent: Any, signature: str = "serving_default") -> bytes:
-        """Returns what the server makes of a latent: a JPEG or PNG file."""
+        """Return what the server makes of a latent: a JPEG or PNG file."""
         body = {"signature_name": signature, "instances": [np.asarray(latent, float).tolist()]}
         request = urllib.request.Request(
             f"{self.url}/v1/models/decoder:predict", json.dumps(body).encode()
@@ -69,7 +69,7 @@ class Serving:
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Serving]:
-    """Gives a server that answers."""
+    """Give a server that answers."""
     serving = Serving(folder)
     serving.start()
     try:

@@ -33,7 +33,7 @@ const found = [];
 
 @contextmanager
 def tensorboard(logs: Path) -> Iterator[str]:
-    """Starts `tensorboard --logdir LOGS`; gives its address once it answers."""
+    """Start `tensorboard --logdir LOGS`; give its address once it answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
@@ -57,13 +57,12 @@ def tensorboard(logs: Path) -> Iterator[str]:
 
 
 def open_page(browser: Chrome, url: str, plugin: str, tags: str = "") -> None:
-    """Opens one of TensorBoard's pages, of tags that match an expression only."""
+    """Open one of TensorBoard's pages, of tags that match an expression only."""
     browser.get("about:blank")  # else another fragment alone would not reload it
     browser.get(f"{url}/?tagFilter={tags}#{plugin}&tagFilter={tags}")
 
 
 def texts(browser: Chrome) -> list[str]:
-    """Return all visible texts."""
     return browser.execute_script(
         _ALL + "return found.flatMap(element => [...element.childNodes])"
         ".filter(node => node.nodeType === Node.TEXT_NODE).map(node => node.textContent.trim())"

@@ -72,12 +72,11 @@ def spherical(
 
 
 def pixels(file: bytes) -> NDArray[np.int64]:
-    """Return the pixels of a picture file."""
     return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), np.int64)
 
 
 def pick(page: ExplorerPage, film: FilmLatents, place: int) -> NDArray[np.float32]:
-    """Clicks a frame of the strip, waits for its picture and returns its latent."""
+    """Click a frame of the strip, wait for its picture and return its latent."""
     button = page.frames()[place]
     page.run("arguments[0].click()", button)
     latent = film.latents[int(button.get_dom_attribute("data-frame") or -1)]

@@ -31,7 +31,7 @@ def error(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 
 def full_disk() -> None:
-    """Lets the process that calls it write no file larger than 20 kB."""
+    """Let the process that calls it write no file larger than 20 kB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 

@@ -23,19 +23,17 @@ from tfrecords.record_errors import RecordsError
 
 
 def finished(records: Path, run: Path, **changes: Any) -> list[str]:
-    """Returns the command line that made `trained_run`, for another copy of it."""
+    """Return the command line that made `trained_run`, for another copy of it."""
     return arguments(tiny_flags(records, run, holdout=0.17, **changes))
 
 
 @pytest.fixture
 def run(trained_run: tuple[Path, Result], tmp_path: Path) -> Path:
-    """Returns a copy of the finished run."""
     return Path(shutil.copytree(trained_run[0], tmp_path / "run"))
 
 
 @pytest.fixture
 def records(small_records: Path, tmp_path: Path) -> Path:
-    """Returns a copy of the records."""
     return Path(shutil.copytree(small_records, tmp_path / "film"))
 
 
@@ -95,7 +93,7 @@ def test_a_finished_run_is_left_as_it_is(
 
 
 def test_flags_txt_is_a_flagfile(run: Path, commands: Commands) -> None:
-    """For any number of starts: it never comes to name itself."""
+    """For any number of starts: it never names itself."""
     flagfile = run / "flags.txt"
     result = commands.run("train", f"--flagfile={flagfile}", f"--model_dir={run}")
     assert result.code == 0, result.err
@@ -199,7 +197,7 @@ def test_a_folder_that_holds_another_run(
 
 
 def test_a_checkpoint_of_other_networks(run: Path, small_records: Path, commands: Commands) -> None:
-    """Only somebody who edits config.json gets there; random weights must not be the answer."""
+    """Only an edit of config.json leads there; random weights must not be the answer."""
     config = json.loads((run / "config.json").read_text())
     config["model"]["latent_size"] = 100
     (run / "config.json").write_text(json.dumps(config))
@@ -306,14 +304,14 @@ def test_export_adds_a_version(run: Path, commands: Commands) -> None:
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Waits until a running command has written a file."""
+    """Wait until a running command has written a file."""
     while not path.exists():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
 
 
 def stop(command: list[str], run: Path, step: int, how: signal.Signals) -> None:
-    """Starts the command and signals it when its checkpoint of `step` is there."""
+    """Start the command and signal it when its checkpoint of `step` is there."""
     process = start("train", *command)
     wait_for(run / "checkpoints" / f"step-{step}.index", process)
     process.send_signal(how)

@@ -35,7 +35,7 @@ def films(film_factory: FilmFactory, tmp_path: Path) -> list[Path]:
 
 
 def in_order(films: list[Path], job: Job, pipeline: Any) -> str:
-    """What a pipeline does, each step twice, as where a worker is lost behind its end."""
+    """A pipeline's work with each step done twice, as if a worker is lost after its end."""
     for _ in range(2):
         items = [named for film in films for named in beam_conversion.plan(str(film), job)]
     by_film = defaultdict(list)

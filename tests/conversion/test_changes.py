@@ -80,7 +80,7 @@ def mixed_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def mixed(mixed_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, and none of the places that are probed lies in the passage of fields.
+    """The same; none of the places that are probed is in the passage of fields.
 
     The places of a transport stream follow from its bytes, so from the encoder's version.
     """
@@ -94,7 +94,7 @@ def read(info: FilmInfo, **arguments: Any) -> Pictures:
 
 
 def with_the_filter_from_the_first_frame(info: FilmInfo) -> Pictures:
-    """What is read if all frames, whole ones too, pass through the filter, without our reader."""
+    """All frames, whole ones too, through the filter, without our reader."""
     scaler, made = FrameScaler(info.picture, info.picture.stored), []
     with av.open(str(info.path)) as container:
         frames = list(container.decode(video=0))
@@ -108,7 +108,7 @@ def with_the_filter_from_the_first_frame(info: FilmInfo) -> Pictures:
 
 
 def combing(picture: NDArray[np.uint8]) -> float:
-    """How much each row differs from the mean of its neighbours, in levels."""
+    """Difference of each row from the mean of its neighbours, in levels."""
     rows = picture.astype(np.float32)
     return float(np.abs(rows[1:-1] - (rows[:-2] + rows[2:]) / 2).mean())
 

@@ -1,4 +1,4 @@
-"""What a conversion does about what it finds in its place."""
+"""Conversions into folders that exist."""
 
 import dataclasses
 import os

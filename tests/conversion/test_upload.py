@@ -29,7 +29,7 @@ def remote() -> RemotePath:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Returns a list that gets the name of every file sent, in order."""
+    """Return a list that gets the name of every file sent, in order."""
     names: list[str] = []
     copy, write = storage.copy_to_remote, storage.write_bytes
 

@@ -162,7 +162,7 @@ def test_jpeg_png_and_floats_are_the_same_picture(tiny_export: Path) -> None:
 
 
 def test_files_of_the_raster_are_decoded_exactly(tiny_export: Path) -> None:
-    """So that a client may send a record's own file."""
+    """A client may send a record's own file."""
     images = film_images(2)
     files = np.array([encode(images[0], "jpeg"), encode(images[1], "png")], object)
     read = np.stack([

@@ -56,11 +56,7 @@ class Result:
 
     @property
     def error(self) -> str:
-        """The one line of its error message.
-
-        Raises:
-            AssertionError: there is none, or more than one, or a traceback.
-        """
+        """The one line of its error message; anything else fails."""
         assert "Traceback" not in self.err, self.err
         lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1 and self.err.rstrip().endswith(lines[0]), self.err
@@ -81,7 +77,6 @@ class Commands:
         )
 
     def run(self, module: str, *arguments: object) -> Result:
-        """Run `python -m bladerunner_ae.<module> <arguments>` to its end."""
         assert self._server.stdin is not None and self._server.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder) / "out", Path(folder) / "err"
@@ -97,7 +92,6 @@ class Commands:
             return Result(code, out.read_text("utf-8"), err.read_text("utf-8"))
 
     def close(self) -> None:
-        """End the server."""
         self._server.communicate()
 
 
@@ -130,12 +124,10 @@ def run_python(*arguments: object, **options: Any) -> subprocess.CompletedProces
 
 
 def tool(name: str) -> str:
-    """Return the path of a tool."""
     return str(ROOT / "tools" / f"{name}.py")
 
 
 def run_tool(name: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a tool to its end."""
     return run_python(tool(name), *arguments, **options)
 
 

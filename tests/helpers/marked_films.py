@@ -1,7 +1,4 @@
-"""Films whose pixels say which frame they are, to see which frames reach a training.
-
-What a reader says of a picture's number is not believed: the picture itself is asked.
-"""
+"""Films whose pixels tell their frame, whatever a reader says, to see which reach a training."""
 
 import dataclasses
 import itertools
@@ -32,10 +29,7 @@ FILM_IDS = (FILM_ID, "fedcba9876543210")
 def write_marked_film(folder: Path, place: int = 0, shots: Sequence[int] = ()) -> Path:
     """Write lossless records of 24x32 whose red is the frame's number, and green the film's.
 
-    Args:
-        folder: of the records.
-        place: of the film.
-        shots: frames of each shot, 255 in all at most; `SHOTS` of that place if left out.
+    `shots` are the frames of each shot, 255 in all at most; by default `SHOTS` of that place.
     """
     shots = shots or SHOTS[place]
     frames = [np.full((24, 32, 3), (n, 100 + place, 0), np.uint8) for n in range(sum(shots))]
@@ -63,11 +57,7 @@ def divided(config: RunConfig) -> tuple[set[Mark], set[Mark]]:
 
 
 def check_learnt_from(found: Iterable[Mark], config: RunConfig, whole: bool = True) -> None:
-    """Check that frames are a run's training frames, and if `whole`, that all of them are there.
-
-    Raises:
-        AssertionError: they are not.
-    """
+    """Check that frames are a run's training frames, and if `whole`, that all of them are there."""
     kept, held = divided(config)
     found = set(found)
     leaked = sorted(found & held)
@@ -100,13 +90,7 @@ def _fitted() -> Iterator[list[Mark]]:
 
 
 def marked_run(folder: Path, films: int = 1, **flags: Any) -> tuple[RunConfig, list[Path]]:
-    """Return what a training of 60 steps makes of its flags, and the records it is asked for.
-
-    Args:
-        folder: for the records.
-        films: how many.
-        flags: of the command, with `holdout`.
-    """
+    """Return the configuration and records of a training of 60 steps with these flags."""
     records = [folder / f"film{place}" for place in range(films)]
     for place, directory in enumerate(records):
         if not directory.exists():
@@ -118,14 +102,7 @@ def marked_run(folder: Path, films: int = 1, **flags: Any) -> tuple[RunConfig, l
 def watch_training(
     config: RunConfig, records: list[Path], run: Path, start: int = 0, service: str = ""
 ) -> tuple[list[Mark], list[Mark]]:
-    """Return the frames that a run would learn from, and those its linear path is fitted to.
-
-    Args:
-        config, records: of `marked_run`.
-        run: run folder, made.
-        start: step that it goes on from.
-        service: address of a tf.data service.
-    """
+    """Return the frames that a run learns from `start` on, and those of its linear path."""
     open_run(run, config, overwrite=False)
     with _fitted() as fitted:
         trainer = training.build_trainer(config)

@@ -14,11 +14,7 @@ _HEADERS = {"stsd": 16}
 
 
 def _find(data: bytearray, *names: str) -> list[int]:
-    """Return the starts of the first boxes of these names, each inside the one before.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Return the starts of the first boxes of these names, each inside the one before."""
     places, start = [], 0
     for name in names:
         place = start
@@ -44,14 +40,10 @@ def _add(data: bytearray, more: int, *places: int) -> None:
 def display_matrix(
     film: Path, output: Path, numbers: Numbers, scale: float = 1, shift: tuple[int, int] = (0, 0)
 ) -> Path:
-    """Write a film with another display matrix in the header of its first track.
+    """Write an mp4, its index at the end, with another display matrix of its first track.
 
-    Args:
-        film: an mp4 with its index at the end.
-        output: the film to write; may be the same.
-        numbers: (a, b, c, d) of x' = a x + c y + right and y' = b x + d y + down.
-        scale: of the whole matrix.
-        shift: (right, down) in pixels.
+    `numbers` are (a, b, c, d) of x' = a x + c y + right and y' = b x + d y + down; `scale` is of
+    the whole matrix, `shift` is (right, down) in pixels.
     """
     data = bytearray(film.read_bytes())
     header = _find(data, *_TRACK, "tkhd")[-1]
@@ -64,14 +56,9 @@ def display_matrix(
 
 
 def with_box(film: Path, output: Path, box: bytes, codec: str = "avc1", tag: str = "") -> Path:
-    """Write a film with one more box in the description of its first track's codec.
+    """Write an mp4, its index at the end, with one more box in the description of its first codec.
 
-    Args:
-        film: an mp4 with its index at the end.
-        output: the film to write; may be the same.
-        box: the box, with its header.
-        codec: the codec's tag in the file, "*" for any.
-        tag: its replacement, if any.
+    `codec` is the codec's tag in the file, "*" for any, and `tag` its replacement.
     """
     data = bytearray(film.read_bytes())
     places = _find(data, *_SAMPLES, "stsd", codec)

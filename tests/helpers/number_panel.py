@@ -21,10 +21,7 @@ _BLACK, _WHITE, _MAGENTA = 16, 235, (235, 16, 235)
 def draw_panel(picture: Picture, number: int, flash: bool) -> None:
     """Draw the panel over half the width and 45 % of the height of a picture, in place.
 
-    Args:
-        picture: uint8 [height, width, 3].
-        number: number of the frame, below 65,536.
-        flash: whether the sixth column is white.
+    The number is below 65,536; the sixth column is white for a flash.
     """
     height, width = picture.shape[:2]
     top, bottom = round(height * 0.45), round(height * 0.9)
@@ -90,21 +87,16 @@ def _read_cells(picture: Picture) -> NDArray[np.bool_]:
 def clearness(picture: Picture) -> float:
     """Return how far the greyest cell of the panel is from the middle grey, 0..128.
 
-    An encoder that smears a cell leaves a number that only just can be read. The picture and the
-    errors are as in `read_number`.
+    An encoder that smears a cell leaves a number that only just can be read.
     """
     return float(np.abs(_cell_means(picture) - _MIDDLE).min())
 
 
 def read_number(picture: Picture) -> int:
-    """Return the number of a frame.
+    """Return the number of a frame of any size and aspect, uint8 [height, width, 3], upright.
 
-    Args:
-        picture: uint8 [height, width, 3], upright, of any size and aspect; margins, bars and a
-            cropped edge do not matter as long as the whole panel is there, once.
-
-    Raises:
-        ValueError: there is no panel, or the check digit contradicts the number.
+    Margins, bars and a cropped edge do not matter if the whole panel is there, once. ValueError if
+    there is none, or the check digit contradicts the number.
     """
     bits = _read_cells(picture)[:, :-1].reshape(-1)
     value = int("".join("1" if bit else "0" for bit in bits), 2)

@@ -7,10 +7,5 @@ import pytest
 
 
 def some_slow(*quick: Any, of: Iterable[Any]) -> list[Any]:
-    """All values, marked as slow unless they are named.
-
-    Args:
-        quick: those that run with the quick tests.
-        of: all of them.
-    """
+    """All values `of` something, marked as slow unless they are among the `quick` ones."""
     return [one if one in quick else pytest.param(one, marks=pytest.mark.slow) for one in of]

@@ -18,13 +18,7 @@ READY_SECONDS = 300
 
 @dataclass
 class RunningServer:
-    """A server in a process of its own.
-
-    Attributes:
-        rest, grpc: host:port.
-        models: the URLs that it printed.
-        log: the file of its stderr.
-    """
+    """A server in a process of its own: host:port of its APIs, printed URLs, stderr's file."""
 
     process: subprocess.Popen[str]
     rest: str
@@ -52,10 +46,7 @@ class RunningServer:
 def running_server(model: Path, folder: Path, *arguments: str) -> Iterator[RunningServer]:
     """Start `python -m bladerunner_ae.serve` at free ports; kill it at the end if it still runs.
 
-    Args:
-        model: folder of one model or of several.
-        folder: of its log.
-        arguments: further flags.
+    `model` is the folder of one model or of several, `folder` that of its log.
     """
     log = folder / "server.log"
     command = [sys.executable, "-m", "bladerunner_ae.serve", f"--model={model}", "--port=0",

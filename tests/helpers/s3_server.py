@@ -24,14 +24,9 @@ _SETTINGS = {
 
 
 class S3Server(logging.Handler):
-    """A running server with one empty bucket; `close` ends it.
+    """A running server with one empty bucket; `folder` is home and caches of the commands.
 
-    Args:
-        folder: home and caches of the commands.
-
-    Attributes:
-        endpoint: its address.
-        requests: method, path and status of every request, such as "PUT /films/a 200".
+    `requests` has method, path and status of every request, such as "PUT /films/a 200".
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +56,6 @@ class S3Server(logging.Handler):
             self.requests.append(f"{found[1]} {found[2]}")
 
     def close(self) -> None:
-        """End the server."""
         self._server.stop()
         self._log.handlers.clear()
 
@@ -93,11 +87,9 @@ class S3Server(logging.Handler):
         return {entry["Key"].removeprefix(prefix): self.content(entry["Key"]) for entry in found}
 
     def content(self, key: str) -> bytes:
-        """Return one object."""
         return bytes(self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
     def put(self, key: str, data: bytes = b"precious") -> None:
-        """Write one object."""
         self.client.put_object(Bucket=BUCKET, Key=key, Body=data)
 
     def written(self, prefix: str) -> list[str]:
@@ -106,12 +98,7 @@ class S3Server(logging.Handler):
         return [found[1] for text in self.requests if (found := re.fullmatch(pattern, text))]
 
     def start(self, *command: object, **changes: str | None) -> subprocess.Popen[str]:
-        """Start `python <command>` with this server as its S3.
-
-        Args:
-            command: what stands behind `python`.
-            changes: variables of the environment; None removes one.
-        """
+        """Start `python <command>` with this server as its S3; None removes a variable."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "S3_"))}
         wanted = {**kept, **self.variables(), **changes}
         return subprocess.Popen(
@@ -132,12 +119,7 @@ class S3Server(logging.Handler):
 
 
 class Stalled:
-    """A door before the server that closes for good after some requests to write.
-
-    Args:
-        server: the real one.
-        writes: how many are let through.
-    """
+    """A proxy of the server that closes for good after `writes` requests to write."""
 
     def __init__(self, server: S3Server, writes: int) -> None:
         import http.client
@@ -185,6 +167,5 @@ class Stalled:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        """End it."""
         self._server.shutdown()
         self._server.server_close()

@@ -70,10 +70,6 @@ _POOL = _pool()
 
 
 def read_config(name: str, message: str, folder: Path = ROOT / "serving") -> Any:
-    """Return serving/NAME as a message.
-
-    Raises:
-        google.protobuf.text_format.ParseError: the server would refuse the file.
-    """
+    """Return serving/NAME as a message; ParseError if the server would refuse the file."""
     kind = message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"t.{message}"))
     return text_format.Parse((folder / name).read_text("utf-8"), kind())

@@ -134,32 +134,22 @@ def make_film(
     black_frames: int = 0,
     extra_ffmpeg_args: Sequence[str] = (),
 ) -> Path:
-    """Make a film; the suffix of `path` decides the container.
+    """Make a film at `path`, whose suffix decides the container; return `path`.
 
     Args:
-        path: file to write; replaced if it exists.
         frames: how many frames, up to 65,536.
-        rate: frames a second.
-        height: rows as stored, even.
-        width: columns as stored, even.
+        height, width: as stored, even.
         bars: black rows at (top, bottom), or rows and columns at (top, bottom, left, right).
         seed: another seed, another film.
         audio: whether there is a sound track; it starts at time 0.
         flash_every: a flash and a beep every so many frames; see `flash_frames`.
         codec: video encoder of ffmpeg; libx264 is run with B-frames, 4:2:0, BT.709 and tagged so.
-        audio_codec: audio encoder of ffmpeg.
         variable_rate: whether frames last differently long; see `frame_times`.
         start_offset: the picture begins so many seconds after the sound.
         sample_aspect: width / height of a stored pixel.
         rotation: degrees that a player has to turn the stored picture counterclockwise.
         black_frames: so many frames at the start are black all over, without a panel.
         extra_ffmpeg_args: put before the output's name.
-
-    Returns:
-        `path`.
-
-    Raises:
-        RuntimeError: ffmpeg failed; the message holds its words.
     """
     path, rate = Path(path), Fraction(rate)
     times = frame_times(frames, rate, variable_rate, start_offset)
@@ -242,15 +232,9 @@ def _write_sound(
 
 
 def beep_times(path: str | Path, audio_stream: int = 0) -> list[float]:
-    """Return when the beeps of a film begin, measured from its decoded sound.
+    """Return the seconds, from the first stream's start, at which beeps begin in the sound.
 
-    Args:
-        path: the film.
-        audio_stream: which of its audio streams, from 0.
-
-    Returns:
-        Seconds from the start of the film (of whichever stream starts first), ascending; right to
-        about a millisecond for AAC and MP3, to a sample for PCM.
+    Right to about a millisecond for AAC and MP3, to a sample for PCM.
     """
     times: list[float] = []
     with av.open(str(path)) as container:

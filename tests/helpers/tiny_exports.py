@@ -36,15 +36,9 @@ def run_values(records: Path) -> dict[str, object]:
 
 
 def write_export(folder: Path, records: Path, networks: Networks) -> Path:
-    """Write the three models with the latents of the film; frames 40 to 47 count as held out.
+    """Write the three models of `small_networks` into RUN/export, with the latents of the film.
 
-    Args:
-        folder: RUN/export.
-        records: of 48 frames, 24x32.
-        networks: that `small_networks` gave.
-
-    Returns:
-        `folder`.
+    Records are 48 frames of 24x32; frames 40 to 47 count as held out.
     """
     card = load_card(records)
     keep = [not 40 <= frame < 48 for frame in range(card.frames)]

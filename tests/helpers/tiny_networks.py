@@ -10,16 +10,10 @@ import tensorflow as tf
 
 
 def save_autoencoder(folder: Path, raster: tuple[int, int], kind: str = "identity") -> Path:
-    """Save a model into folder/1.
+    """Save a model of (height, width) `raster` into folder/1; return `folder`.
 
-    Args:
-        folder: where the versions of the model lie.
-        raster: (height, width) of its pictures.
-        kind: "identity"; "dim", which gives 70 % of the brightness; "slow", which takes its time
-            for each batch.
-
-    Returns:
-        `folder`.
+    "identity"; "dim", which gives 70 % of the brightness; "slow", which takes its time for each
+    batch.
     """
 
     def reconstruct(image: Any) -> dict[str, Any]:

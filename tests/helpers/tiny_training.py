@@ -63,14 +63,9 @@ def tiny_trainer(
     run_eagerly: bool = False,
     **changes: Any,
 ) -> Trainer:
-    """Return a compiled trainer of an objective.
+    """Return a compiled trainer with `changes` of `TrainConfig` and `model` of `ModelConfig`.
 
-    Args:
-        objective: its name.
-        kind: the trainer's class.
-        model: changes of `ModelConfig`.
-        run_eagerly: quicker where only a step or two are taken.
-        changes: of `TrainConfig`.
+    `run_eagerly` is quicker where only a step or two are taken.
     """
     config = tiny_train(**changes)
     networks = tiny_networks(objective, config.seed, **(model or {}))

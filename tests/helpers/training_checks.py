@@ -1,7 +1,7 @@
 """Properties that every preset and objective must have, as functions that raise AssertionError.
 
 `tests/training/test_trainer.py` shows that our trainer has them,
-`tests/objectives/test_original_bugs.py` that they are missed where the original was ill.
+`tests/objectives/test_original_bugs.py` that they are missed where the original failed.
 """
 
 import functools
@@ -165,11 +165,7 @@ def check_path_equality(
 ) -> None:
     """Film, records and networks end where film and SavedModel end, in batches of 1 or 32.
 
-    Args:
-        film: uint8 [frames, height, width, 3], as the film is decoded.
-        records: of that film.
-        trained: what the networks make of frames.
-        exported: what the SavedModel makes of frames.
+    `film` is uint8 [frames, height, width, 3], as decoded; `records` are its records.
     """
     through_records = np.zeros_like(film)
     for batch in film_frames(records, batch_size=7):
@@ -199,7 +195,7 @@ def check_same_checkpoint(ours: Path | str, theirs: Path | str) -> None:
 def check_nearly_same_checkpoint(ours: Path | str, theirs: Path | str, before: Path | str) -> None:
     """Two checkpoints are the same up to rounding, in units of the way there from `before`.
 
-    A few steps only: rounding grows with each, as the weather does.
+    A few steps only: rounding errors grow with each.
     """
     first, second, start = (checkpoint_values(path) for path in (ours, theirs, before))
     assert first.keys() == second.keys() == start.keys()

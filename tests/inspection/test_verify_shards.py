@@ -1,4 +1,4 @@
-"""What inspection says of whole and of damaged records."""
+"""Inspection of whole and of damaged records."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def said(folder: Path) -> list[str]:
 
 
 def write_film(folder: Path, change: Callable[[Frame], Frame], frames: int = 8) -> None:
-    """Writes a film of two shards whose frames `change` may damage, with right checksums."""
+    """Write a film of two shards whose frames `change` may damage, with right checksums."""
     with FilmWriter(folder, frames, 2) as writer:
         for index, picture in enumerate(film_pictures(frames, 72, 128)):
             frame = Frame(encode(picture), "jpeg", 72, 128, index, PTS_STEP * index - 5, FILM_ID)

@@ -93,7 +93,7 @@ def _page(memory: Memory) -> _Page:
 
 @pytest.fixture(scope="module")
 def measured(trained_run: tuple[Path, Result], small_records: Path) -> tuple[Memory, _Page]:
-    """What a tiny trained run remembers of its film, and the page."""
+    """The measured memory of a tiny trained run, and the page."""
     memory = gather(load_autoencoder(trained_run[0]), [location(small_records)], 0)
     return memory, _page(memory)
 
@@ -261,7 +261,7 @@ def test_a_failure_after_training_is_one_line(
 def test_the_report_of_an_earlier_step_is_replaced(
     trained_run: tuple[Path, Result], small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:
-    """As is left if a resumed run is stopped between its last step and its report."""
+    """One is left if a resumed run is stopped between its last step and its report."""
     run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
     page = run / "report.html"
     html = page.read_text("utf-8")

@@ -51,7 +51,7 @@ def test_equal_samples_have_no_components() -> None:
 
 
 def linear_dream(images: NDArray[np.uint8], count: int, pool: int) -> NDArray[np.float32]:
-    """Returns what the best linear autoencoder of the shrunk pictures gives, by numpy alone."""
+    """Return the pictures of the best linear autoencoder of the shrunk pictures, by numpy alone."""
     floats = images.astype(np.float64) / 127.5 - 1
     n, height, width, _ = floats.shape
     small = floats.reshape(n, height // pool, pool, width // pool, pool, 3).mean((2, 4))

@@ -38,13 +38,10 @@ NUMBERS = HEIGHT // 8 * WIDTH // 8 * 6
 
 
 def checkerboard_energy(pictures: NDArray[np.float32]) -> float:
-    """The part of the pictures' energy that repeats every two pixels and is not their mean.
+    """The part of the energy of pictures, less their mean, that repeats every two pixels.
 
     Of each picture the four kinds of pixels (even and odd rows and columns) are averaged apart; a
     picture without a checkerboard has four equal means.
-
-    Args:
-        pictures: [n, height, width, channels], both sides even.
     """
     kinds = [pictures[:, i::2, j::2].mean((1, 2)) for i in (0, 1) for j in (0, 1)]
     return float(np.stack(kinds).var(0).sum() / np.square(pictures).mean((1, 2)).sum())
@@ -59,7 +56,7 @@ def test_a_checkerboard_is_energy_and_wider_stripes_are_none() -> None:
 
 @pytest.mark.parametrize("kernel_size", [4, 5])
 def test_upsampling_leaves_no_checkerboard(kernel_size: int) -> None:
-    """What an untrained decoder makes of an even map, away from the edges: an even picture?"""
+    """An untrained decoder makes an even picture of an even map, away from the edges."""
     found: dict[str, list[float]] = {"transposed": [], "upsample": []}
     for resize, seed in itertools.product(found, range(4)):
         decoder = tiny_networks(

@@ -165,12 +165,12 @@ def clipped_replica_equality(folder: Path) -> None:
 
 
 def frame_independence(folder: Path) -> None:
-    """What comes out for a frame depends on that frame alone."""
+    """The output for a frame depends on that frame alone."""
     test_networks.test_a_frame_s_output_does_not_depend_on_its_batch("group", False)
 
 
 def restoring(folder: Path) -> None:
-    """What a checkpoint holds is what a new process has after restoring it."""
+    """A new process that restores a checkpoint has all that it holds."""
     saved, copied = folder / "saved", folder / "copied"
     made, new = (tiny_trainer("vae", run_eagerly=True, seed=seed) for seed in (0, 1))
     take_steps(made, film_images(2))
@@ -233,5 +233,5 @@ def test_a_planted_fault_is_noticed(
     ids=lambda check: check.__name__,
 )
 def test_without_a_fault_the_check_passes(check: Callable[[Path], None], tmp_path: Path) -> None:
-    """Which `tests/training/test_trainer.py` shows of replica equality."""
+    """Replica equality has its own in `tests/training/test_trainer.py`."""
     check(tmp_path)

@@ -1,4 +1,4 @@
-"""Who learns from what, by finite evidence: gradients, and what changes them."""
+"""Each player's sources of learning: gradients, and what changes them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def networks_with(head: str) -> Networks:
 
 @pytest.fixture
 def networks(request: pytest.FixtureRequest) -> Networks:
-    """Returns networks as the objective of the test's parameter `name` wants them."""
+    """Return networks as the objective of the test's parameter `name` wants them."""
     return networks_with(REGISTRY[request.node.callspec.params["name"]].head)
 
 
@@ -61,7 +61,7 @@ def with_all_players(name: str, weights: Mapping[str, float] | None = None) -> A
 def gradients_of(
     name: str, networks: Networks, batch: Batch, weights: Mapping[str, float] | None = None
 ) -> Gradients:
-    """Returns each player's gradient of its own loss, by default with every player at play."""
+    """Return each player's gradient of its own loss, by default with every player at play."""
     objective = with_all_players(name, weights)
     with tf.GradientTape(persistent=True) as tape:
         outcome = objective(networks, batch)
@@ -80,7 +80,7 @@ def variables_of(networks: Networks, player: str) -> list[Any]:
 
 
 def distance(ours: list[NDArray[np.float32]], theirs: list[NDArray[np.float32]]) -> float:
-    """Returns the length of the difference of two gradients, in units of the second one's."""
+    """Return the length of the difference of two gradients, in units of the second one's."""
     off = sum(float(np.square(a - b).sum()) for a, b in zip(ours, theirs, strict=True))
     length = sum(float(np.square(b).sum()) for b in theirs)
     assert length > 0

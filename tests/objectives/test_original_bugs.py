@@ -1,4 +1,4 @@
-"""What made the original ill must be noticed by the checks that our trainer passes.
+"""Bugs of the original, which the checks that our trainer passes must notice.
 
 Its decoder was never trained from TensorFlow 0.8 on, because the variables were listed before the
 decoder existed; and the lists of encoder and decoder were swapped.

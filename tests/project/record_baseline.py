@@ -433,7 +433,7 @@ def record_inspection(recorder: Recorder) -> None:
 
 
 def record_training(recorder: Recorder) -> None:
-    """Record runs of four steps, two of them broken off after two and gone on with."""
+    """Record runs of four steps, two of them interrupted after two and resumed."""
     runs = table(RUNS)
 
     def train(name: str, flags: Iterable[str]) -> None:
@@ -934,7 +934,6 @@ def record(out: Path) -> int:
 
 
 def main() -> int:
-    """Record or compare, as the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", nargs="?", type=Path, help="folder for a recording")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"))

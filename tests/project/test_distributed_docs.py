@@ -20,17 +20,13 @@ GUIDE = (ROOT / "docs" / "distributed.md").read_text("utf-8")
 
 
 def script(first_line: str) -> str:
-    """Returns the shell script of the guide that begins with a certain comment."""
+    """Return the shell script of the guide that begins with a certain comment."""
     (found,) = re.findall(rf"(?ms)^ *# {re.escape(first_line)}$.*?(?=^```)", GUIDE)
     return textwrap.dedent(found)
 
 
 def run_worker(text: str, folder: Path, **variables: object) -> tuple[Cluster | None, list[str]]:
-    """Runs a script with a `python` that only tells what it was given.
-
-    Returns:
-        (what TF_CONFIG says, the training command's arguments).
-    """
+    """Run a script with a fake `python`; return TF_CONFIG and the command's arguments."""
     tools = {
         "python": 'echo "$TF_CONFIG"; for argument; do echo "$argument"; done',
         "scontrol": '[ "$*" = "show hostnames gpu[07-08,12]" ] && echo "gpu07\\ngpu08\\ngpu12"',

@@ -38,7 +38,7 @@ def test_every_step_from_python(film_factory: Callable[..., Path], tmp_path: Pat
 
 
 def test_train_stays_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever imports the command's module, before or after."""
+    """Whether the command's module is imported before or after."""
     for _ in range(2):
         monkeypatch.delitem(sys.modules, "bladerunner_ae.train", raising=False)
         assert bladerunner_ae.train is train

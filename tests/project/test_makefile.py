@@ -62,7 +62,7 @@ class Checkout:
         )  # fmt: skip
 
     def calls(self) -> list[list[str]]:
-        """Returns the argument lists of the calls since the last time, oldest first."""
+        """Return the argument lists of the calls since the last time, oldest first."""
         path = self.folder / "calls.txt"
         if not path.exists():
             return []

@@ -32,7 +32,7 @@ def _setup_cfg() -> configparser.ConfigParser:
 
 
 def _entry_points() -> dict[str, str]:
-    """Returns {command: "module:function"} as setup.cfg says."""
+    """Return {command: "module:function"} as setup.cfg says."""
     lines = _setup_cfg()["options.entry_points"]["console_scripts"].split("\n")
     pairs = (line.split("=") for line in lines if line.strip())
     return {name.strip(): target.strip() for name, target in pairs}
@@ -154,7 +154,7 @@ def test_release_builds_from_its_own_source_distribution(source_tree: Path, tmp_
 
 
 def _lower_bounds(lines: str) -> dict[str, set[Version]]:
-    """Returns {package: the versions that it may not be older than} of requirements."""
+    """Return {package: the versions that it may not be older than} of requirements."""
     found: dict[str, set[Version]] = {}
     for line in lines.splitlines():
         if line.strip() and not line.startswith("#"):

@@ -1,7 +1,7 @@
 """Messages of TensorFlow Serving: the bytes of the official classes, and arrays to and from them.
 
-Golden bytes are put together here from field numbers, as the wire format lays them down: a field's
-key is 8 * number + kind (0 an integer, 2 something with a length).
+Golden bytes are put together from field numbers, as in the wire format: a field's key is 8 * number
++ kind (0 an integer, 2 something with a length).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.helpers.commands import ROOT, environment
 
 
 def field(number: int, value: bytes | int) -> bytes:
-    """Returns one field on the wire; lengths and numbers below 128."""
+    """Return one field on the wire; lengths and numbers below 128."""
     if isinstance(value, int):
         return bytes([8 * number, value])
     assert len(value) < 128

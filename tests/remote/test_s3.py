@@ -30,7 +30,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def records(s3: S3Server, film: Path) -> tuple[Result, list[str]]:
-    """Returns what the conversion into the bucket said, and its requests."""
+    """Return what the conversion into the bucket said, and its requests."""
     before = len(s3.requests)
     result = s3.run(*CONVERT, f"--film={film}", f"--output_dir={DATA}")
     assert result.code == 0, result.err
@@ -39,7 +39,7 @@ def records(s3: S3Server, film: Path) -> tuple[Result, list[str]]:
 
 @pytest.fixture(scope="module")
 def s3_commands(s3: S3Server) -> Iterator[Commands]:
-    """Returns a runner of commands that use the server."""
+    """Return a runner of commands that use the server."""
     runner = Commands(s3.variables())
     yield runner
     runner.close()
@@ -47,7 +47,7 @@ def s3_commands(s3: S3Server) -> Iterator[Commands]:
 
 @pytest.fixture(scope="module")
 def run(s3: S3Server, s3_commands: Commands, records: object) -> tuple[Result, list[str]]:
-    """Returns what training into the bucket said, and its requests up to the first step."""
+    """Return what training into the bucket said, and its requests up to the first step."""
     before = len(s3.requests)
     result = s3_commands.run("train", *TRAIN, f"--model_dir={RUN}")
     assert result.code == 0, result.err
@@ -216,7 +216,7 @@ def _losses(metrics: bytes) -> list[tuple[int, float]]:
 
 
 def _values(run: dict[str, bytes], folder: Path) -> dict[str, list[float]]:
-    """Returns every number of a run's checkpoint of step 6."""
+    """Return every number of a run's checkpoint of step 6."""
     from tests.helpers.tiny_training import checkpoint_values
 
     for name in ("data-00000-of-00001", "index"):

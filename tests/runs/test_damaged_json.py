@@ -28,7 +28,7 @@ TEXTS = ("", "{", "[]", "3", "null", "[" * 100_000, '{"a": 1e999}', "\udcff")
 
 
 def changed(values: Any, whole: Any = None) -> Iterator[Any]:
-    """Returns copies of JSON values in each of which one value, at any depth, is another."""
+    """Return copies of JSON values in each of which one value, at any depth, is another."""
     whole = values if whole is None else whole
     for key in list(values) if isinstance(values, dict) else range(len(values)):
         before = values[key]
@@ -41,7 +41,7 @@ def changed(values: Any, whole: Any = None) -> Iterator[Any]:
 
 
 def check(path: Path, use: Callable[[], object]) -> int:
-    """Uses a file in all its changed versions; returns how many of them are refused."""
+    """Use a file in all its changed versions; return how many of them are refused."""
     values = json.loads(path.read_text())
     texts = [*TEXTS, *map(json.dumps, changed(values))]
     refused = 0

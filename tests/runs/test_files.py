@@ -1,4 +1,4 @@
-"""Which files of a run folder are the run's, and that starting over loses nothing else."""
+"""The run's own files in its folder; starting over loses no others."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def foreign(run: Path) -> list[str]:
 
 
 def new_run(run: Path) -> None:
-    """Leaves what a new run has written."""
+    """Leave what a new run has written."""
     names: dict[str, Any] = {}
     exec(NEW_RUN, names)
     names["new_run"](run)
@@ -160,7 +160,7 @@ def test_what_is_read_is_not_deleted(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_starting_over(run: Path, small_records: Path, tmp_path: Path, commands: Commands) -> None:
-    """What fails before its first checkpoint gives the earlier run back; links are followed."""
+    """A run that fails before its first checkpoint restores the earlier one; links are followed."""
     before = contents(run)
     (tmp_path / "link").symlink_to("run")
     flags = [*arguments(tiny_flags(small_records, tmp_path / "link", seed=5)), "--overwrite"]

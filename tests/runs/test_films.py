@@ -94,7 +94,7 @@ def test_the_quality_of_jpeg_is_told_apart(film: Path, tmp_path: Path) -> None:
 
 
 def test_other_frames_from_the_same_options_are_told_apart(tmp_path: Path) -> None:
-    """As another version of a decoder may make them; there are as many bytes."""
+    """Another version of a decoder may make them; there are as many bytes."""
     pictures = list(film_pictures(12, 24, 32))
     first = FilmUse.of(write_pictures(tmp_path / "a", pictures, 3, "png"))
     second = FilmUse.of(write_pictures(tmp_path / "b", pictures[::-1], 3, "png"))
@@ -114,7 +114,7 @@ def test_number_of_shards_changes_only_the_order() -> None:
 
 
 def other_records(folder: Path) -> Path:
-    """Writes the film of `small_records` as JPEG, of which the card says nothing."""
+    """Write the film of `small_records` as JPEG, of which the card says nothing."""
     write_numbered_film(folder, 48, 24, 32, image_format="jpeg")
     return folder
 
@@ -152,7 +152,7 @@ def streamed(records: Path, run: Path) -> RunConfig:
 def test_streamed_frames_of_other_shards_come_in_another_order(
     small_records: Path, tmp_path: Path
 ) -> None:
-    """Which is said by a run that goes on, and refused to a worker."""
+    """A resumed run says so, a worker is refused."""
     run = tmp_path / "run"
     write_numbered_film(tmp_path / "film", 48, 24, 32, num_shards=7, image_format="png")
     earlier, config = streamed(small_records, run), streamed(tmp_path / "film", run)
@@ -186,7 +186,7 @@ def test_run_without_conversion_is_resumed(small_records: Path, tmp_path: Path) 
 
 
 def model_card(records: Path) -> dict[str, Any]:
-    """Returns that of a run on records whose frames 40 to 47 were held out."""
+    """Return that of a run on records whose frames 40 to 47 were held out."""
     return {"films": [to_json(FilmUse.of(load_card(records), held_out=[(40, 48)]))]}
 
 

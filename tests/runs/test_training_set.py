@@ -83,7 +83,7 @@ class _Two(Workers):
 
 
 def learnt_by_workers(config: RunConfig, records: list[Path]) -> list[Mark]:
-    """Returns the frames that two workers learn from in all steps."""
+    """Return the frames that two workers learn from in all steps."""
     parts = training_set.film_parts(config, records)
     batches = fit._batches(config, parts, 0, "", _Two(tf.distribute.get_strategy()))
     halves = itertools.islice(batches, 2 * config.train.steps)
@@ -133,7 +133,7 @@ def test_latent_density_is_fitted_to_seen_frames(tmp_path: Path) -> None:
 
 
 def evaluated(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, set[Mark]]:
-    """Returns the frames that baselines and prior of an evaluation are fitted to or shown."""
+    """Return the frames that baselines and prior of an evaluation are fitted to or shown."""
     records = write_marked_film(folder / "film", shots=(40, 8))
     write_export(folder / "run" / "export", records, small_networks())
     found: dict[str, set[Mark]] = {}

@@ -30,7 +30,7 @@ def run() -> RemotePath:
 
 @pytest.fixture
 def changes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Returns a list that gets every change of a remote run: "+name" or "-name"."""
+    """Return a list that gets every change of a remote run: "+name" or "-name"."""
     found: list[str] = []
     copy, remove = storage.copy_to_remote, storage.remove
 
@@ -62,7 +62,6 @@ def checkpoint(step: int) -> list[str]:
 
 
 def start(run: RemotePath, *names: str) -> None:
-    """Leaves a finished run."""
     with WorkingCopy(run).opened() as folder:
         write(folder, "config.json", "flags.txt", "metrics.jsonl", *names)
 

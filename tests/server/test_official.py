@@ -1,7 +1,7 @@
 """TensorFlow Serving's own client package against our server, in a throw-away environment.
 
-Its package requires the whole of `tensorflow`, so it is installed without what it requires, next to
-the packages of this environment.
+It requires all of `tensorflow`, so it is installed without dependencies next to the packages of
+this environment.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ print(json.dumps(found))
 
 
 def official_environment(folder: Path) -> Path:
-    """Makes a virtual environment with the official package; returns its Python."""
+    """Make a virtual environment with the official package; return its Python."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",

@@ -120,7 +120,7 @@ def test_grpc_codes(server: RunningServer) -> None:
 
 
 def call(server: RunningServer, method: str, request: bytes) -> tuple[str, str]:
-    """Sends bytes to a method of PredictionService; returns code and words."""
+    """Send bytes to a method of PredictionService; return code and words."""
     with grpc.insecure_channel(server.grpc) as channel:
         try:
             channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")(

@@ -55,7 +55,7 @@ class Watched:
         self.catalogue = Catalogue([self.model])
 
     def look(self) -> list[int]:
-        """Polls once; returns the versions that are loaded then."""
+        """Poll once; return the versions that are loaded then."""
         asyncio.run(self.model.poll())
         return sorted(self.model.loaded)
 

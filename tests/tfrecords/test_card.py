@@ -22,13 +22,13 @@ CURE = "run make_tfrecords again with --overwrite"
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
-    """Returns a folder of 90 frames in 4 shards: 23, 23, 22 and 22."""
+    """Return a folder of 90 frames in 4 shards: 23, 23, 22 and 22."""
     write_small_film(tmp_path / "film", frames=90)
     return tmp_path / "film"
 
 
 def change_card(film: Path, **changes: Any) -> None:
-    """Rewrites single values of film.json; None removes a key."""
+    """Rewrite single values of film.json; None removes a key."""
     values = json.loads((film / CARD_NAME).read_text())
     values = {k: v for k, v in (values | changes).items() if v is not None}
     (film / CARD_NAME).write_text(json.dumps(values))

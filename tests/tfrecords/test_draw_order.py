@@ -1,4 +1,4 @@
-"""How often frames are drawn and in which order, by numbers alone."""
+"""Frequency and order of drawn frames, by numbers alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def seed(number: int = 0) -> tf.Tensor:
 
 
 def counts(draws: Draws, passes: int) -> NDArray[np.int64]:
-    """Returns int64 [passes, frames]."""
+    """Return int64 [passes, frames]."""
     return np.stack([draws.counts(tf.constant(e, tf.int64)).numpy() for e in range(passes)])
 
 
@@ -129,7 +129,7 @@ def test_a_long_shot_is_drawn_evenly_spread() -> None:
 
 
 def tail(order: StreamedOrder, start: tf.Tensor, often: NDArray[np.int64], draw: int) -> list[int]:
-    """Returns a pass's draws from the window of `draw` on as `position` would have them read."""
+    """Return a pass's draws from the window of `draw` on as `position` would have them read."""
     position = order.position(start, often, draw)
     shards = order.shards(start).numpy()
     lines = []

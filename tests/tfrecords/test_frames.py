@@ -1,4 +1,4 @@
-"""Which frames are learnt from, and reading the few that are watched."""
+"""Frames that are learnt from, and reading the few that are watched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tfrecords.record_errors import RecordsError
 
 
 def card_of(shot_lengths: list[int]) -> FilmCard:
-    """Returns the card of a film of such shots, which has no shards worth the name."""
+    """Return the card of a film of such shots, which has no shards worth the name."""
     frames = sum(shot_lengths)
     card = card_maker()([Shard("frames-00000-of-00001.tfrecord", frames, 0, 1, "0" * 64)])
     starts = [0, *np.cumsum(shot_lengths)[:-1].tolist()]

@@ -18,7 +18,6 @@ CURE = "run make_tfrecords again with --overwrite"
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
-    """Returns a shard of `RECORDS`."""
     path = tmp_path / "frames-00000-of-00001.tfrecord"
     with open(path, "wb") as file:
         for record in RECORDS:

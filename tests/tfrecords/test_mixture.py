@@ -53,7 +53,7 @@ def parts_of(films: list[Path], weights: tuple[float, ...] = (1.0, 1.0)) -> list
 
 
 def held_out(parts: list[FilmPart]) -> list[FilmPart]:
-    """Keeps frames 3 to 12 of each film from training."""
+    """Keep frames 3 to 12 of each film from training."""
     frames = [np.arange(part.card.frames) for part in parts]
     return [
         dataclasses.replace(part, keep=(number < 3) | (number > 12))
@@ -62,7 +62,7 @@ def held_out(parts: list[FilmPart]) -> list[FilmPart]:
 
 
 def frames_of(dataset: tf.data.Dataset, batches: int) -> NDArray[np.int64]:
-    """Returns frames' numbers in the set: int64 [batches, batch]."""
+    """Return frames' numbers in the set: int64 [batches, batch]."""
     first = np.array([0, FRAMES[0]])
     return np.stack([first[b["film"].numpy()] + b["index"].numpy() for b in dataset.take(batches)])
 
@@ -142,7 +142,7 @@ def test_the_streamed_order_is_the_one_computed_from_numbers(
 
 
 def test_what_is_left_out_is_not_read(films: list[Path], tmp_path: Path) -> None:
-    """Damage in what lies before the place to go on at would be found, were it read."""
+    """Damage before the place to resume at would be found, were it read."""
     write_numbered_film(tmp_path / "film", 400, 24, 32, num_shards=4)
     card = load_card(tmp_path / "film")
     arguments: dict[str, Any] = {
@@ -231,7 +231,7 @@ def test_any_number_of_workers_shares_the_frames(
 def test_distribute_divides_batches_among_workers(
     films: list[Path], mode: dict[str, Any], workers: int
 ) -> None:
-    """What MultiWorkerMirroredStrategy does to a data set: 7 shards would not do for AUTO."""
+    """As MultiWorkerMirroredStrategy does; 7 shards would not suffice for AUTO."""
     from tensorflow.python.data.experimental.ops import distribute
 
     dataset = mixed_frames(parts_of(films), batch_size=4, seed=5, **mode)

@@ -35,7 +35,7 @@ MODES: list[Any] = [
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a folder of 53 numbered pictures in 4 shards; not to be damaged."""
+    """Return a folder of 53 numbered pictures in 4 shards; not to be damaged."""
     directory = tmp_path_factory.mktemp("records") / "film"
     write_numbered_film(directory, FRAMES, HEIGHT, WIDTH)
     return directory
@@ -43,12 +43,12 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fragile_film(film: Path, tmp_path: Path) -> Path:
-    """Returns a copy of `film` to damage."""
+    """Return a copy of `film` to damage."""
     return Path(shutil.copytree(film, tmp_path / "film"))
 
 
 def indices(dataset: tf.data.Dataset, batches: int) -> NDArray[np.int64]:
-    """Returns the frame numbers of the first batches, int64 [batches, batch]."""
+    """Return the frame numbers of the first batches, int64 [batches, batch]."""
     return np.stack([batch["index"].numpy() for batch in dataset.take(batches)])
 
 
@@ -233,7 +233,7 @@ def test_order_is_the_same_in_a_fresh_process_on_one_core(film: Path) -> None:
     ],
 )
 def test_order_is_pinned(film: Path, mode: dict[str, int], first: list[int]) -> None:
-    """A run that is resumed after an update must go on in its old order."""
+    """A run that is resumed after an update must keep its old order."""
     dataset = training_frames(film, batch_size=10, seed=0, **mode)
     assert indices(dataset, 1)[0].tolist() == first
 

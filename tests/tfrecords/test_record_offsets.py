@@ -20,7 +20,7 @@ from tfrecords.writer import FilmWriter
 def write_film(
     folder: Path, sizes: list[int], num_shards: int = 1, zeros: bool = False
 ) -> FilmCard:
-    """Writes frames whose pictures are random bytes, or zeros, of given sizes."""
+    """Write frames whose pictures are random bytes, or zeros, of given sizes."""
     generator = np.random.default_rng(0)
     with FilmWriter(folder, len(sizes), num_shards) as writer:
         for index, size in enumerate(sizes):
@@ -85,7 +85,6 @@ def test_little_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_damage_before_the_place_does_not_matter(tmp_path: Path) -> None:
-    """Nobody asked for those records."""
     card = write_film(tmp_path / "film", [1000] * 400)
     (shard,) = card.shards
     path = tmp_path / "film" / shard.name

@@ -22,7 +22,7 @@ FRAMES = [
 
 
 def tensorflow_example(frame: Frame) -> tf.train.Example:
-    """Returns the record written by hand with TensorFlow's own classes."""
+    """Return the record written by hand with TensorFlow's own classes."""
 
     def of_bytes(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))

@@ -29,7 +29,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(autouse=True)
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Returns a spool of the test's own, which no process uses yet."""
+    """Return a spool of the test's own, which no process uses yet."""
     monkeypatch.setenv(spool.FOLDER, str(tmp_path / "spool"))
     monkeypatch.setattr(spool, "_in_use", {})
     yield tmp_path / "spool" / "copies"
@@ -54,7 +54,7 @@ def remote(film: Path) -> RemotePath:
 
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Returns a list that gets the name of every file that is fetched."""
+    """Return a list that gets the name of every file that is fetched."""
     names: list[str] = []
     fetch = spool._fetch_file
 
@@ -71,7 +71,7 @@ def contents(folder: Path, card: FilmCard) -> dict[str, bytes]:
 
 
 def release() -> None:
-    """Does what the end of the process would do."""
+    """Do what the end of the process would do."""
     for descriptor in spool._in_use.values():
         os.close(descriptor)
     spool._in_use.clear()

@@ -31,18 +31,17 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def read_film(directory: Path, card: FilmCard) -> list[Frame]:
-    """Returns all frames of a folder in the order of its shards."""
+    """Return all frames of a folder in the order of its shards."""
     return [parse(r) for shard in card.shards for r in read_records(directory / shard.name)]
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Returns every file of a folder."""
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 @contextmanager
 def other_process(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Runs Python beside this one, up to the first line that it prints."""
+    """Run Python next to this process, up to the first line that it prints."""
     command = [sys.executable, "-c", program, *arguments]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -254,7 +253,7 @@ def test_killed_writer_leaves_no_film_and_the_next_run_cleans_up(tmp_path: Path)
 
 @pytest.mark.parametrize("step", [0, 1, 3, 6])
 def test_killed_while_replacing_loses_nothing(tmp_path: Path, step: int) -> None:
-    """Of the earlier records 4 shards are there, of the new ones 3, beside a person's files."""
+    """Of the earlier records 4 shards are there, of the new ones 3, next to a person's files."""
     directory = tmp_path / "film"
     write_small_film(directory, 20)
     add_foreign_files(directory)

@@ -25,7 +25,7 @@ def ramps(height: int, width: int) -> NDArray[np.float32]:
 
 
 def moved(images: NDArray[np.float32], part: float = 0.5, **numbers: float) -> NDArray[np.float32]:
-    """What becomes of pictures for given random numbers."""
+    """Pictures moved by given random numbers."""
     values = {"chosen": 0.0, "nearness": FAR, "top": 0.0, "left": 0.0, "mirrored": PLAIN, **numbers}
     uniform = np.tile(np.array(list(values.values()), np.float32), (len(images), 1))
     return augmentation.moved(tf.constant(images), tf.constant(uniform), part).numpy()

@@ -1,4 +1,4 @@
-"""What training cannot be asked for, and films that have little to teach."""
+"""Requests that training refuses, and films that have little to teach."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ OTHER_FILM = "fedcba9876543210"
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Returns every file below a folder with its content."""
+    """Return every file below a folder with its content."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def write_still_film(directory: Path, frames: int, grey: int) -> Path:
-    """Writes records of frames of one grey."""
+    """Write records of frames of one grey."""
     with FilmWriter(directory, frames, num_shards=1) as writer:
         for index in range(frames):
             encoded = encode(np.full((24, 32, 3), grey, np.uint8), "png")
@@ -52,7 +52,7 @@ def write_still_film(directory: Path, frames: int, grey: int) -> Path:
 
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns records of another film, of twice the size."""
+    """Return records of another film, of twice the size."""
     folder = tmp_path_factory.mktemp("larger") / "larger"
     write_numbered_film(folder, 12, 48, 64, film_id=OTHER_FILM)
     return folder

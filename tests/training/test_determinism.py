@@ -14,7 +14,7 @@ from tests.helpers.tiny_training import AT_ONCE, film_images, take_steps, tiny_m
 
 
 def ops_of_a_step(objective: str, height: int, width: int, batch: int) -> Counter[str]:
-    """Returns how often each op stands in a training step as TensorFlow runs it: op -> number."""
+    """Return op -> how often a training step, as TensorFlow runs it, has it."""
     train = TrainConfig(**{**PRESETS["preview"].train, "steps": 4, "batch_size": batch})
     weights = AT_ONCE.get(objective, {})
     model = tiny_model(height=height, width=width)

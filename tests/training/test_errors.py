@@ -1,4 +1,4 @@
-"""What training says when a step fails on its records."""
+"""Messages of training when a step fails on its records."""
 
 from __future__ import annotations
 

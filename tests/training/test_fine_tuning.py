@@ -34,7 +34,7 @@ from tests.helpers.training_checks import mean_psnr, reconstruct
 
 @pytest.fixture(scope="module")
 def other_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the first 30 frames of the film, which no record knows to be the same one."""
+    """Return the first 30 frames of the film, which no record knows to be the same one."""
     folder = tmp_path_factory.mktemp("other") / "film"
     write_numbered_film(folder, 30, 24, 32, image_format="png", film_id="fedcba9876543210")
     return folder
@@ -49,7 +49,7 @@ def begin(
     records: Path, run: Path, source: Path | None = None, refit: bool = False,
     linear_path: bool = True, **flags: Any,
 ) -> tuple[RunConfig, Trainer]:  # fmt: skip
-    """Opens a run as the command does; returns it with its trainer at the first step."""
+    """Open a run as the command does; return it with its trainer at the first step."""
     config = tiny_run(tiny_flags(records, run, **flags))
     config = config if linear_path else without_linear_path(config)
     config = config if source is None else fine_tuned(config, source, refit)
@@ -195,7 +195,7 @@ def test_other_widths_are_refused_except_of_absent_discriminators(
 def test_flags_for_the_shape_of_the_source_are_named(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:
-    """So of runs of before there was a flag, whose config.json does not know it."""
+    """Also of runs older than the flag, whose config.json does not know it."""
     old = Path(shutil.copytree(trained_run[0], tmp_path / "old"))
     values = json.loads((old / "config.json").read_text())
     del values["model"]["refinement_blocks"]
@@ -284,7 +284,7 @@ def test_runs_without_later_fields_can_be_a_source(
 def test_checkpoint_without_the_watchdogs_state_is_refused(
     small_records: Path, tmp_path: Path
 ) -> None:
-    """As the first version wrote them."""
+    """The first version wrote such checkpoints."""
     config = tiny_run(tiny_flags(small_records, tmp_path))
     first = tf.train.Checkpoint(trainer=fit.build_trainer(config))
     first.write(str(tmp_path / "checkpoints" / "step-4"))

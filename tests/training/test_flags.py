@@ -17,7 +17,7 @@ from bladerunner_ae.training.flags import define_flags, flagfiles, given_flags, 
 
 
 def given(folder: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
-    """Returns flags.txt of a training that is started in a folder, and its flags' values."""
+    """Return flags.txt of a training that is started in a folder, and its flags' values."""
     values, earlier = flags.FlagValues(), Path.cwd()
     names = [name for group in define_flags(values).values() for name in group]
     os.chdir(folder)
@@ -29,7 +29,7 @@ def given(folder: Path, *arguments: str) -> tuple[str, dict[str, Any]]:
 
 
 def again(tmp_path: Path, text: str) -> tuple[str, dict[str, Any]]:
-    """Returns what a training gives whose only flag is that file, started elsewhere."""
+    """Return what a training gives whose only flag is that file, started elsewhere."""
     file, elsewhere = tmp_path / "flags.txt", tmp_path / "elsewhere"
     file.write_text(text, "utf-8")
     elsewhere.mkdir(exist_ok=True)
@@ -37,7 +37,7 @@ def again(tmp_path: Path, text: str) -> tuple[str, dict[str, Any]]:
 
 
 def folders(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns values with folders as paths: a slash may follow one that ends in a blank."""
+    """Return values with folders as paths: a slash may follow one that ends in a blank."""
     paths = {"data": [Path(folder) for folder in values["data"]]}
     return {**values, **paths, "model_dir": Path(values["model_dir"])}
 

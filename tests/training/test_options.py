@@ -1,4 +1,4 @@
-"""What a run may ask of its steps: averages, clipping, rates, several steps at once, XLA."""
+"""Options of a run's steps: averages, clipping, rates, several steps at once, XLA."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def folder() -> RemotePath:
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RemotePath]:
-    """Returns the same 48 frames of 24x32, local and remote."""
+    """Return the same 48 frames of 24x32, local and remote."""
     local, spool = tmp_path_factory.mktemp("local") / "film", tmp_path_factory.mktemp("spool")
     remote = RemotePath("memory://records/data/film")
     for directory in (local, spool / "film"):
@@ -56,7 +56,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RemotePath]
 
 @pytest.fixture(scope="module")
 def trained(records: tuple[Path, RemotePath]) -> tuple[dict[str, Any], RemotePath]:
-    """Returns the flags of a finished run in a remote folder, exported, and that folder."""
+    """Return the flags of a finished run in a remote folder, exported, and that folder."""
     run = RemotePath("memory://runs/a")
     flags = tiny_flags(records[1], run, sample_every=4, holdout=0.17)  # type: ignore[arg-type]
     with WorkingCopy(run).opened() as folder:
@@ -76,7 +76,7 @@ def logged(run: Any) -> list[dict[str, float]]:
 
 
 def values_at_the_end(run: Any, scratch: Path) -> dict[str, Any]:
-    """Returns every number of the checkpoint of step 4, which is brought here first."""
+    """Return every number of the checkpoint of step 4, which is brought here first."""
     for suffix in ("index", "data-00000-of-00001"):
         data = storage.read_bytes(run / "checkpoints" / f"step-4.{suffix}")
         (scratch / f"step-4.{suffix}").write_bytes(data)

@@ -33,7 +33,7 @@ from tests.helpers.training_checks import (
 
 
 def strategy_of(devices: int) -> tf.distribute.Strategy:
-    """Returns the strategy for one or two devices."""
+    """Return the strategy for one or two devices."""
     return two_devices() if devices == 2 else tf.distribute.get_strategy()
 
 
@@ -88,7 +88,7 @@ def test_a_frame_a_device_is_enough_to_see_latents_differ() -> None:
 
 
 def train_on(devices: int, flags: Mapping[str, Any]) -> Trainer:
-    """Trains as the command does: only what is built is built in the strategy's scope."""
+    """Train as the command does: only what is built is built in the strategy's scope."""
     config, run = tiny_run(flags), flags["model_dir"]
     open_run(run, config, overwrite=False)
     with strategy_of(devices).scope():

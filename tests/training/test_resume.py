@@ -39,7 +39,7 @@ def still_running(process: Process) -> Iterator[None]:
 
 
 def after_some_steps(process: Process, run: Path, randomly: random.Random) -> str:
-    """Waits until this process has trained, then for anything up to some steps more."""
+    """Wait until this process has trained, then for anything up to some steps more."""
     before = checkpoint_steps(run)
     for _ in still_running(process):
         if checkpoint_steps(run) not in ([], before):
@@ -50,7 +50,7 @@ def after_some_steps(process: Process, run: Path, randomly: random.Random) -> st
 
 
 def while_writing(process: Process, run: Path, randomly: random.Random) -> str:
-    """Waits until a checkpoint is half written, or for three that were so while nobody looked."""
+    """Wait until a checkpoint is half written, or for three that were so unnoticed."""
     folder = run / "checkpoints"
     before = {path.name for path in folder.glob("step-*")}
     for _ in still_running(process):
@@ -67,7 +67,7 @@ def kill(
     command: list[str], run: Path, when: Callable[[Process, Path, random.Random], str],
     randomly: random.Random,
 ) -> str:  # fmt: skip
-    """Starts the command and ends it by SIGKILL; returns in words when that was."""
+    """Start the command and end it by SIGKILL; return in words when that was."""
     process = start("train", *command)
     try:
         said = when(process, run, randomly)

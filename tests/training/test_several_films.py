@@ -23,7 +23,7 @@ from tfrecords.card import load_card
 
 @pytest.fixture(scope="module")
 def films(small_records: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Returns two films of 48 and 60 frames of 24x32."""
+    """Return two films of 48 and 60 frames of 24x32."""
     folder = tmp_path_factory.mktemp("second") / "second"
     write_numbered_film(folder, 60, 24, 32, image_format="png", film_id="f" * 16)
     return [small_records, folder]

@@ -128,7 +128,7 @@ def test_steps_of_an_execution_that_has_not_ended_are_kept() -> None:
 
 
 def test_an_answer_on_its_way_is_not_cut_off() -> None:
-    """What closes the run may be native code, too."""
+    """Native code may close the run, too."""
     native = 'hashlib.pbkdf2_hmac("sha256", b"", b"", 3_000_000)'
     closes = f"preemption._open.callback(lambda: ({native}, print('closed')))"
     process = stuck(10, begin=f"{IMPATIENT}; {closes}; print('stuck', flush=True); time.sleep(60)")
@@ -148,11 +148,7 @@ def test_two_signals_together_are_one() -> None:
 
 
 def train_until(run: Path, step: int, command: list[str], *numbers: int) -> tuple[int, str, float]:
-    """Signal a training when its checkpoint of `step` is there.
-
-    Returns:
-        (exit code, stderr without the status line, seconds it took to end).
-    """
+    """Signal a training at its checkpoint of `step`; return exit code, stderr and seconds."""
     process = start("train", *command)
     while not (run / "checkpoints" / f"step-{step}.index").exists():
         assert process.poll() is None, process.communicate()[1]

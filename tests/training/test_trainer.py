@@ -1,6 +1,6 @@
 """The five properties that every objective must have, on the preview's networks.
 
-A new objective in the registry is tested here without a line more.
+A new objective in the registry is tested here without another line.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class TwoRuns:
 def two_runs(
     small_records: Path, tmp_path_factory: pytest.TempPathFactory, commands: Commands
 ) -> Callable[[str], TwoRuns]:
-    """Returns a function from an objective to its runs, made once."""
+    """Return a function from an objective to its runs, made once."""
 
     @functools.cache
     def make(objective: str) -> TwoRuns:
@@ -142,7 +142,7 @@ def test_3_resume_equality_in_a_fresh_process(
 def converted(
     film_factory: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[NDArray[np.uint8], Path]:
-    """Returns the pictures of a film file, uint8 [frames, height, width, 3], and its records."""
+    """Return the pictures of a film file, uint8 [frames, height, width, 3], and its records."""
     film = film_factory(frames=FRAMES, height=96, width=128)
     options = ConversionOptions(HEIGHT, WIDTH, image_format="png", num_shards=3)
     plan = plan_conversion(film, tmp_path_factory.mktemp("data"), options)

@@ -28,7 +28,7 @@ WON = {"term/p_real": 0.99, "term/p_reconstruction": 0.01, "term/p_prior": 0.02}
 def looks(
     dog: Watchdog, logs: Mapping[str, float], steps: range, scale: float = 1.0
 ) -> list[tuple[int, str]]:
-    """Returns (step, kind) of every verdict on the same logs at each step."""
+    """Return (step, kind) of every verdict on the same logs at each step."""
     return [(step, verdict.kind) for step in steps for verdict in dog.look(step, logs, scale)]
 
 

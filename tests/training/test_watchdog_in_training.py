@@ -39,7 +39,7 @@ def fit(
     records: Path, run: Path, spoil: Callable[[Trainer], None] = lambda trainer: None,
     linear_path: bool = False, **flags: Any,
 ) -> Trainer:  # fmt: skip
-    """Trains as the command does, from random weights; `spoil` may change them before."""
+    """Train as the command does, from random weights; `spoil` may change them before."""
     asked = tiny_flags(records, run, **{**QUICK, **flags})
     config = tiny_run(asked)
     model = dataclasses.replace(config.model, linear_path=linear_path).resolve()
@@ -53,7 +53,7 @@ def fit(
 
 
 def said(run: Path) -> dict[str, list[int]]:
-    """Returns kind -> steps of the verdicts in metrics.jsonl, which log.txt must hold too."""
+    """Return kind -> steps of the verdicts in metrics.jsonl, which log.txt must hold too."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     found: dict[str, list[int]] = {}
     text = (run / "log.txt").read_text()
@@ -134,7 +134,7 @@ def test_training_continues_without_a_watchdog(
 
 
 def saturate(trainer: Trainer) -> None:
-    """Makes the decoder's tanh give nothing but 1, whatever is put in."""
+    """Make the decoder's tanh give nothing but 1, whatever is put in."""
     layer = trainer.networks.decoder.get_layer("deconv_0")
     layer.set_weights([layer.kernel, np.full(layer.bias.shape, 1e3, np.float32)])
 

@@ -31,12 +31,7 @@ _LOST = (
 
 
 def check_same_run(workers: Workers, config: RunConfig, run: Location) -> None:
-    """Check that all workers were asked to do the same, once the chief has opened the run.
-
-    Raises:
-        InputError: this worker does not see the run folder.
-        UsageError: this worker, or another one, was asked for another run.
-    """
+    """Check that all workers see the run that the chief has opened, and were asked for it."""
     if not workers.several:
         return
     workers.wait_for_all()  # until here the chief may still be writing it
@@ -74,11 +69,7 @@ def difference(worker: int, config: RunConfig, run: Location) -> BladerunnerErro
 
 
 def check_same_start(workers: Workers, start: int, run: Location) -> None:
-    """Check that all workers start from the same step.
-
-    Raises:
-        InputError: they do not.
-    """
+    """Check that all workers start from the same step."""
     steps = workers.gather(start)
     if len(set(steps)) > 1:
         seen = ", ".join(f"worker {i} step {step}" for i, step in enumerate(steps))
@@ -90,11 +81,7 @@ def check_same_start(workers: Workers, start: int, run: Location) -> None:
 
 @contextlib.contextmanager
 def losses_explained(workers: Workers, run: Location) -> Iterator[None]:
-    """Turn TensorFlow's error into one line when another worker is gone.
-
-    Raises:
-        OutputError: in place of it.
-    """
+    """Turn TensorFlow's error into one line when another worker is gone."""
     try:
         yield
     except _LOST as error:

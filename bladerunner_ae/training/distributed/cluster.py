@@ -1,7 +1,6 @@
-"""Workers of a run on several machines, as the variable TF_CONFIG names them, checked.
+"""Workers of a run on several machines, as TF_CONFIG names them, checked.
 
-TensorFlow reads it too, but answers a mistake with a traceback, or waits forever for a worker that
-will not come.
+TensorFlow answers a mistake in it with a traceback, or waits forever for a missing worker.
 """
 
 import json
@@ -24,19 +23,13 @@ _JOBS = ("chief", "worker")
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers that train one run together, and which of them this process is.
-
-    Attributes:
-        addresses: HOST:PORT of every worker, the chief's first.
-        index: this process's place in `addresses`.
-    """
+    """The workers (HOST:PORT, the chief first) that train one run, and this process's index."""
 
     addresses: tuple[str, ...] = ("",)
     index: int = 0
 
     @property
     def count(self) -> int:
-        """Number of workers."""
         return len(self.addresses)
 
     @property
@@ -46,15 +39,7 @@ class Cluster:
 
 
 def cluster_of(environment: Mapping[str, str]) -> Cluster | None:
-    """Read TF_CONFIG.
-
-    Returns:
-        None if the variable is missing or empty, or names no cluster, as on machines that are
-        prepared for one but train alone.
-
-    Raises:
-        UsageError: TensorFlow could not use it; one line with an example.
-    """
+    """Read TF_CONFIG; None if missing, empty or, as on prepared machines, without a cluster."""
     text = environment.get(VARIABLE, "").strip()
     if not text:
         return None
@@ -104,7 +89,6 @@ def _cluster(jobs: Any, task: Any) -> Cluster:
 
 
 def _is_address(text: str) -> bool:
-    """Return whether it is HOST:PORT."""
     found = re.fullmatch(r"[^/\s]+:(\d{1,5})", text)
     return found is not None and 0 < int(found[1]) < 1 << 16
 
@@ -113,9 +97,6 @@ def check_port(cluster: Cluster) -> None:
     """Check that this worker can listen at its own port, at every address of the machine.
 
     TensorFlow would share it with another worker of the same index, and wait forever.
-
-    Raises:
-        UsageError: another process listens there, or the port is not permitted.
     """
     own = cluster.addresses[cluster.index]
     with socket.socket() as one:

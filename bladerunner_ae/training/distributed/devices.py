@@ -18,11 +18,7 @@ _NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 def choose_device(name: str) -> None:
     """Make TensorFlow use one kind of device; to be called before its first operation.
 
-    Args:
-        name: "auto": GPUs if there are any. "cpu": no GPU. "gpu": required.
-
-    Raises:
-        UsageError: a GPU is asked for and TensorFlow finds none, or there is no such kind.
+    "auto": GPUs if there are any. "cpu": no GPU. "gpu": required.
     """
     if name not in ("auto", "cpu", "gpu"):
         raise UsageError(f"--device={name}: choose auto, cpu or gpu")
@@ -49,9 +45,8 @@ def why_no_gpu() -> str:
 def choose_strategy(name: str) -> tf.distribute.Strategy:
     """Return the strategy called `name` for a process that trains alone.
 
-    Args:
-        name: "none": one device. "mirrored": all GPUs, or all logical CPUs if there is none.
-            "auto": mirrored with two GPUs or more, else none, which is quicker on one.
+    "none": one device. "mirrored": all GPUs, or all logical CPUs if there is none. "auto": mirrored
+    with two GPUs or more, else none, which is quicker on one.
     """
     if name not in ("auto", "none", "mirrored"):
         raise UsageError(f"--strategy={name}: choose auto, none, mirrored or multi_worker")
@@ -65,16 +60,8 @@ def choose_strategy(name: str) -> tf.distribute.Strategy:
 def join(name: str, environment: Mapping[str, str]) -> Workers:
     """Return the strategy called `name`, with this process's place among the workers.
 
-    To be called before TensorFlow's first operation. Several workers wait here for each other.
-
-    Args:
-        name: as for `choose_strategy`; "multi_worker": the workers that TF_CONFIG names. "auto" is
-            that too where TF_CONFIG names several.
-        environment: of the process.
-
-    Raises:
-        UsageError: there is no such strategy, or TF_CONFIG is missing or malformed, or another
-            process has this worker's port.
+    As `choose_strategy`; "multi_worker", and "auto" where it names several: the workers of
+    TF_CONFIG, which wait here for each other. To be called before TensorFlow's first operation.
     """
     cluster = needed_cluster(environment) if name == "multi_worker" else None
     if name == "auto" and (found := cluster_of(environment)) and found.count > 1:

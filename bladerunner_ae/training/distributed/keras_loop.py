@@ -2,9 +2,8 @@
 
 Keras 3 (up to 3.15 at least) does not serve `tf.distribute.MultiWorkerMirroredStrategy`: its own
 function reduces every log by an operation that scalars do not have, and before the first step it
-reads a batch and reduces it over all workers to build what is built already. So this replaces
-`trainer.train_function` and `trainer._maybe_symbolic_build`, which is Keras' own; everything else
-(the step, callbacks, checkpoints) is that of a run on one machine.
+reduces a batch over all workers to build what is built already. So this replaces
+`trainer.train_function` and `trainer._maybe_symbolic_build`; the rest is as on one machine.
 """
 
 from collections.abc import Mapping
@@ -21,10 +20,7 @@ _STOP = "stop"
 def use_workers_step(
     trainer: Trainer, strategy: tf.distribute.Strategy, preemption: SharedPreemption
 ) -> None:
-    """Give a trainer a step that all workers take together.
-
-    Each step also tells all workers whether one of them was asked to stop.
-    """
+    """Give a trainer a step for all workers together; it also shares whether one is to stop."""
     with strategy.scope():
         asked = tf.Variable(0.0, trainable=False, name="asked_to_stop")
     names: list[str] = []

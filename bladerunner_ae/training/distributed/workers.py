@@ -1,7 +1,7 @@
 """Several processes, on one machine or many, that train one run together.
 
-Each worker reads its own part of every global batch, all of them hold the same weights, and the
-first one, the chief, writes.
+Each reads its own part of every global batch, all hold the same weights, and the first one, the
+chief, writes.
 """
 
 import contextlib
@@ -25,7 +25,6 @@ class Workers:
 
     @property
     def strategy(self) -> tf.distribute.Strategy:
-        """What the run is built in."""
         return self._strategy
 
     @property
@@ -35,12 +34,10 @@ class Workers:
 
     @property
     def index(self) -> int:
-        """Number of this worker; 0 is the chief."""
         return self._cluster.index
 
     @property
     def several(self) -> bool:
-        """Whether there are others."""
         return self._cluster.count > 1
 
     def gather(self, number: int) -> list[int]:
@@ -62,10 +59,10 @@ class Workers:
         return self._on_replicas(fill_own_place)
 
     def take_from_chief(self, variables: Sequence[tf.Variable]) -> None:
-        """Give variables the values that they have on the chief.
+        """Give variables the chief's values.
 
-        What every worker computes for itself may differ in the last bits, or in signs, where their
-        processors differ, and would stay different: what training adds is the same for all.
+        Initial values computed on other processors may differ in the last bits, or in signs, and
+        would stay different: what training adds is the same for all.
         """
         if not self.several:
             return
@@ -98,10 +95,10 @@ class Workers:
 
     @contextlib.contextmanager
     def own_folder(self, run: Location) -> Iterator[Location]:
-        """Provide the folder that this worker writes logs and samples to: the run's, for the chief.
+        """Provide the folder for this worker's logs and samples: the run's, for the chief.
 
-        The others have to compute what the chief shows, because the watchdog judges by it and all
-        must come to the same verdict; they write to a folder that is deleted.
+        The others compute what the chief shows, because the watchdog judges by it and all must come
+        to the same verdict; their folder is deleted.
         """
         if self.chief:
             yield run
@@ -112,9 +109,7 @@ class Workers:
     def batches(self, read: Callable[[tuple[int, int]], tf.data.Dataset], batch_size: int) -> Any:
         """Return this worker's part of the global batches, for `Trainer.fit`.
 
-        Args:
-            read: returns the batches of (worker, workers), of `batch_size` / workers frames.
-            batch_size: of all workers together.
+        `read` returns the batches of (worker, workers), of `batch_size` / workers frames.
         """
         shard = (self._cluster.index, self._cluster.count)
         share = batch_size // self._strategy.num_replicas_in_sync

@@ -35,11 +35,7 @@ _BYTES = 128 << 20
 
 
 class RunEvaluation:
-    """Measures networks on frames of a run's films: seen ones, and held out ones if there are any.
-
-    Args:
-        parts: the films; `keep` says what training sees of each.
-    """
+    """Measures networks on frames of a run's films, seen and, if there are any, held out."""
 
     def __init__(self, parts: Sequence[FilmPart]) -> None:
         images: list[NDArray[np.uint8]] = []
@@ -68,9 +64,9 @@ class RunEvaluation:
     def measure(self, networks: Networks) -> dict[str, float]:
         """Return the figures by name for the logs.
 
-        "evaluate/psnr_held_out" and so on for every metric but VMAF, seen and held out, and
-        "evaluate/frechet_normal", "evaluate/frechet_fitted", "evaluate/nearest_normal",
-        "evaluate/nearest_fitted" of samples; those that are not defined are left out.
+        "evaluate/psnr_held_out" and so on for every metric but VMAF, seen and held out, and of
+        samples "evaluate/frechet_normal", "evaluate/frechet_fitted", "evaluate/nearest_normal",
+        "evaluate/nearest_fitted"; those that are not defined are left out.
         """
         model = networks.autoencoder
         scope = Scope(
@@ -128,15 +124,10 @@ def describe_values(values: dict[str, float]) -> str:
 def latent_sheets(
     networks: Networks, probes: Probes, evaluation: RunEvaluation | None
 ) -> dict[str, Callable[[], Image.Image]]:
-    """Return pictures of the latent space of networks.
+    """Return file of the run folder -> draws a picture of the latent space, without the networks.
 
-    Args:
-        networks: of the run.
-        probes: frames that paths through latent space begin and end with.
-        evaluation: has the frames that a density is fitted to; None: samples of N(0, 1) only.
-
-    Returns:
-        Name of the file in the run folder -> draws the picture, without the networks.
+    Paths begin and end with the probes. A density is fitted to the frames of `evaluation`; None:
+    samples of N(0, 1) only.
     """
     model = networks.autoencoder
     drawn = (

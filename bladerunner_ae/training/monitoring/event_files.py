@@ -26,12 +26,8 @@ class Summaries:
 
     The first event of every start says at which step it begins. TensorBoard then drops what an
     interrupted run had written beyond the checkpoint that this one resumes from, as metrics.jsonl
-    does, so that no curve runs back over itself.
-
-    Args:
-        run: run folder, local or remote.
-        start: steps done before.
-        in_pieces: begin another file with every checkpoint, because the folder is sent then.
+    does, so that no curve runs back over itself. `in_pieces` begins another file with every
+    checkpoint, because the folder is sent then.
     """
 
     def __init__(self, run: Location, start: int, in_pieces: bool = False) -> None:
@@ -75,12 +71,10 @@ class Summaries:
                 tf.summary.histogram(name, finite)
 
     def text(self, name: str, markdown: str, step: int) -> None:
-        """Add a page of text."""
         with self._writer.as_default(step=step):
             tf.summary.text(name, markdown)
 
     def graph(self, graph: tf.Graph) -> None:
-        """Add a graph."""
         with self._writer.as_default(step=0):
             tf.summary.graph(graph)
 
@@ -90,7 +84,6 @@ class Summaries:
             tf.summary.experimental.write_raw_pb(summary, step=step)
 
     def flush(self) -> None:
-        """Write everything to the file."""
         self._writer.flush()
 
     def synchronise(self) -> None:

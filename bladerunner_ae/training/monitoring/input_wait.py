@@ -8,8 +8,8 @@ import tensorflow as tf
 class WaitingClock:
     """Adds up the time between asking a dataset for a batch and getting it.
 
-    It is measured in the dataset's own native code, with two readings of the clock a batch. A GPU
-    runs its steps asynchronously and may not notice the wait, so the share is an upper bound there.
+    Measured in the dataset's native code, with two readings of the clock a batch. A GPU runs its
+    steps asynchronously and may not notice the wait, so the share is an upper bound there.
     """
 
     def __init__(self) -> None:

@@ -38,11 +38,10 @@ def show_latents(
 
 
 def judged(networks: Networks, probes: Probes, dream: Dream) -> dict[str, float]:
-    """Return the discriminator's verdict on the probe frames, their dreams and prior samples.
+    """Return mean probabilities by the discriminator, if there is one, that frames are the film's.
 
-    Returns:
-        "discriminator/p_real", "/p_reconstruction" and "/p_prior", mean probabilities 0..1 that
-        they are from the film; empty if `networks` have no discriminator.
+    Of the probe frames, their dreams and prior samples: "discriminator/p_real", "/p_reconstruction"
+    and "/p_prior".
     """
     if networks.discriminator is None:
         return {}

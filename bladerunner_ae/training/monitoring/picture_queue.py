@@ -31,11 +31,8 @@ class PictureQueue:
     ) -> None:
         """Queue a picture; all are written in the order of the calls, and `wait` raises errors.
 
-        Args:
-            name: in TensorBoard.
-            draw: makes the picture, from data that does not change any more.
-            step: of the picture.
-            file: written too, if given; its folder exists.
+        `draw` makes it from data that no longer changes. If `file` is given, whose folder exists,
+        that is written too.
         """
         while len(waiting := [one for one in self._taken if not one.done()]) >= _WAITING:
             wait(waiting, return_when=FIRST_COMPLETED)

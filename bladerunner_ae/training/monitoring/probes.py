@@ -25,13 +25,7 @@ _TRACKED_NUMBERS = 256
 
 @dataclass(frozen=True)
 class Dream:
-    """Reconstructions of the probe frames.
-
-    Attributes:
-        latents: posterior means, float32 [n, ...].
-        log_var: their logarithmic variances, of the same shape.
-        pictures: uint8 [n, H, W, 3].
-    """
+    """Reconstructions, uint8 [n, H, W, 3], of the probe frames, and their posteriors [n, ...]."""
 
     latents: NDArray[np.float32]
     log_var: NDArray[np.float32]
@@ -39,11 +33,7 @@ class Dream:
 
 
 class Probes:
-    """Eight frames, equally many of each of the first eight films; see `choose_probes`.
-
-    Args:
-        parts: the films.
-    """
+    """Eight frames, equally many of each of the first eight films; see `choose_probes`."""
 
     def __init__(self, parts: Sequence[FilmPart]) -> None:
         images, held = [], []
@@ -110,11 +100,7 @@ class Probes:
 
 
 class Movement:
-    """How far the weights of every player move between two calls, from a few of their numbers.
-
-    Args:
-        players: name -> network.
-    """
+    """Distance that each player's weights move between two calls, from a few of their numbers."""
 
     def __init__(self, players: Mapping[str, keras.Model]) -> None:
         self._players = players
@@ -162,10 +148,7 @@ class Chosen:
 
 
 def choose_probes(part: FilmPart, count: int) -> Chosen:
-    """Choose up to `count` frames of a film; always the same ones.
-
-    Up to half of them for what they show, the others spread over the film.
-    """
+    """Choose the same `count` frames or fewer: half for what they show, the others spread."""
     card = part.card
     notable = _notable(part, count // 2) if card.frames > count else {}
     chosen = dict(notable)

@@ -14,15 +14,11 @@ _DONE = "profiled_steps.txt"
 
 
 class Profile(keras.callbacks.Callback):
-    """Takes one profile of a range of steps, over all starts of a run.
+    """Takes one profile of the steps (first, last), counted from 1, over all starts of a run.
 
-    A run that is resumed within the range profiles the rest of it. Where several steps are taken
-    at once, the range is widened to whole executions. A profile that has not come to its end when
-    the log is closed is dropped.
-
-    Args:
-        log: of the run.
-        steps: first and last step, counted from 1; None: takes no profile.
+    A run that is resumed within the range profiles the rest of it. Where several steps are taken at
+    once, the range is widened to whole executions. A profile that has not ended when the log is
+    closed is dropped.
     """
 
     def __init__(self, log: RunLog, steps: tuple[int, int] | None) -> None:

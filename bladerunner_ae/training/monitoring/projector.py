@@ -48,10 +48,9 @@ class Points:
 
     Attributes:
         latents: posterior means, float32 [n, L].
-        tiles: uint8 [n, side, side, 3], small pictures of the frames, white above and below or on
-            both sides.
-        rows: of metadata.tsv, n of them: frame, film, seconds, shot from 1, "seen" or "held out".
-            The first column is what TensorBoard writes beside a point.
+        tiles: uint8 [n, side, side, 3], white above and below or on both sides.
+        rows: n lines of metadata.tsv: frame, film, seconds, shot from 1, "seen" or "held out".
+            TensorBoard writes the first column next to a point.
     """
 
     latents: NDArray[np.float32]
@@ -62,21 +61,10 @@ class Points:
 def write_projector(
     run: Location, encoder: Any, parts: Sequence[FilmPart], seconds: float = 30.0
 ) -> int:
-    """Write projector_config.pbtxt and the files it names to RUN/tensorboard.
+    """Write projector_config.pbtxt and its files next to the event files; return how many frames.
 
-    TensorBoard looks for them next to event files only.
-
-    Args:
-        run: run folder.
-        encoder: pictures float32 -1..1 [n, H, W, 3] -> (mean, log_var).
-        parts: the films.
-        seconds: after this time no more shards are read; those read are spread over the films.
-
-    Returns:
-        The number of frames written.
-
-    Raises:
-        RecordsError: a record is damaged.
+    TensorBoard finds them only there. `encoder` maps pictures, float32 -1..1 [n, H, W, 3], to
+    (mean, log_var). After `seconds` no more shards are read; those read are spread over the films.
     """
     points = collect(encoder, parts, time.monotonic() + seconds)
     folder = run / FOLDER
@@ -148,9 +136,9 @@ def _points(encoder: Any, part: FilmPart, frames: NDArray[np.int64]) -> Points:
 
 
 def _square(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Add margins to pictures, because a point is drawn as a square and would distort them.
+    """Add white margins to pictures, because a point is drawn as a square and would distort them.
 
-    They are white because the page multiplies pictures by the colour of a point.
+    White because the page multiplies pictures by the colour of a point.
     """
     count, height, width, channels = pictures.shape
     side = max(height, width)
@@ -161,14 +149,7 @@ def _square(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def sprite(tiles: NDArray[np.uint8]) -> Image.Image:
-    """Arrange tiles row by row in the square that TensorBoard expects.
-
-    Args:
-        tiles: uint8 [n, height, width, 3].
-
-    Returns:
-        RGB, ceil(sqrt(n)) tiles wide and high, black where there are none.
-    """
+    """Arrange tiles by rows in TensorBoard's square, ceil(sqrt(n)) tiles wide and high."""
     count, height, width, _ = tiles.shape
     side = math.ceil(math.sqrt(count))
     if side * max(height, width) > SIDE:

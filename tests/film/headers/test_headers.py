@@ -1,4 +1,4 @@
-"""What only a film's own headers say: what is shown of its picture, its colours, encryption."""
+"""Facts that only a film's own headers have: shown part of the picture, colours, encryption."""
 
 import struct
 from collections.abc import Callable
@@ -186,7 +186,7 @@ def test_tracks_of_matroska_wherever_they_stand(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """Makes a film of single frames, of which all after the first so many are noise."""
+    """Make a film of single frames, of which all after the first so many are noise."""
     folder = tmp_path_factory.mktemp("spoilt")
 
     def make(whole: int) -> Path:

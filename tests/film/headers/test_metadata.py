@@ -37,7 +37,7 @@ def test_bytes_become_text_that_can_be_written() -> None:
 
 @pytest.fixture
 def labelled(film_factory: FilmFactory, tmp_path: Path) -> Callable[[str, bytes], Path]:
-    """Returns what makes films that bear a title, of these bytes, wherever one can stand."""
+    """Return a function that makes films with a title, of these bytes, in every possible place."""
     small = film_factory("small.mkv", frames=4, height=64, width=64, audio_codec="pcm_s16le")
     attachment = tmp_path / "font.ttf"
     attachment.write_bytes(b"font")

@@ -41,7 +41,6 @@ def to_yuv(rgb: Planes, matrix: str, full: bool) -> Planes:
 
 
 def to_rgb(yuv: Planes, matrix: str, full: bool) -> Planes:
-    """The inverse of `to_yuv`, clipped to 0..255."""
     red, blue = LUMA[matrix]
     luma, cb, cr = yuv[..., 0], yuv[..., 1] - 128, yuv[..., 2] - 128
     if not full:
@@ -114,7 +113,7 @@ def test_a_factor_that_is_no_whole_number(tmp_path: Path) -> None:
 
 
 def area_weights(pixels: int, samples: int) -> Planes:
-    """Row n: how much of each pixel lies in the n-th of `samples` equal parts."""
+    """Row n: the part of each pixel in the n-th of `samples` equal parts."""
     edges = np.arange(samples + 1) * pixels / samples
     starts = np.arange(pixels)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)

@@ -43,7 +43,6 @@ def shown_by_ffmpeg(film: Path, folder: Path) -> Picture:
 
 
 def first_picture(film: Path) -> Picture:
-    """The first frame as it is read here."""
     with FrameReader(probe_film(film)) as reader:
         return next(iter(reader)).image
 

@@ -25,7 +25,7 @@ def starts(pictures: list[Picture]) -> list[int]:
 
 
 def marks(pictures: list[Picture], first: int = 0) -> list[int]:
-    """Returns the marks from frame `first` on."""
+    """Return the marks from frame `first` on."""
     meter = ShotMeter()
     return [meter.mark(picture) for picture in pictures][first:]
 

@@ -1,4 +1,4 @@
-"""Which streams of a file are the film, and that nothing else moves it."""
+"""Streams of a file that are the film; no other stream changes it."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a film says of itself, and that everything else is turned away with the reason."""
+"""Properties of a film; every other file is refused with the reason."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Which stream is the picture, how an untagged one is taken, and whether it has fields."""
+"""Choice of the picture's stream, defaults of an untagged one, and detection of fields."""
 
 from collections.abc import Callable
 from pathlib import Path

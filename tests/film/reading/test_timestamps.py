@@ -33,7 +33,7 @@ NEAR_WRAP = "95440.8"
 def recording(
     factory: FilmFactory, name: str, frames: int, offset: str = "0", seed: int = 0
 ) -> Path:
-    """A recording of numbered frames that begins `offset` seconds behind the clock's 0."""
+    """A recording of numbered frames that begins `offset` seconds after the clock's 0."""
     codec = {"codec": "mpeg2video", "audio_codec": "mp2"} if name.endswith("mpg") else {}
     return factory(
         name, frames=frames, rate=RATE, height=96, width=160, seed=seed, flash_every=10,
@@ -42,7 +42,6 @@ def recording(
 
 
 def joined(path: Path, parts: Sequence[Path]) -> Path:
-    """As `cat` joins them."""
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
 

@@ -1,4 +1,4 @@
-"""Where a dream lies in its film: even, in shape, and back where the original had it."""
+"""Place of a dream in its film: even, in shape, and where the original had it."""
 
 from fractions import Fraction
 

@@ -31,7 +31,7 @@ FIRST, SECOND = "first:2222", "second:2222"
 
 
 def tf_config(jobs: Any, task: Any) -> dict[str, str]:
-    """Returns an environment with nothing but TF_CONFIG."""
+    """Return an environment with nothing but TF_CONFIG."""
     return {"TF_CONFIG": json.dumps({"cluster": jobs, "task": task})}
 
 
@@ -181,7 +181,7 @@ def test_a_lost_worker_is_one_line() -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports that nobody listens on now."""
+    """Return ports that are not in use now."""
     with socket.socket() as first, socket.socket() as second:
         sockets = [first, second][:count]
         for one in sockets:
@@ -192,7 +192,7 @@ def free_ports(count: int) -> list[int]:
 def start_workers(
     flags: Sequence[Mapping[str, Any]], missing: int = 0
 ) -> list[subprocess.Popen[str]]:
-    """Starts one training command a worker, each with a TF_CONFIG of its own."""
+    """Start one training command a worker, each with a TF_CONFIG of its own."""
     jobs = {"worker": [f"localhost:{port}" for port in free_ports(len(flags) + missing)]}
     return [
         subprocess.Popen(
@@ -208,7 +208,7 @@ def start_workers(
 
 
 def finish(workers: Sequence[subprocess.Popen[str]], *codes: int) -> list[str]:
-    """Waits for all workers; returns what each has printed to stderr."""
+    """Wait for all workers; return what each has printed to stderr."""
     try:
         outputs = [worker.communicate(timeout=300) for worker in workers]
     finally:
@@ -223,7 +223,7 @@ def finish(workers: Sequence[subprocess.Popen[str]], *codes: int) -> list[str]:
 
 
 def parallel(records: Path, run: Path, **changes: Any) -> dict[str, Any]:
-    """Returns the flags of a run by two workers."""
+    """Return the flags of a run by two workers."""
     return tiny_flags(records, run, **{"strategy": "multi_worker", **changes})
 
 
@@ -277,14 +277,13 @@ def test_two_workers_equal_one(small_records: Path, tmp_path: Path) -> None:
 
 
 def logged(run: Path) -> list[dict[str, Any]]:
-    """Returns the lines of metrics.jsonl."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def signal_at(
     workers: Sequence[subprocess.Popen[str]], which: int, how: signal.Signals, file: Path
 ) -> None:
-    """Signals one worker when a file is there."""
+    """Signal one worker when a file is there."""
     while not file.exists():
         assert all(worker.poll() is None for worker in workers), finish(workers, 0, 0)
         time.sleep(0.01)

@@ -67,7 +67,7 @@ def assert_same_curves(run: Path) -> None:
 
 @pytest.fixture(scope="module")
 def run(small_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of an objective with a discriminator, begun, cut off beyond step 4 and gone on with."""
+    """A run of an objective with a discriminator, interrupted after step 4 and resumed."""
     folder = tmp_path_factory.mktemp("summaries") / "run"
     changes = {"objective": "vae_gan", "sample_every": 3, "evaluate_every": 3, "holdout": 0.17}
     train_here(tiny_flags(small_records, folder, steps=5, **changes))

@@ -1,4 +1,4 @@
-"""What a model draws from latent space: densities, distances between sets, and the pictures."""
+"""Samples of latent space: densities, distances between sets, and the pictures."""
 
 from __future__ import annotations
 

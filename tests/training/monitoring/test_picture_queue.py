@@ -151,7 +151,7 @@ def test_a_checkpoint_waits_for_the_pictures_before_it(
 def test_unwritable_picture_ends_training_in_one_line(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And costs no step: the weights are saved first."""
+    """No step is lost: the weights are saved first."""
     write = module.storage.write_bytes
 
     def full(path: Path, data: bytes) -> None:

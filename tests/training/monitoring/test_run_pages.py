@@ -142,7 +142,7 @@ def test_tensorboard_serves_a_run(trained_run: tuple[Path, Result]) -> None:
 
 
 def assert_serves(url: str, name: str) -> None:
-    """Asks for what the pages of a browser ask for."""
+    """Ask for what the pages of a browser ask for."""
 
     def get(path: str, **query: str) -> Any:
         with urllib.request.urlopen(f"{url}{path}?{urllib.parse.urlencode(query)}") as answer:
