@@ -199,7 +199,7 @@ def test_entry_points_exist_and_share_a_process() -> None:
     checks = []
     for target in _entry_points().values():
         module, _, function = target.replace("bladerunner_ae_tools", "tools").partition(":")
-        checks.append(f"import {module}; assert callable({module}.{function})")
+        checks.append(f"from {module} import {function}; assert callable({function})")
     result = _run(["-c", "\n".join(checks)], cwd=ROOT)
     assert result.returncode == 0, result.stderr
 
