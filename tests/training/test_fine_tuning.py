@@ -195,14 +195,14 @@ def test_other_widths_are_refused_except_of_absent_discriminators(
 def test_flags_for_the_shape_of_the_source_are_named(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:
-    """So of runs of before there was a flag, whose config.json does not know it."""
+    """Also of runs older than a flag, which is missing in their config.json."""
     old = Path(shutil.copytree(trained_run[0], tmp_path / "old"))
     values = json.loads((old / "config.json").read_text())
     del values["model"]["refinement_blocks"]
     (old / "config.json").write_text(json.dumps(values))
     for asked, cure in (
         ({}, "give --refinement_blocks=0"),
-        ({"latent": "spatial"}, "give --latent=vector --latent_size=200 --latent_channels=0 "
+        ({"latent": "spatial"}, "give --latent_size=200 --latent=vector --latent_channels=0 "
          "--refinement_blocks=0"),
         ({"linear_path": False}, "give --linear_path"),
     ):  # fmt: skip
