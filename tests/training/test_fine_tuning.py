@@ -217,7 +217,7 @@ def test_a_run_cannot_begin_with_what_lies_in_its_own_folder(
     run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
     config = fine_tuned(tiny_run(tiny_flags(small_records, run)), run / "earlier", False)
     shutil.copytree(trained_run[0], run / "earlier")
-    with pytest.raises(UsageError, match="earlier lies inside --model_dir, which is written to"):
+    with pytest.raises(UsageError, match="earlier is inside --model_dir, which is written to"):
         check_source(config, run)
     beside = Path(shutil.copytree(trained_run[0], tmp_path / "run2"))
     check_source(fine_tuned(config, beside, False), run)
