@@ -51,7 +51,8 @@ def test_what_is_written_already_needs_no_space(
 
 def test_the_estimate_grows_with_the_film(film_factory: Callable[..., Path]) -> None:
     info = probe_film(film_factory(frames=48, height=96, width=160))
-    one = replace(info, frames_estimate=172_800, frame_rate=Fraction(24))
+    timing = replace(info.timing, frames_estimate=172_800, rate_candidates=(Fraction(24),))
+    one = replace(info, timing=timing)
     hours = estimate_bytes(one, 72 * 128, (360, 640), run_bytes=250_000_000)
     # Records 1.11 GB, films 1.99 GB, sound 1.15 GB, run 0.25 GB.
     assert hours == pytest.approx(4.51e9, rel=0.01)

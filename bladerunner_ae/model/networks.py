@@ -252,7 +252,9 @@ def _residual_blocks(
 
 def _refined(config: ModelConfig, policy: keras.DTypePolicy, x: Any, picture: Any) -> Any:
     """Return residual blocks over a map that sees the linear path's picture, if `x` is that map."""
-    if not config.refinement_blocks or x.shape[1] * REFINED_AT != config.height:
+    if picture is None or not config.refinement_blocks:
+        return x
+    if x.shape[1] * REFINED_AT != config.height:
         return x
     seen = layers.Conv2D(
         x.shape[-1],

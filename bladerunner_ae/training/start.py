@@ -50,10 +50,20 @@ class TrainingOptions:
         choices=BALANCES,
     )
     holdout: float = option(
-        0.0, "Fraction of the film to keep from training, in whole shots.", "data"
+        0.0,
+        "Fraction of the film to keep from training, in whole shots.",
+        "data",
+        least=0.0,
+        below=1.0,
+        allowed="a fraction from 0 to below 1",
     )
     holdout_seconds: float = option(
-        0.0, "Hold out runs of this length instead of whole shots.", "data"
+        0.0,
+        "Hold out runs of this length instead of whole shots.",
+        "data",
+        least=0.0,
+        below=math.inf,
+        allowed="0 or more seconds",
     )
     cache_limit: int = option(
         2048, "MiB of records up to which they are kept in memory.", "data", least=0

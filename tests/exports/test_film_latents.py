@@ -15,6 +15,7 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports import film_latents, from_run
 from bladerunner_ae.exports.film_latents import FILE_NAME, FilmLatents, load_film_latents
 from bladerunner_ae.model import pixels
+from bladerunner_ae.runs.films import FilmUse
 from tests.helpers.commands import Commands, Result
 from tests.helpers.small_records import FILM_ID, PTS_STEP, write_numbered_film
 from tests.helpers.tiny_exports import small_networks
@@ -200,4 +201,4 @@ def test_a_training_is_exported_without_its_records(
 
 
 class SimpleConfig:
-    films = [{"film_id": FILM_ID, "name": "film.mp4", "frames": 48}]  # noqa: RUF012
+    films = (FilmUse("film.mp4", FILM_ID, 48),)

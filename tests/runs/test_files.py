@@ -140,7 +140,7 @@ def test_links_inside_a_run_are_not_followed(run: Path, tmp_path: Path) -> None:
     before = contents(run)
     (run / "checkpoints").rename(tmp_path / "elsewhere")
     (run / "checkpoints").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"run/checkpoints: is no folder but a file or a link"):
+    with pytest.raises(InputError, match=r"run/checkpoints: is not a folder but a file or a link"):
         set_aside(run)
     (run / "checkpoints").unlink()
     (tmp_path / "elsewhere").rename(run / "checkpoints")

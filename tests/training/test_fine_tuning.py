@@ -195,14 +195,14 @@ def test_other_widths_are_refused_except_of_absent_discriminators(
 def test_flags_for_the_shape_of_the_source_are_named(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:
-    """Also of runs older than the flag, whose config.json does not know it."""
+    """Also of runs older than a flag, which is missing in their config.json."""
     old = Path(shutil.copytree(trained_run[0], tmp_path / "old"))
     values = json.loads((old / "config.json").read_text())
     del values["model"]["refinement_blocks"]
     (old / "config.json").write_text(json.dumps(values))
     for asked, cure in (
         ({}, "give --refinement_blocks=0"),
-        ({"latent": "spatial"}, "give --latent=vector --latent_size=200 --latent_channels=0 "
+        ({"latent": "spatial"}, "give --latent_size=200 --latent=vector --latent_channels=0 "
          "--refinement_blocks=0"),
         ({"linear_path": False}, "give --linear_path"),
     ):  # fmt: skip
@@ -217,7 +217,7 @@ def test_a_run_cannot_begin_with_what_lies_in_its_own_folder(
     run = Path(shutil.copytree(trained_run[0], tmp_path / "run"))
     config = fine_tuned(tiny_run(tiny_flags(small_records, run)), run / "earlier", False)
     shutil.copytree(trained_run[0], run / "earlier")
-    with pytest.raises(UsageError, match="earlier lies inside --model_dir, which is written to"):
+    with pytest.raises(UsageError, match="earlier is inside --model_dir, which is written to"):
         check_source(config, run)
     beside = Path(shutil.copytree(trained_run[0], tmp_path / "run2"))
     check_source(fine_tuned(config, beside, False), run)
