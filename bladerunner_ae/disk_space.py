@@ -1,4 +1,4 @@
-"""The space that a job takes on disk, estimated before it begins."""
+"""Disk space of a job, estimated before it begins."""
 
 import shutil
 import sys
@@ -24,10 +24,8 @@ _SURELY_TOO_SMALL = Fraction(1, 2)
 def estimate_bytes(info: FilmInfo, raster_pixels: int, films: Size, run_bytes: int) -> int:
     """Estimate the bytes that records, run and both films of a job take at most.
 
-    Args:
-        raster_pixels: of a record.
-        films: (height, width) of the dreamt film; the side by side film is twice as wide.
-        run_bytes: of the run folder.
+    `raster_pixels` are a record's; `films` is the (height, width) of the dreamt film: the side by
+    side film is twice as wide.
     """
     frames = info.timing.frames_estimate or 0
     seconds = float(frames / info.timing.frame_rate)
@@ -41,10 +39,8 @@ def estimate_bytes(info: FilmInfo, raster_pixels: int, films: Size, run_bytes: i
 def check_space(folder: Path, needed: int, fix: str) -> None:
     """Warn if the disk is probably too small for a job; raise InputError if it surely is.
 
-    Args:
-        folder: of the job; it need not exist. Its content counts as written already.
-        needed: bytes of the whole job, estimated.
-        fix: an imperative, for the message.
+    The job's folder need not exist; its content counts as written already. `needed` are the bytes
+    of the whole job; `fix` is an imperative, for the message.
     """
     written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     left = max(needed - written, 0)

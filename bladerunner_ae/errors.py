@@ -1,4 +1,4 @@
-"""Errors a person can do something about, apart from those of records (`tfrecords.record_errors`).
+"""Errors that a person can fix, apart from those of records (`tfrecords.record_errors`).
 
 Every message is one line that names the file, the problem and the fix.
 `command_line.app` prints it without a traceback.
@@ -18,37 +18,33 @@ __all__ = [
 
 
 class UsageError(BladerunnerError):
-    """A flag is missing, unknown or contradicts another."""
+    """Missing, unknown or contradictory flag."""
 
     exit_code = 1
 
 
 class InputError(BladerunnerError):
-    """A file or folder given to the command is missing, of the wrong kind or damaged."""
+    """Missing, damaged or unsuitable file or folder given to the command."""
 
 
 class ReplaceableError(InputError):
-    """An earlier result is in the way, or damaged, and --overwrite would replace it."""
+    """Earlier result that is in the way or damaged; --overwrite would replace it."""
 
     cured_by_overwrite = True
 
 
 class OutputError(BladerunnerError):
-    """The output could not be written completely, or failed its own verification."""
+    """Output that could not be written completely, or failed its own verification."""
 
     exit_code = 3
 
 
 def system_error(error: BaseException, where: object = "") -> BladerunnerError | None:
-    """Return what the operating system refused as an error that names the fix.
+    """Return a refusal by the operating system as an error that names the fix; None for any other.
 
-    Args:
-        error: an `OSError`, or one of a library that quotes the operating system.
-        where: file or folder to name; by default the one that the error names.
-
-    Returns:
-        `InputError` if the path cannot be used, `OutputError` if the work broke off; None for any
-        other error.
+    `error` is an `OSError`, or one of a library that quotes it; `where` a file or folder to name,
+    by default the error's own. `InputError` if the path cannot be used, `OutputError` if the work
+    broke off.
     """
     failure = system_failure(error)
     if failure is None:

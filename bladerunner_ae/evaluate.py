@@ -41,7 +41,6 @@ def refuse_other_json(output: Location) -> None:
 
 
 def main() -> None:
-    """Read the flags, evaluate, print, write JSON."""
     with slow_imports():
         from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
         from bladerunner_ae.runs.folder import write_json
@@ -67,7 +66,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Entry point: `python -m bladerunner_ae.evaluate`."""
     flags.DEFINE_string(
         "model", None, "SavedModel, folder of its versions, or run folder.", required=True
     )

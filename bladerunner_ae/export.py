@@ -25,14 +25,9 @@ from tfrecords.storage import Location
 
 
 def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location]:
-    """Export the newest checkpoint of a run folder.
+    """Export the newest checkpoint of a run folder; return the folders written, one for each model.
 
-    Args:
-        run: the folder.
-        records: folders of those of the run's films that are available.
-
-    Returns:
-        The folders written, one for each model.
+    `records` are the folders of those of the run's films that are available.
 
     Raises:
         InputError: the folder is no run, or has no checkpoint that can be read; or records are
@@ -55,7 +50,6 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
 
 
 def main() -> None:
-    """Read the flags and export."""
     values = flags.FLAGS
     records = [storage.location(directory) for directory in values.data]
     for path in export_run(storage.location(values.model_dir), records):
@@ -63,7 +57,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Entry point: `python -m bladerunner_ae.export`."""
     flags.DEFINE_string("model_dir", None, "Run folder to export.", required=True)
     flags.DEFINE_multi_string(
         "data", [], "Folder of records of a film that the run was trained on; repeat for several."

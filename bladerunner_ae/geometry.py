@@ -1,4 +1,4 @@
-"""The place of a film's picture in its records, and the way back, in whole pixels.
+"""Place of a film's picture in its records, and the way back, in whole pixels.
 
 Decided once for a film: the rectangle of the stored picture that is kept (`crop`), the size of a
 record (`raster`) and the place of the kept picture in it (`picture`). Read backwards, the same
@@ -19,7 +19,6 @@ Size = tuple[int, int]
 
 
 def size_text(size: Size) -> str:
-    """Word a size."""
     return f"{size[0]}x{size[1]} (height x width)"
 
 
@@ -30,12 +29,10 @@ _SHAPE_WEIGHT = 4
 def choose_raster(
     shape: Fraction, height: int | None, width: int | None, pixels: int, multiple: int
 ) -> Size:
-    """Return the size of a record.
+    """Return the size of a record for a picture of a shape, width / height, that fills it.
 
-    Args:
-        shape: width / height of the picture that fills it.
-        height, width: of the record; None: chosen here, as a multiple of `multiple`.
-        pixels: approximate number, if both sides are chosen here.
+    A side that is None is chosen as a multiple of `multiple`; `pixels` is their approximate number
+    if both are.
     """
     if height is not None and width is not None:
         return height, width
@@ -61,7 +58,6 @@ def choose_raster(
 
 
 def _ratio(one: Fraction, other: Fraction) -> Fraction:
-    """Return the larger divided by the smaller."""
     return max(one / other, other / one)
 
 
@@ -74,8 +70,6 @@ FITS = ("contain", "cover", "stretch")
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A rectangle of whole pixels."""
-
     top: int
     left: int
     height: int
@@ -93,15 +87,12 @@ class Rectangle:
 
     @property
     def size(self) -> Size:
-        """(height, width)."""
         return self.height, self.width
 
     def turned_back(self, rotation: int, upright: Size) -> "Rectangle":
         """Return the same pixels in the picture before rotation.
 
-        Args:
-            rotation: degrees clockwise (0, 90, 180, 270) that make that picture upright.
-            upright: (height, width) of the upright picture, which this rectangle is in.
+        `rotation` degrees clockwise (0, 90, 180, 270) make that picture `upright`, a size.
         """
         height, width = upright
         if rotation == 90:
@@ -113,13 +104,12 @@ class Rectangle:
         return self
 
     def to_json(self) -> dict[str, int]:
-        """Return the rectangle as a JSON object."""
         return {"top": self.top, "left": self.left, "height": self.height, "width": self.width}
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The way of one film's pictures into records, and back.
+    """Way of one film's pictures into records, and back.
 
     Attributes:
         stored: size of the upright picture in the file's own pixels: after rotation, before the
@@ -157,7 +147,6 @@ class Geometry:
         return Rectangle(top, left, max(bottom - top, 1), max(right - left, 1))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the geometry as a JSON object; `from_json` is the inverse."""
         return {
             "stored": list(self.stored),
             "sample_aspect": str(self.sample_aspect),
@@ -196,15 +185,9 @@ def decide_geometry(
     With at most one side of the raster given, the record takes the film's own shape as nearly as
     multiples of `multiple` allow, and the picture fills it, distorted by a few per cent, which
     `Geometry.display_crop` undoes. Only if both sides are given can film and record differ in
-    shape, and `fit` applies.
-
-    Args:
-        stored, sample_aspect: as in `Geometry`.
-        bars: black rows and columns to cut off: (top, bottom, left, right), in stored pixels.
-        raster: (height, width) of a record; None, or None for one side: chosen here.
-        fit: "contain" shows everything and leaves black margins, "cover" fills the record and cuts
-            off what does not fit, "stretch" fills it and distorts.
-        pixels, multiple: as for `choose_raster`.
+    shape, and `fit` applies: "contain" shows everything and leaves black margins, "cover" fills the
+    record and cuts off what does not fit, "stretch" fills it and distorts. `bars`, (top, bottom,
+    left, right) in stored pixels, are cut off; for `pixels` see `choose_raster`.
 
     Raises:
         InputError: the bars leave nothing of the picture.
@@ -292,7 +275,6 @@ def _cover(crop: Rectangle, shape: Fraction) -> Rectangle:
 
 
 def _even_part(length: Fraction, whole: int) -> int:
-    """Return the even number nearest to `length`, or the whole if that is nearer."""
     return whole if length > whole - 1 else max(2 * round(length / 2), 2)
 
 

@@ -13,12 +13,10 @@ from tfrecords.lock import FileLock
 
 
 class UnfinishedFilm:
-    """The temporary files of one film, and its lock; use as a context manager.
+    """Temporary files of one film, and its lock; use as a context manager.
 
-    Attributes:
-        path: final name; its folder is made on entering.
-        pictures: name of the encoded pictures, without sound.
-        partial: name of the film while it is written and verified.
+    `path` is the final name, `pictures` that of the encoded pictures without sound, `partial` that
+    of the film while it is written and verified.
 
     Raises:
         InputError: on entering: nothing can be written into the folder.

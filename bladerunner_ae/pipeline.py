@@ -1,9 +1,9 @@
-"""From a film to its dream, as `make film` does it: records, training, evaluation, dreamt films.
+"""Steps from a film to its dream, as of `make film`: records, training, evaluation, dreamt films.
 
-Each step is a command of this project, in a process of its own: what one step took of memory is
-free for the next, and a signal or a lack of memory ends a step as if a person had run it. The steps
-hand on files. `result.json` says what the films were made from, so that the same job resumes with
-the first step that is not finished.
+Each step is a command of this project, in a process of its own: the memory of one step is free for
+the next, and a signal or a lack of memory ends a step as if a person had run it. The steps hand on
+files. `result.json` says what the films were made from, so that the same job resumes with the
+first step that is not finished.
 """
 
 import hashlib
@@ -59,11 +59,10 @@ _LONG_SECONDS, _LARGEST_HEIGHT_IF_LONG = 1800, 360
 
 @dataclass(frozen=True)
 class Job:
-    """One film to make.
+    """One film to make, in `folder`, OUTPUT_DIR/<film>.
 
     Attributes:
         film: a film, or a folder of numbered images.
-        folder: OUTPUT_DIR/<film>.
         steps: of training; None: the preset's.
         max_height: of the films written; None: depends on their length, 0: any.
         overwrite: start over.
@@ -80,22 +79,21 @@ class Job:
 
     @property
     def run(self) -> Path:
-        """The run folder."""
         return self.folder / "run"
 
     @property
     def records(self) -> Path:
-        """The folder of all records of this job."""
+        """Folder of all records of this job."""
         return self.folder / "records"
 
     @property
     def data(self) -> Path:
-        """The film's records."""
+        """Folder of the film's records."""
         return self.records / film_name(self.film)
 
     @property
     def result(self) -> Path:
-        """The file that says what the films were made from."""
+        """File that says what the films were made from."""
         return self.folder / RESULT_NAME
 
     def convert(self) -> list[str]:
@@ -173,7 +171,6 @@ def check_job(job: Job) -> None:
 
 
 def check_training(job: Job) -> None:
-    """Check the numbers that training is asked for."""
     steps = {} if job.steps is None else {"steps": job.steps}
     TrainConfig(**{**presets.preset(job.preset).train, **steps})
     check_hold_out(job.holdout, job.holdout_seconds)
@@ -233,8 +230,7 @@ def check_reassembly(job: Job) -> None:
 def make_film(job: Job) -> str:
     """Run every step of a job that is not finished; return a line that sums it up.
 
-    Raises:
-        SystemExit: a step failed and has said why; with its exit code.
+    SystemExit, with the step's exit code, if one failed and has said why.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     from_start = not job.run.exists()
@@ -293,14 +289,7 @@ def _show(text: str) -> None:
 
 
 def _run(title: str, arguments: list[str]) -> str:
-    """Show and run one step; return its stdout.
-
-    It does not outlive this process, however that ends.
-
-    Args:
-        title: for the person who waits.
-        arguments: of Python.
-    """
+    """Show and run one step; return its stdout. It does not outlive this process."""
     if logging.get_verbosity() >= logging.DEBUG:
         arguments = [*arguments, f"--verbosity={logging.get_verbosity()}"]
     print(f"\n== {title}\n$ python {shlex.join(arguments)}", file=sys.stderr, flush=True)
@@ -377,7 +366,6 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def _stamp(path: Path) -> dict[str, Any]:
-    """Size, time of change and SHA-256 of a file."""
     status = path.stat()
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": _digest(path)}
 

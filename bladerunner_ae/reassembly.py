@@ -60,7 +60,7 @@ _FILL_DISTORTION = Fraction(8, 100)
 
 @dataclass(frozen=True)
 class ReassemblyOptions:
-    """What is written, and how.
+    """Kind and size of the films written.
 
     Attributes:
         side_by_side: path of the film that shows original and dream; None: no such film.
@@ -79,20 +79,19 @@ class ReassemblyOptions:
     keep_damaged: bool = False
 
     def outputs(self, output: Path) -> list[Path]:
-        """Return the paths of all films: the dream's, and maybe that of both."""
         return [output] if self.side_by_side is None else [output, self.side_by_side]
 
 
 @dataclass(frozen=True)
 class WrittenFilm:
-    """A film that was written and verified.
+    """Film that was written and verified.
 
     Attributes:
         frames_read, frames: number of the original's frames, and of this film's.
         rate: frames a second; the mean if `variable`.
         largest_error: seconds by which a picture's time differs from its frame's.
-        sound: what became of each track.
-        left_out: what this film does not have of the original, each with the reason.
+        sound: result for each track.
+        left_out: parts of the original that are missing, each with the reason.
     """
 
     path: Path
@@ -109,7 +108,7 @@ class WrittenFilm:
         return f"{self.path}: {self.describe()}"
 
     def describe(self) -> str:
-        """Describe what verification found, in a line."""
+        """Describe the verification's findings, in a line."""
         rate = float(self.rate)
         exact = f"{self.rate} fps"
         speed = exact if self.rate.denominator == 1 else f"{exact} ({rate:.3f})"
@@ -124,7 +123,6 @@ class WrittenFilm:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object; `from_json` is the inverse."""
         texts = {name: str(getattr(self, name)) for name in ("path", "rate", "largest_error")}
         return {**vars(self), **texts}
 
@@ -137,13 +135,7 @@ class WrittenFilm:
 
 @dataclass(frozen=True)
 class Reassembly:
-    """What was made of a film.
-
-    Attributes:
-        films: those written, the dream first.
-        problem: what could not be read of the original.
-        jumps: where its times jump.
-    """
+    """Films written, the dream first; `problem` of reading the original, `jumps` of its times."""
 
     films: list[WrittenFilm]
     problem: Note | None
@@ -155,10 +147,9 @@ def choose_geometry(
 ) -> Geometry:
     """Decide how a film's pictures go into a network of a given raster.
 
-    Args:
-        bars: black rows and columns to cut off: (top, bottom, left, right), in stored pixels.
-        fit: one of `geometry.FITS`, or "auto": a film of about the raster's shape fills it, any
-            other is shown whole with margins.
+    `bars`, (top, bottom, left, right) in stored pixels, are cut off. `fit` is one of
+    `geometry.FITS`, or "auto": a film of about the raster's shape fills it, any other is shown
+    whole with margins.
     """
     if fit == "auto":
         whole = decide_geometry(
@@ -240,26 +231,20 @@ def reassemble_film(
 
 
 def plan_sounds(info: FilmInfo, output: Path, options: ReassemblyOptions) -> dict[Path, SoundPlan]:
-    """Return what becomes of the sound in each film, by its path.
-
-    Raises:
-        InputError: a film cannot hold the sound.
-    """
+    """Return the plan for the sound of each film, by its path; InputError if one cannot hold it."""
     paths = options.outputs(output)
     by_suffix = {suffix: plan_sound(info, suffix) for suffix in {p.suffix.lower() for p in paths}}
     return {path: by_suffix[path.suffix.lower()] for path in paths}
 
 
 def _usual_length(pts: Sequence[int], info: FilmInfo) -> int:
-    """Return how long a last frame is shown, in the time base, if the film does not say it."""
+    """Return a last frame's length, in the time base, for a film that does not give it."""
     step = pts[-1] - pts[-2] if len(pts) > 1 else 1 / info.timing.frame_rate / info.timing.time_base
     return max(round(step), 1)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Consecutive frames and their dreams."""
-
     frames: list[DecodedFrame]
     dreams: Pictures
 
@@ -344,7 +329,6 @@ def _batch_size(wanted: int, display: Size | None) -> int:
 def _finish(
     info: FilmInfo, outputs: Sequence[_Output], pts: Sequence[int], end: int, jumps: bool
 ) -> list[WrittenFilm]:
-    """Join pictures and sound of every film and verify the results."""
     original, timeline = read_original(info), make_timeline(pts, end, info)
     films, left_out = [], dict[Note, None]()
     for output in outputs:
@@ -402,12 +386,9 @@ def expected_film(
 ) -> Expected:
     """Return what verification must find.
 
-    Args:
-        pts: times of the original's frames, as decoded, in its time base.
-        end: time at which the last of them ends.
-        timeline: the times given to them; whether they keep to a rate decides the rounding that is
-            allowed.
-        jumps: whether the original's clock jumps.
+    `pts` are the times of the original's decoded frames, in its time base, up to `end`, that of the
+    last one's end. Whether their times in `timeline` keep to a rate decides the rounding that is
+    allowed; `jumps`: the original's clock jumps.
     """
     return Expected(
         pts=pts,

@@ -21,7 +21,6 @@ from tfrecords.storage import location
 
 
 def main() -> None:
-    """Read the flags and write the page."""
     values = flags.FLAGS
     output = parse_output("output", values.output, "HTML", ".html", ".htm")
     assert output is not None, "the flag is required"
@@ -34,7 +33,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Entry point: `python -m bladerunner_ae.report`."""
     flags.DEFINE_string(
         "model", None, "SavedModel, folder of its versions, or run folder.", required=True
     )

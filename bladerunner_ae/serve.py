@@ -31,7 +31,6 @@ _NEEDED = ("starlette", "uvicorn", "grpc", "prometheus_client")
 
 
 def main() -> None:
-    """Read the flags and serve until asked to stop."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -91,7 +90,6 @@ def _serve(
 
 
 def say_ready(models: list[str], rest: str, grpc: str | None, explorer: bool) -> None:
-    """Print the URLs to stdout."""
     for name in models:
         print(f"http://{rest}/v1/models/{quote(name, safe='')}")
     if grpc:
@@ -100,11 +98,7 @@ def say_ready(models: list[str], rest: str, grpc: str | None, explorer: bool) ->
 
 
 def wanted_versions(text: str) -> str | tuple[int, ...]:
-    """Read --versions: "newest", "all", or numbers with commas between them.
-
-    Raises:
-        UsageError: it is none of these.
-    """
+    """Read --versions: "newest", "all", or numbers with commas between them."""
     if text in ("newest", "all"):
         return text
     if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
@@ -113,11 +107,7 @@ def wanted_versions(text: str) -> str | tuple[int, ...]:
 
 
 def version_labels(texts: list[str]) -> dict[str, int]:
-    """Read --version_labels: LABEL:NUMBER each.
-
-    Raises:
-        UsageError: one is not of this form.
-    """
+    """Read --version_labels: LABEL:NUMBER each."""
     found = {}
     for text in texts:
         match = re.fullmatch(r"([^/:]+):(\d+)", text, re.ASCII)
@@ -128,11 +118,7 @@ def version_labels(texts: list[str]) -> dict[str, int]:
 
 
 def allowed_hosts(names: list[str]) -> tuple[str, ...]:
-    """Read --allowed_hosts: names and addresses without ports, *.DOMAIN, or * for any.
-
-    Raises:
-        UsageError: one is none of these.
-    """
+    """Read --allowed_hosts: names and addresses without ports, *.DOMAIN, or * for any."""
     found = []
     for name in names:
         if re.fullmatch(r"\*|(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]", name, re.ASCII):
@@ -148,7 +134,6 @@ def allowed_hosts(names: list[str]) -> tuple[str, ...]:
 
 
 def cli() -> None:
-    """Entry point: `python -m bladerunner_ae.serve`."""
     flags.DEFINE_multi_string(
         "model", None, "Folder of a model's versions (RUN/export/decoder), one of these, or RUN or "
         "RUN/export for all models in it.", required=True,

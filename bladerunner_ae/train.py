@@ -34,7 +34,6 @@ def define_flags() -> dict[str, list[str]]:
 
 
 def main() -> None:
-    """Train, or resume, and print the exported models."""
     with slow_imports():
         from bladerunner_ae.training.flags import training_options
         from bladerunner_ae.training.run import run_training
@@ -44,7 +43,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Entry point: `python -m bladerunner_ae.train`."""
     run(
         main,
         less_memory="a smaller --batch_size or --preset takes less, and so does --cache_limit=0",

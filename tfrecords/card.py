@@ -1,7 +1,4 @@
-"""The card of a film, film.json, which describes a folder of records.
-
-It is written last and by rename, so its presence means that the records are complete.
-"""
+"""The card of a film, film.json. Written last and by rename, it marks records as complete."""
 
 from __future__ import annotations
 
@@ -26,15 +23,7 @@ _LARGEST = 2**63
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of consecutive records.
-
-    Attributes:
-        name: file name in the folder of the card.
-        frames: how many records it holds, at least one.
-        first_frame: the film's number of its first record, from 0.
-        bytes: size of the file.
-        sha256: checksum of the file, 64 hex digits.
-    """
+    """One file of consecutive records; `first_frame` is the film's number of the first, from 0."""
 
     name: str
     frames: int
@@ -48,27 +37,17 @@ class FilmCard:
     """The content of film.json.
 
     Attributes:
-        schema_version: of the records and of the card; this code reads up to `SCHEMA_VERSION`.
-        tool_version: version of the program that wrote the records.
-        source: the film that was read: name, sha256, bytes, mtime_ns, kind ("film" or "images").
+        source: of the film that was read: name, sha256, bytes, mtime_ns, kind ("film" or "images").
         film_id: first 16 hex digits of the source's SHA-256; every record carries it.
-        frames: how many frames there are, numbered from 0.
-        frame_rate: frames a second; of a film of variable rate, the average.
-        time_base: seconds in one unit of pts.
-        first_pts, last_pts: presentation times of the first and last frame, in units of the time
-            base.
-        variable_rate: whether frames differ in duration.
-        streams: one dictionary for each stream of the source.
-        colour: how the source codes colour.
-        geometry: how the source's picture is placed in the records'.
-        height, width: of the record pictures.
-        encoding: format, quality and subsampling of the record pictures.
+        frame_rate: frames per second; the average if frames differ in duration (`variable_rate`).
+        time_base: seconds in one unit of `first_pts`, `last_pts` and `end_pts`.
+        streams: one entry per stream of the source.
+        geometry: placement of the source's picture in the records'.
+        height, width: of the record pictures; their format, quality and subsampling are `encoding`.
         options: every option of the conversion that decides the bytes.
         shot_starts: first frame of each shot, ascending from 0.
-        shards: the files, in film order.
         notes: sentences for people, such as that the source ended early.
-        end_pts: time at which the last frame ends, in units of the time base; None where the film
-            does not say, and on older cards.
+        end_pts: end of the last frame; None if the film does not say, and on older cards.
     """
 
     schema_version: int
@@ -102,11 +81,11 @@ class FilmCard:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> FilmCard:
-        """Return the card that `to_json` was called of; unknown keys are ignored.
+        """Return the card with these JSON values; unknown keys are ignored.
 
         Raises:
-            ValueError: a key is missing or has a value of the wrong type, or the shards do not add
-                up to the film; the message says which.
+            ValueError: names the key that is missing or of the wrong type, or the shards that do
+                not add up.
         """
         known: dict[str, Any] = {}
         for field in fields(cls):
@@ -134,7 +113,6 @@ class FilmCard:
         return card
 
     def _check_consistency(self) -> None:
-        """Raise ValueError unless shards and shots cover the film without gap or overlap."""
         numbers = (self.frames, self.height, self.width, self.frame_rate, self.time_base)
         if not all(0 < number < _LARGEST for number in numbers):
             raise ValueError("frames, height, width, frame rate or time base is out of range")
@@ -175,7 +153,6 @@ def _check_items(name: str, items: list[Any], wanted: type) -> None:
 
 
 def _json_type(annotation: str) -> type:
-    """Return the type that a field with this annotation has in JSON."""
     name = annotation.split("[")[0].removesuffix(" | None")
     return {"int": int, "bool": bool, "str": str, "Fraction": str, "dict": dict, "list": list}[name]
 
@@ -184,8 +161,8 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
     """Read the card of a folder of records, local or remote.
 
     Raises:
-        RecordsError: the folder is missing, has no card (the conversion did not finish), or the
-            card is damaged or written by a newer version of this program.
+        RecordsError: the folder or its card is missing, or the card is damaged or of a newer
+            version.
     """
     path = storage.join(directory, CARD_NAME)
     try:
@@ -230,7 +207,7 @@ def _missing_card(directory: storage.AnyPath) -> RecordsError:
 
 
 def is_record_file(name: str) -> bool:
-    """Return whether a file in a folder of records has a name that conversions give."""
+    """Return whether conversions write files of this name into a folder of records."""
     return name == CARD_NAME or name.startswith(f".{CARD_NAME}.") or is_shard_name(name)
 
 
@@ -250,11 +227,11 @@ def save_card(directory: storage.AnyPath, card: FilmCard) -> None:
 
 
 def check_shards(directory: storage.AnyPath, card: FilmCard) -> None:
-    """Check that the card's shards are there, and no others; reads no records.
+    """Check, without reading records, that a folder holds the card's shards and no others.
 
     Raises:
-        RecordsError: names the first shard that is missing, of another size than the card gives, or
-            not on the card; of one that is too short also the record at which it breaks.
+        RecordsError: names the first shard that is missing or of the wrong size, and the record at
+            which a short one breaks.
     """
     sizes = storage.file_sizes(directory)
     for shard in card.shards:

@@ -1,18 +1,17 @@
-"""The frames that a pass draws, and their order, from numbers alone: nothing here opens a file.
+"""Frames that a pass draws, and their order, computed from numbers alone without opening a file.
 
 **How often.** Frames are laid end to end on a line, each as long as its quota, with marks on the
 line at distance one; a frame is drawn once for every mark on it. So a quota of 2 gives two draws in
 every pass, one of 0.1 a draw in one pass of ten, and of a long shot with small quotas each pass
-draws frames evenly spread. Passes differ in where the first mark stands: in the first 2**k passes
-it takes each of the 2**k equally spaced places once, so that each frame is drawn as often as
-2**k times its quota says, rounded up or down.
+draws frames evenly spread. Passes differ in the place of the first mark: in the first 2**k passes
+it takes each of the 2**k equally spaced places once, so that each frame is drawn as often as 2**k
+times its quota says, rounded up or down.
 
-**In which order, of a set in memory.** A stateless shuffle of all draws.
+**Order in memory.** A stateless shuffle of all draws.
 
-**In which order, of a set that is streamed.** Shards are shuffled and dealt to at most
-`CURSORS` cursors. The cursors take turns, a record each. What is drawn of that fills windows
-of `shuffle_buffer` draws, each shuffled as a whole. A pass may begin at any draw: how far every
-cursor has come by then is counted, not read.
+**Order when streamed.** Shards are shuffled and dealt to at most `CURSORS` cursors, which take
+turns, a record each. The draws fill windows of `shuffle_buffer`, each shuffled as a whole. A pass
+may begin at any draw: how far every cursor has come by then is counted, not read.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ def shuffle(values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def fold_in(seed: tf.Tensor, number: Any) -> tf.Tensor:
-    """Return a seed (int64 [2]) for thing `number` of those that belong to `seed`."""
+    """Return the seed (int64 [2]) number `number` of those derived from `seed`."""
     return tf.random.fold_in(seed, tf.cast(number, tf.int64), alg="philox")
 
 
 class Draws:
-    """How often each frame is drawn in each pass.
+    """Draws of each frame in each pass.
 
     Args:
-        quotas: float64 [frames], not negative; how often a frame is drawn on average.
+        quotas: float64 [frames], not negative: draws per pass on average.
         seed: int64 [2].
 
     Attributes:
-        per_pass: draws in a pass, the same in every one: the quotas' sum, rounded.
+        per_pass: draws in every pass: the quotas' sum, rounded.
         plain: whether every quota is 0 or 1, so that all passes draw the same frames once.
     """
 
@@ -78,7 +77,7 @@ class Position:
     Attributes:
         window: the window that begins with a draw at this place.
         skip: draws of the first record that belong to the window before.
-        cursor: whose turn it is.
+        cursor: the one whose turn it is.
         consumed: int64 [cursors], records that each cursor has given.
     """
 
@@ -89,7 +88,7 @@ class Position:
 
 
 class StreamedOrder:
-    """The order in which the records of a streamed set come in one pass.
+    """Order of a streamed set's records in one pass.
 
     Args:
         lengths: int64 [shards], records of each shard.
@@ -105,15 +104,11 @@ class StreamedOrder:
         self.cursors = min(CURSORS, len(lengths))
 
     def shards(self, seed: tf.Tensor) -> tf.Tensor:
-        """Return the shards in the pass's order: int32 [shards]; cursor c has c, c + cursors..."""
+        """Return the shards in the pass's order, int32 [shards]; cursor c has c, c + cursors..."""
         return shuffle(tf.range(len(self._lengths)), fold_in(seed, -1))
 
     def records(self, seed: tf.Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return all records in the order in which cursors give them.
-
-        Returns:
-            The frames' numbers in the set, and the cursors that give them, both int64 [frames].
-        """
+        """Return frame numbers in the order of reading and their cursors, both int64 [frames]."""
         shards = self.shards(seed).numpy()
         lines = [
             np.concatenate(
@@ -127,12 +122,9 @@ class StreamedOrder:
         return np.concatenate(lines)[order], cursor[order]
 
     def position(self, seed: tf.Tensor, counts: NDArray[np.int64], draw: int) -> Position:
-        """Return where the window begins that holds draw number `draw` of the pass.
+        """Return the start of the window that holds draw number `draw` (from 0) of the pass.
 
-        Args:
-            seed: int64 [2], of the pass.
-            counts: int64 [frames], how often the pass draws each frame.
-            draw: from 0, below the sum of `counts`.
+        `seed` is int64 [2], of the pass; `counts`, int64 [frames], its draws of each frame.
         """
         frames, cursors = self.records(seed)
         window = draw // self.shuffle_buffer

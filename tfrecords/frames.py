@@ -1,4 +1,4 @@
-"""Single frames of a film's records: pictures, numbers and times, without reading the rest."""
+"""Single frames of a film's records, without reading the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FrameBatch = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
 def read_images(
     directory: storage.AnyPath, card: FilmCard, indices: Sequence[int]
 ) -> NDArray[np.uint8]:
-    """Return the pictures that `read_frames` does, without their times."""
+    """Return the pictures of `read_frames` without their times."""
     return read_frames(directory, card, indices)[0]
 
 
@@ -28,12 +28,9 @@ def read_frames(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read single frames, and little else of the shards that hold them.
 
-    Args:
-        indices: frame numbers, in any order.
-
     Returns:
-        (uint8 [len(indices), height, width, 3], int64 [len(indices)]): pictures and presentation
-        times in units of the card's time base, in the order of `indices`.
+        Pictures uint8 [n, height, width, 3] and times int64 [n] in units of the card's time base,
+        in the order of `indices`.
 
     Raises:
         RecordsError: one of the records is damaged, or another frame than the card says.
@@ -51,17 +48,11 @@ def read_frames(
 def chosen_batches(
     directory: storage.AnyPath, card: FilmCard, chosen: NDArray[np.bool_], batch_size: int
 ) -> Iterator[FrameBatch]:
-    """Yield some frames of a film in its order; memory is that of some batches.
+    """Yield the frames that `chosen` (bool [frames]) marks, in film order.
 
-    Other frames are neither decoded nor, where they are more than a few, read.
-
-    Args:
-        chosen: bool [frames].
-        batch_size: frames in a batch; the last may have fewer.
-
-    Yields:
-        (pictures uint8 [n, height, width, 3], frame numbers int64 [n], times int64 [n] in units of
-        the card's time base).
+    Batches are (pictures uint8 [n, height, width, 3], numbers int64 [n], times int64 [n] in units
+    of the card's time base); the last may be shorter. Other frames are not decoded and, unless they
+    are few, not read. Memory is that of some batches.
 
     Raises:
         RecordsError: as `read_frames`.

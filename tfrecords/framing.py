@@ -1,4 +1,4 @@
-"""The TFRecord container: how records follow each other in a file.
+"""The TFRecord container.
 
 A record is `uint64 length`, `uint32 masked CRC-32C of the length`, `length` bytes of data, `uint32
 masked CRC-32C of the data`, all little-endian. Every byte is under a checksum, so damage is always
@@ -28,7 +28,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 def masked_crc(data: bytes) -> int:
-    """Return the CRC-32C of `data`, rotated and shifted as TFRecord wants it.
+    """Return the CRC-32C of `data`, masked as TFRecord requires.
 
     The mask exists because the CRC of bytes that hold their own CRC is a poor checksum.
     """
@@ -43,15 +43,13 @@ def frame_record(data: bytes) -> bytes:
 
 
 def write_record(file: BinaryIO, data: bytes) -> int:
-    """Append one record to `file` and return how many bytes that took."""
+    """Append one record to `file` and return its size in bytes."""
     return file.write(frame_record(data))
 
 
 class Readable(Protocol):
-    """A file to read from."""
-
     def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes, fewer only at the end."""
+        """Return `size` bytes, fewer only at the end."""
 
 
 class ScannedRecord(NamedTuple):
@@ -59,9 +57,9 @@ class ScannedRecord(NamedTuple):
 
     Attributes:
         number: place in the shard, from 0.
-        data: the record's bytes; None if damaged.
-        problem: why, or "".
-        last: whether nothing after it can be reached, because its length is not known.
+        data: None if damaged.
+        problem: empty if undamaged.
+        last: whether nothing after it can be reached, because its length is unknown.
     """
 
     number: int
@@ -71,14 +69,7 @@ class ScannedRecord(NamedTuple):
 
 
 def read_records(path: storage.AnyPath) -> Iterator[bytes]:
-    """Yield the data of each record of a shard, in order, with every checksum verified.
-
-    Memory is that of one record.
-
-    Raises:
-        RecordsError: the shard is missing, cut short or damaged; the message names the shard and
-            the number of the record in it, counted from 0.
-    """
+    """Yield a shard's records in order, checksums verified; RecordsError names shard and record."""
     try:
         size = storage.file_size(path)
         with storage.open_for_reading(path) as file:
@@ -91,13 +82,8 @@ def read_records(path: storage.AnyPath) -> Iterator[bytes]:
 def read_record(file: BinaryIO, bytes_left: int, path: storage.AnyPath, number: int) -> bytes:
     """Return the data of the record at which `file` stands, its checksums verified.
 
-    Args:
-        file: of the shard.
-        bytes_left: from the record's first byte to the end of the file.
-        path, number: shard and record, for the message.
-
-    Raises:
-        RecordsError: the record is cut short or damaged.
+    `bytes_left` counts from the record's first byte to the end of the file; `path` and `number`
+    name the record in the RecordsError of a damaged one.
     """
     end = ScannedRecord(0, None, "cut short", last=True)
     return _verified(next(scan(file, bytes_left), end), path, number)
@@ -110,7 +96,6 @@ def _verified(record: ScannedRecord, path: storage.AnyPath, number: int) -> byte
 
 
 def missing_shard(path: storage.AnyPath) -> DamagedError:
-    """Return the error of a shard that is not there."""
     return DamagedError(path, "shard is missing")
 
 
@@ -140,7 +125,7 @@ def scan(file: Readable, size: int) -> Iterator[ScannedRecord]:
 
 
 def checked_length(header: bytes) -> int | None:
-    """Return the length of the record with this header, or None if the header is damaged."""
+    """Return the length of the record with this header, None if the header is damaged."""
     if len(header) < HEADER.size:
         return None
     length, crc = HEADER.unpack(header)
@@ -148,21 +133,14 @@ def checked_length(header: bytes) -> int | None:
 
 
 class ShardScan:
-    """Iterates once over the records of a shard, whole and damaged ones.
+    """Iterate once over the records of a shard, damaged ones included, to learn how much is lost.
 
-    `read_records` stops at the first damage, as all should who need the records. This continues
-    after it, to find out how much is lost. Memory is that of one record.
-
-    Args:
-        path: of the shard, local or remote.
+    Readers who need the records use `read_records`, which stops at the first damage. Memory is that
+    of one record. Iterating raises FileNotFoundError or OSError if the shard cannot be read.
 
     Attributes:
-        bytes: size of the file, once iteration has begun.
-        sha256: of the whole file, once iteration has ended; 64 hex digits.
-
-    Raises:
-        FileNotFoundError: while iterating: there is no such file.
-        OSError: while iterating: it cannot be read.
+        bytes: size of the file, set when iteration begins.
+        sha256: of the whole file, 64 hex digits, set when iteration ends.
     """
 
     def __init__(self, path: storage.AnyPath) -> None:
@@ -181,8 +159,6 @@ class ShardScan:
 
 
 class _Hashing:
-    """Hashes what is read of a file."""
-
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.digest = file, hashlib.sha256()
 

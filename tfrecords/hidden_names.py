@@ -1,7 +1,7 @@
-"""Hidden names for unfinished files, next to the final name and no longer than allowed.
+"""Hidden names for unfinished files, next to the final name.
 
-A name may have 255 bytes on most file systems. `.NAME.partial` is longer than NAME, so of a long
-NAME the hidden name holds the beginning and a checksum.
+Most file systems allow 255 bytes. `.NAME.partial` is longer than NAME, so of a long NAME the hidden
+name holds the beginning and a checksum.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _CHECKSUM_DIGITS = 16
 
 
 def longest_name(folder: Path) -> int:
-    """Return how many bytes a name in a folder may have; the folder need not exist yet."""
+    """Return the most bytes that a name in a folder may have; the folder need not exist yet."""
     folder = folder.absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -26,7 +26,7 @@ def longest_name(folder: Path) -> int:
 
 
 def fitted_name(name: str, most: int) -> str:
-    """Return a name, shortened if it has more than `most` (over 17) bytes; others give others."""
+    """Return a name, shortened and made unique by a checksum if over `most` (above 17) bytes."""
     data = os.fsencode(name)
     if len(data) <= most:
         return name
@@ -37,6 +37,6 @@ def fitted_name(name: str, most: int) -> str:
 
 
 def hidden_path(path: Path, ending: str) -> Path:
-    """Return the hidden path `.NAME` + `ending` next to a path, always the same for it."""
+    """Return the hidden path `.NAME` + `ending` next to a path, always the same one."""
     most = longest_name(path.parent) - len(os.fsencode(f".{ending}"))
     return path.with_name(f".{fitted_name(path.name, most)}{ending}")

@@ -17,14 +17,9 @@ class FileLock:
     """
 
     def __init__(self, path: Path, purpose: str) -> None:
-        """Take the lock at once.
+        """Take the lock at once; raise RecordsError if it is held, also by this process.
 
-        Args:
-            path: the lock file; its folder must exist.
-            purpose: what the lock protects, for the message.
-
-        Raises:
-            RecordsError: another live process, or another lock of this one, holds it.
+        The folder of `path` must exist; `purpose` says in the message what the lock protects.
         """
         self._path = path
         self._descriptor = -1

@@ -1,4 +1,4 @@
-"""Several films as one training set: which frames of which film, and how often.
+"""Several films as one training set.
 
 A film's weight says how often each of its frames is seen. In one *pass* over the set every kept
 frame of the film of smallest weight is drawn once, and every other frame as many times as its
@@ -6,8 +6,8 @@ film's weight is larger: with weights 2 and 1, each frame of the first film twic
 second once. With weights that do not divide, such as 1.5 and 1, a frame is drawn once or twice, so
 that the passes together give the proportion; see `tfrecords.draw_order`.
 
-Balanced by shots, a shot of L kept frames is drawn in proportion to the root of L instead of L,
-and the film as often as before.
+Balanced by shots, a shot of L kept frames is drawn in proportion to the root of L instead of L, and
+the film as often as before.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ class FilmPart:
 
     Attributes:
         directory: its folder of records, local or remote.
-        card: of the film.
-        keep: bool [frames], which frames to train on; all if None.
-        weight: how often a frame of it is seen, relative to the other films' weights; above 0.
+        keep: bool [frames], the frames to train on; None for all.
+        weight: draws of a frame relative to the other films' weights; above 0.
     """
 
     directory: storage.AnyPath
@@ -43,11 +42,7 @@ class FilmPart:
     weight: float = 1.0
 
     def kept(self) -> NDArray[np.bool_]:
-        """Return bool [frames].
-
-        Raises:
-            ValueError: `keep` has another length than the film, or keeps nothing.
-        """
+        """Return bool [frames]; raise ValueError if `keep` has another length or keeps nothing."""
         frames = self.card.frames
         keep = np.ones(frames, bool) if self.keep is None else np.asarray(self.keep)
         if keep.shape != (frames,) or keep.dtype != np.bool_ or not keep.any():
@@ -59,7 +54,7 @@ def check_together(parts: Sequence[FilmPart]) -> None:
     """Check that films can be one training set and that their shards are there.
 
     Raises:
-        RecordsError: two are of different size, two are the same film, or shards are missing.
+        RecordsError: films differ in size, a film is given twice, or shards are missing.
         ValueError: there is no film, or a weight is not above 0.
     """
     if not parts:
@@ -86,10 +81,9 @@ def check_together(parts: Sequence[FilmPart]) -> None:
 
 
 def quotas(parts: Sequence[FilmPart], balance: str = "none") -> NDArray[np.float64]:
-    """Return how often each frame is drawn in one pass, on average over passes.
+    """Return the draws of each frame in one pass, on average over passes.
 
     Args:
-        parts: the films.
         balance: "none": frames of one film are drawn equally often. "shots": the frames of a shot
             of L kept frames in proportion to 1 / sqrt(L); the film's sum stays the same.
 

@@ -1,8 +1,8 @@
-"""How a finished folder of records gets its name: complete or not at all.
+"""Publication of a finished folder of records: complete or not at all.
 
-A new folder gets it by one rename. In a folder of earlier records, the new ones replace the old
-ones file by file, so that whatever else a person keeps there stays. The card is removed first and
-comes last, and what a process killed in between leaves, the next one completes.
+A new folder gets its name by one rename. In a folder of earlier records, the new ones replace the
+old ones file by file, so that anything else a person keeps there stays. The card is removed first
+and written last, and the next process completes what a killed one leaves.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from tfrecords.shards import is_all_shards
 
 
 def lock_path(directory: Path) -> Path:
-    """Return the lock file of those who write a folder of records."""
     return hidden_path(directory, ".lock")
 
 
 def work_folders(directory: Path) -> list[Path]:
-    """Return the hidden folders in which records are made, and which are then removed."""
+    """Return the temporary hidden folders in which records are made."""
     return [
         partial_folder(directory),
         states_folder(directory),
@@ -35,12 +34,10 @@ def work_folders(directory: Path) -> list[Path]:
 
 
 def refuse_to_replace(directory: Path, overwrite: bool) -> None:
-    """Raise RecordsError if a folder exists and may not be replaced.
+    """Raise RecordsError if the folder DATA/<film> exists and may not be replaced.
 
-    Args:
-        directory: DATA/<film>.
-        overwrite: whether records may be replaced, also those whose card is lost. Of other folders
-            only an empty one is ever used.
+    `overwrite` allows to replace records, also those whose card is lost. Any other folder must be
+    empty.
     """
     if directory.is_symlink() and not directory.exists():
         raise RecordsError(
@@ -66,15 +63,11 @@ def refuse_to_replace(directory: Path, overwrite: bool) -> None:
 
 
 def publish(partial: Path, directory: Path) -> None:
-    """Give finished records their final name, in place of others that are there.
+    """Give finished records their final name, in place of earlier ones.
 
-    Args:
-        partial: the finished folder, on the same file system.
-        directory: its final name; of an existing folder only files of records are replaced.
-
-    Raises:
-        OSError: it cannot be renamed. Either nothing has changed, or `partial` is gone: then the
-            next call of `finish_publishing` completes it.
+    `partial` must be on the same file system; of an existing `directory` only files of records are
+    replaced. After an OSError either nothing has changed, or `partial` is gone and the next call of
+    `finish_publishing` completes it.
     """
     sync_folder(partial)
     if directory.exists() and any(directory.iterdir()):
@@ -86,7 +79,7 @@ def publish(partial: Path, directory: Path) -> None:
 
 
 def finish_publishing(directory: Path) -> None:
-    """Complete what a process that was killed, or failed, while it published has left."""
+    """Complete what a process that was killed, or failed, while publishing has left."""
     ready = _ready(directory)
     if not ready.is_dir():
         return
@@ -109,9 +102,9 @@ def finish_publishing(directory: Path) -> None:
 
 
 def tidy(directory: Path) -> None:
-    """Complete or remove what a conversion killed while it published has left.
+    """Complete or remove what a conversion killed while publishing has left.
 
-    Does nothing while another process writes the records, or where nothing was left.
+    Does nothing while another process writes the records.
     """
     directory = directory.resolve()
     if not (_ready(directory).exists() or _is_done(directory)):
@@ -129,13 +122,13 @@ def tidy(directory: Path) -> None:
 
 
 def _is_done(directory: Path) -> bool:
-    """Whether there is something left of records that have their name."""
+    """Return whether there are leftovers of records that already have their name."""
     left = states_folder(directory).exists() or lock_path(directory).exists()
     return left and not partial_folder(directory).exists() and (directory / CARD_NAME).exists()
 
 
 def remove_records(directory: Path) -> None:
-    """Remove card and shards from a folder, and the folder itself if nothing else is in it."""
+    """Remove card and shards from a folder, and the folder itself if it is empty then."""
     for path in sorted(directory.iterdir(), key=lambda path: path.name != CARD_NAME):
         if is_record_file(path.name) and (path.is_symlink() or not path.is_dir()):
             path.unlink()
@@ -144,7 +137,7 @@ def remove_records(directory: Path) -> None:
 
 
 def sync_folder(directory: Path) -> None:
-    """Put the names in a folder on the disk, so that a power cut cannot undo a rename."""
+    """Flush a folder's entries to disk, so that a power cut cannot undo a rename."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,6 @@
-"""Records as `tf.data`: a film in its own order, or shuffled without end for training.
+"""Records as `tf.data`: a film in its own order, or shuffled endlessly for training.
 
-A damaged record shows as `tf.errors.DataLossError`, which names neither film nor record nor fix;
+A damaged record raises `tf.errors.DataLossError`, which names neither film nor record nor fix;
 `explain_data_loss` returns an error that does.
 """
 
@@ -32,16 +32,9 @@ _BUFFER_BYTES = 8 << 20
 
 
 def decode_image(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Return the picture in a JPEG or PNG file.
+    """Return the picture in a JPEG or PNG file as uint8 [height, width, 3], RGB.
 
     The accurate integer transform is both the fastest and, by 2 dB, the nearest to the original.
-
-    Args:
-        encoded: scalar string, the file; TensorFlow tells the formats apart by their first bytes.
-        height, width: that the picture must have.
-
-    Returns:
-        uint8 [height, width, 3], RGB.
 
     Raises:
         tf.errors.InvalidArgumentError: the file is no picture or of another size.
@@ -57,22 +50,22 @@ def film_frames(
     parallel: int = tf.data.AUTOTUNE,
     pad: bool = False,
 ) -> tf.data.Dataset:
-    """Return every frame of a film once, in the film's order.
+    """Return every frame of a film once, in film order.
 
     Args:
         directory: a folder of records, local or remote.
-        parallel: how many frames are decoded at once; the order is the same for any number.
+        parallel: frames decoded at once; the order does not depend on it.
         pad: fill the last batch up, so that all have one shape, and mark which frames are real.
 
     Returns:
         Batches {"image": uint8 [batch, height, width, 3], "index": int64 [batch], "pts": int64
-        [batch]}; the last one may be shorter. With `pad` none is, and there is "mask": bool
-        [batch]; where that is false, the picture is black and index and pts are 0.
+        [batch]}; the last may be shorter. With `pad` none is, and there is "mask": bool [batch];
+        where it is false, the picture is black and index and pts are 0.
 
     Raises:
         RecordsError: card or shards are missing, or of another size than the card says.
         tf.errors.DataLossError: while iterating, a record is damaged.
-        tf.errors.InvalidArgumentError: while iterating, a record is not the frame that is due.
+        tf.errors.InvalidArgumentError: while iterating, a record is not the expected frame.
     """
     card = load_card(directory)
     check_shards(directory, card)
@@ -116,14 +109,12 @@ def training_frames(
     shuffle_buffer: int = SHUFFLE_BUFFER,
     memory_limit: int = MEMORY_LIMIT,
 ) -> tf.data.Dataset:
-    """Return the frames of one film for training: shuffled, without end, repeatable.
-
-    A set of at most `memory_limit` bytes is read once and shuffled as a whole. A larger one is
-    streamed. For the rest see `mixed_frames`.
+    """Return the frames of one film for training as `mixed_frames` does, which see for the rest.
 
     Args:
-        keep: bool [frames], which frames to train on; all if None.
-        memory_limit: bytes of records; it must stay the same for the order to stay the same.
+        keep: bool [frames], the frames to train on; None for all.
+        memory_limit: a set of at most so many bytes of records is read once and shuffled as a
+            whole; a larger one is streamed. Another limit may give another order.
     """
     part = FilmPart(directory, load_card(directory), keep)
     return mixed_frames(
@@ -137,7 +128,6 @@ def training_frames(
 
 
 def fits(parts: Sequence[FilmPart], memory_limit: int) -> bool:
-    """Return whether the films' records have at most `memory_limit` bytes."""
     return sum(shard.bytes for part in parts for shard in part.card.shards) <= memory_limit
 
 
@@ -152,28 +142,26 @@ def mixed_frames(
     shuffle_buffer: int = SHUFFLE_BUFFER,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Return the frames of films for training: shuffled, without end, repeatable.
+    """Return the frames of films for training: shuffled, endless, repeatable.
 
     Every pass draws each kept frame of each film as often as `tfrecords.mixture` says: of films of
     equal weight and without balance exactly once. The order follows from `seed` and the number of
-    the pass alone: not from the number of cores, TensorFlow's global seed or where the run was
-    interrupted. Batches run on from one pass into the next, so no frame is ever dropped.
+    the pass alone: not from the number of cores, TensorFlow's global seed or the point of an
+    interruption. Batches run on from one pass into the next, so no frame is ever dropped.
 
-    In memory, all draws of a pass are shuffled as a whole. Streamed, shards come in random order,
-    a record each in turn, and `shuffle_buffer` draws are shuffled at a time.
+    In memory, all draws of a pass are shuffled as a whole. Streamed, shards come in random order, a
+    record each in turn, and `shuffle_buffer` draws are shuffled at a time.
 
     Args:
         parts: the films, of one size.
-        batch_size: frames in a batch.
         seed: any integer of 64 bits.
         in_memory: read everything once and keep it, decoded if that takes little memory; else
             stream it.
-        first_batch: how many batches to leave out. The rest is what a data set from the start gives
-            after that many. What is left out is not decoded, and not read either, but for at most
-            `shuffle_buffer` records.
+        first_batch: batches to leave out; the rest is the same as without. They are not decoded,
+            and not read either, except for at most `shuffle_buffer` records.
         balance: "none" or "shots", see `tfrecords.mixture`.
-        shuffle_buffer: frames shuffled together if streamed; each takes thrice its encoded size
-            of memory.
+        shuffle_buffer: frames shuffled together if streamed; each takes three times its encoded
+            size in memory.
         shard: (this worker's number from 0, workers). Of every `batch_size` * workers frames of the
             order each worker takes its part: the first worker the first `batch_size`, and so on. So
             the workers' batches, one after the other, are the batches that one worker would have.
@@ -183,7 +171,7 @@ def mixed_frames(
         place in `parts`, "index": int64 [batch_size], the frame's number in its film}.
 
     Raises:
-        RecordsError: shards are missing or damaged, or films do not go together.
+        RecordsError: shards are missing or damaged, or films cannot be combined.
         ValueError: a film's mask has another length than the film, or keeps nothing.
         tf.errors.DataLossError: while iterating over a streamed set, a record is damaged.
         tf.errors.InvalidArgumentError: while iterating over one, a record is of another film.
@@ -229,27 +217,25 @@ def _options(policy: tf.data.experimental.AutoShardPolicy) -> tf.data.Options:
 
 
 def _pad(values: tf.Tensor, length: int) -> tf.Tensor:
-    """Return `values` with zeros after them, so that the first axis has a known length."""
     missing = length - tf.shape(values)[0]
     padded = tf.pad(values, [[0, missing]] + [[0, 0]] * (len(values.shape) - 1))
     return tf.ensure_shape(padded, [length, *values.shape[1:]])
 
 
 def shard_paths(directory: storage.AnyPath, card: FilmCard) -> list[str]:
-    """Return the paths of all shards in film order."""
     return [storage.join(directory, shard.name) for shard in card.shards]
 
 
 def through_service(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
     """Return a streamed training set that the workers of a tf.data service read and decode.
 
-    Each worker takes whole passes, first come, first served: so no frame is seen twice in a pass,
-    but several workers' passes mix. The order is that of `batches` if there is one worker, and of
-    several not repeatable.
+    Each worker takes whole passes, first come, first served: no frame is seen twice in a pass, but
+    several workers' passes mix. The order is that of `batches` with one worker, and not repeatable
+    with several.
 
     Args:
-        batches: what `mixed_frames` gave, streamed and from its start. Workers must reach the
-            records under the same paths.
+        batches: from `mixed_frames`, streamed and from its start. Workers must reach the records
+            under the same paths.
         address: grpc://host:port of the dispatcher.
     """
     service = tf.data.experimental.service
@@ -261,7 +247,7 @@ def through_service(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
 
 
 def find_damage(directory: storage.AnyPath, card: FilmCard) -> RecordsError | None:
-    """Return what is wrong with a folder of records, or None; reads all of it up to the damage."""
+    """Return the damage of a folder of records, if any; reads all up to it."""
     try:
         check_shards(directory, card)
         for _ in film_records(directory, card):
@@ -272,15 +258,12 @@ def find_damage(directory: storage.AnyPath, card: FilmCard) -> RecordsError | No
 
 
 def explain_data_loss(directory: storage.AnyPath, card: FilmCard) -> RecordsError:
-    """Return an error that names the damage of a folder of records in which reading failed.
-
-    Reads every record until it finds the damage.
-    """
+    """Return an error that names the damage on which reading failed; reads all up to it."""
     return find_damage(directory, card) or unexplained_loss(directory)
 
 
 def unexplained_loss(*directories: storage.AnyPath) -> RecordsError:
-    """Return the error of folders in which reading failed, but no damage can be found."""
+    """Return the error for folders in which reading failed, but no damage can be found."""
     return RecordsError(
         f"{', '.join(map(str, directories))}: reading failed, yet every record is undamaged when "
         "read again; check the disk and the memory of this machine"

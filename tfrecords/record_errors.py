@@ -1,4 +1,4 @@
-"""Errors a person can do something about, each with the exit code of its kind.
+"""Errors that a person can fix, each with the exit code of its kind.
 
 Every message is one line that names the file, the problem and the fix.
 """
@@ -25,12 +25,7 @@ class ReplaceableError(RecordsError):
 
 
 class DamagedError(ReplaceableError):
-    """A card or shard is missing, damaged, or does not belong to its film.
-
-    Attributes:
-        path: of the file or folder.
-        problem: without the file and the fix.
-    """
+    """A card or shard is missing, damaged or foreign; `problem` names neither file nor fix."""
 
     def __init__(
         self,
@@ -49,7 +44,7 @@ class DiskError(RecordsError):
 
 
 class StorageError(RecordsError):
-    """A remote path cannot be used: its kind, bucket or credentials are at fault."""
+    """A remote path cannot be used: its scheme, bucket or credentials are at fault."""
 
 
 class ConnectionLostError(StorageError):

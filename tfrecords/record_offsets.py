@@ -1,8 +1,8 @@
-"""Where a record begins in its shard, found with a few small reads instead of reading up to it.
+"""Offset of a record in its shard, found with a few small reads instead of reading up to it.
 
 Every record's header is under a checksum and every record tells its frame's number, so wherever a
-shard is opened, the next record can be found and named. Records of one film are of similar size:
-a few probes, each nearer, lead to any of them, on a disk as in a remote store.
+shard is opened, the next record can be found and named. Records of one film are of similar size: a
+few probes, each nearer, lead to any of them, on a disk as in a remote store.
 """
 
 from __future__ import annotations
@@ -25,17 +25,7 @@ _PROBES = 24
 
 
 def record_offset(path: storage.AnyPath, shard: Shard, number: int) -> int:
-    """Return the byte at which a record begins.
-
-    Args:
-        path: of the shard's file.
-        shard: its entry of the card.
-        number: of the record in the shard, from 0; the number of records gives the file's size.
-
-    Raises:
-        RecordsError: a record on the way is damaged, or is not the frame that the card says.
-        ValueError: the shard has no such record.
-    """
+    """Return the byte at which record `number` begins; for the record count, the file's size."""
     if not 0 <= number <= shard.frames:
         raise ValueError(f"{path}: has no record {number}")
     if number in (0, shard.frames):
@@ -47,17 +37,7 @@ def record_offset(path: storage.AnyPath, shard: Shard, number: int) -> int:
 def chosen_data(
     path: storage.AnyPath, shard: Shard, numbers: Iterable[int]
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, data) of some records of a shard, without reading those between.
-
-    Args:
-        path: of the shard's file.
-        shard: its entry of the card.
-        numbers: of the records in the shard, from 0, ascending.
-
-    Raises:
-        RecordsError: the shard is missing, one of these records is damaged, or one on the way to it
-            is not the frame that the card says.
-    """
+    """Yield (number, data) of a shard's records `numbers`, ascending, without those between."""
     here = (0, 0)
     try:
         with _unbuffered(path) as file:
@@ -88,10 +68,8 @@ def _offset(
 ) -> int:
     """Return the byte at which a record begins.
 
-    Args:
-        file, path, shard, number: as for `record_offset`.
-        low: (an earlier record, where it begins).
-        walked: from so many records before it on, step from header to header.
+    `low` is (an earlier record, its offset). The last `walked` records are stepped from header to
+    header.
     """
     high = (shard.frames, shard.bytes)  # (record, where it begins at the earliest)
     for _ in range(_PROBES):
@@ -119,10 +97,7 @@ def _offset(
 def _next_record(
     file: BinaryIO, path: storage.AnyPath, shard: Shard, start: int, end: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return (number, offset) of the first record that begins in bytes [start, end), else `end`.
-
-    Reads on until it finds one, a few records' bytes at a time.
-    """
+    """Return (number, offset) of the first record that begins in bytes [start, end), else `end`."""
     block = 2 * shard.bytes // shard.frames + 4096
     while start < end[1]:
         file.seek(start)

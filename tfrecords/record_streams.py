@@ -1,4 +1,4 @@
-"""Sources of a training set's pictures: memory, or the shards again in every pass."""
+"""Sources of a training set's pictures: memory, or the shards read again in every pass."""
 
 from __future__ import annotations
 
@@ -32,16 +32,13 @@ class InMemory:
     """A training set whose pictures are in memory; only numbers are shuffled.
 
     They are decoded if that takes at most `DECODED_BYTES`: decoding the same frames in every pass
-    took three hundredths of the time of a small network's training on two cores.
+    took three hundredths of the time of a small network's training on two cores. Raises
+    RecordsError if a shard is missing, damaged or not as its card says.
 
     Args:
-        parts: the films.
-        draws: of their kept frames alone.
+        draws: of the films' kept frames alone.
         seed: int64 [2].
         decode: scalar string -> uint8 [height, width, 3].
-
-    Raises:
-        RecordsError: a shard is missing or damaged, or holds other frames than its card says.
     """
 
     def __init__(
@@ -58,7 +55,7 @@ class InMemory:
         self._films = tf.constant(films, tf.int64)
 
     def stream(self, first_epoch: int, first_draw: int) -> tf.data.Dataset:
-        """Return places in memory, as `fetch` wants them, from one draw of a pass on, endlessly."""
+        """Return places in memory for `fetch`, endlessly, from one draw of a pass on."""
 
         def places(epoch: tf.Tensor) -> tf.data.Dataset:
             chosen = tf.range(tf.size(self._indices, tf.int64))
@@ -87,7 +84,7 @@ def _decoded(
 ) -> tf.Tensor | None:
     """Return all pictures, uint8 `shape`; None if they take too much, or one is damaged.
 
-    A damaged one is then met, and named, where training takes it.
+    Training reports a damaged one when it gets there.
     """
     if math.prod(shape) > DECODED_BYTES:
         return None
@@ -106,8 +103,7 @@ class Streamed:
     """A training set that is read from its shards again in every pass.
 
     Args:
-        parts: the films.
-        draws: of all their frames.
+        draws: of all frames of the films.
         seed: int64 [2].
         decode: scalar string -> uint8 [height, width, 3].
         shuffle_buffer: draws shuffled together.
@@ -140,12 +136,10 @@ class Streamed:
         self._spec = {name: example_spec()[name] for name in names}
 
     def stream(self, first_epoch: int, first_draw: int) -> tf.data.Dataset:
-        """Return records, as `fetch` wants them, from one draw of a pass on, endlessly.
+        """Return records for `fetch`, endlessly, from one draw of a pass on.
 
-        Of the pass before that draw, at most one window is read.
-
-        Raises:
-            RecordsError: a record is damaged that had to be read to find the place.
+        Of the pass before that draw, at most one window is read. Raises RecordsError if a record
+        that had to be read to find the place is damaged.
         """
         if first_draw == 0:
             return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(self._epoch)
@@ -166,7 +160,6 @@ class Streamed:
         }
 
     def _epoch(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        """Return one whole pass."""
         seed = fold_in(self._seed, epoch)
         shards = self.order.shards(seed)
 
@@ -206,15 +199,10 @@ class Streamed:
     def _read_shards(
         self, shards: tf.Tensor, consumed: tf.Tensor, offsets: tf.Tensor
     ) -> tf.data.Dataset:
-        """Return the records of several shards one after another, each from a byte on.
+        """Return (record, expected frame number in the set) of shards (int [n]) one after another.
 
-        Args:
-            shards: their numbers, int [shards].
-            consumed: records of each to leave out, int64 [shards].
-            offsets: the bytes at which the rest begins, int64 [shards].
-
-        Returns:
-            (record, the frame's number in the set that it has to be), scalar string and int64.
+        Of each, `consumed` records (int64 [n]) are left out; the rest begins at byte `offsets`
+        (int64 [n]).
         """
         # `tf.data.TFRecordDataset` is this operation without the offsets.
         variant = tf.raw_ops.TFRecordDatasetV2(
@@ -235,7 +223,7 @@ class Streamed:
         counts: tf.Tensor,
         position: Position | None,
     ) -> tf.data.Dataset:
-        """Return what is drawn of the records, shuffled window by window.
+        """Return the draws of the records, shuffled window by window.
 
         `Dataset.shuffle` is not used, because its order also depends on TensorFlow's global seed.
         """
@@ -282,11 +270,7 @@ def _take_turns(cursors: tf.data.Dataset, read: Any, count: int) -> tf.data.Data
 
 
 def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
-    """Yield every frame of a film in its order, its picture still encoded.
-
-    Raises:
-        RecordsError: a shard is missing or damaged, or holds other frames than the card says.
-    """
+    """Yield every frame of a film in order, still encoded; raise RecordsError at any damage."""
     directory = spool.local_records(directory, card)
     for shard in card.shards:
         path = storage.join(directory, shard.name)
@@ -297,17 +281,7 @@ def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
 def chosen_records(
     directory: storage.AnyPath, card: FilmCard, frames: NDArray[np.int64]
 ) -> Iterator[Frame]:
-    """Yield some frames of a film, their pictures still encoded, without reading those between.
-
-    Args:
-        directory: of the records.
-        card: of the film.
-        frames: int64 [n], numbers of frames of the film, ascending.
-
-    Raises:
-        RecordsError: a shard with such frames is missing, one of the records is damaged, or it is
-            another frame than the card says.
-    """
+    """Yield the frames numbered `frames` (ascending), still encoded, without those between."""
     directory = spool.local_records(directory, card, fetch=False)
     for shard in card.shards:
         first, after = np.searchsorted(
@@ -321,11 +295,7 @@ def chosen_records(
 
 
 def _due(record: bytes, path: str, card: FilmCard, shard: Shard, number: int) -> Frame:
-    """Return the frame in record `number` of a shard.
-
-    Raises:
-        RecordsError: it is another than the card says.
-    """
+    """Return the frame in record `number` of a shard; raise RecordsError if it is another."""
     frame = parse(record)
     if frame.index != shard.first_frame + number or frame.film_id != card.film_id:
         raise DamagedError(

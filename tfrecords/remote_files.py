@@ -49,7 +49,6 @@ def kind(url: str) -> str | None:
 
 
 def size(url: str) -> int:
-    """Return the size of a file in bytes."""
     found = _info(url)
     if found["type"] != "file":
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
@@ -69,7 +68,7 @@ def check_bucket(url: str) -> None:
 
 
 def listing(url: str) -> dict[str, int | None]:
-    """Return what a folder holds: the size of each file by its name, None for a folder."""
+    """Return the size of each file in a folder by its name, None for a folder."""
     filesystem, key = _opened(url)
     found: dict[str, int | None] = {}
     with suppress(FileNotFoundError, NotADirectoryError), explained(url):
@@ -82,7 +81,7 @@ def listing(url: str) -> dict[str, int | None]:
 
 
 def files_below(url: str) -> dict[str, tuple[int, str]]:
-    """Return all files below a folder: path relative to it -> (bytes, tag of the version)."""
+    """Return all files below a folder: relative path -> (bytes, tag of the version)."""
     filesystem, key = _opened(url)
     found: dict[str, tuple[int, str]] = {}
     with suppress(FileNotFoundError), explained(url):
@@ -97,7 +96,7 @@ def files_below(url: str) -> dict[str, tuple[int, str]]:
 
 
 def _tag(entry: dict[str, Any]) -> str:
-    """Tell versions of a file apart as far as its store does."""
+    """Return a tag that tells versions of a file apart as far as its store does."""
     for name in ("ETag", "etag", "md5Hash", "blob_id", "LastModified", "last_modified", "created"):
         if entry.get(name):
             return str(entry[name])
@@ -111,7 +110,7 @@ def _below(path: str, key: str) -> str:
 
 @contextmanager
 def reading(url: str, block: int) -> Iterator[_Reader]:
-    """Open a file of bytes, fetched in pieces of `block` bytes or more."""
+    """Open a file of bytes, fetched in pieces of at least `block` bytes."""
     filesystem, key = _opened(url)
     with explained(url):
         filesystem.invalidate_cache()
@@ -138,7 +137,6 @@ class _Reader:
 
 
 def read(url: str) -> bytes:
-    """Return a whole file."""
     filesystem, key = _opened(url)
     with explained(url):
         filesystem.invalidate_cache()
@@ -152,7 +150,7 @@ def write(url: str, data: bytes) -> None:
 
 
 def send(source: Path, url: str, report: Callable[[int], None] | None = None) -> None:
-    """Copy a local file, telling `report` the bytes of each piece."""
+    """Copy a local file, calling `report` with the bytes of each piece."""
     from fsspec.callbacks import Callback
 
     class Count(Callback):
@@ -167,7 +165,7 @@ def send(source: Path, url: str, report: Callable[[int], None] | None = None) ->
 
 @contextmanager
 def _target(url: str) -> Iterator[tuple[AbstractFileSystem, str]]:
-    """Give a file system and the name to write to, which becomes `url` when the block ends well."""
+    """Yield a file system and a name to write to, which becomes `url` when the block succeeds."""
     filesystem, key = _opened(url)
     with explained(url, writing=True):
         if urlsplit(url).scheme in _OBJECT_STORES:
@@ -195,7 +193,6 @@ def remove(url: str) -> None:
 
 
 def remove_folder(url: str) -> None:
-    """Remove all files of a folder."""
     filesystem, key = _opened(url)
     found = [f"{key}/{name}" for name in files_below(url)]
     with suppress(FileNotFoundError), explained(url):
@@ -213,8 +210,7 @@ def _info(url: str) -> dict[str, Any]:
 def _opened(url: str) -> tuple[AbstractFileSystem, str]:
     """Return the file system of a URL and the URL's name in it.
 
-    Raises:
-        StorageError: no package that is installed knows such URLs, or its settings are impossible.
+    Raises StorageError if no installed package knows such URLs, or its settings are invalid.
     """
     import fsspec
 
@@ -246,11 +242,9 @@ def _opened(url: str) -> tuple[AbstractFileSystem, str]:
 
 @contextmanager
 def explained(url: str, writing: bool = False) -> Iterator[None]:
-    """Turn the errors of a store into FileNotFoundError or a sentence for people.
+    """Turn a store's errors into FileNotFoundError, StorageError or ConnectionLostError.
 
-    Raises:
-        StorageError: a person can fix it.
-        ConnectionLostError: it may work the next time.
+    StorageError means that a person can fix it, ConnectionLostError that a retry may work.
     """
     try:
         yield
@@ -294,13 +288,12 @@ def _credentials(url: str) -> str:
 
 
 def _code(error: BaseException) -> str:
-    """The word by which S3 names an error."""
     response = getattr(error.__cause__ or error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 def _status(error: BaseException) -> int:
-    """The number of HTTP's that an error is made of, 0 if it is none."""
+    """Return the HTTP status that an error stands for, 0 if none."""
     if type(error).__name__ == "ParamValidationError":  # refused before it was asked
         return 400
     for one in filter(None, (error, error.__cause__)):

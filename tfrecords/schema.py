@@ -1,8 +1,8 @@
 """One frame of a film as a `tf.train.Example`: one table for writing, parsing and `tf.data`.
 
 TensorFlow takes four seconds and 450 MiB to import, too much for a program that only writes files.
-So the handful of message types that make up `tf.train.Example` are declared here, in a descriptor
-pool of their own (TensorFlow registers the same names in the default pool). The bytes are those of
+So the handful of message types of `tf.train.Example` are declared here, in a descriptor pool of
+their own (TensorFlow registers the same names in the default pool). The bytes are those of
 TensorFlow's own `SerializeToString(deterministic=True)`.
 """
 
@@ -23,12 +23,10 @@ class Frame:
     """One frame of one film, its picture encoded.
 
     Attributes:
-        encoded: a complete JPEG or PNG file, RGB, 8 bits a channel.
-        format: "jpeg" or "png".
-        height, width: of the picture, in pixels.
+        encoded: a complete JPEG or PNG file, RGB, 8 bits a channel; `format` is "jpeg" or "png".
         index: number of the frame in the film, from 0, without gaps.
         pts: presentation time in units of the film's time base; may be negative.
-        film_id: the film's identity, the first 16 hex digits of the source's SHA-256.
+        film_id: first 16 hex digits of the source's SHA-256.
     """
 
     encoded: bytes
@@ -42,7 +40,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Field:
-    """One line of `SPEC`: the key of an attribute of `Frame` in the record, and its type."""
+    """One line of `SPEC`: an attribute of `Frame`, its key in the record and its type."""
 
     key: str
     attribute: str
@@ -109,11 +107,7 @@ _Example: Any = _declare_example()
 
 
 def serialize(frame: Frame) -> bytes:
-    """Return `frame` as a serialised `tf.train.Example`; equal frames give equal bytes.
-
-    Raises:
-        ValueError: the format is not one of `IMAGE_FORMATS`.
-    """
+    """Return `frame` as a serialised `tf.train.Example`; equal frames give equal bytes."""
     if frame.format not in IMAGE_FORMATS:
         raise ValueError(f"image format {frame.format!r} is not one of {IMAGE_FORMATS}")
     example = _Example()
@@ -130,11 +124,7 @@ def serialize(frame: Frame) -> bytes:
 
 
 def parse(serialized: bytes) -> Frame:
-    """Return the frame in a serialised `tf.train.Example`, without TensorFlow.
-
-    Raises:
-        RecordsError: the bytes are no Example, or lack a feature of `SPEC` in its type.
-    """
+    """Return the frame in a serialised `tf.train.Example`; RecordsError if unlike `SPEC`."""
     try:
         feature = _Example.FromString(serialized).features.feature
     except message.DecodeError as error:
@@ -152,10 +142,7 @@ def parse(serialized: bytes) -> Frame:
 
 
 def example_spec() -> dict[str, Any]:
-    """Return `SPEC` as the features of `tf.io.parse_example`: scalars of int64 or string.
-
-    Imports TensorFlow.
-    """
+    """Return `SPEC` as the features of `tf.io.parse_example`. Imports TensorFlow."""
     import tensorflow as tf
 
     return {

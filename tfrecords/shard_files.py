@@ -1,9 +1,8 @@
-"""Shards of an unfinished conversion, and what a later run needs to resume it.
+"""Shards of an unfinished conversion, and the state that a later run needs to resume it.
 
 A part is a shard that has no final name yet, because the number of shards depends on the number of
-frames, which a damaged film tells only at its end. The state file of a finished part is written
-once the part is on the disk; so a part with a state file is complete, and one without is begun
-again.
+frames, which a damaged film tells only at its end. A part's state file is written once the part is
+on the disk, so a part with a state file is complete, and one without is begun again.
 """
 
 from __future__ import annotations
@@ -29,13 +28,11 @@ _IDENTITY_NAME = "identity.json"
 
 @dataclass
 class Part:
-    """A file of consecutive records, complete and on the disk.
+    """A complete file of consecutive records.
 
     Attributes:
-        path: of the file.
         first_frame: the film's number of its first record.
         sizes: bytes of each record.
-        sha256: of the file, 64 hex digits.
         state: JSON values that the caller needs to resume after it.
     """
 
@@ -47,16 +44,14 @@ class Part:
 
     @property
     def frames(self) -> range:
-        """The film's numbers of its records."""
         return range(self.first_frame, self.first_frame + len(self.sizes))
 
     def publish(self, name: str) -> Shard:
-        """Rename the file and return its entry of the card."""
+        """Rename the file and return its entry for the card."""
         os.rename(self.path, self.path.with_name(name))
         return Shard(name, len(self.sizes), self.first_frame, sum(self.sizes), self.sha256)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of its state file."""
         return {
             "format": _FORMAT,
             "first_frame": self.first_frame,
@@ -67,11 +62,7 @@ class Part:
 
     @classmethod
     def from_json(cls, path: Path, values: dict[str, Any]) -> Part:
-        """Return the part at a path with the content of its state file.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is of another format.
-        """
+        """Return a part; raise KeyError, TypeError or ValueError for another format."""
         if values["format"] != _FORMAT:
             raise ValueError(f"format {values['format']}")
         sizes = array("q", values["sizes"])
@@ -79,11 +70,7 @@ class Part:
 
 
 class PartWriter:
-    """A part while it is written; a context manager that closes it whatever happens.
-
-    Attributes:
-        part: what was written so far.
-    """
+    """A context manager that writes a part and closes it in any case; `part` holds the progress."""
 
     def __init__(self, path: Path, first_frame: int) -> None:
         self.part = Part(path, first_frame)
@@ -91,13 +78,12 @@ class PartWriter:
         self._file = open(path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115
 
     def write(self, record: bytes) -> None:
-        """Append a record."""
         self._sha256.update(record)
         self._file.write(record)
         self.part.sizes.append(len(record))
 
     def finish(self) -> Part:
-        """Put the bytes on the disk, where an error may show only now, and return the part."""
+        """Flush the bytes to disk, where an error may show only now, and return the part."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -113,24 +99,15 @@ class PartWriter:
 
 
 def part_name(number: int) -> str:
-    """Return the name of a part's file."""
     return f"part-{number:05d}"
 
 
 def state_name(number: int) -> str:
-    """Return the name of a part's state file."""
     return f"{part_name(number)}.json"
 
 
 def load_part(directory: Path, states: Path, number: int, frames: range) -> Part | None:
-    """Return a part that an earlier run has finished, or None.
-
-    Args:
-        directory: folder of the parts.
-        states: folder of the state files.
-        number: of the part, from 0.
-        frames: that it must hold.
-    """
+    """Return part `number` (from 0) of an earlier run, if finished and of `frames`, else None."""
     path = directory / part_name(number)
     if not path.exists():  # killed while the parts got their final names
         renamed = list(directory.glob(f"frames-{number:05d}-of-*.tfrecord"))
@@ -150,14 +127,9 @@ def _sha256(path: Path) -> str:
 
 
 def divide_again(parts: list[Part], ranges: list[range]) -> list[Part]:
-    """Divide parts otherwise where the film was longer or shorter than expected.
+    """Divide all parts of a film anew into `ranges`, as its length was not the expected one.
 
-    Each old part is removed as soon as it is copied, so this takes the room of one part more, not
-    of the film.
-
-    Args:
-        parts: all of the film.
-        ranges: the frames of each new part.
+    Each old part is removed as soon as it is copied: the extra space is one part, not the film.
     """
     records = _read_and_remove(parts)
     divided = []
@@ -180,7 +152,7 @@ def _read_and_remove(parts: list[Part]) -> Iterator[bytes]:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON under a temporary name, put it on the disk and rename it."""
+    """Write JSON under a temporary name, flush it to disk and rename it."""
     temporary = path.with_name(f"{path.name}.new")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(values))  # `dump` encodes in Python, ten times as slowly
@@ -190,31 +162,26 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def partial_folder(directory: Path) -> Path:
-    """Return the hidden folder in which a folder of records is written."""
     return hidden_path(directory, ".partial")
 
 
 def states_folder(directory: Path) -> Path:
-    """Return the hidden folder of the state files of an unfinished conversion."""
     return hidden_path(directory, ".state")
 
 
 def apart_folder(directory: Path) -> Path:
-    """Return the hidden folder of parts that are made apart from each other."""
+    """Return the hidden folder of parts that several processes make separately."""
     return hidden_path(directory, ".apart")
 
 
 def save_identity(directory: Path, identity: dict[str, Any]) -> None:
-    """Write what decides the bytes of the records that are made for a folder."""
+    """Save the identity of an unfinished conversion: all that decides the bytes of its records."""
     states_folder(directory).mkdir(exist_ok=True)
     write_json(states_folder(directory) / _IDENTITY_NAME, identity)
 
 
 def unfinished_identity(directory: Path) -> dict[str, Any] | None:
-    """Return the identity of an unfinished run that left finished parts, or None.
-
-    A run without finished parts, or whose identity cannot be read, left nothing to resume.
-    """
+    """Return the identity of an unfinished run; None if it left nothing to resume."""
     states = states_folder(directory)
     if not (partial_folder(directory).exists() and any(states.glob("part-*.json"))):
         return None

@@ -1,4 +1,4 @@
-"""The division of a film into shards: arithmetic and names."""
+"""Division of a film into shards: arithmetic and names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ _NAME = re.compile(r"frames-(\d{5})-of-(\d{5})\.tfrecord")
 
 
 def shard_name(index: int, count: int) -> str:
-    """Return the file name of shard `index` (from 0) of `count`.
-
-    Names sort in film order as text, and each says how many there are.
+    """Return the file name of shard `index` (from 0) of `count`; names sort in film order.
 
     >>> shard_name(0, 16)
     'frames-00000-of-00016.tfrecord'
@@ -24,12 +22,11 @@ def shard_name(index: int, count: int) -> str:
 
 
 def is_shard_name(name: str) -> bool:
-    """Return whether a file has the name of a shard."""
     return _NAME.fullmatch(name) is not None
 
 
 def missing_shards(names: Iterable[str]) -> list[str]:
-    """Return the names of the shards that the names of the others promise."""
+    """Return the shards that are missing according to the names of the others."""
     there = [match.groups() for name in names if (match := _NAME.fullmatch(name))]
     counts = {count for _, count in there}
     if len(counts) != 1:
@@ -40,22 +37,16 @@ def missing_shards(names: Iterable[str]) -> list[str]:
 
 
 def is_all_shards(names: Iterable[str]) -> bool:
-    """Return whether a folder with files of these names holds shards and nothing else.
-
-    The hidden file of a card whose writer was killed does not count.
-    """
+    """Return whether all files are shards, apart from the hidden card of a killed writer."""
     left = [name for name in names if not name.startswith(".film.json.")]
     return bool(left) and all(map(is_shard_name, left))
 
 
 def shard_ranges(frames: int, shards: int) -> list[range]:
-    """Return which frames each shard holds: consecutive, in film order, none empty.
+    """Return the frames of each shard: consecutive, in film order, none empty.
 
     Sizes differ by at most one, the longer shards first. A film of fewer frames than `shards` gets
-    as many shards as it has frames, so the result is a function of the two numbers alone.
-
-    Raises:
-        ValueError: `frames` is negative or `shards` is not positive.
+    one shard per frame, so the result is a function of the two numbers alone.
     """
     if frames < 0 or shards < 1:
         raise ValueError(f"cannot divide {frames} frames into {shards} shards")

@@ -1,14 +1,14 @@
-"""Local copies of remote folders, for readers of local files: TensorFlow above all.
+"""Local copies of remote folders, for readers of local files such as TensorFlow.
 
-A copy is named after what it is a copy of: its URL and the checksums of the card, or the versions
-of the files. So runs share it, a killed fetch is resumed, and a folder that changes gets a new one.
-Copies stay for the next command; the least recently used go when there is no room.
+A copy is named after its URL and the checksums of the card, or the versions of the files. So runs
+share it, a killed fetch is resumed, and a folder that changes gets a new copy. Copies stay for the
+next command; the least recently used are removed when there is no room.
 
 Environment variables:
     BLADERUNNER_SPOOL: folder of the copies; by default in the user's cache.
-    BLADERUNNER_SPOOL_GIB: how large they may become together, 200 by default.
-    BLADERUNNER_STREAM: kinds of paths that TensorFlow reads by itself, without a copy; "gs" by
-        default. "gs s3 hdfs" needs the extra [io].
+    BLADERUNNER_SPOOL_GIB: most space for all copies, 200 by default.
+    BLADERUNNER_STREAM: schemes that TensorFlow reads itself, without a copy; "gs" by default. "gs
+        s3 hdfs" needs the extra [io].
 """
 
 from __future__ import annotations
@@ -69,16 +69,13 @@ def folder(chosen: str | None = None) -> Path:
 def local_records(
     directory: storage.AnyPath, card: FilmCard, fetch: bool = True
 ) -> storage.AnyPath:
-    """Return where the records of a film can be read: a copy if they are remote.
+    """Return a path at which the records of a film can be read: a copy if they are remote.
 
-    Args:
-        directory: of the records; a local one is returned as it is, and so is one that TensorFlow
-            reads by itself.
-        card: of the film; every shard is checked against its checksum when it is fetched.
-        fetch: make the copy; otherwise one is used only if it exists.
+    Paths that TensorFlow reads itself are returned unchanged. Every shard is checked against the
+    card when it is fetched. Without `fetch` a copy is used only if it exists.
 
     Raises:
-        RecordsError: a shard is missing or not what the card says.
+        RecordsError: a shard is missing or not as the card says.
         StorageError: the store cannot be read.
         DiskError: there is no room for the copy.
     """
@@ -89,14 +86,10 @@ def local_records(
 
 
 def local_folder(folder: storage.AnyPath, start: str = "") -> storage.AnyPath:
-    """Return where the files of a folder can be read: a copy if it is remote.
+    """Return a path at which the files of a folder can be read: a copy if it is remote.
 
-    Args:
-        folder: a SavedModel, or checkpoints.
-        start: what the names of the wanted files start with.
-
-    Raises:
-        StorageError, DiskError: as `local_records`.
+    Only files whose names begin with `start` are needed. Raises StorageError and DiskError as
+    `local_records`.
     """
     if not storage.is_remote(folder) or streams(folder):
         return folder
@@ -106,7 +99,7 @@ def local_folder(folder: storage.AnyPath, start: str = "") -> storage.AnyPath:
 
 
 def streams(path: storage.AnyPath) -> bool:
-    """Return whether TensorFlow is to read a remote path by itself, and make sure that it can."""
+    """Return whether TensorFlow is to read a remote path itself, and make sure that it can."""
     url = os.fspath(path)
     scheme = urlsplit(url).scheme
     if scheme not in os.environ.get(_STREAM, "gs").replace(",", " ").split():
@@ -117,7 +110,7 @@ def streams(path: storage.AnyPath) -> bool:
 
 
 def _load_tensorflow_io(url: str, scheme: str) -> None:
-    """Register the schemes of tensorflow-io, and hand the settings of other S3 programs over."""
+    """Register the schemes of tensorflow-io, and hand it the settings of other S3 programs."""
     for ours, theirs in (
         ("S3_ENDPOINT", "AWS_ENDPOINT_URL_S3"),
         ("S3_ENDPOINT", "AWS_ENDPOINT_URL"),
@@ -139,7 +132,7 @@ def _load_tensorflow_io(url: str, scheme: str) -> None:
 
 
 def _copy(url: str, files: list[_File], fetch: bool) -> Path | None:
-    """Return the copy of some files of a remote folder, made if need be; None if it may not be."""
+    """Return the copy of some files of a remote folder, made if `fetch`, else None if absent."""
     name = hashlib.sha256(repr((url, files)).encode()).hexdigest()[:16]
     copy = folder() / "copies" / name
     if copy in _in_use:
@@ -178,7 +171,7 @@ def _is_whole(copy: Path, files: list[_File]) -> bool:
 
 
 def _missing(copy: Path, files: list[_File]) -> list[_File]:
-    """The files that are not there yet; one under its own name was checked before it got it."""
+    """Return the absent files; a file under its own name was checked before it got it."""
 
     def is_there(file: _File) -> bool:
         with suppress(OSError):
@@ -189,7 +182,7 @@ def _missing(copy: Path, files: list[_File]) -> list[_File]:
 
 
 def _fetch(url: str, copy: Path, files: list[_File]) -> None:
-    """Fetch what is missing of a copy, some files at once."""
+    """Fetch the missing files of a copy, several at once."""
     missing = _missing(copy, files)
     total = sum(file.bytes for file in missing)
     _make_room(total, copy, url)
@@ -242,11 +235,7 @@ def _fetch_file(
 
 
 def _make_room(wanted: int, copy: Path, url: str) -> None:
-    """Remove copies that no process uses, the least recently used first, until there is room.
-
-    Raises:
-        DiskError: there is too little even so.
-    """
+    """Remove unused copies, oldest first, until there is room; raise DiskError if too few."""
     base = copy.parent
     limit = float(os.environ.get(_GIB) or _USUAL_GIB) * 2**30
     others = {path: _bytes(path) for path in base.iterdir() if path.is_dir() and path != copy}
@@ -290,7 +279,7 @@ def _bytes(copy: Path) -> int:
 
 @contextmanager
 def _naming_the_disk(copy: Path) -> Iterator[None]:
-    """Turn the errors of the local disk into a line that names the other folder to choose."""
+    """Turn errors of the local disk into a line that names the other folder to choose."""
     try:
         yield
     except RecordsError:

@@ -1,7 +1,7 @@
 """Files on a local disk, or wherever fsspec reaches: s3://, gs://, az://, hf:// and others.
 
-Only this module, `remote_files` and `spool` ask whether a path is remote in order to read or write
-it. fsspec is imported for a remote path only.
+Only this module, `remote_files` and `spool` distinguish remote paths when reading or writing.
+fsspec is imported for a remote path only.
 
 Object stores have no folders (one exists while a file is in it), do not append and do not rename.
 So a remote file is always written whole, under its own name.
@@ -48,12 +48,10 @@ class RemotePath(os.PathLike[str]):
 
     @property
     def name(self) -> str:
-        """The part after the last slash."""
         return self.url.rpartition("/")[2]
 
     @property
     def parent(self) -> RemotePath:
-        """The folder that contains it."""
         return RemotePath(self.url.rpartition("/")[0])
 
 
@@ -61,12 +59,7 @@ Location = Path | RemotePath
 
 
 def location(text: AnyPath) -> Location:
-    """Return the path that a person gave, local or remote, ready to be joined with `/`.
-
-    Raises:
-        RecordsError: its name is not UTF-8. TensorFlow takes no other, and would only say so in the
-            middle of the work.
-    """
+    """Return a person's path, local or remote; RecordsError if not UTF-8 (TensorFlow needs it)."""
     if isinstance(text, RemotePath):
         return text
     name = os.fspath(text)
@@ -89,7 +82,6 @@ def is_remote(path: AnyPath) -> bool:
 
 
 def join(directory: AnyPath, name: str) -> str:
-    """Return the path of the file `name` in `directory`."""
     return os.path.join(os.fspath(directory), name)
 
 
@@ -101,21 +93,19 @@ def hidden(path: Location, ending: str) -> Location:
 
 
 def exists(path: AnyPath) -> bool:
-    """Return whether there is a file or folder."""
     if is_remote(path):
         return remote_files.kind(os.fspath(path)) is not None
     return os.path.exists(path)
 
 
 def is_directory(path: AnyPath) -> bool:
-    """Return whether `path` is a folder, or a bucket."""
+    """Return whether `path` is a folder or a bucket."""
     if is_remote(path):
         return remote_files.kind(os.fspath(path)) == "directory"
     return os.path.isdir(path)
 
 
 def is_file(path: AnyPath) -> bool:
-    """Return whether `path` is a file."""
     if is_remote(path):
         return remote_files.kind(os.fspath(path)) == "file"
     return os.path.isfile(path)
@@ -128,17 +118,14 @@ def explain_missing(path: AnyPath) -> None:
 
 
 def names(directory: AnyPath) -> list[str]:
-    """Return the names of the files and folders in a folder, sorted; none if it is missing."""
+    """Return the sorted names of the files and folders in a folder; none if it is missing."""
     if is_remote(directory):
         return sorted(remote_files.listing(os.fspath(directory)))
     return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
 
 
 def file_sizes(directory: AnyPath) -> dict[str, int]:
-    """Return the size in bytes of each file in a folder by its name; one request if it is remote.
-
-    A missing folder has no files.
-    """
+    """Return the bytes of each file in a folder by name, in one request; none if it is missing."""
     if is_remote(directory):
         found = remote_files.listing(os.fspath(directory)).items()
         return {name: size for name, size in found if size is not None}
@@ -149,11 +136,7 @@ def file_sizes(directory: AnyPath) -> dict[str, int]:
 
 
 def file_size(path: AnyPath) -> int:
-    """Return the size of a file in bytes.
-
-    Raises:
-        FileNotFoundError: there is no such file, local or remote.
-    """
+    """Return the size of a file in bytes; raise FileNotFoundError also for a remote one."""
     return remote_files.size(os.fspath(path)) if is_remote(path) else os.stat(path).st_size
 
 
@@ -161,12 +144,8 @@ def file_size(path: AnyPath) -> int:
 def open_for_reading(path: AnyPath, buffering: int = READ_BYTES) -> Iterator[BinaryIO]:
     """Open a file of bytes; `read(n)` returns `n` bytes unless the file ends before.
 
-    Args:
-        path: of the file.
-        buffering: bytes to read ahead; 0 for short reads at scattered places.
-
-    Raises:
-        FileNotFoundError: there is no such file, local or remote.
+    `buffering` is the read-ahead in bytes; 0 for short reads at scattered places. A missing file
+    raises FileNotFoundError, also a remote one.
     """
     if is_remote(path):
         with remote_files.reading(os.fspath(path), 8 * buffering) as remote:
@@ -177,19 +156,14 @@ def open_for_reading(path: AnyPath, buffering: int = READ_BYTES) -> Iterator[Bin
 
 
 def read_bytes(path: AnyPath) -> bytes:
-    """Return a whole file; raise `FileNotFoundError` as `open_for_reading` does."""
+    """Return a whole file; raise FileNotFoundError as `open_for_reading` does."""
     if is_remote(path):
         return remote_files.read(os.fspath(path))
     return Path(path).read_bytes()
 
 
 def read_text(path: AnyPath, errors: str = "strict") -> str:
-    """Return a whole file of UTF-8; raise `FileNotFoundError` as `open_for_reading` does.
-
-    Args:
-        path: of the file.
-        errors: what becomes of bytes that are not UTF-8, as in `bytes.decode`.
-    """
+    """Return a whole file of UTF-8; `errors` is that of `bytes.decode`."""
     return read_bytes(path).decode("utf-8", errors)
 
 
@@ -266,7 +240,6 @@ def make_directories(path: AnyPath) -> None:
 
 
 def make_parent(path: Location) -> None:
-    """Make the folder of a file, as `make_directories` does."""
     make_directories(path.parent)
 
 
@@ -279,7 +252,7 @@ def remove(path: AnyPath) -> None:
 
 
 def remove_folder(path: AnyPath) -> None:
-    """Remove a folder with all that is in it; a missing one is no error."""
+    """Remove a folder with all its content; a missing one is no error."""
     if is_remote(path):
         remote_files.remove_folder(os.fspath(path))
     else:
@@ -287,10 +260,7 @@ def remove_folder(path: AnyPath) -> None:
 
 
 def files_below(directory: AnyPath) -> list[str]:
-    """Return all files below a folder by their paths relative to it, with slashes, sorted.
-
-    Links are files: they are not followed.
-    """
+    """Return all files below a folder, sorted relative paths with slashes; follows no links."""
     if is_remote(directory):
         return sorted(remote_files.files_below(os.fspath(directory)))
     found: list[str] = []
@@ -302,11 +272,7 @@ def files_below(directory: AnyPath) -> list[str]:
 
 
 def failure(error: BaseException) -> str | None:
-    """Return what a remote store said when TensorFlow's own readers failed on it.
-
-    Returns:
-        None for any other error.
-    """
+    """Return a remote store's message if TensorFlow's own readers failed on it, else None."""
     if "tensorflow" not in sys.modules:  # so it cannot be an error of TensorFlow's
         return None
     import tensorflow as tf
@@ -338,14 +304,9 @@ def aborts_at_exit() -> bool:
 def copy_to_remote(
     source: Path, target: AnyPath, report: Callable[[int], None] | None = None
 ) -> None:
-    """Copy a local file to a remote path.
+    """Copy a local file to a remote path, replacing one that exists there.
 
-    Args:
-        source: the local file.
-        target: the remote path; a file that exists there is replaced.
-        report: is called with the number of bytes after each piece.
-
-    Raises:
-        StorageError: it cannot be written there; nothing of it is visible there then.
+    `report` is called with the bytes of each piece. After a StorageError nothing of the file is
+    visible.
     """
     remote_files.send(source, os.fspath(target), report)

@@ -19,11 +19,11 @@ class SystemFailure:
     """A refusal of the operating system.
 
     Attributes:
-        number: its number, such as `errno.ENOSPC`.
-        reason: what is wrong, for the middle of a sentence.
+        number: such as `errno.ENOSPC`.
+        reason: for the middle of a sentence.
         cure: the fix, for the end of a sentence.
-        exit_code: 2 if the path is no good, 3 if the work broke off.
-        path: of the file, as far as the error names one, else "".
+        exit_code: 2 if the path cannot be used, 3 if the work broke off.
+        path: of the file, if the error names one, else "".
     """
 
     number: int
@@ -33,11 +33,7 @@ class SystemFailure:
     path: str = ""
 
     def line(self, where: object = "") -> str:
-        """Return one line: file, reason and fix.
-
-        Args:
-            where: a file or folder to name in place of `path`.
-        """
+        """Return one line: file (`where` in place of `path`), reason and fix."""
         named = str(where) or self.path
         return f"{named}: {self.reason}; {self.cure}" if named else f"{self.reason}; {self.cure}"
 
@@ -101,11 +97,7 @@ _NODE = re.compile(r"\{\{.*?\}\}")
 
 
 def system_failure(error: BaseException) -> SystemFailure | None:
-    """Return what the operating system refused if that is what `error` is about, else None.
-
-    Args:
-        error: an `OSError`, or one of a library that quotes the operating system.
-    """
+    """Return the failure of the operating system that `error` is or quotes, else None."""
     if isinstance(error, OSError) and error.errno is not None:
         found = _KNOWN.get(error.errno)
         path = error.filename2 or error.filename or ""
@@ -114,12 +106,7 @@ def system_failure(error: BaseException) -> SystemFailure | None:
 
 
 def system_failure_in(text: str) -> SystemFailure | None:
-    """Return the failure of the operating system that a program or library quotes, or None.
-
-    Args:
-        text: what it said. Of remote stores nothing is found: their refusals are not this
-            system's.
-    """
+    """Return the failure of the operating system that a text quotes; none for a remote store's."""
     if "://" in text:
         return None
     for words, number in _WORDS:
@@ -131,7 +118,7 @@ def system_failure_in(text: str) -> SystemFailure | None:
 
 
 def is_no_fault_of_the_file(error: BaseException) -> bool:
-    """Return whether reading failed for want of memory or of open files, not for the file read."""
+    """Return whether reading failed for lack of memory or open files, not because of the file."""
     failure = system_failure(error)
     return is_out_of_memory(error) or (
         failure is not None and failure.number in (errno.EMFILE, errno.ENFILE)

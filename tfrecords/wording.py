@@ -10,13 +10,10 @@ _JOINERS = "\u200c\u200d"
 
 
 def visible(text: str, lines: bool = False) -> str:
-    """Return text with everything that a terminal would obey, such as \\x1b, as an escape.
+    """Return text with everything that a terminal would interpret, such as \\x1b, escaped.
 
-    Escapes beyond ASCII are those of JSON, the only place where such a character may be.
-
-    Args:
-        text: from outside, such as the name of a film or a note of a card.
-        lines: keep line breaks and tabs.
+    `text` comes from outside, such as a film's name. Escapes beyond ASCII are those of JSON, the
+    only place where such a character may be. `lines` keeps line breaks and tabs.
     """
     if text.isprintable():
         return text
@@ -35,7 +32,7 @@ def _escape(letter: str) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """Return such as "1 frame" or "2 frames", of a word that takes an s."""
+    """Return such as "1 frame" or "2 frames"; the plural takes an s."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 

@@ -1,4 +1,4 @@
-"""Writes a film's frames as shards and a card, complete or not at all.
+"""Writer of a film's frames as shards and a card, complete or not at all.
 
 Everything is written into a hidden folder next to the final one, which gets its name only at the
 end. So whatever stops the program, a folder of the final name holds a complete film.
@@ -45,9 +45,9 @@ from tfrecords.system_failures import system_failure
 
 
 class FilmWriter:
-    """Writes one film's records; a context manager.
+    """A context manager that writes one film's records.
 
-    The shards depend on the frames and `num_shards` alone, whatever number of frames was expected.
+    The shards depend on the frames and `num_shards` alone, not on the expected number of frames.
 
     >>> with FilmWriter("data/film", expected_frames=48, num_shards=16) as writer:
     ...     for frame in frames:
@@ -55,11 +55,11 @@ class FilmWriter:
     ...     card = writer.commit(make_card, overwrite=False)
 
     Leaving the block without `commit`, by an exception or not, removes all that was written, unless
-    the writer was given an `identity`: then finished parts stay hidden after an exception, and the
-    next writer of the same identity resumes after them.
+    the writer has an `identity`: then finished parts stay hidden after an exception, and the next
+    writer of the same identity resumes after them.
 
     Attributes:
-        states: what `make_state` returned for each part of an earlier run that is resumed.
+        states: result of `make_state` for each part of an earlier run that is resumed.
         dropped: whether an earlier run's parts cannot be resumed and were removed.
     """
 
@@ -73,21 +73,20 @@ class FilmWriter:
         make_state: Callable[[range], Any] = lambda frames: None,
         start_over: bool = False,
     ) -> None:
-        """Prepare to write the folder `directory`; its parent is created if need be.
+        """Prepare to write the local folder `directory`, which is not touched before `commit`.
 
         Args:
-            directory: a local folder; it need not exist and is not touched before `commit`.
-            expected_frames: as well as their number is known, else 0. A wrong number costs one more
-                pass over the written bytes, nothing else.
-            num_shards: how many shards to write; a film of fewer frames gets one a frame.
+            expected_frames: the number if known, else 0. A wrong number costs one more pass over
+                the written bytes, nothing else.
+            num_shards: shards to write; a film of fewer frames gets one per frame.
             identity: JSON values of all that decides the bytes; None: nothing is kept for later.
             make_state: called with the frames of each finished part; returns JSON values for
-                whoever resumes after it.
-            start_over: drop what an unfinished run has left, whatever its identity.
+                resuming after it.
+            start_over: drop an unfinished run, whatever its identity.
 
         Raises:
-            RecordsError: the folder is remote, another live process is writing it, or an
-                unfinished run of another identity has left its parts.
+            RecordsError: the folder is remote, another live process is writing it, or an unfinished
+                run of another identity has left its parts.
             ValueError: a number is out of range.
         """
         if storage.is_remote(directory):
@@ -131,7 +130,7 @@ class FilmWriter:
             raise (DiskError if full else RecordsError)(what) from error
 
     def _take_over(self, start_over: bool) -> None:
-        """Complete, resume or remove what an earlier run has left; only the lock's owner may."""
+        """Complete, resume or remove what an earlier run has left; requires the lock."""
         finish_publishing(self.directory)
         before = unfinished_identity(self.directory)
         if start_over or before is None or self._identity is None:
@@ -163,7 +162,6 @@ class FilmWriter:
                 path.unlink()
 
     def discard(self) -> None:
-        """Remove all that was written and is not published."""
         self._abandon()
         self._parts, self._saved = [], 0
         for folder in (self._partial, states_folder(self.directory)):
@@ -177,18 +175,12 @@ class FilmWriter:
 
     @property
     def frames(self) -> int:
-        """How many frames were written."""
         if self._open is not None:
             return self._open.part.frames.stop
         return self._parts[-1].frames.stop if self._parts else 0
 
     def write(self, frame: Frame) -> None:
-        """Append the next frame.
-
-        Raises:
-            ValueError: `frame.index` is not the number of frames written before.
-            RecordsError: the disk is full or fails.
-        """
+        """Append the next frame, whose `index` is the number of frames written before."""
         if frame.index != self.frames:
             raise ValueError(f"frame {frame.index} was written where {self.frames} was due")
         with self._naming_the_disk():
@@ -212,7 +204,7 @@ class FilmWriter:
         self._open = None
 
     def adopt(self, part: Part) -> None:
-        """Take the next frames' records from a part that was written elsewhere, and leave it."""
+        """Take the next frames' records from a part written elsewhere, and leave it there."""
         with self._naming_the_disk():
             path = self._partial / part_name(len(self._parts))
             try:
@@ -226,11 +218,10 @@ class FilmWriter:
 
         Args:
             make_card: returns the film's card for its shards, which are in film order.
-            overwrite: whether to replace a folder of records that exists. Of other folders only an
-                empty one is ever replaced.
+            overwrite: replace an existing folder of records. Any other folder must be empty.
 
         Returns:
-            The card that was written, as `load_card` returns it (JSON knows no tuples).
+            The written card, as `load_card` returns it (JSON has no tuples).
 
         Raises:
             RecordsError: no frame was written, the folder exists, or the disk is full or fails.

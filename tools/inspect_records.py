@@ -48,7 +48,7 @@ _PICTURES = ("contact_sheet", "barcode", "export_frames")
 
 @dataclass(frozen=True)
 class Request:
-    """What the flags ask for, see `cli`."""
+    """Values of the flags, see `cli`."""
 
     verify: bool
     json: bool
@@ -62,16 +62,14 @@ class Request:
 
     @property
     def pictures(self) -> bool:
-        """Whether pictures are asked for."""
         return any(getattr(self, name) for name in _PICTURES)
 
     def say(self, line: str) -> None:
-        """Print a line, on stderr where stdout is for JSON."""
+        """Print a line, on stderr if stdout is for JSON."""
         print(visible(line), file=sys.stderr if self.json else sys.stdout)
 
 
 def request_from_flags(values: flags.FlagValues) -> Request:
-    """Parse the flags."""
     if not values.export_frames and values["frames"].present:
         raise UsageError(
             f"--frames={values.frames}: says which frames --export_frames=FOLDER writes; give that "
@@ -107,7 +105,7 @@ def inspect(directory: str, request: Request) -> Inspection:
 
 
 def check_outputs(directory: str, request: Request) -> None:
-    """Refuse what cannot be written, before anything is read or printed."""
+    """Refuse outputs that cannot be written, before anything is read or printed."""
     if request.export_frames is not None:
         with suppress(RecordsError):  # an unreadable card is reported with all other damage
             card = load_card(directory)
@@ -116,7 +114,7 @@ def check_outputs(directory: str, request: Request) -> None:
 
 
 def make_pictures(found: Inspection, request: Request) -> int:
-    """Make the pictures asked for; return how many frames could not be read for them."""
+    """Make the requested pictures; return the number of frames that could not be read for them."""
     if not request.pictures:
         return 0
     card, directory = found.card, found.directory
@@ -157,7 +155,7 @@ def main(directories: list[str]) -> None:
 
 
 def _fail_if_damaged(inspections: list[Inspection], unreadable: int) -> None:
-    """Raise RecordsError, in one line, if anything is wrong with any film."""
+    """Raise RecordsError, in one line, if any film is damaged."""
     damaged = [found for found in inspections if found.damages]
     if damaged:
         names = ", ".join(found.directory for found in damaged)
@@ -172,7 +170,6 @@ def _fail_if_damaged(inspections: list[Inspection], unreadable: int) -> None:
 
 
 def cli() -> None:
-    """Runs the command."""
     flags.DEFINE_bool("verify", False, "Read every record and say all that is damaged.")
     flags.DEFINE_bool("json", False, "Print one JSON array with an object for each film instead.")
     flags.DEFINE_string("contact_sheet", None, "PNG to write: frames across the film.")

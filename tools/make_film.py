@@ -58,7 +58,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Entry point: `python tools/make_film.py`."""
     flags.DEFINE_string("film", None, "Film file, or folder of numbered images.", required=True)
     flags.DEFINE_string("output_dir", "out", "Folder for the results of all films.")
     flags.DEFINE_string("preset", "preview", f"Model: {', '.join(presets.PRESETS)}.")

@@ -43,7 +43,7 @@ from tfrecords.wording import counted, visible
 
 @dataclass(frozen=True)
 class Request:
-    """What the flags ask for, see `cli`."""
+    """Values of the flags, see `cli`."""
 
     films: list[Path]
     output_dir: str
@@ -65,7 +65,6 @@ class Request:
 
 
 def request_from_flags(values: flags.FlagValues) -> Request:
-    """Parse the flags."""
     options = ConversionOptions(
         height=values.height,
         width=values.width,
@@ -128,8 +127,7 @@ def convert(film: Path, request: Request) -> None:
 def converted(film: Path, request: Request) -> bool:
     """Convert one film of several; if that fails, print why, so that the others are converted.
 
-    Raises:
-        Exception: it failed for a reason that is not the film's, such as a full disk.
+    A reason that is not the film's, such as a full disk, is raised.
     """
     try:
         convert(film, request)
@@ -163,7 +161,7 @@ def convert_with_beam(request: Request) -> int:
 
 
 def summary(directory: Location, card: FilmCard) -> str:
-    """Return one line: where, how many, how large, how fast."""
+    """Return one line: place, number, size, speed."""
     speed = f"about {float(card.frame_rate):.3f}" if card.variable_rate else str(card.frame_rate)
     return (
         f"{directory}: {counted(card.frames, 'frame')} {card.height}x{card.width}, {speed} fps, "
@@ -185,7 +183,6 @@ def main() -> int:
 
 
 def cli() -> None:
-    """Runs the command."""
     text, whole = flags.DEFINE_string, flags.DEFINE_integer
     flags.DEFINE_multi_string(
         "film",

@@ -50,11 +50,9 @@ from tfrecords.wording import counted, visible
 
 
 def geometry_from_records(folder: Location, info: FilmInfo) -> Geometry:
-    """Return how the film is placed in its records, from their card.
+    """Return the placement of the film in its records, from their card.
 
-    Raises:
-        RecordsError: there are no finished records.
-        InputError: they are those of another film.
+    Raises RecordsError if there are no finished records, InputError if they are of another film.
     """
     card = load_card(folder)
     try:
@@ -99,14 +97,14 @@ def describe_outputs(
 
 
 def side_by_side_path(output: Path, path: str | None, wanted: bool) -> Path | None:
-    """Return where the film of original and dream goes, if it is wanted."""
+    """Return the path of the film of original and dream, if it is wanted."""
     if path:
         return parse_local("side_by_side_output", path)
     return output.with_name(f"{output.stem}_side_by_side{output.suffix}") if wanted else None
 
 
 def print_result(result: Reassembly, film: Path, as_json: bool) -> None:
-    """Print the films on stdout, and what is wrong with the original on stderr."""
+    """Print the films on stdout, and the problems of the original on stderr."""
     if result.jumps:
         print(visible(f"note: {film}: {result.jumps}"), file=sys.stderr)
     if result.problem:
@@ -154,7 +152,6 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Entry point: `python tools/reassemble_film.py`."""
     flags.DEFINE_string("film", None, "Film file, or folder of numbered images.", required=True)
     flags.DEFINE_string(
         "model",

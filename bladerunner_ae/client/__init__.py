@@ -66,7 +66,6 @@ def connect(
 
 
 def _is_address_alone(parts: SplitResult) -> bool:
-    """Whether a URL has only scheme, host and port."""
     try:
         parts.port  # noqa: B018  raises if it is no number of a port
     except ValueError:

@@ -1,5 +1,3 @@
-"""Base of the clients: errors, signatures, the interface; see `client`."""
-
 from __future__ import annotations
 
 import abc
@@ -22,12 +20,7 @@ _DTYPES = {
 
 
 class RequestError(BladerunnerError):
-    """The server refused a request.
-
-    Attributes:
-        status: HTTP's number (404) or gRPC's code (`NOT_FOUND`).
-        message: that of the server.
-    """
+    """Refusal by the server; `status` is HTTP's number (404) or gRPC's code (`NOT_FOUND`)."""
 
     def __init__(self, status: int | str, message: str) -> None:
         words = " ".join(message.split())
@@ -36,18 +29,17 @@ class RequestError(BladerunnerError):
 
 
 class UnreachableError(BladerunnerError):
-    """There was no answer in time."""
+    """No answer in time."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of a signature.
+    """Input or output of a signature.
 
-    Attributes:
-        dtype: object, which holds bytes, for strings.
-        shape: None for dimensions of any size; None for an unknown shape.
+    `dtype` is object, which holds bytes, for strings; `shape` has None for dimensions of any size,
+    and is None if it is unknown.
     """
 
     dtype: np.dtype[Any]
@@ -56,19 +48,17 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs and outputs of a signature, by name."""
-
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
 
 
 class Client(abc.ABC):
-    """A served model; a context manager. Any thread may use it."""
+    """Served model and context manager. Any thread may use it."""
 
     def __init__(
         self, address: str, model: str, version: int | None, label: str | None, timeout: float
     ) -> None:
-        """Make one for a server at `address`, HOST:PORT; for the rest see `connect`."""
+        """Prepare a client of a server at `address`, HOST:PORT; for the rest see `connect`."""
         if version is not None and label is not None:
             raise UsageError("a version goes by its number or by its label, not by both")
         self.address, self.model, self.timeout = address, model, timeout
@@ -82,14 +72,9 @@ class Client(abc.ABC):
         signature: str = DEFAULT_SIGNATURE,
         outputs: Sequence[str] = (),
     ) -> Arrays:
-        """Run a signature.
+        """Run a signature; return arrays by name. The first dimension of each input is the batch.
 
-        Args:
-            inputs: by name; the first dimension of each is the batch.
-            outputs: those that are wanted; empty means all.
-
-        Returns:
-            Arrays by name, of the signature's types; strings as objects of bytes.
+        Outputs are all if none are named, of the signature's types, strings as objects of bytes.
 
         Raises:
             RequestError: the server refused the request.
@@ -110,11 +95,7 @@ class Client(abc.ABC):
         return self._signatures
 
     def signature(self, name: str) -> Signature:
-        """Return a signature.
-
-        Raises:
-            RequestError: there is no such signature.
-        """
+        """Return a signature; RequestError if there is none of this name."""
         found = self.signatures()
         if name not in found:
             raise RequestError("unknown signature", f"{name}; the model has {', '.join(found)}")
@@ -146,7 +127,6 @@ def signatures_of(definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, Sig
 
 
 def _tensor(entry: Mapping[str, Any]) -> Tensor:
-    """Return a tensor from its `TensorInfo` in JSON."""
     shape = entry.get("tensor_shape", {})
     sizes = tuple(int(dim.get("size", 0)) for dim in shape.get("dim", ()))
     return Tensor(

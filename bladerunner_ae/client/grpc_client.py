@@ -1,5 +1,3 @@
-"""A client over gRPC; see `client`. It needs grpcio, and no TensorFlow."""
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +25,7 @@ _NO_SERVER = ("connect", "Socket closed", "resolv", "DNS")
 
 
 class GrpcClient(Client):
-    """A served model over gRPC: the lighter way for pictures and other large arrays."""
+    """Served model over gRPC: the lighter way for pictures and other large arrays."""
 
     def __init__(
         self,
@@ -37,11 +35,7 @@ class GrpcClient(Client):
         label: str | None = None,
         timeout: float = 30.0,
     ) -> None:
-        """Make one; see `Client`.
-
-        Raises:
-            UsageError: grpcio is not installed.
-        """
+        """Prepare a client, see `Client`; UsageError if grpcio is not installed."""
         super().__init__(address, model, version, label, timeout)
         try:
             import grpc
@@ -77,7 +71,6 @@ class GrpcClient(Client):
         signature: str = DEFAULT_SIGNATURE,
         outputs: Sequence[str] = (),
     ) -> Arrays:
-        """See `Client`."""
         known = self.signature(signature)
         request = self._request(RawPredictRequest)
         request.model_spec.signature_name = signature
@@ -89,7 +82,6 @@ class GrpcClient(Client):
         return {name: tensors.read(tensor, 1 << 31) for name, tensor in answer.outputs.items()}
 
     def states(self) -> dict[int, str]:
-        """See `Client`."""
         answer = self._call("GetModelStatus", self._request(messages.GetModelStatusRequest))
         names = messages.ModelVersionStatus.State
         return {entry.version: names.Name(entry.state) for entry in answer.model_version_status}
@@ -124,5 +116,4 @@ class GrpcClient(Client):
             raise RequestError(code, details) from None
 
     def close(self) -> None:
-        """Close the connection."""
         self._channel.close()

@@ -1,5 +1,3 @@
-"""A client over REST; see `client`. It needs only Python and numpy."""
-
 from __future__ import annotations
 
 import base64
@@ -28,7 +26,7 @@ from bladerunner_ae.errors import UsageError
 
 
 class RestClient(Client):
-    """A served model over REST; it keeps one connection."""
+    """Served model over REST, with one connection that is kept."""
 
     def __init__(
         self,
@@ -39,7 +37,7 @@ class RestClient(Client):
         timeout: float = 30.0,
         tls: bool = False,
     ) -> None:
-        """Make one, over https with `tls`; see `Client`."""
+        """Prepare a client, over https with `tls`; see `Client`."""
         super().__init__(address, model, version, label, timeout)
         kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
         self._connection = kind(address, timeout=timeout)
@@ -56,7 +54,7 @@ class RestClient(Client):
         signature: str = DEFAULT_SIGNATURE,
         outputs: Sequence[str] = (),
     ) -> Arrays:
-        """See `Client`; JSON cannot hold an empty batch."""
+        """Run a signature, see `Client`; JSON cannot hold an empty batch."""
         known = self.signature(signature)
         for name in outputs:
             if name not in known.outputs:
@@ -76,7 +74,6 @@ class RestClient(Client):
         }
 
     def states(self) -> dict[int, str]:
-        """See `Client`."""
         found = self._ask("GET", "")["model_version_status"]
         return {int(entry["version"]): entry["state"] for entry in found}
 
@@ -141,7 +138,6 @@ class RestClient(Client):
         return response.status, response.read()
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
 
@@ -162,7 +158,6 @@ def _rows(inputs: Mapping[str, ArrayLike], known: Signature) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return strings as JSON holds them."""
     if isinstance(value, np.ndarray):
         return [_plain(element) for element in value]
     return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value

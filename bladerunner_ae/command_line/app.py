@@ -1,4 +1,4 @@
-"""The frame of every command: flags, help, one-line errors, exit codes.
+"""Frame of every command: flags, help, one-line errors, exit codes.
 
 Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output could not be written or failed its own
 verification, 130 Ctrl-C, 143 SIGTERM, 141 the reader of our output has gone, as `head` does (the
@@ -57,13 +57,11 @@ def run(
     less_memory: str = "",
     define_flags: Callable[[], Mapping[str, Sequence[str]]] | None = None,
 ) -> None:
-    """Parse the command line, call `main` and exit with its code. Never returns.
+    """Parse the command line, call `main` and exit with its code, 0 for None. Never returns.
 
-    Args:
-        main: reads the flags, does the work and returns an exit code or None for 0. Its module's
-            docstring is the command's help, so that should end with examples.
-        less_memory: a clause that names the flags with which the command takes less memory.
-        define_flags: defines flags that need slow imports; returns the groups that --help lists.
+    The docstring of main's module is the command's help, so it should end with examples.
+    `less_memory` is a clause that names the flags with which the command takes less memory;
+    `define_flags` defines flags that need slow imports, and returns the groups that --help lists.
     """
     global _less_memory
     _less_memory = less_memory or _LESS_MEMORY
@@ -208,7 +206,7 @@ def _show_causes(error: BaseException | None) -> None:
 
 
 class VisibleText:
-    """A text stream that writes control characters visibly, so that a terminal does not obey them.
+    """Text stream that writes control characters visibly, so that a terminal does not obey them.
 
     Names of films and notes on cards are foreign text. Line breaks, tabs and the carriage return of
     a progress bar pass.

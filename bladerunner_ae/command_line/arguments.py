@@ -12,7 +12,7 @@ _FASTEST = 1_000_000
 
 
 def parse_time(name: str, text: str | None) -> Fraction | None:
-    """Return the seconds of "90", "1:30" or "0:01:30.5"; None for None."""
+    """Return the seconds of "90", "1:30" or "0:01:30.5"."""
     if text is None:
         return None
     try:
@@ -37,12 +37,10 @@ def parse_local(name: str, text: str) -> Path:
 
 
 def parse_output(name: str, text: str | None, kind: str, *endings: str) -> Location | None:
-    """Return the path of a file to write, None for no text; checked before any work.
+    """Return the path of a file to write, checked before any work; None for no text.
 
-    Args:
-        name: of the flag.
-        kind: file format, such as "PNG".
-        endings: that the name may have, such as ".png", so that a typing error replaces no film.
+    `kind` is a file format, such as "PNG"; `endings` are those that the name may have, such as
+    ".png", so that a typing error replaces no film.
 
     Raises:
         UsageError: the name has another ending, or is a folder's.
@@ -63,17 +61,11 @@ def parse_output(name: str, text: str | None, kind: str, *endings: str) -> Locat
 
 
 def parse_png(name: str, text: str | None) -> Location | None:
-    """Return the path of a picture to write; see `parse_output`."""
     return parse_output(name, text, "PNG", ".png")
 
 
 def parse_folder(name: str, text: str | None) -> Location | None:
-    """Return the path of a folder to write to, None for no text.
-
-    Raises:
-        UsageError: it is a file.
-        InputError: nothing can be written there.
-    """
+    """Return the path of a folder to write to; UsageError for a file, InputError if unwritable."""
     if not text:
         return None
     path = location(text)

@@ -11,13 +11,7 @@ _REST = "{desc}: {percentage:3.0f}%|| {n_fmt}/{total_fmt} [{elapsed}<{remaining}
 
 
 class Progress:
-    """Counts items of work on stderr; use as a context manager.
-
-    Args:
-        label: name of the work, e.g. "convert".
-        total: number of items, or None if it is not known.
-        done: items finished before, by the run that is resumed.
-    """
+    """Counter of items on stderr, a context manager; `done` were finished by a resumed run."""
 
     def __init__(self, label: str, total: int | None, unit: str = "frames", done: int = 0) -> None:
         self._label, self._total, self._unit = label, total, unit

@@ -3,8 +3,8 @@
 While a command's modules are imported a signal ends the process at once: there is nothing to clean
 up, and an exception raised there may be lost in native code. While the command works it is an
 exception, so that temporary files are removed. Training (`training/stopping.py`) and the server
-finish their step or their requests instead. Nothing is handled in a process that was not started as
-one of our commands: signals are not the business of a library.
+finish their step or their requests instead. A process that is none of our commands keeps its own
+handlers: signals are not the business of a library.
 """
 
 import os
@@ -38,13 +38,10 @@ class Terminated(SystemExit):
 
 
 class StopRequest:
-    """The first signal that asked a process to stop; those within `TOGETHER_SECONDS` are the same.
+    """First signal, `number`, that asked to stop; those within `TOGETHER_SECONDS` are the same.
 
     Jobs are often signalled twice at once: `timeout` and Slurm signal the process and its group,
     and a terminal's Ctrl-C reaches our parent too, which passes SIGTERM on.
-
-    Attributes:
-        number: of the first signal, None before it.
     """
 
     number: int | None = None
@@ -114,7 +111,6 @@ def end_process_on_signals() -> None:
 
 
 def end_process(number: int, stderr: int = 2) -> None:
-    """End the process with a signal's line and exit code."""
     os.write(stderr, f"{LINES[signal.Signals(number)]}\n".encode())
     os._exit(128 + number)
 

@@ -1,4 +1,4 @@
-"""A temporary folder for each process, so that the next one can remove what a killed one left.
+"""Temporary folder for each process, so that the next one can remove what a killed one left.
 
 TensorFlow writes a file for every Python function that it compiles, and removes them only when the
 process ends normally.
@@ -16,10 +16,9 @@ _own: int | None = None
 
 
 def use_own_folder() -> None:
-    """Make this process's temporary files in a folder of its own, if there is room for one.
+    """Make this process's temporary files in a locked folder of its own, if there is room for one.
 
-    The folder is locked while the process lives, and removed at its end; those of dead processes of
-    the same user are removed now.
+    It is removed at the end; those of dead processes of the same user are removed now.
     """
     global _own
     if _own is not None:

@@ -1,4 +1,4 @@
-"""The import of TensorFlow in a command: its settings, its log lines, and signals meanwhile.
+"""Import of TensorFlow in a command: its settings, its log lines, and signals meanwhile.
 
 TF_CPP_MIN_LOG_LEVEL does not hide all of them: TensorFlow 2.21 announces oneDNN twice before its
 log is set up, on every processor where oneDNN is on.
@@ -52,7 +52,7 @@ def import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def slow_imports() -> Iterator[None]:
-    """Import TensorFlow, and what imports it, inside the block.
+    """Import TensorFlow, and modules that import it, inside the block.
 
     A signal ends the process at once, and TensorFlow's early log lines do not reach stderr unless
     TF_CPP_MIN_LOG_LEVEL asks for more.

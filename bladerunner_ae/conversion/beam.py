@@ -49,14 +49,7 @@ _LOOK_REMOTELY_EVERY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a film's conversion.
-
-    Attributes:
-        film: as it was given.
-        card: of its records, or None if it failed.
-        error: one line, or "".
-        up_to_date: whether there was nothing to do.
-    """
+    """The end of a film's conversion; a failed one has no `card` but an `error` of one line."""
 
     film: Path
     card: FilmCard | None
@@ -66,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Done:
-    """An item that was tried: why it wants a single pass, and why it failed, if so."""
+    """An attempted item: the reason for a single pass, and of its failure, if any."""
 
     item: Item
     reason: str
@@ -90,14 +83,11 @@ def convert_films(
         films: of different names.
         output_dir: a folder that every worker reaches by this path, as it does the films; or a
             bucket's.
-        options: of the conversion.
-        beam_options: flags for Beam as in a shell, such as "--runner=FlinkRunner"; without a
-            runner all is done on this machine.
-        strict: refuse films that cannot be read to their end.
-        overwrite: replace records that are there, finished or not.
-        threads: decoders at once in each item, 0 for one, or for as many as suit the machine where
-            one item is done after the other.
-        keep_damaged: convert films of which hardly anything can be decoded.
+        beam_options: flags for Beam as in a shell, such as "--runner=FlinkRunner"; without a runner
+            all is done on this machine.
+        strict, overwrite, keep_damaged: as for `convert_film`.
+        threads: decoders at once in each item, 0 for one, or for as many as suit the machine if one
+            item is done after the other.
 
     Returns:
         The end of each film, in the order given.
@@ -188,7 +178,7 @@ def _pipeline(arguments: list[str]) -> tuple[Any, bool]:
 
 
 def _let_local_workers_import() -> None:
-    """Have processes that the local runner starts find this package if it is not installed."""
+    """Make this package importable, if not installed, in processes that the local runner starts."""
     root = str(Path(__file__).resolve().parent.parent.parent)
     known = os.environ.get("PYTHONPATH", "")
     if root not in known.split(os.pathsep):
@@ -204,7 +194,7 @@ def plan(film: str, job: Job) -> list[tuple[str, Item]]:
 
 
 def make(named: tuple[str, Item], job: Job) -> tuple[str, _Done]:
-    """Second step: do an item, or say why it failed."""
+    """Second step: do an item, or give the reason of its failure."""
     film, item = named
     reason, error = _guarded(lambda: make_item(item, job))
     return film, _Done(item, reason or "", error)

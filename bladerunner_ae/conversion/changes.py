@@ -1,7 +1,7 @@
-"""Notes on what changes within a film: black bars, the format of its frames, interlacing.
+"""Notes on changes within a film: black bars, the format of its frames, interlacing.
 
-What is cut off is decided before, from frames all over the film (`film.reading.bars`); bars that
-come and go are reported, as in films that change between two formats.
+Cropping is decided before, from frames all over the film (`film.reading.bars`); bars that come and
+go are reported, as in films that change between two formats.
 """
 
 from collections import Counter
@@ -24,11 +24,7 @@ _FEWEST_LARGEST = 0.002
 
 
 def changes(facts: Facts, info: FilmInfo) -> list[Note]:
-    """Return notes on what changes, and on what was made of it.
-
-    Args:
-        facts: about all frames that were converted.
-    """
+    """Return notes on changes among all converted frames, and on their handling."""
     first = info.picture.first
     distinct = {id(one): one for one in facts.formats}.values()  # a few objects, millions of times
     in_shape = any(one.fitted_into(first) != first[:2] for one in distinct)
@@ -65,7 +61,7 @@ def _change(
     describe: Callable[[FrameFormat], str],
     **further: Note,
 ) -> Note | None:
-    """Return where something differs from the frame before, or None if it never does."""
+    """Return the note on frames that differ from the frame before, or None."""
     found = [
         (frame, describe(before), describe(after))
         for frame, (before, after) in enumerate(pairwise([info.picture.first, *facts.formats]))
@@ -102,7 +98,7 @@ def _light(one: FrameFormat) -> str:
 
 
 def _bars(facts: Facts) -> Note | None:
-    """Return that black bars come and go, or None if they do not."""
+    """Return the note on black bars that come and go, or None."""
     rows, columns = facts.bars().T
     found = []
     for widths, where in ((rows, "above and below"), (columns, "on the left and right")):
@@ -114,12 +110,10 @@ def _bars(facts: Facts) -> Note | None:
 
 
 def _usual_bars(counts: Counter[int]) -> tuple[float, float] | None:
-    """Return (part of the frames, part of the side) of the commonest bars besides permanent ones.
+    """Return (fraction of frames, fraction of side) of the commonest bars besides permanent ones.
 
-    Margins of the record itself are bars that are always there.
-
-    Args:
-        counts: of frames, by width of their bars in thousandths.
+    Margins of the record itself are permanent bars. `counts` are of frames, by bar width in
+    thousandths.
     """
     frames = counts.total()
     enough = max(_FEWEST_LARGEST * frames, 1)

@@ -1,8 +1,4 @@
-"""The conversion of a film to records: decoded, scaled and compressed in parallel, all or nothing.
-
-Whatever a killed run has finished, the next one of the same film and options resumes after.
-TensorFlow is not needed here, and not imported.
-"""
+"""Conversion of a film to records, all or nothing. TensorFlow is neither needed nor imported."""
 
 import sys
 from pathlib import Path
@@ -47,8 +43,8 @@ def convert_film(
 
     Args:
         film: its path, or a plan from `plan_conversion`, which has the next two arguments.
-        strict: refuse a film that cannot be read to its end, instead of keeping what can.
-        overwrite: replace records that are there, finished or not.
+        strict: refuse a film that cannot be read to its end, instead of keeping the readable part.
+        overwrite: replace existing records, finished or not.
         threads: decoders that run at once, 0 for as many as suit the machine.
         keep_damaged: convert a film of which hardly anything can be decoded.
 
@@ -116,7 +112,7 @@ def _write_frames(
 
 
 def _refuse_published(plan: ConversionPlan, writer: FilmWriter, overwrite: bool) -> None:
-    """Refuse what another process has published between our plan and our lock."""
+    """Refuse records that another process has published between our plan and our lock."""
     try:
         refuse_to_replace(plan.directory, overwrite)
     except RecordsError:
@@ -128,7 +124,7 @@ def _refuse_published(plan: ConversionPlan, writer: FilmWriter, overwrite: bool)
 def _problem(
     plan: ConversionPlan, encoder: FrameEncoder, facts: Facts, strict: bool, keep_damaged: bool
 ) -> BladerunnerError | None:
-    """Return why the records must not be kept, after the last frame; or None."""
+    """Return the reason not to keep the records, after the last frame; or None."""
     film, problem = plan.info.path, encoder.problem
     try:
         plan.source.check_unchanged()
@@ -147,6 +143,5 @@ def _problem(
 
 
 def warn(card: FilmCard) -> None:
-    """Print the card's notes on stderr."""
     for note in card.notes:
         print(visible(f"note: {card.source['name']}: {note}"), file=sys.stderr)

@@ -1,6 +1,6 @@
 """A film's frames as the compressed pictures of its records, in order.
 
-Films are read by several decoders at once where that gives exactly the frames of a single pass.
+Films are read by several decoders at once if that gives exactly the frames of a single pass.
 """
 
 import io
@@ -35,13 +35,10 @@ _MOST_WAITING = 64
 
 @dataclass(frozen=True)
 class RecordPicture:
-    """The picture of a record.
+    """The picture of a record as a JPEG or PNG file; `look` is the frame's format in the film.
 
-    Attributes:
-        encoded: a JPEG or PNG file.
-        look: format of the frame in the film.
-        interlaced: whether it consisted of two fields.
-        thumbnail: uint8 [height, width, 3], RGB: the picture before compression, with fewer pixels.
+    `thumbnail`, uint8 [height, width, 3], RGB, is the picture before compression, with fewer
+    pixels.
     """
 
     encoded: bytes
@@ -65,23 +62,18 @@ def compress(image: NDArray[np.uint8], options: ConversionOptions) -> bytes:
 
 
 class FrameEncoder:
-    """Reads a film and compresses its frames; `frames` may be called once.
+    """Reader of a film that compresses its frames; `frames` may be called once.
 
     Args:
-        threads: decoders that run at once, 0 for as many as suit the machine. The frames are the
-            same for any number.
-        mode: how an earlier run found that the film must be read.
-        table: the film's packets, where they are known already.
+        threads: decoders that run at once, 0 for as many as suit the machine; the frames do not
+            depend on it.
+        mode: reading mode that an earlier run found necessary.
+        table: the film's packets, if known already.
 
     Attributes:
-        table: the film's packets, or None where it is read in a single pass.
+        table: the film's packets, or None if it is read in a single pass.
         mode: how the film is read; replaced if several decoders turn out not to agree.
-        mostly_damaged: after the last frame: how few are undamaged, or None.
-        problem: after the last frame: what could not be read, or None.
-        jumps: after the last frame: where the file's times jump, or None.
-        repaired_timestamps: how many frames had no sound time of their own.
-        end_pts: after the last frame: when it ends, in units of the film's time base, or None if
-            that is not known.
+        mostly_damaged, problem, jumps, repaired_timestamps, end_pts: as of `FrameReader`.
     """
 
     def __init__(
@@ -116,18 +108,13 @@ class FrameEncoder:
         return table
 
     def expected(self) -> int | None:
-        """Return how many frames there are, or None without a table."""
+        """Return the number of frames, or None without a table."""
         return None if self.table is None else len(self.table.times)
 
     def frames(
         self, first: int = 0, end: int | None = None
     ) -> Iterator[tuple[int, int, RecordPicture]]:
-        """Yield (index, pts, picture) in the order of showing, from frame `first` on.
-
-        Args:
-            first: index of the first frame wanted.
-            end: index after the last one, or None for all.
-        """
+        """Yield (index, pts, picture) of frames `first` to `end` (exclusive), in display order."""
         done = first
         if self.table is not None:
             try:
@@ -142,11 +129,7 @@ class FrameEncoder:
     def divided_frames(
         self, first: int = 0, end: int | None = None
     ) -> Iterator[tuple[int, int, RecordPicture]]:
-        """Yield the same as `frames`, as far as no single pass is needed.
-
-        Raises:
-            NotDivisibleError: the film must be read in a single pass.
-        """
+        """Yield the same as `frames`; raise NotDivisibleError once a single pass is needed."""
         if self.table is None:
             assert self.mode.obstacle is not None
             raise NotDivisibleError(self.mode.obstacle, self.mode.number)

@@ -27,21 +27,19 @@ _NO_OPTIONS = {
 def finished_card(
     film: Path, directory: Location, options: ConversionOptions, overwrite: bool = False
 ) -> FilmCard | None:
-    """Return the card of an earlier, finished conversion of the same film with the same options.
+    """Return the card of a finished conversion of the same film with the same options.
 
     Args:
-        film: the film that is to be converted.
-        directory: where its records belong, local or remote.
-        options: how it is to be converted.
-        overwrite: whether records that are there are to be replaced anyhow.
+        directory: folder for the film's records, local or remote.
+        overwrite: whether existing records are to be replaced in any case.
 
     Returns:
         None if there is something to do: nothing is there yet, or half an upload, or it is to be
-        replaced.
+            replaced.
 
     Raises:
-        InputError: something else is there: another film, other options, shards without their
-            card, or no records at all (these are not even overwritten).
+        InputError: something else is there: another film, other options, shards without their card,
+            or no records at all (these are not even overwritten).
         RecordsError: the records are damaged.
     """
     if isinstance(directory, Path):
@@ -77,7 +75,7 @@ def finished_card(
 
 
 def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list[str]:
-    """Return in which points earlier records differ from what is asked for now."""
+    """Return the points in which earlier records differ from those wanted now."""
     source = Source(film)
     # Records from before an option existed were made as its default makes them.
     before = ConversionOptions().to_json(source.kind) | card.options
@@ -96,16 +94,7 @@ def _differences(card: FilmCard, film: Path, options: ConversionOptions) -> list
 def refuse_other_identity(
     directory: Location, before: dict[str, Any], identity: dict[str, Any]
 ) -> None:
-    """Refuse to resume an unfinished run of something else.
-
-    Args:
-        directory: of the records, for the message.
-        before: identity of the unfinished run.
-        identity: JSON values of all that decides the bytes now.
-
-    Raises:
-        InputError: the two differ; --overwrite would start over.
-    """
+    """Raise InputError if an unfinished run's identity, `before`, is not `identity`."""
     now = json.loads(json.dumps(identity))
     names = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
     if not names:

@@ -28,12 +28,7 @@ DARK = -1
 
 
 class Facts:
-    """Facts about consecutive frames, one entry a frame.
-
-    Attributes:
-        times: timestamps in units of the film's time base.
-        formats: as decoded.
-    """
+    """Facts about consecutive frames, one entry a frame; `times` are in the film's time base."""
 
     def __init__(self) -> None:
         self.times = array("q")
@@ -42,13 +37,7 @@ class Facts:
         self._bars = array("h")  # (rows, columns) of each frame
 
     def add(self, pts: int, picture: RecordPicture, mark: int) -> None:
-        """Append the next frame.
-
-        Args:
-            pts: its timestamp.
-            picture: what was made of it.
-            mark: from `ShotMeter.mark`.
-        """
+        """Append the next frame; `mark` is from `ShotMeter.mark`."""
         self.times.append(pts)
         # One object for frames of one format: a film has millions of them.
         same = self.formats and self.formats[-1] == picture.look
@@ -64,11 +53,10 @@ class Facts:
         self._bars.extend(other._bars)
 
     def shot_starts(self) -> list[int]:
-        """Return the first frame of each shot."""
         return shot_starts(self._marks)
 
     def interlaced(self) -> NDArray[np.bool_]:
-        """Return which frames consist of two fields: bool [frames]."""
+        """Return the mask of frames that consist of two fields: bool [frames]."""
         return np.frombuffer(bytes(self._marks), np.uint8) & _INTERLACED != 0
 
     def bars(self) -> NDArray[np.int16]:
@@ -88,7 +76,6 @@ class Facts:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Facts":
-        """Return what `to_json` was called of."""
         facts = cls()
         facts.times.frombytes(_from_text(values["times"]))
         for count, one in values["formats"]:
@@ -107,14 +94,10 @@ def _from_text(text: str) -> bytes:
 
 
 def bar_widths(image: NDArray[np.uint8]) -> tuple[int, int]:
-    """Return how wide the black bars of a picture are, in thousandths of its side.
+    """Return the widths of a picture's black bars, in thousandths of its side.
 
-    Args:
-        image: uint8 [height, width, 3], RGB: a record's picture or its thumbnail.
-
-    Returns:
-        (each bar above and below, each bar left and right): 0 where the two differ, `DARK` for
-        both if the picture is too dark.
+    `image` is a record's picture or its thumbnail. The widths are (each bar above and below, each
+    bar left and right): 0 if the two differ, `DARK` for both if the picture is too dark.
     """
     # Green alone: it is nearly what the eye takes for brightness, and this must be quick.
     down, across = (max(side // _LINES, 1) for side in image.shape[:2])

@@ -1,5 +1,3 @@
-"""The card of a converted film."""
-
 from typing import Protocol
 
 import bladerunner_ae
@@ -14,23 +12,23 @@ from tfrecords.card import SCHEMA_VERSION, FilmCard, Shard
 
 
 class Reading(Protocol):
-    """How a film was read: `FrameEncoder` after its last frame has these attributes, too."""
+    """The way a film was read: `FrameEncoder` after its last frame has these attributes, too."""
 
     @property
     def problem(self) -> Note | None:
-        """What could not be read, or None."""
+        """The unreadable part, or None."""
 
     @property
     def repaired_timestamps(self) -> int:
-        """Number of frames without a sound time of their own."""
+        """Number of frames without a valid time of their own."""
 
     @property
     def end_pts(self) -> int | None:
-        """When the last frame ends, in units of the film's time base, or None if not known."""
+        """End of the last frame in units of the film's time base, or None if unknown."""
 
     @property
     def jumps(self) -> Note | None:
-        """Where the film's times jump, or None."""
+        """Places at which the file's times jump, or None."""
 
     @property
     def mode(self) -> ReadingMode:
@@ -40,14 +38,7 @@ class Reading(Protocol):
 def make_card(
     plan: ConversionPlan, facts: Facts, reading: Reading, shards: list[Shard]
 ) -> FilmCard:
-    """Return the card of a film of which all frames were read.
-
-    Args:
-        plan: of the conversion.
-        facts: about all frames.
-        reading: how they were read.
-        shards: in film order.
-    """
+    """Return the card of a film of which all frames were read; `shards` are in film order."""
     info, options, source, times = plan.info, plan.options, plan.source, facts.times
     timing = info.timing
     rate = constant_rate(times, timing.time_base, timing.rate_candidates)
@@ -80,7 +71,7 @@ def make_card(
 
 
 def _notes(plan: ConversionPlan, facts: Facts, reading: Reading) -> list[str]:
-    """Return what a person should know about the records."""
+    """Return notes for people about the records."""
     info, late, end = plan.info, None, None
     if not plan.options.start and info.kind == "film":
         late = late_start(facts.times[0] * info.timing.time_base, info.timing.film_start)

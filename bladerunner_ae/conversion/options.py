@@ -1,5 +1,3 @@
-"""Options that determine the bytes of a film's records."""
-
 import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,13 +27,11 @@ class ConversionOptions:
 
     Attributes:
         height, width: of a record in pixels; None for a side that follows from the film's shape.
-        pixels: approximate number of a record's pixels where its size follows from the film.
+        pixels: approximate number of a record's pixels if its size follows from the film.
         multiple: sides that follow from the film are multiples of this.
         fit: "contain", "cover" or "stretch", see `geometry.decide_geometry`.
         bars: (top, bottom, left, right) to cut off in stored pixels, or None to find them.
-        image_format: "jpeg" (4:4:4) or "png".
-        quality: of JPEG, 1..100.
-        num_shards: files to write.
+        image_format: "jpeg" (4:4:4, of `quality` 1..100) or "png".
         start, duration: seconds of the film to take, or None.
         frame_rate: of a folder of images.
         deinterlace: "auto" deinterlaces frames of two fields, "off" keeps their fields.
@@ -78,12 +74,7 @@ class ConversionOptions:
             refuse_too_large((self.height, self.width))
 
     def to_json(self, kind: str) -> dict[str, Any]:
-        """Return JSON values; fractions become text.
-
-        Args:
-            kind: "film" or "images"; a film has its own frame rate, so that of the options is left
-                out.
-        """
+        """Return JSON values, fractions as text; without `frame_rate` for the kind "film"."""
         values = dataclasses.asdict(self)
         if kind == "film":
             del values["frame_rate"]
@@ -94,12 +85,7 @@ class ConversionOptions:
 
 
 def changed_option(name: str, before: Any, now: Any) -> str:
-    """Return such as "--height: 72 -> 144".
-
-    Args:
-        name: of the option.
-        before, now: its JSON values; None where the flag was left out.
-    """
+    """Return such as "--height: 72 -> 144" from JSON values; None: the flag was left out."""
     values = " -> ".join(_value(name, value) for value in (before, now))
     return f"--{_FLAGS.get(name, name)}: {values}"
 
@@ -124,13 +110,7 @@ def refuse_too_large(raster: tuple[int, int]) -> None:
 
 
 def nothing_read(film: Path, options: ConversionOptions, problem: Note | None) -> BladerunnerError:
-    """Return the error of a film of which no frame was read.
-
-    Args:
-        film: its path.
-        options: of the conversion.
-        problem: what could not be read, or None.
-    """
+    """Return the error of a film of which no frame was read; `problem` is the reason, or None."""
     if problem:
         return InputError(f"{film}: no frame of it can be read ({problem})")
     given = {"start": options.start, "duration": options.duration}

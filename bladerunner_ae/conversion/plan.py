@@ -1,4 +1,4 @@
-"""The plan of a conversion: everything decided before its first frame is read."""
+"""Plan of a conversion: everything decided before its first frame is read."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,14 +21,9 @@ from tfrecords.wording import counted
 
 @dataclass(frozen=True)
 class ConversionPlan:
-    """What a conversion is going to do.
+    """Everything that a conversion is going to do.
 
-    Attributes:
-        info: the film.
-        options: as asked for.
-        geometry: how the film becomes records.
-        directory: DATA/<film>.
-        source: the film's file, with its stamp from before it was inspected.
+    `directory` is DATA/<film>; `source` has its stamp from before it was inspected.
     """
 
     info: FilmInfo
@@ -39,7 +34,6 @@ class ConversionPlan:
 
     @property
     def film_id(self) -> str:
-        """The film's identity in its records."""
         return self.source.sha256[:16]
 
     def identity(self) -> dict[str, Any]:
@@ -52,12 +46,12 @@ class ConversionPlan:
         }
 
     def frame(self, encoded: bytes, index: int, pts: int) -> Frame:
-        """Return the record of frame `index`, shown at `pts`, whose picture is `encoded`."""
+        """Return the record of frame `index`, shown at `pts`, with the picture `encoded`."""
         raster = self.geometry.raster
         return Frame(encoded, self.options.image_format, *raster, index, pts, self.film_id)
 
     def frames_estimate(self) -> int | None:
-        """Return about how many frames will be converted, or None if that is not known."""
+        """Return the approximate number of frames to convert, or None if unknown."""
         frames, rate = self.info.timing.frames_estimate, self.info.timing.frame_rate
         if frames is None:
             return None
@@ -67,7 +61,6 @@ class ConversionPlan:
         return round(left * rate)
 
     def describe(self) -> str:
-        """Return the plan in a line."""
         (height, width), stored = self.geometry.raster, self.info.picture.stored
         frames = self.frames_estimate()
         count = "an unknown number of frames" if frames is None else counted(frames, "frame")

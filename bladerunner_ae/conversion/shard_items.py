@@ -1,14 +1,14 @@
 """Conversion of a film as items of work that any machine can do, in any order, more than once.
 
 A film is planned, its shards are made one by one, and it is finished; all three on machines that
-reach the same films and the same output folder, shared or in a bucket, by the same paths. What one
-step leaves for the next is in the hidden folder `.NAME.apart` next to the film's. The records, and
-the card, are the bytes that `convert.convert_film` makes.
+reach the same films and the same output folder, shared or in a bucket, by the same paths. Each step
+leaves its results for the next in the hidden folder `.NAME.apart` next to the film's. The records,
+and the card, are the bytes that `convert.convert_film` makes.
 
 An item may be tried again, or twice at once: it writes under a name of its own and renames what is
-whole, and finds done what another try has done. In a bucket, which renames nothing, a shard is made
-in a temporary folder and sent under its final name, then the state that says that it is whole; the
-card is sent last, and until then `upload.json` is in its place.
+complete, and accepts what another try has completed. In a bucket, which renames nothing, a shard is
+made in a temporary folder and sent under its final name, then the state that marks it as complete;
+the card is sent last, and until then `upload.json` is in its place.
 """
 
 import json
@@ -66,16 +66,11 @@ _FRAMES_BEFORE = 48
 
 @dataclass(frozen=True)
 class Job:
-    """What all items of a call have in common.
+    """Everything that all items of a call have in common; the flags are those of `convert_film`.
 
     Attributes:
-        name: told from all other calls'.
+        name: unique to the call.
         output_dir: the folder that gets a folder for each film, by its absolute path or its URL.
-        options: of the conversion.
-        strict: refuse films that cannot be read to their end.
-        overwrite: replace records that are there, finished or not.
-        threads: decoders at once in an item, 0 for as many as suit the machine.
-        keep_damaged: convert films of which hardly anything can be decoded.
     """
 
     name: str
@@ -89,13 +84,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Item:
-    """A shard to be made, or a whole film.
+    """A shard (number `shard`, from 0) to be made, or a whole film.
 
     Attributes:
         plan: of the film; its folder is that of local records only.
         directory: DATA/<film>.
-        frames: how many the film has; 0 for a film that is converted as a whole.
-        shard: number of the shard, from 0.
+        frames: number of the film's; 0 for a film that is converted as a whole.
         threads: decoders at once, 0 for as many as suit the machine.
     """
 
@@ -107,16 +101,15 @@ class Item:
 
     @property
     def folder(self) -> Location:
-        """The hidden folder through which steps hand things on."""
+        """The hidden folder through which steps pass on their results."""
         return storage.hidden(self.directory, ".apart")
 
     def ranges(self) -> list[range]:
-        """The frames of each shard of the film."""
         return shard_ranges(self.frames, self.plan.options.num_shards)
 
 
 class _SeveralDecoders:
-    """How a film was read whose shards were made apart; see `conversion.Reading`."""
+    """Reading of a film whose shards were made separately; see `make_card.Reading`."""
 
     problem, jumps, repaired_timestamps, mode = None, None, 0, ReadingMode()
 
@@ -125,19 +118,11 @@ class _SeveralDecoders:
 
 
 def plan_film(film: Path, job: Job) -> list[Item]:
-    """Decides which items a film is made of.
-
-    Args:
-        film: its absolute path.
-        job: the call.
-
-    Returns:
-        One item for each shard, one for a film that must be converted as a whole, or none if its
-        records are there already.
+    """Return the items of a film (absolute path): shards, the whole film, or none if up to date.
 
     Raises:
         InputError: the film cannot be read, or something else is in its place.
-        RecordsError: records that are there are damaged, or unfinished ones are of other options.
+        RecordsError: existing records are damaged, or unfinished ones are of other options.
     """
     if not Source(film).exists:
         raise InputError(f"{film}: no such file or folder; check the path given to --film")
@@ -157,7 +142,7 @@ def plan_film(film: Path, job: Job) -> list[Item]:
 
 @contextmanager
 def _local(directory: Location) -> Iterator[Path]:
-    """Give a local folder in place of a remote one, for a while; a local one is given itself.
+    """Yield a temporary local folder in place of a remote one; a local one is yielded itself.
 
     The next item that runs on the same machine removes those of workers that were killed.
     """
@@ -221,10 +206,10 @@ def _load_table(folder: Location) -> PacketTable:
 
 
 def make_item(item: Item, job: Job) -> str:
-    """Makes a shard, unless it is there and whole; or converts a whole film.
+    """Make a shard, unless it is complete already, or convert a whole film.
 
     Returns:
-        Why the film must be converted as a whole after all, or "".
+        The reason to convert the film as a whole after all, or "".
 
     Raises:
         InputError: the film cannot be read, or has changed since it was planned.
@@ -256,7 +241,7 @@ def _name(item: Item, shard: int) -> str:
 
 
 def _restored(item: Item, shard: int) -> Part | None:
-    """Return a shard that is whole, as `load_part`."""
+    """Return a complete shard, as `load_part`."""
     frames, folder = item.ranges()[shard], item.folder
     if isinstance(folder, Path):
         return load_part(folder, folder, shard, frames)
@@ -309,15 +294,9 @@ def _write_part(item: Item, frames: range, folder: Path) -> None:
 
 
 def finish_film(item: Item, reasons: list[str], job: Job) -> FilmCard:
-    """Makes a film's folder out of its shards.
+    """Make a film's folder out of its shards and return its card.
 
-    Args:
-        item: any of the film's.
-        reasons: what `make_item` returned for each of them.
-        job: the call.
-
-    Returns:
-        The film's card.
+    `item` is any of the film's; `reasons` are the results of `make_item` for all of them.
 
     Raises:
         InputError: the film was read in a single pass, which failed.

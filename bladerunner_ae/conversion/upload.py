@@ -1,8 +1,8 @@
-"""Finished records are sent to a remote folder: shard by shard, the card last.
+"""Upload of finished records to a remote folder: shard by shard, the card last.
 
 They are made in a local spool folder first, with all that this guarantees; an object store could
-neither rename them nor be locked. An upload that was stopped is resumed at its first missing shard.
-Until the card is there, `upload.json` says what is being sent.
+neither rename them nor be locked. A stopped upload is resumed at its first missing shard. Until the
+card is there, `upload.json` describes what is being sent.
 """
 
 import hashlib
@@ -27,33 +27,19 @@ _NOTHING_SENT = "{}\n"
 
 
 def spool_directory(remote: RemotePath, chosen: str | None = None) -> Path:
-    """Return the local folder for making records that belong under `remote`.
-
-    Args:
-        remote: the remote folder that gets a folder for each film.
-        chosen: a folder that the person chose, else one of the user's cache.
-    """
+    """Return the local folder, chosen or the user's, for making records that belong in `remote`."""
     return spool.folder(chosen) / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
 
 
 def prepare(remote: RemotePath) -> None:
-    """Make sure, before hours of work, that records can be sent to a folder.
-
-    Raises:
-        StorageError: there is no such bucket, or it may not be written or read.
-    """
+    """Raise StorageError, before hours of work, if records cannot be sent to a folder."""
     if UPLOAD_NAME not in storage.names(remote):
         storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
     storage.read_bytes(remote / UPLOAD_NAME)
 
 
 def publish(local: Path, remote: RemotePath, overwrite: bool = False) -> None:
-    """Send a folder of finished records and remove it here.
-
-    Args:
-        local: the records, DATA/<film>.
-        remote: the folder that they become; it need not exist.
-        overwrite: replace other records that are there.
+    """Send the folder of finished records to `remote`, which need not exist, and remove it here.
 
     Raises:
         RecordsError: records are there and may not be replaced, or something else is there, or the
@@ -100,8 +86,8 @@ def _in_mebibytes(progress: Progress) -> Callable[[int], None]:
 def _begin(card: FilmCard, remote: RemotePath, overwrite: bool) -> set[str]:
     """Make room for a film's shards and return the names of those that are there already.
 
-    At every moment the folder holds a whole film's card, or `upload.json` with the checksums of
-    the shards that were sent.
+    At every moment the folder holds a whole film's card, or `upload.json` with the checksums of the
+    shards that were sent.
     """
     sizes = storage.file_sizes(remote)
     refuse_to_replace(remote, sizes, overwrite)
@@ -119,12 +105,9 @@ def _begin(card: FilmCard, remote: RemotePath, overwrite: bool) -> set[str]:
 
 
 def refuse_to_replace(remote: RemotePath, found: Collection[str], overwrite: bool) -> None:
-    """Raise RecordsError if what a remote folder holds may not be replaced.
+    """Raise RecordsError if the files `found` in a remote DATA/<film> may not be replaced.
 
-    Args:
-        remote: DATA/<film>.
-        found: the names in it.
-        overwrite: whether records may be replaced, also those whose card is lost.
+    `overwrite` allows to replace records, also those whose card is lost.
     """
     if CARD_NAME in found and not overwrite:
         raise ReplaceableError(f"{remote}: exists; replace it with --overwrite")
@@ -136,13 +119,7 @@ def refuse_to_replace(remote: RemotePath, found: Collection[str], overwrite: boo
 
 
 def make_room(remote: RemotePath, found: Collection[str], kept: Collection[str] = ()) -> None:
-    """Take earlier records out of a remote folder, their card first; other files stay.
-
-    Args:
-        remote: DATA/<film>.
-        found: the names in it.
-        kept: shards that stay.
-    """
+    """Remove records among the names `found` from a remote folder, card first, but those `kept`."""
     shards = [name for name in found if is_shard_name(name) and name not in kept]
     if CARD_NAME in found or shards or UPLOAD_NAME not in found:
         storage.write_text(remote / UPLOAD_NAME, _NOTHING_SENT)
@@ -153,20 +130,14 @@ def make_room(remote: RemotePath, found: Collection[str], kept: Collection[str] 
 
 
 def finish(card: FilmCard, remote: RemotePath, text: bytes) -> None:
-    """Make sure that all shards of a film arrived, and write its card.
-
-    Args:
-        card: of the film.
-        remote: DATA/<film>.
-        text: the content of film.json.
-    """
+    """Check that all shards of a film arrived, and write its card (`text`)."""
     check_shards(remote, card)
     storage.write_bytes(remote / CARD_NAME, text)
     storage.remove(remote / UPLOAD_NAME)
 
 
 def _checksums(remote: RemotePath, found: Collection[str]) -> dict[str, Any]:
-    """SHA-256 by name of shard of what a stopped upload was sending."""
+    """SHA-256 by name of shard of the records that a stopped upload was sending."""
     if UPLOAD_NAME not in found:
         return {}
     try:

@@ -1,1 +1,1 @@
-"""What a trained network remembers of a film, in numbers and pictures; see docs/evaluation.md."""
+"""Memory of a trained network for a film, in numbers and pictures; see docs/evaluation.md."""

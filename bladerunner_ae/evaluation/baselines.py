@@ -23,10 +23,8 @@ _REAL = 1e-9
 class LinearBaseline:
     """Pictures projected onto a few components, in full resolution.
 
-    Attributes:
-        name: "mean frame", or "PCA-" and the number of components.
-        mean: float32 [H * W * 3], 0..255.
-        components: float32 [H * W * 3, n], orthonormal columns (or zeros); none for the mean frame.
+    `mean` is float32 [H * W * 3], 0..255; `components` float32 [H * W * 3, n], with columns that
+    are orthonormal or zero, n = 0 for the mean frame.
     """
 
     name: str
@@ -34,21 +32,16 @@ class LinearBaseline:
     components: NDArray[np.float32]
 
     def reconstruct(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Project pictures, uint8 [batch, H, W, 3] in and out."""
         flat = images.reshape(len(images), -1).astype(np.float32) - self.mean
         output = (flat @ self.components) @ self.components.T + self.mean
         return np.clip(np.rint(output), 0, 255).astype(np.uint8).reshape(images.shape)
 
 
 def fit_baselines(images: NDArray[np.uint8], latent_size: int | None) -> list[LinearBaseline]:
-    """Fit the mean frame, and as many principal components as a frame has latent numbers.
+    """Fit the mean frame, and a PCA of the latent size (None: no PCA), to uint8 [n, H, W, 3].
 
     There are fewer components where n frames have only n - 1, or memory holds no more; the
     baseline's name has their number.
-
-    Args:
-        images: uint8 [n, H, W, 3], training frames.
-        latent_size: how many numbers a frame is remembered by; None: unknown, no PCA.
     """
     room = _BYTES // (4 * images[0].size)
     count = min(latent_size or 0, max(len(images) - 1, 1), max(room, 1))
@@ -60,17 +53,11 @@ def fit_baselines(images: NDArray[np.uint8], latent_size: int | None) -> list[Li
 def principal_components(
     images: NDArray[np.uint8], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the mean frame and the principal components of frames, the strongest first.
+    """Return the mean frame, float32 [size], and the strongest components, float32 [size, count].
 
     With centred frames as the rows of X and X X^T = V S^2 V^T, the components are X^T V / S. Some
-    thousand pixels are taken at a time: no float copy of all frames is ever made.
-
-    Args:
-        images: uint8 [n, H, W, 3].
-        count: components wanted.
-
-    Returns:
-        (float32 [size], float32 [size, count]); columns beyond the span of the frames are zero.
+    thousand pixels are taken at a time: no float copy of all frames, uint8 [n, H, W, 3], is made.
+    Columns beyond the span of the frames are zero.
     """
     flat = images.reshape(len(images), -1)
     size = flat.shape[1]

@@ -16,8 +16,8 @@ Floats = NDArray[np.floating]
 def kl_bits(mean: Floats, log_var: Floats) -> NDArray[np.float64]:
     """Return the divergence of N(mean, exp(log_var)) from N(0, 1) in bits, float64 [frames].
 
-    KL = 1/2 sum(exp(log_var) + mean^2 - 1 - log_var) / ln 2 (Kingma & Welling 2014, appendix B),
-    summed over the latent numbers; mean and log_var are [frames, ...].
+    KL = 1/2 sum(exp(log_var) + mean^2 - 1 - log_var) / ln 2 (Kingma & Welling 2014, appendix B);
+    mean and log_var are [frames, ...].
     """
     mean, log_var = _flat(mean), _flat(log_var)
     return 0.5 * (np.exp(log_var) + mean**2 - 1.0 - log_var).sum(axis=1) / math.log(2.0)

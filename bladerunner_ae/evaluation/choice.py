@@ -35,16 +35,15 @@ Weights = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Frames of one film.
+    """Choice of frames of one film.
 
     Attributes:
-        frames: bool [frames], which are measured.
+        frames: bool [frames], measured or not.
         follows: bool [frames], whether a frame and the one before it are, and are of one part.
         runs: (first, after the last) of consecutive frames for VMAF; the film if all are chosen.
         weights: float32 [frames], how many frames each stands for; 0 if it is not measured.
-        change_weights: float32 [frames], how many changes the one that leads to a frame stands for;
-            0 if it does not follow.
-        run_weights: float32 [frames], as `weights`, for what is measured on the runs alone.
+        change_weights: as `weights`, of the change that leads to a frame; 0 if it does not follow.
+        run_weights: as `weights`, for what is measured on the runs alone.
     """
 
     frames: NDArray[np.bool_]
@@ -56,22 +55,16 @@ class Choice:
 
     @property
     def complete(self) -> bool:
-        """Whether all frames are measured."""
         return bool(self.frames.all())
 
 
 def choose(parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most: int) -> Choice:
-    """Choose which frames of a film to measure.
+    """Choose at most `at_most` (0: all) of a film's frames to measure.
 
     Every part gets a pair, and more in proportion to its length; without room for that a frame, and
-    without room for that either an even choice of each group's parts gets pairs.
-
-    Args:
-        parts: (first frame, frame after the last) of shots, divided where a group ends; they cover
-            the film in its order.
-        groups: the group of each part, such as "seen"; each group gets some runs.
-        frames: of the film.
-        at_most: how many to measure; 0: all.
+    without room for that either an even choice of each group's parts gets pairs. Parts are (first
+    frame, frame after the last) of shots, divided where a group ("seen") ends; they cover the film
+    in its order, and each group gets some runs.
     """
     if not 0 < at_most < frames:
         return choose_all(parts, frames)
@@ -104,23 +97,16 @@ def choose_all(parts: Sequence[Stretch], frames: int) -> Choice:
 
 
 def spread_pairs(frames: int, pairs: int) -> NDArray[np.int64]:
-    """Choose pairs of neighbours below `frames`, evenly spread: their numbers, ascending.
-
-    There are fewer than twice as many numbers where pairs meet.
-    """
+    """Choose pairs of neighbours below `frames`, evenly spread; fewer where they meet."""
     second = np.array(spread(frames, pairs), np.int64)
     return np.unique(np.concatenate([np.maximum(second - 1, 0), second]))
 
 
 def spread_evenly(weights: Weights, count: int) -> NDArray[np.int64]:
-    """Choose measured frames that are evenly spread over the film, however dense the sample is.
+    """Choose `count` measured frames evenly over the film, however dense the sample is.
 
-    Args:
-        weights: float32 [n], how many frames each stands for, in film order.
-        count: how many to choose.
-
-    Returns:
-        Indices of `weights`, ascending: `count` of them, fewer if some would be the same, or all.
+    Returns ascending indices of `weights`, how many frames each stands for, in film order; fewer
+    than `count` if some would be the same, or all.
     """
     if len(weights) <= count:
         return np.arange(len(weights))
@@ -160,7 +146,6 @@ def _counted(number: int, thing: str) -> str:
 
 
 def measured_shots(choice: Choice, card: FilmCard) -> int:
-    """Return in how many of a film's shots frames are measured."""
     shot_of = np.searchsorted(card.shot_starts, np.flatnonzero(choice.frames), side="right")
     return len(np.unique(shot_of))
 
@@ -168,7 +153,7 @@ def measured_shots(choice: Choice, card: FilmCard) -> int:
 def _choose_runs(
     parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most: int
 ) -> tuple[list[Stretch], Weights]:
-    """Return runs, evenly spread over each group's frames, and how many frames each stands for.
+    """Return runs, evenly spread over each group's frames, and their weights.
 
     All runs of a group stand for equal shares of it, whatever their length.
     """
@@ -222,7 +207,7 @@ def _frames_of_parts(
 
 
 def _of_each_group(groups: Sequence[str], places: Sequence[int], room: int) -> list[int]:
-    """Chooses as many parts as there is room for, evenly spread over those of each group."""
+    """Choose as many parts as there is room for, evenly spread over those of each group."""
     members = [[place for place in places if groups[place] == name]
                for name in dict.fromkeys(groups[place] for place in places)]  # fmt: skip
     shares = _shares([len(own) for own in members], room)
@@ -240,10 +225,7 @@ def _spread(frames: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _fill(chosen: NDArray[np.bool_], parts: Sequence[Stretch], at_most: int) -> None:
-    """Choose single frames, evenly spread over the chosen parts, for the room that is left.
-
-    It is left by pairs that met each other or a run.
-    """
+    """Fill the room left by pairs that met with single frames, spread over the chosen parts."""
     inside = np.zeros_like(chosen)
     for start, end in parts:
         inside[start:end] = chosen[start:end].any()
@@ -271,7 +253,6 @@ def _follows(chosen: NDArray[np.bool_], parts: Sequence[Stretch]) -> NDArray[np.
 
 
 def _nearest(chosen: NDArray[np.bool_], parts: Sequence[Stretch]) -> Weights:
-    """Count the frames of its part to which each chosen one is the nearest."""
     weights = np.zeros(len(chosen), np.float32)
     for start, end in parts:
         own = start + np.flatnonzero(chosen[start:end])
@@ -286,8 +267,8 @@ def _stand_for(
 ) -> Weights:
     """Let the chosen parts of each group stand for those that are not measured.
 
-    Parts with a run stand for themselves alone: they are no even choice, as long parts are more
-    likely to have one.
+    Parts with a run (`certain`) stand for themselves alone: long parts are likelier to have one, so
+    they are no even choice.
     """
     for group in set(groups):
         own = [part for part, name, sure in zip(parts, groups, certain, strict=True)

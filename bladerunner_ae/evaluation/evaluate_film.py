@@ -1,4 +1,4 @@
-"""The evaluation of an exported autoencoder on a film: figures, baselines, samples, pictures."""
+"""Evaluation of an exported autoencoder on a film: figures, baselines, samples, pictures."""
 
 import math
 import sys
@@ -53,10 +53,10 @@ class EvaluationOptions:
     Attributes:
         batch_size: frames at once; the figures do not depend on it.
         max_frames: measure at most so many frames, some of every shot; 0: all.
-        vmaf: whether to measure VMAF if ffmpeg can.
-        baselines: whether to measure the mean frame and principal components too.
-        pictures: folder for prior.png and interpolation.png, which are replaced; None: none.
-        contact_sheet: PNG of frames across the film, each next to its dream; None: none.
+        vmaf: measure VMAF if ffmpeg can.
+        baselines: measure the mean frame and principal components too.
+        pictures: folder for prior.png and interpolation.png, which are replaced.
+        contact_sheet: PNG of frames across the film, each next to its dream.
     """
 
     batch_size: int = 64
@@ -72,16 +72,11 @@ def evaluate_film(
 ) -> dict[str, Any]:
     """Run a film's records through an exported autoencoder; announce the sample on stderr.
 
-    Args:
-        model: SavedModel, the folder of its versions, or the run folder.
-        records: folder of a film's records at the model's raster.
-        options: what to measure.
-
-    Returns:
-        Plain JSON values, explained in docs/evaluation.md: {"model", "film", "frames", "measured",
-        "every", "sample", "raster", "latent_size", "groups", "baselines", "shots", "prior",
-        "notes"}. The groups' labels are "seen" and "held out" for a film the model was trained on,
-        "unseen film" for any other.
+    `model` is a SavedModel, the folder of its versions, or the run folder; `records` are at its
+    raster. Returns plain JSON values, explained in docs/evaluation.md: {"model", "film", "frames",
+    "measured", "every", "sample", "raster", "latent_size", "groups", "baselines", "shots", "prior",
+    "notes"}. The groups are "seen" and "held out" for a film of the training, "unseen film" for any
+    other.
 
     Raises:
         InputError: no such model, or the records have another size than it takes.
@@ -170,7 +165,6 @@ class _Evaluation:
         return choice
 
     def _training_images(self) -> tuple[list[int], Pictures | None]:
-        """Return (numbers, pictures) of the training frames to which models are fitted."""
         card, seen = self._card, self._labels == SEEN
         if not ((self._options.baselines or self._has_latents) and seen.any()):
             return [], None
@@ -218,6 +212,6 @@ class _Evaluation:
         storage.write_bytes(path, to_png(make_contact_sheet(pairs)))
 
     def _named_frames(self, count: int) -> tuple[Pictures, list[str]]:
-        """Read frames across the film; return them and their captions."""
+        """Read frames across the film and their captions."""
         chosen = spread_frames(self._card.shots(), self._card.frames, count)
         return self._read(chosen), [f"frame {index}, {self._labels[index]}" for index in chosen]

@@ -21,11 +21,10 @@ _BATCH = 256
 def random_features(images: Pictures) -> NDArray[np.float64]:
     """Return features of pictures, float64 [n, sum(WIDTHS)], from a network of random weights.
 
-    Such features separate pictures well enough to compare sets of them, and carry no knowledge
-    of other pictures (Naeem et al. 2020, arXiv:2002.09797, section 4). Three layers of 3x3
-    convolution with stride 2, bias and ReLU; the weights are normal with variance 2 / inputs (He
-    et al. 2015), the biases normal with deviation 0.5, all from one seed. A feature is the mean of
-    a channel over its map.
+    Such features separate sets of pictures well enough, and carry no knowledge of other pictures
+    (Naeem et al. 2020, arXiv:2002.09797, section 4). Three layers of 3x3 convolution with stride 2,
+    bias and ReLU; weights are normal with variance 2 / inputs (He et al. 2015), biases with
+    deviation 0.5, all from one seed. A feature is a channel's mean over its map.
     """
     kernels = _kernels()
     found = []
@@ -45,7 +44,7 @@ def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) ->
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as in the FID of Heusel et al. 2017
     (arXiv:1706.08500, equation 6), whose features are of another network: the numbers are not
     comparable. It falls with the sets' size, so compare sets of one size. None if a set, float64
-    [n, features], has less than two members, and so no covariance.
+    [n, features], has less than two members.
     """
     if min(len(first), len(second)) < 2:
         return None
@@ -62,10 +61,9 @@ def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) ->
 def nearest_distances(
     images: NDArray[np.float32], others: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the distance of each thumbnail to the most similar one of others, float64 [n].
+    """Return each thumbnail's distance to the most similar one of others, float64 [n].
 
-    Root of the mean squared difference over pixels and channels, in grey levels: two shots differ
-    by some tens, two neighbouring frames by one or two.
+    RMS over pixels and channels, grey levels: some tens between shots, 1 or 2 between neighbours.
     """
     ours, theirs = (values.astype(np.float64) for values in (images, others))
     squares = (theirs**2).sum(axis=1)

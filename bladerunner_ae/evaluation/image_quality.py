@@ -1,8 +1,4 @@
-"""Similarity of pictures to their originals.
-
-Pictures are uint8 [B, H, W, 3], results float32 [B]. `docs/evaluation.md` explains each number, and
-how films are summarised.
-"""
+"""Similarity of pictures, uint8 [B, H, W, 3], to originals, float32 [B]; see docs/evaluation.md."""
 
 import functools
 
@@ -41,10 +37,9 @@ def ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
-    """Return how many scales MS-SSIM has for pictures of this size, 1 to 5.
+    """Return the number of scales of MS-SSIM for pictures of this size, 1 to 5.
 
-    Each scale has half the rows and columns of the one before, and must hold SSIM's window; only
-    the first need not.
+    Each has half the rows and columns of the one before; all but the first must hold SSIM's window.
     """
     scales = 1
     while scales < len(SCALE_WEIGHTS) and min(height, width) >> scales >= _WINDOW:
@@ -53,7 +48,6 @@ def ms_ssim_scales(height: int, width: int) -> int:
 
 
 def ms_ssim(original: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Return SSIM over several scales; see `both_ssim`."""
     return both_ssim(original, output)[1]
 
 
@@ -62,8 +56,8 @@ def both_ssim(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
 
     The latter is the product of the contrast and structure terms of every scale, and of the
     luminance term of the coarsest, each to the power of `SCALE_WEIGHTS`. With fewer than five
-    scales, the weights of the first ones are divided by their sum, so that an equal error on all
-    scales counts the same. Negative terms count as 0.
+    scales, the first weights are divided by their sum, so that an equal error on all scales counts
+    the same. Negative terms count as 0.
     """
     weights = SCALE_WEIGHTS[: ms_ssim_scales(*original.shape[1:3])]
     pictures = _planes(original, output)
@@ -93,7 +87,7 @@ def _planes(*pictures: tf.Tensor) -> tuple[tf.Tensor, ...]:
 def _similarity(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return luminance, and contrast times structure, at every place of the window.
 
-    Equations 6 and 10-13 of Wang et al. 2004. Pictures are float32 [B, 3, H, W], 0..1.
+    Equations 6 and 10-13 of Wang et al. 2004, of float32 [B, 3, H, W], 0..1.
     """
     with tf.device("CPU:0"):
         product, squares = first * second, first * first + second * second
@@ -106,10 +100,7 @@ def _similarity(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
 
 
 def _blurred(planes: tf.Tensor) -> tf.Tensor:
-    """Return weighted means under the window, rows and columns separately.
-
-    As products of matrices, at which a CPU is far better than at convolutions of single planes.
-    """
+    """Return means under the window by matrix products, on a CPU faster than convolutions."""
     height, width = planes.shape[2:]
     window = min(_WINDOW, height, width)
     rows, columns = (tf.constant(_band(size, window)) for size in (height, width))
@@ -143,9 +134,8 @@ def _mean(values: tf.Tensor) -> tf.Tensor:
 def gradient(images: tf.Tensor) -> tf.Tensor:
     """Return the mean length of the gradient, grey levels per pixel.
 
-    Mean over pixels (but the last row and column) and channels of
-    sqrt((x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2). The dream's over the film's is the
-    sharpness ratio.
+    Mean over pixels (but the last row and column) and channels of sqrt((x[i, j+1] - x[i, j])^2 +
+    (x[i+1, j] - x[i, j])^2). Sharpness is the dream's over the film's.
     """
     values = tf.cast(images, tf.float32)
     corner = values[:, :-1, :-1]
@@ -154,7 +144,7 @@ def gradient(images: tf.Tensor) -> tf.Tensor:
 
 
 def change(earlier: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
-    """Return the mean absolute difference of pictures over pixels and channels, grey levels.
+    """Return the mean absolute difference over pixels and channels, grey levels.
 
     Between neighbouring frames of a shot, the dream's over the film's is the flicker ratio.
     """
@@ -165,10 +155,8 @@ def change(earlier: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
 def black_level(original: tf.Tensor, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Measure how much brighter the output is where the original is black (`BLACK`).
 
-    Returns:
-        (sum over the original's black pixels of the output's grey level less the original's, each
-        the mean of its channels; number of these pixels). Sum over number is the error of the
-        black level, -4..255.
+    Returns (sum over these pixels of the output's grey level less the original's, each the mean of
+    its channels; number of pixels); their quotient is the error of the black level, -4..255.
     """
     black = tf.cast(tf.reduce_max(original, axis=-1) <= BLACK, tf.float32)
     difference = tf.cast(output, tf.float32) - tf.cast(original, tf.float32)

@@ -1,5 +1,3 @@
-"""Labels that say whether a model was trained on a frame."""
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,13 +15,8 @@ SEEN, HELD_OUT, UNSEEN = "seen", "held out", "unseen film"
 def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.str_]:
     """Return "seen", "held out" or "unseen film" for each frame, str [frames].
 
-    Args:
-        card: of the film.
-        model_card: of the model; empty for one of another program.
-
-    Raises:
-        InputError: the model has seen the film, but partly other frames of it, so that it cannot
-            be told which of these it has seen.
+    InputError if the model (its card; {} for one of another program) has seen the film, but partly
+    other frames of it, so that it cannot be told which of these it has seen.
     """
     film = _seen_film(card, model_card)
     same = film is not None and same_moments(FilmUse.of(card), film)
@@ -39,7 +32,7 @@ def frame_labels(card: FilmCard, model_card: Mapping[str, Any]) -> NDArray[np.st
 
 
 def conversion_note(card: FilmCard, model_card: Mapping[str, Any]) -> str:
-    """Return a line for people if a film's frames are those of training, but look different."""
+    """Return a note if a film's frames are those of training but look different, else ""."""
     film = _seen_film(card, model_card)
     if film is None or not same_moments(FilmUse.of(card), film):
         return ""

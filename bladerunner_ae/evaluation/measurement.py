@@ -33,28 +33,20 @@ Integers = NDArray[np.int64]
 
 
 class System(Protocol):
-    """Anything that remembers pictures."""
-
     def reconstruct(self, images: Pictures) -> Pictures:
-        """uint8 [batch, H, W, 3] in and out."""
+        """Return dreams, uint8 [batch, H, W, 3] in and out."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """Measurements of one system.
-
-    Attributes:
-        values, weights: metric -> float32 [frames]; the weight is 0 where nothing was measured or
-            the film has nothing to compare with.
-    """
+    """Metric -> float32 [frames] of one system; the weight is 0 where nothing could be measured."""
 
     values: dict[str, NDArray[np.float32]]
     weights: dict[str, NDArray[np.float32]]
 
     @classmethod
     def of(cls, frames: int) -> "Numbers":
-        """Nothing measured yet of a film of so many frames."""
         return cls(*({name: np.zeros(frames, np.float32) for name in METRICS} for _ in range(2)))
 
     def put(self, name: str, index: Any, values: Any, weights: Any = 1.0) -> None:
@@ -80,12 +72,9 @@ class Numbers:
 class Measured:
     """Result of a pass over a film.
 
-    Attributes:
-        choice: the frames that were measured.
-        systems: name -> its numbers.
-        motion: float32 [frames], mean absolute change of the film from the frame before, in grey
-            levels; NaN where that was not measured or is of another part.
-        moments: label -> of the posteriors of the frames with that label; empty without encoder.
+    `motion` is the film's mean absolute change from the frame before, float32 [frames] in grey
+    levels, NaN where it was not measured or is of another part; `moments` are of the posteriors of
+    the frames with each label, empty without encoder.
     """
 
     choice: Choice
@@ -96,15 +85,13 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """What a pass measures.
+    """Subject of a pass.
 
     Attributes:
-        systems: name -> system, the model first.
+        systems: by name, the model first.
         labels: str [frames], of `frame_labels`.
-        choice: the frames to measure, and how many each stands for.
         latents: gives the first system's posteriors; None: no rate.
-        vmaf: whether to measure it.
-        detail: whether to measure all metrics; else PSNR and SSIM alone.
+        detail: measure all metrics; else PSNR and SSIM alone.
         batch_size: frames at once; the numbers do not depend on it.
         watch: called with the frames, the first system's dreams, frame numbers, and times in units
             of the card's time base.
@@ -130,11 +117,7 @@ def stretches(card: FilmCard, labels: NDArray[np.str_]) -> list[tuple[int, int]]
 def measure(scope: Scope, records: Location, card: FilmCard, task: str = "evaluate") -> Measured:
     """Run the chosen frames of a film through all systems, once, in its order.
 
-    Args:
-        scope: what to measure.
-        records: folder of the film's records.
-        card: of the film.
-        task: name of the progress line.
+    `task` names the progress line.
 
     Raises:
         RecordsError: a record is damaged or of another size.
@@ -152,7 +135,7 @@ def measure(scope: Scope, records: Location, card: FilmCard, task: str = "evalua
 
 
 def measure_pictures(scope: Scope, images: Pictures) -> Measured:
-    """As `measure`, of frames that are in memory: uint8 [frames, H, W, 3]."""
+    """Measure frames in memory, uint8 [frames, H, W, 3], as `measure` does."""
     index = np.flatnonzero(scope.choice.frames)
     parts = (index[i : i + scope.batch_size] for i in range(0, len(index), scope.batch_size))
     return _measure(scope, ((images[part], part, part) for part in parts))
@@ -170,11 +153,7 @@ def explain_reading(error: tf.errors.OpError, parts: Sequence[FilmPart]) -> Reco
 
 @contextlib.contextmanager
 def explained_damage(records: Location, card: FilmCard) -> Iterator[None]:
-    """Name the record that made TensorFlow fail.
-
-    Raises:
-        RecordsError: instead of TensorFlow's error.
-    """
+    """Raise RecordsError, which names the record, where one made TensorFlow fail."""
     try:
         yield
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:

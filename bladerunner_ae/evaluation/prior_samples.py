@@ -35,13 +35,7 @@ Scores = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class FilmFrames:
-    """Frames that samples are compared with.
-
-    Attributes:
-        training: uint8 [n, H, W, 3], n >= 1, that training saw.
-        shot_of: [n], the number of each training frame's shot.
-        held_out: uint8 [m, H, W, 3], m >= 0, that it did not see.
-    """
+    """Frames to compare samples with: `training` [n >= 1], of shots `shot_of`, and `held_out`."""
 
     training: Pictures
     shot_of: NDArray[np.integer]
@@ -50,18 +44,12 @@ class FilmFrames:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Samples of latent space, uint8 [n, H, W, 3] each.
-
-    Attributes:
-        normal: from N(0, 1).
-        fitted: from the density fitted to the training frames' latents; None without frames.
-    """
+    """Samples, uint8 [n, H, W, 3], of N(0, 1) and of the fitted density, None without frames."""
 
     normal: Pictures
     fitted: Pictures | None = None
 
     def sets(self) -> dict[str, Pictures]:
-        """Return name -> pictures."""
         found = {NORMAL: self.normal}
         return found if self.fitted is None else {**found, FITTED: self.fitted}
 
@@ -74,7 +62,6 @@ def draw(model: Autoencoder, film: FilmFrames, count: int = SAMPLES) -> Drawn:
 
 
 def draw_normal(model: Autoencoder, count: int = SAMPLES) -> Drawn:
-    """Draw pictures from N(0, 1) alone."""
     return Drawn(model.decode(normal_latents(model, count)))
 
 
@@ -84,17 +71,11 @@ def normal_latents(model: Autoencoder, count: int) -> Latents:
 
 
 def some(pictures: Pictures, at_most: int) -> Pictures:
-    """Return at most so many pictures, evenly spread."""
     return pictures[spread(len(pictures), min(len(pictures), at_most))]
 
 
 def prior_scores(model: Autoencoder, film: FilmFrames, drawn: Drawn) -> Scores:
-    """Compare what a model draws with the film, and with sets that show what to expect.
-
-    Returns:
-        As `compare`, of frames held out (if any), the model's dreams of training frames, and both
-        kinds of samples.
-    """
+    """Compare samples with the film, and with held-out frames and dreams of training frames."""
     references = {
         "frames held out": some(film.held_out, SAMPLES),
         "dreams of training frames": model.decode(model.encode(some(film.training, SAMPLES))[0]),
@@ -103,17 +84,11 @@ def prior_scores(model: Autoencoder, film: FilmFrames, drawn: Drawn) -> Scores:
 
 
 def compare(sets: Mapping[str, Pictures], film: FilmFrames) -> Scores:
-    """Compare sets of pictures with the film's training frames.
+    """Compare sets of pictures, uint8 [n, H, W, 3] (empty ones are left out), with training frames.
 
-    Args:
-        sets: name -> uint8 [n, H, W, 3]; empty ones are left out.
-        film: frames.
-
-    Returns:
-        Name of the set -> {"pictures": how many, "nearest_film": mean distance of each to the most
-        similar training frame, "nearest_sample": mean distance of each training frame to the most
-        similar one of them (both by `features.nearest_distances`), "frechet": None for a single
-        picture}.
+    Returns name -> {"pictures": how many, "nearest_film": mean distance of each to the most similar
+    training frame, "nearest_sample": mean distance of each training frame to the most similar one
+    of them (both by `features.nearest_distances`), "frechet": None for a single picture}.
     """
     reference = some(film.training, REFERENCE)
     thumbnails, features = small(reference), random_features(reference)

@@ -1,4 +1,4 @@
-"""Contact sheets of latent space: samples, and ways through it from one scene to another."""
+"""Contact sheets of latent space: samples, and ways from one scene to another."""
 
 from collections.abc import Sequence
 
@@ -36,14 +36,8 @@ def prior_sheet(drawn: Drawn) -> Image.Image:
 def interpolation_sheet(model: Autoencoder, frames: Pictures, names: Sequence[str]) -> Image.Image:
     """Lay out the dreams on straight lines between the posterior means of two frames each.
 
-    A row has the first frame, the dreams on the way from its latents to the second one's, and the
-    second frame. The first half of the frames is paired with the second, so that the two are far
-    apart in the film.
-
-    Args:
-        model: encodes and decodes.
-        frames: uint8 [n, H, W, 3], n >= 1, in film order.
-        names: of the frames.
+    A row has the first frame, the dreams on the way, and the second frame. The first half of the
+    frames, n >= 1 in film order, is paired with the second, so that the two are far apart.
     """
     return ways_sheet(frames, names, model.decode(ways(model.encode(frames)[0])))
 
@@ -51,11 +45,8 @@ def interpolation_sheet(model: Autoencoder, frames: Pictures, names: Sequence[st
 def ways(means: Latents) -> Latents:
     """Return straight lines, each from a frame of the first half to one of the second.
 
-    Args:
-        means: of posteriors, float32 [n, ...], n >= 1.
-
-    Returns:
-        float32 [max(n // 2, 1) * STEPS, numbers of a frame], line after line.
+    Means are float32 [n, ...], n >= 1; the result [max(n // 2, 1) * STEPS, numbers], line after
+    line.
     """
     flat = means.reshape(len(means), -1)
     return np.concatenate([line(flat[first], flat[second]) for first, second in _ends(len(flat))])
@@ -79,7 +70,7 @@ def _ends(count: int) -> list[tuple[int, int]]:
 def line(
     first: NDArray[np.float32], second: NDArray[np.float32], steps: int = STEPS
 ) -> NDArray[np.float32]:
-    """Return `steps` points on the straight line from one point to another, float32 [steps, n]."""
+    """Return points on the straight line from one point, [n], to another: float32 [steps, n]."""
     share = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
     return (1.0 - share) * first + share * second
 

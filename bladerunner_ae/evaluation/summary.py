@@ -1,4 +1,4 @@
-"""From numbers of frames to figures of a film, with confidence intervals over its shots."""
+"""Figures of a film from numbers of its frames, with confidence intervals over its shots."""
 
 import math
 from collections.abc import Sequence
@@ -20,17 +20,12 @@ Figures = dict[str, Any]
 
 
 def summarise(measured: Measured, labels: NDArray[np.str_], pieces: Stretches) -> Figures:
-    """Summarise a pass over a film.
+    """Summarise a pass over a film, the model as its first system.
 
-    Args:
-        measured: by the pass, the model as its first system.
-        labels: str [frames].
-        pieces: frames of one shot and label each, of `measurement.stretches`.
-
-    Returns:
-        Plain JSON values {"groups": {label: figures}, "baselines": {name: {label: figures}},
-        "shots": [figures of the model]}. Figures are {"frames", "shots", metric: value or None,
-        "confidence": {metric: [low, high] or None}}.
+    `pieces` are the frames of one shot and label each, of `measurement.stretches`. Returns plain
+    JSON values {"groups": {label: figures}, "baselines": {name: {label: figures}}, "shots":
+    [figures of the model]}. Figures are {"frames", "shots", metric: value or None, "confidence":
+    {metric: [low, high] or None}}.
     """
     frames = measured.choice.frames
     weighted = {name: own.weighted(measured.choice) for name, own in measured.systems.items()}
@@ -51,7 +46,6 @@ def summarise(measured: Measured, labels: NDArray[np.str_], pieces: Stretches) -
 def _groups(
     numbers: Numbers, frames: NDArray[np.bool_], labels: NDArray[np.str_], pieces: Stretches
 ) -> Figures:
-    """Return label -> figures, of the labels of frames that were measured."""
     found: Figures = {}
     for label in sorted(set(labels[frames].tolist())):
         own = [
@@ -81,17 +75,10 @@ def ratio(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float 
 def bootstrap(
     values: NDArray[np.float64], weights: NDArray[np.float64], draws: int = DRAWS
 ) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of `ratio`, by drawing shots with replacement.
+    """Return the 95 % percentile interval of `ratio`; None for less than two shots with a weight.
 
-    The bootstrap (Efron 1979) draws shots and not frames, because neighbouring frames are nearly
-    the same. Its seed is fixed.
-
-    Args:
-        values, weights: float64 [shots], the sums over each shot's frames.
-        draws: how many.
-
-    Returns:
-        (low, high); None for less than two shots with a weight.
+    The bootstrap (Efron 1979) draws shots, [shots] sums over their frames, and not frames, because
+    neighbouring frames are nearly the same. Its seed is fixed.
     """
     weighty = weights > 0
     if weighty.sum() < 2:

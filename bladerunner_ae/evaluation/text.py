@@ -1,5 +1,3 @@
-"""The result of an evaluation as lines for a terminal."""
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +17,7 @@ _NONE = "-"
 
 
 def describe(result: Mapping[str, Any]) -> list[str]:
-    """Return the result of `evaluate_film` as lines."""
+    """Return the result of `evaluate_film` as lines for a terminal."""
     lines: list[str] = []
     for label, figures in result["groups"].items():
         title = ", ".join(

@@ -32,7 +32,7 @@ _SCALING = "flags=bicubic+accurate_rnd+full_chroma_int:out_color_matrix=bt709:ou
 
 @functools.cache
 def missing_vmaf() -> str:
-    """Return why VMAF cannot be measured here, for people; empty if it can."""
+    """Return the reason why VMAF cannot be measured here, for people; empty if it can."""
     try:
         executable = imageio_ffmpeg.get_ffmpeg_exe()
         listing = subprocess.run(
@@ -46,7 +46,7 @@ def missing_vmaf() -> str:
 
 
 class VmafMeter:
-    """Compares frames in the film's order; as a context manager it leaves no process running."""
+    """Comparison of frames in the film's order; leaves no process running as a context manager."""
 
     def __init__(self, raster: Size) -> None:
         self._raster, self._frames = raster, 0
@@ -62,11 +62,7 @@ class VmafMeter:
         )
 
     def write(self, originals: NDArray[np.uint8], outputs: NDArray[np.uint8]) -> None:
-        """Compare more frames, uint8 [n, height, width, 3] each.
-
-        Raises:
-            OutputError: ffmpeg failed.
-        """
+        """Compare more frames, uint8 [n, height, width, 3] each; OutputError if ffmpeg failed."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(np.concatenate([originals, outputs], axis=1).tobytes())
@@ -78,8 +74,7 @@ class VmafMeter:
     def finish(self) -> NDArray[np.float32]:
         """Return the VMAF of each frame, float32 [frames], 0..100; NaN where it is undefined.
 
-        Raises:
-            OutputError: ffmpeg failed, or measured another number of frames than it was given.
+        OutputError if ffmpeg failed, or measured another number of frames than it was given.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

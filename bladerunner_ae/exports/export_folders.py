@@ -15,7 +15,6 @@ def is_saved_model(folder: Location) -> bool:
 
 
 def is_number(name: str) -> bool:
-    """Whether the name of a folder is the number of a version."""
     return name.isascii() and name.isdigit() and int(name) < 2**63
 
 
@@ -33,14 +32,14 @@ def versions(base: Location) -> dict[int, Location]:
 
 
 def sibling(version: Location, model: str) -> Location:
-    """Return the folder of another model that was exported with this one."""
+    """Return the folder of another model of the same export."""
     if isinstance(version, Path):
         version = version.resolve()
     return _above(version, 2) / model / version.name
 
 
 def run_of(version: Location) -> Location:
-    """Return the folder that is the run's if the version is in RUN/export."""
+    """Return the run's folder if the version is in RUN/export."""
     return _above(version, 3)
 
 

@@ -38,15 +38,14 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class FilmLatents:
-    """Posterior means of frames from a run's films, and the directions in which they vary.
+    """Posterior means of n frames from a run's films, and the directions in which they vary.
 
     Attributes:
         latents: float32 [n, L].
-        frames: int64 [n], number of each frame in its film.
-        films: int64 [n], index of its film on the model card.
+        frames, films, shots: int64 [n], number of each frame in its film, index of its film on the
+            model card, number of its shot in its film.
         seconds: float64 [n], when it is shown, from the film's first frame.
-        shots: int64 [n], number of its shot in its film.
-        held_out: bool [n], whether it was kept from training.
+        held_out: bool [n], kept from training.
         mean: float32 [L], of the latents.
         directions: float32 [k, L], k <= 16, orthonormal; along them latents and pictures vary
             together, the most visible one first.
@@ -73,16 +72,10 @@ class FilmLatents:
 def collect_film_latents(
     encoder: "keras.Model", parts: Sequence[FilmPart], places: Sequence[int] | None = None
 ) -> FilmLatents:
-    """Encode frames of a run's films.
+    """Encode frames of a run's films, given at the encoder's raster.
 
-    Args:
-        encoder: pictures float32 -1..1 [n, H, W, 3] -> (mean, log_var).
-        parts: the films, at the encoder's raster.
-        places: their indices on the model card; None: they are all of its films.
-
-    Raises:
-        InputError: latents are not finite, as after a training that diverged.
-        RecordsError: a record is damaged.
+    The encoder takes float32 -1..1; `places` are the films' indices on the model card, None for
+    all. Raises InputError if latents are not finite, as after a training that diverged.
     """
     latents: list[Any] = []
     found: dict[str, list[Any]] = defaultdict(list)
@@ -112,7 +105,7 @@ def collect_film_latents(
 
 
 def _shares(frames: Sequence[int]) -> list[int]:
-    """Return how many frames of each film are taken: proportional to its length, at least one."""
+    """Divide the frames among films in proportion to their lengths, at least one each."""
     total = sum(frames)
     shares = [max(MOST_FRAMES * count // max(total, MOST_FRAMES), 1) for count in frames]
     while sum(shares) > MOST_FRAMES:  # many short films and a long one
@@ -141,18 +134,13 @@ def _spans(latents: Floats, pictures: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def to_bytes(film: FilmLatents) -> bytes:
-    """Return the content of the .npz file."""
     file = io.BytesIO()
     np.savez(file, **{field.name: getattr(film, field.name) for field in fields(film)})
     return file.getvalue()
 
 
 def load_film_latents(version: Location) -> FilmLatents | None:
-    """Read the latents in a SavedModel's folder; None if it was exported without them.
-
-    Raises:
-        InputError: the file is damaged.
-    """
+    """Read the latents in a SavedModel's folder; None without them, InputError if damaged."""
     path = version / FILE_NAME
     if not storage.is_file(path):
         return None

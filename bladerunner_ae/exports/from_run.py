@@ -1,5 +1,3 @@
-"""The export of a trained run, with the latents of its films."""
-
 import dataclasses
 import json
 import sys
@@ -29,17 +27,10 @@ def export(
     run: Location,
     records: Sequence[storage.AnyPath] = (),
 ) -> list[Location]:
-    """Write the SavedModels of a trained run to RUN/export as a new version.
+    """Write the SavedModels of a trained run to RUN/export as a new version; return their folders.
 
-    Args:
-        networks: of the run; the averages of their weights if it keeps them.
-        step: steps done.
-        config: of the run.
-        run: run folder.
-        records: folders of the run's films that are available; their latents are exported too.
-
-    Returns:
-        The folders written, one for each model.
+    `networks` are the averages of the weights if the run keeps them; `records` those of its films
+    that are available, whose latents are exported too.
 
     Raises:
         InputError: records of a film that the run has not seen, or of another size.
@@ -55,7 +46,7 @@ def export_trained(
     run: Location,
     records: Sequence[storage.AnyPath],
 ) -> list[Location]:
-    """As `export`, at the end of a training, which must not be lost.
+    """Export as `export` does, at the end of a training, which must not be lost.
 
     If the newest versions are of this step, they stay. Records that cannot be read any more are
     reported, and the models are exported without the film's latents.
@@ -129,7 +120,7 @@ def _find_films(
 
 
 def _last_metrics(run: Location, step: int) -> dict[str, float]:
-    """Return name -> figure that training measured at this step."""
+    """Return the figures that training measured at this step."""
     path = run / "metrics.jsonl"
     text = storage.read_text(path, "replace") if storage.is_file(path) else ""
     found: dict[str, float] = {}

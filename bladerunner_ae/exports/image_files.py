@@ -12,23 +12,12 @@ _JPEG_START = b"\xff\xd8\xff"
 
 
 def decode_files(files: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Read pictures of any size and scale each to height x width.
+    """Read JPEG or PNG files, string [n >= 0], as uint8 [n, height, width, 3], RGB.
 
     Grey becomes RGB; transparent parts become black; 16 bits become 8. A picture of the wanted size
     stays as it is; others are scaled, each pixel the mean of the area that it covers, and stretched
-    if their proportions differ.
-
-    Args:
-        files: string [n], JPEG or PNG files; n may be 0.
-        height: rows of the result.
-        width: columns of the result.
-
-    Returns:
-        uint8 [n, height, width, 3], RGB.
-
-    Raises:
-        tf.errors.InvalidArgumentError: while running: a file is neither, is damaged, or has more
-            than `MOST_PIXELS`.
+    if their proportions differ. While running, tf.errors.InvalidArgumentError if a file is neither,
+    is damaged, or has more than `MOST_PIXELS`.
     """
 
     def decode(file: tf.Tensor) -> tf.Tensor:
@@ -46,7 +35,7 @@ def decode_files(files: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 
 def encode_jpeg(pictures: tf.Tensor) -> tf.Tensor:
-    """uint8 [n, H, W, 3] -> string [n], JPEG files of quality 95 without chroma subsampling."""
+    """Encode uint8 [n, H, W, 3] as JPEG of quality 95 without chroma subsampling, string [n]."""
 
     def compress(picture: tf.Tensor) -> tf.Tensor:
         return tf.io.encode_jpeg(picture, quality=_JPEG_QUALITY, chroma_downsampling=False)
@@ -55,7 +44,7 @@ def encode_jpeg(pictures: tf.Tensor) -> tf.Tensor:
 
 
 def encode_png(pictures: tf.Tensor) -> tf.Tensor:
-    """uint8 [n, H, W, 3] -> string [n], PNG files, which lose nothing."""
+    """Encode uint8 [n, H, W, 3] as PNG files, string [n]; lossless."""
     spec = tf.TensorSpec((), tf.string)
     return tf.map_fn(tf.io.encode_png, pictures, fn_output_signature=spec)
 
@@ -90,7 +79,7 @@ def _jpeg_pixels(file: tf.Tensor) -> tf.Tensor:
 
 
 def _without_alpha(picture: tf.Tensor) -> tf.Tensor:
-    """uint8 [h, w, 1 to 4] -> uint8 [h, w, 3], transparent parts on black."""
+    """Convert uint8 [h, w, 1 to 4] to [h, w, 3], transparent parts on black."""
     shape = tf.shape(picture)
     has_alpha = tf.equal(shape[2] % 2, 0)
 

@@ -1,7 +1,4 @@
-"""Exported autoencoders: found, checked and loaded. No training code is needed.
-
-TensorFlow is imported only when a model is loaded.
-"""
+"""Loading of exported autoencoders; TensorFlow is imported only when a model is loaded."""
 
 from functools import partial
 from typing import Any
@@ -72,13 +69,7 @@ def load_autoencoder(path: AnyPath) -> Autoencoder:
 
 
 def find_saved_model(path: Location) -> Location:
-    """Return the folder of the SavedModel meant by `path`; see `load_autoencoder`.
-
-    A local one is found without TensorFlow.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Return the folder meant by `path`, see `load_autoencoder`; a local one without TensorFlow."""
     if not storage.exists(path):
         storage.explain_missing(path)
         raise InputError(f"{path}: no such model folder; check the name, or train a model first")
@@ -109,7 +100,6 @@ def _load(folder: Location) -> Any:
 
 
 def _load_halves(autoencoder: Location) -> Halves:
-    """Load the encoder and decoder that were exported with an autoencoder."""
     import tensorflow as tf
 
     models = []

@@ -1,4 +1,4 @@
-"""The origin of an exported model: a card for programs, and a README for people.
+"""Origin of an exported model: a card for programs, and a README for people.
 
 assets.extra/model_card.json holds the run's config, its step, its films' names and digests, the
 signatures, and the last figures that training measured; assets.extra/README.md says the same.
@@ -29,11 +29,8 @@ def make_model_card(
 ) -> dict[str, Any]:
     """Return the card that all models of an export share, as JSON values.
 
-    Args:
-        config: `RunConfig.to_json` of the run.
-        step: steps that its weights were trained for.
-        cards: of the run's films whose records are available.
-        metrics: name -> figure that training measured last.
+    `config` is `RunConfig.to_json`, `step` of the weights, `cards` of the films whose records are
+    available, `metrics` the figures that training measured last.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -76,11 +73,7 @@ def describe_signatures(signatures: Sequence[Any]) -> dict[str, Any]:
 
 
 def load_model_card(version: Location) -> dict[str, Any]:
-    """Read the card in a SavedModel's folder; empty for a model of another program.
-
-    Raises:
-        InputError: the card is damaged, or of a newer version of this program.
-    """
+    """Read the card in a SavedModel's folder, {} without one; InputError if damaged or newer."""
     path = version / FILE_NAME
     if not storage.is_file(path):
         return {}

@@ -37,19 +37,11 @@ def export_models(
     destination: Location,
     film: FilmLatents | None = None,
 ) -> list[Location]:
-    """Write the next version of every model to a folder.
+    """Write the next version of every model to `destination`, RUN/export; return their folders.
 
     All are written, and have answered their warm-up requests, before the first gets its name. A
-    version is visible only when it is complete; older versions are never touched.
-
-    Args:
-        networks: the trained networks.
-        card: returned by `model_card.make_model_card`.
-        destination: RUN/export.
-        film: the film's latents, stored with the decoder; `sample` draws from their density.
-
-    Returns:
-        The folders written, one for each model, all of one version.
+    version is visible only when it is complete; older versions are never touched. `sample` draws
+    from the density of the film's latents.
     """
     signatures = make_signatures(networks, film.density() if film is not None else None)
     version = str(max((n for name in MODELS for n in numbered(destination / name)), default=0) + 1)
@@ -64,7 +56,6 @@ def export_models(
 
 
 def newest_versions(destination: Location) -> list[Location]:
-    """Return the newest version's folder of each model that RUN/export has."""
     found = [numbered(destination / name) for name in MODELS]
     return [versions[max(versions)] for versions in found if versions]
 

@@ -33,13 +33,9 @@ Specs = dict[str, tf.TensorSpec]
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """A signature of a SavedModel.
+    """Signature of a SavedModel; all `names` share one function, from tensors to tensors.
 
-    Attributes:
-        names: under which it is served; they share one function.
-        inputs, outputs: name -> spec; the first dimension is the batch.
-        function: takes a tensor for each input, returns one for each output.
-        doc: one sentence for people.
+    The first dimension of each spec is the batch; `doc` is one sentence for people.
     """
 
     names: tuple[str, ...]
@@ -49,7 +45,6 @@ class Signature:
     doc: str
 
     def traced(self) -> Any:
-        """Return it as a `tf.function` with a graph."""
         specs = [tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in self.inputs.items()]
         function = tf.function(self.function, input_signature=specs, autograph=False)
         function.get_concrete_function()
@@ -59,12 +54,7 @@ class Signature:
 def make_signatures(
     networks: Networks, density: LatentDensity | None = None
 ) -> dict[str, list[Signature]]:
-    """Return the signatures of each of `folders.MODELS`.
-
-    Args:
-        networks: the trained encoder and decoder.
-        density: of the film's latents, which `sample` draws from; None: from N(0, 1).
-    """
+    """Return each model's signatures; `sample` draws from `density`, without it from N(0, 1)."""
     height, width = networks.encoder.input_shape[1:3]
     size = networks.decoder.input_shape[-1]
     image = tf.TensorSpec((None, height, width, 3), tf.uint8)

@@ -31,13 +31,7 @@ _GREY = 128
 
 
 def write_warmup(folder: Path, name: str, signatures: Sequence[Signature]) -> None:
-    """Write one request for each signature and batch size into a SavedModel's folder.
-
-    Args:
-        folder: of the SavedModel.
-        name: under which the model is served.
-        signatures: of the model.
-    """
+    """Write one request for each signature and batch size into a SavedModel's folder."""
     (folder / FILE_NAME).parent.mkdir(exist_ok=True)
     with open(folder / FILE_NAME, "wb") as file:
         for signature in signatures:
@@ -77,11 +71,7 @@ def _filled(dtype: tf.DType, shape: Sequence[int]) -> Any:
 
 
 def load_requests(folder: Path) -> list[Any]:
-    """Return the `PredictRequest`s stored with a SavedModel; none without a file.
-
-    Raises:
-        RecordsError: the file is damaged.
-    """
+    """Return the `PredictRequest`s of a SavedModel, if any; RecordsError if the file is damaged."""
     if not (folder / FILE_NAME).is_file():
         return []
     logs = map(messages.PredictionLog.FromString, read_records(folder / FILE_NAME))
@@ -92,11 +82,8 @@ def replay(folder: Path) -> int:
     """Send a SavedModel its warm-up requests as TensorFlow Serving does; return how many.
 
     The graph is loaded into a session, its variables are restored, and each request is fed to the
-    tensors that its signature names.
-
-    Raises:
-        OutputError: the model returned something else than its signature says.
-        tf.errors.OpError: a request failed.
+    tensors that its signature names. Raises OutputError if the model returned something else than
+    its signature says, tf.errors.OpError if a request failed.
     """
     sent = 0
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:

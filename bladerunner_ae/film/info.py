@@ -22,8 +22,7 @@ class PictureFormat:
         stored: (height, width) of the upright picture in the file's own pixels, without `crop`.
         sample_aspect: width of a pixel divided by its height, in the upright picture.
         first: format of the first frame, as decoded; the formats of all others refer to it.
-        codec: libav's name of the decoder.
-        pixel_format: libav's name for the layout of the stored pixels.
+        codec, pixel_format: libav's names of the decoder and of the layout of the stored pixels.
         peak_nits: brightest light of a film in "pq" or "hlg", decided once for the whole film.
         crop: rows and columns of a decoded picture that the container does not show.
     """
@@ -38,12 +37,10 @@ class PictureFormat:
 
     @property
     def tags(self) -> Tags:
-        """Colours of the first frame."""
         return self.first.tags
 
     @property
     def direction(self) -> Direction:
-        """Rotation and mirroring that make a decoded picture upright."""
         return Direction(self.first.rotation, self.first.mirrored)
 
     @property
@@ -52,7 +49,6 @@ class PictureFormat:
         return self.stored[::-1] if self.first.rotation in (90, 270) else self.stored
 
     def colour(self) -> dict[str, Any]:
-        """Colour facts as a JSON object."""
         conversion = conversion_note(self.tags, self.peak_nits)
         return {
             **self.tags._asdict(),
@@ -68,8 +64,8 @@ class Timing:
     Attributes:
         rate_candidates: declared rates in frames per second, the most credible first.
         time_base: seconds per unit of a timestamp.
-        frames_estimate: roughly how many frames there are, or None.
-        duration: seconds that the file declares for its longest stream, or None.
+        frames_estimate: rough number of frames, or None.
+        duration: declared seconds of the longest stream, or None.
         start_pts: timestamp at which the picture begins, in units of `time_base`.
         film_start: seconds at which the earliest stream begins; players count from here.
     """
@@ -83,19 +79,17 @@ class Timing:
 
     @property
     def frame_rate(self) -> Fraction:
-        """Nominal frames per second; whether frames keep to it, `film.reading.clock` tells."""
+        """Nominal frames per second; `film.reading.clock` tells whether frames keep to it."""
         return self.rate_candidates[0]
 
 
 @dataclass(frozen=True)
 class StreamChoice:
-    """The streams of a file that are the film.
+    """The streams of a file that are the film; all indices and streams are in file order.
 
     Attributes:
         picture: index of the picture's stream (0 for images).
-        sound: indices of the sound tracks, in the order of the file: those of the picture's
-            programme whose codec is known.
-        left_out: all other streams, in the order of the file.
+        sound: indices of the sound tracks of the picture's programme whose codec is known.
         described: one JSON object for each stream of the file.
     """
 
@@ -107,14 +101,12 @@ class StreamChoice:
 
 @dataclass(frozen=True)
 class FilmInfo:
-    """Facts about a film before it is read.
+    """Facts about a film before it is read; `path` may also be a folder or pattern of images.
 
     Attributes:
-        path: the file, or the folder or pattern of images.
-        container: libav's name of the file format, or "images" (`film.images.folder`).
+        container: libav's name of the file format, or "images".
         interlaced: whether any of the sampled frames consists of two fields.
         deinterlace: whether frames of two fields are to be deinterlaced.
-        notes: what a person should know before converting it.
     """
 
     path: Path
@@ -128,5 +120,4 @@ class FilmInfo:
 
     @property
     def kind(self) -> str:
-        """ "images" or "film"; libav does not read the former."""
         return "images" if self.container == "images" else "film"

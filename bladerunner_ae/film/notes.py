@@ -1,4 +1,4 @@
-"""Notes: what reading or writing a film found, as values, and the sentences for people."""
+"""Notes: findings of reading or writing a film, as values, and the sentences for people."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -122,7 +122,6 @@ class NoteKind(Enum):
     SEVERAL = "{notes:; }"
 
     def note(self, **facts: Any) -> "Note":
-        """A note of this kind."""
         return Note(self, tuple(facts.items()))
 
 
@@ -138,7 +137,7 @@ class Note:
 
 
 def joined(notes: Iterable[Note]) -> Note | None:
-    """One note that says all of some notes; None if there are none."""
+    """One note that combines several; None if there are none."""
     several = tuple(notes)
     if len(several) < 2:
         return next(iter(several), None)
@@ -146,8 +145,6 @@ def joined(notes: Iterable[Note]) -> Note | None:
 
 
 class _Words(Formatter):
-    """Formatter of facts, see `NoteKind`."""
-
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, tuple):
             return (format_spec or " and ").join(map(str, value))
@@ -159,5 +156,4 @@ class _Words(Formatter):
 
 
 def word(sentence: str, facts: dict[str, Any]) -> str:
-    """The sentence with its facts, see `NoteKind`."""
     return _Words().vformat(sentence, (), facts)

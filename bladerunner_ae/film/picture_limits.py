@@ -14,11 +14,7 @@ LEAST_SIDE = 2
 
 
 def refuse_tiny(path: Path, height: int, width: int) -> None:
-    """Raise InputError if a picture has fewer rows or columns than `LEAST_SIDE`.
-
-    Args:
-        path: the film or folder of images, for the message.
-    """
+    """Raise InputError if a picture has fewer rows or columns than `LEAST_SIDE`."""
     if min(height, width) < LEAST_SIDE:
         raise InputError(
             f"{path}: has pictures of {height}x{width} (height x width); at least {LEAST_SIDE} "
@@ -27,10 +23,7 @@ def refuse_tiny(path: Path, height: int, width: int) -> None:
 
 
 def refuse_huge(path: Path, height: int, width: int) -> None:
-    """Raise InputError if a picture has more than `MOST_PIXELS`.
-
-    Call it with what the file's header says, before anything is decoded.
-    """
+    """Raise InputError if a picture has more than `MOST_PIXELS`; call it before any decoding."""
     if height * width > MOST_PIXELS:
         raise InputError(
             f"{path}: has pictures of {height}x{width} (height x width), {height * width} pixels; "

@@ -1,7 +1,7 @@
-"""Inspection of a folder of records: its card, its shards, and what is plainly wrong.
+"""Quick inspection of a folder of records: its card, its shards, and plain damage.
 
-Everything here is quick: it reads the card and the first record of each shard. `verify` reads all
-of them. TensorFlow is imported for remote folders only.
+It reads the card and the first record of each shard; `verify` reads all of them. TensorFlow is
+imported for remote folders only.
 """
 
 import os
@@ -23,7 +23,7 @@ from tfrecords.wording import counted
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is wrong with a folder of records.
+    """One defect of a folder of records.
 
     Attributes:
         file: name of the shard or of the card.
@@ -60,9 +60,9 @@ class ShardRow:
     """One line of the table of shards.
 
     Attributes:
-        shard: its entry of the card; without a card, what the file's records say.
+        shard: its entry of the card; without a card, derived from the file's records.
         begin, end: seconds from the film's start to its first frame and to the end of its last, or
-            None where the records do not say.
+            None if the records do not say.
         there: whether the file exists.
     """
 
@@ -77,12 +77,10 @@ class Inspection:
     """The result of inspecting a folder of records.
 
     Attributes:
-        directory: as given.
-        card: None where it is missing or damaged.
-        rows: one for each shard of the card, or of the folder where there is no card.
-        damages: all that was found wrong so far.
-        remarks: what else a person should know, such as that a conversion is not finished.
-        verified: how many records were read and found undamaged; None if they were not read.
+        card: None if it is missing or damaged.
+        rows: one for each shard of the card, or of the folder if there is no card.
+        remarks: further facts for a person, such as that a conversion is not finished.
+        verified: number of records read and found undamaged; None if they were not read.
     """
 
     directory: str
@@ -93,7 +91,6 @@ class Inspection:
     verified: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
         return {
             "directory": self.directory,
             "card": None if self.card is None else self.card.to_json(),
@@ -109,16 +106,10 @@ class Inspection:
 
 
 def inspect_film(directory: storage.AnyPath) -> Inspection:
-    """Inspect a folder of records, reading no more than the beginning of each shard.
+    """Inspect DATA/<film>, local or remote, reading only the beginning of each shard.
 
-    Args:
-        directory: DATA/<film>, local or remote.
-
-    Returns:
-        Its card and shards; of a folder whose card is missing or damaged, what its shards tell.
-
-    Raises:
-        RecordsError: there is no such folder, or nothing in it is a shard or a card.
+    Of a folder whose card is missing or damaged, the shards are described as far as possible.
+    Raises RecordsError if there is no such folder, or nothing in it is a shard or a card.
     """
     folder = os.fspath(directory)
     try:
@@ -149,7 +140,7 @@ def inspect_film(directory: storage.AnyPath) -> Inspection:
 
 
 def _without_card(folder: str, error: RecordsError) -> Inspection:
-    """Return what the shards of a folder tell whose card cannot be read."""
+    """Return an inspection by the shards of a folder whose card cannot be read."""
     remarks = _remarks(folder)
     if not storage.is_directory(folder):
         if remarks:
@@ -172,7 +163,7 @@ def _without_card(folder: str, error: RecordsError) -> Inspection:
 
 
 def _count_and_first(path: str, first: int) -> tuple[int, int]:
-    """Return how many undamaged records a shard has, and its first frame, else `first`."""
+    """Return the number of undamaged records in a shard, and its first frame, else `first`."""
     count = 0
     with suppress(OSError, RecordsError):
         for record in ShardScan(path):
@@ -197,7 +188,7 @@ def _remarks(folder: str) -> list[str]:
 
 
 def _begin(directory: str, shard: Shard, card: FilmCard) -> float | None:
-    """Return when a shard's first frame is shown: as its first record says, else as computed."""
+    """Return the time of a shard's first frame: by its first record, else as computed."""
     with suppress(OSError, RecordsError):
         record = next(iter(ShardScan(storage.join(directory, shard.name))), None)
         if record is not None and record.data is not None:
@@ -208,7 +199,7 @@ def _begin(directory: str, shard: Shard, card: FilmCard) -> float | None:
 
 
 def film_time(card: FilmCard, pts: int) -> float:
-    """Return seconds from the start of the film, of which records may be an excerpt, to a frame."""
+    """Return the seconds from the start of the film (records may be an excerpt) to a frame."""
     return float(film_start(card) + (pts - card.first_pts) * card.time_base)
 
 
@@ -221,12 +212,12 @@ def film_start(card: FilmCard) -> Fraction:
 
 
 def film_seconds(card: FilmCard) -> Fraction:
-    """Return how long the frames are shown, the last one as long as the average."""
+    """Return the duration of the frames, the last one as long as the average."""
     return Fraction((card.last_pts - card.first_pts) * card.time_base + 1 / card.frame_rate)
 
 
 def frame_seconds(card: FilmCard, frame: int) -> float | None:
-    """Return when a frame that cannot be read is shown, or None in a film of variable rate."""
+    """Return the time of a frame that cannot be read, or None in a film of variable rate."""
     return None if card.variable_rate else float(film_start(card) + frame / card.frame_rate)
 
 

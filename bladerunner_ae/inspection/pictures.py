@@ -1,6 +1,6 @@
 """Pictures of a whole film made of its records: contact sheet, barcode, single frames.
 
-Damage does not stop any of them: frames that cannot be read are marked and counted.
+Damage does not stop any of them: unreadable frames are marked and counted.
 """
 
 import io
@@ -35,11 +35,8 @@ EXPORT_FORMATS = ("png", "jpeg")
 def write_contact_sheet(directory: str, card: FilmCard, output: Location, count: int = 48) -> int:
     """Write a PNG of frames across the film, each with its number and time below.
 
-    Args:
-        count: how many frames, evenly spread; 0: the middle of every shot.
-
-    Returns:
-        How many of the frames cannot be read; they are magenta.
+    `count` frames are evenly spread; 0: the middle of every shot. Unreadable ones are magenta;
+    their number is returned.
     """
     if count:
         chosen = spread_frames(card.shots(), card.frames, count)
@@ -66,19 +63,15 @@ def write_contact_sheet(directory: str, card: FilmCard, output: Location, count:
 def write_barcode(
     directory: str, card: FilmCard, output: Location, width: int = 1920, threads: int | None = None
 ) -> int:
-    """Write a PNG in which every frame is one column of its mean colour, in the film's order.
+    """Write a PNG in which every frame is one column of its mean colour, in film order.
 
     Colours are averaged as light, not as code values: a frame's column is what a projector would
     throw on the wall through a ground glass. In a film with more frames than columns each column is
     the mean of as many frames; in a short one each frame is a few columns wide. Black margins
     within the records do not count.
 
-    Args:
-        width: columns at most.
-        threads: shards read at once; by default as many as there are processors.
-
-    Returns:
-        How many frames cannot be read. A column with no other frame is magenta.
+    `width` is the most columns; `threads` shards are read at once, by default one per processor.
+    Returns the number of unreadable frames; a column with no other frame is magenta.
     """
     means = mean_light(directory, card, threads)
     colours = barcode_colours(means, width)
@@ -110,13 +103,9 @@ def mean_light(directory: str, card: FilmCard, threads: int | None = None) -> ND
 
 
 def parse_frames(text: str, frames: int) -> list[int]:
-    """Parse --frames: "100:200" (200 not included), "100:", ":", or "10,20,30".
+    """Parse --frames, "100:200" (200 not included), "100:", ":" or "10,20,30", in ascending order.
 
-    Returns:
-        Frame numbers, ascending, none twice.
-
-    Raises:
-        UsageError: it is neither, or the film has no such frame.
+    Raises UsageError if it is neither, or the film has no such frame.
     """
     try:
         if ":" in text:
@@ -139,11 +128,10 @@ def parse_frames(text: str, frames: int) -> list[int]:
 def check_export(
     card: FilmCard, numbers: Sequence[int], folder: Location, image_format: str
 ) -> None:
-    """Refuse, before anything is read, what `export_frames` cannot do.
+    """Refuse, before anything is read, an export that `export_frames` cannot do.
 
-    Raises:
-        InputError: there is an image of the same number, or no file can be written.
-        UsageError: JPEG is wanted of records that are PNG.
+    Raises InputError if there is an image of the same number, or no file can be written, UsageError
+    if JPEG is wanted of records that are PNG.
     """
     if image_format == "jpeg" and card.encoding.get("format") == "png":
         raise UsageError("--export_format=jpeg: the records are PNG; use --export_format=png")
@@ -166,7 +154,7 @@ def export_frames(
         image_format: "png", or "jpeg" for the records' own bytes.
 
     Returns:
-        How many of the frames cannot be read and are not written.
+        The number of frames that cannot be read and are not written.
 
     Raises:
         InputError, UsageError: as `check_export`.
@@ -189,7 +177,7 @@ def export_frames(
 def read_frames(
     directory: str, card: FilmCard, numbers: Iterable[int]
 ) -> Iterator[tuple[int, Frame]]:
-    """Yield (number, frame) of those of `numbers` that can be read, ascending.
+    """Yield (number, frame) of the readable ones of `numbers`, ascending.
 
     Only shards that hold one of them are opened, and each is read up to the last one wanted.
     """

@@ -18,7 +18,7 @@ _LABEL_WIDTH = 14
 
 
 def describe(found: Inspection) -> list[str]:
-    """Return the card in words, the table of shards, and what is wrong."""
+    """Return the card in words, the table of shards, and the damage."""
     lines = [found.directory]
     if found.card is not None:
         lines += [f"  {label:<{_LABEL_WIDTH}}{text}" for label, text in _card(found.card)]
@@ -33,7 +33,6 @@ def describe(found: Inspection) -> list[str]:
 
 
 def _card(card: FilmCard) -> Iterator[tuple[str, str]]:
-    """Yield (label, text) of each line."""
     source, encoding = card.source, card.encoding
     kind = "folder of images" if source.get("kind") == "images" else "film"
     size = source.get("bytes")
@@ -68,7 +67,6 @@ def _card(card: FilmCard) -> Iterator[tuple[str, str]]:
 
 
 def _joined(separator: str, *parts: object) -> str:
-    """Return all parts that are not empty."""
     return separator.join(str(part) for part in parts if part)
 
 

@@ -1,7 +1,7 @@
-"""Verification of a film's records: reads every one and reports all that is wrong.
+"""Verification of a film's records: reads every one and reports all damage.
 
-Shards are read at the same time in several threads. After a record whose data is damaged, reading
-continues with the next record; after one whose length is damaged, with the next shard.
+Shards are read in parallel threads. After a record whose data is damaged, reading continues with
+the next record; after one whose length is damaged, with the next shard.
 """
 
 import io
@@ -41,10 +41,7 @@ _Result = TypeVar("_Result")
 class ShardReport:
     """Findings in one shard.
 
-    Attributes:
-        whole: how many records are undamaged.
-        sha256: of the file; "" if it could not be read.
-        first, last: frames that could be read.
+    Of its frames, `whole` are undamaged, `first` to `last` readable; `sha256` is "" if unreadable.
     """
 
     shard: Shard
@@ -56,15 +53,11 @@ class ShardReport:
 
 
 def verify(found: Inspection, threads: int | None = None) -> None:
-    """Read every record and add what is wrong to `found.damages`.
+    """Read every record; add defects to `found.damages` and set `found.verified`.
 
     Of each record: the container's checksums, the picture decodes completely and has the card's
     size and format, frame number and film are those of the card, times rise. Of each shard: SHA-256
-    and number of records.
-
-    Args:
-        found: from `inspect_film`; gets `verified`, the number of undamaged records.
-        threads: shards read at once; by default as many as there are processors.
+    and number of records. `threads` shards are read at once, by default one per processor.
     """
     card = found.card
     shards = [row.shard for row in found.rows if row.there]
@@ -103,11 +96,8 @@ def in_threads(
 ) -> list[_Result]:
     """Call `work` with each shard, several at once; results are in the order of the shards.
 
-    Args:
-        work: should return soon once `stop` is set.
-        shards: what to work on.
-        stop: is set when this is interrupted, or a call of `work` fails.
-        threads: how many at once; by default as many as there are processors.
+    `stop` is set on an interruption, or when a call fails; `work` should then return soon.
+    `threads` run at once, by default one per processor.
     """
     with ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1) as pool:
         futures = [pool.submit(work, shard) for shard in shards]
@@ -122,8 +112,7 @@ def in_threads(
 def decode_picture(frame: Frame) -> Picture:
     """Return a record's picture as uint8 [height, width, 3], RGB.
 
-    Raises:
-        ValueError: it is damaged; the least warning of the decoder counts.
+    Raises ValueError if it is damaged; the least warning of the decoder counts.
     """
     try:
         if frame.format == "jpeg":
@@ -136,8 +125,6 @@ def decode_picture(frame: Frame) -> Picture:
 
 
 class _ShardReader:
-    """Reads one shard to its end and collects its damages."""
-
     def __init__(self, shard: Shard, card: FilmCard | None) -> None:
         self.report = ShardReport(shard)
         self._shard, self._card = shard, card
@@ -166,7 +153,6 @@ class _ShardReader:
         self._check_end(0 if record is None else record.number + 1, broken, scan)
 
     def check(self, record: ScannedRecord) -> None:
-        """Note what is wrong with a record."""
         number = record.number
         if record.data is None:
             self._problems["container", number][number] = record.problem
@@ -212,7 +198,6 @@ class _ShardReader:
 
     def _add(self, what: str, *, records: tuple[int, int] | None = None, first: int = -1,
              last: int = -1) -> None:  # fmt: skip
-        """Append a damage, of frames `first` to `last` if given."""
         frames = None if first < 0 else (first, last)
         time = frame_seconds(self._card, first) if self._card and frames else None
         self.report.damages.append(Damage(self._shard.name, what, records, frames, time))
@@ -231,7 +216,7 @@ class _ShardReader:
             self._add(what, records=(first, last), first=start + first, last=start + last)
 
     def _check_end(self, records: int, broken: bool, scan: ShardScan) -> None:
-        """Report how many records are missing, and whether the file is as it was."""
+        """Report missing records and a changed file."""
         shard = self._shard
         if self._card is None:
             if broken:
@@ -249,7 +234,7 @@ class _ShardReader:
 
 
 def between_shards(reports: list[ShardReport]) -> Iterator[Damage]:
-    """Yield what is wrong with the times from one shard to the next."""
+    """Yield the defects in the times from one shard to the next."""
     previous: Frame | None = None
     for report in reports:
         first = report.first
@@ -262,7 +247,7 @@ def between_shards(reports: list[ShardReport]) -> Iterator[Damage]:
 
 
 def _at_the_ends(reports: list[ShardReport], card: FilmCard) -> Iterator[Damage]:
-    """Yield what is wrong with the times at which the film begins and ends."""
+    """Yield the defects in the times at which the film begins and ends."""
     if not reports:
         return
     for name, wanted, frame, number in (
@@ -278,7 +263,7 @@ def _at_the_ends(reports: list[ShardReport], card: FilmCard) -> Iterator[Damage]
 
 
 def other_content(reports: list[ShardReport], card: FilmCard) -> Iterator[Damage]:
-    """Yield the shards that hold, byte for byte, what another one should."""
+    """Yield the shards that hold, byte for byte, the records of another one."""
     owners = {shard.sha256: shard.name for shard in card.shards}
     for report in reports:
         owner = owners.get(report.sha256, report.shard.name)

@@ -1,1 +1,1 @@
-"""The film's memory: what a network keeps of each shot, as one page that needs nothing else."""
+"""Page about a network's memory of a film, shot by shot, which needs no other file."""

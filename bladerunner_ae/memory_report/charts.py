@@ -1,4 +1,4 @@
-"""Charts as SVG whose axes are HTML, so that text keeps its size on a narrow screen.
+"""Charts as SVG with axes in HTML, so that text keeps its size on a narrow screen.
 
 A drawing is stretched to its box; lines and dots keep their width, because they are strokes that
 do not scale. A dot is a line of length 0 with round ends.
@@ -17,13 +17,9 @@ _MOST_MARKS = 7
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale from values to 0..1000.
+    """Scale from values to 0..1000; `offset` None: linear, else logarithmic in value + offset.
 
-    Attributes:
-        low, high: values at its ends.
-        ticks: (value, text) of each mark.
-        name: of the quantity, with its unit.
-        offset: None: linear; else logarithmic in value + offset.
+    `ticks` are the (value, text) of each mark; `name` is the quantity with its unit.
     """
 
     low: float
@@ -33,7 +29,6 @@ class Axis:
     offset: float | None = None
 
     def place(self, value: float) -> float:
-        """Return the place of a value, 0..1000 from the low end."""
         low, high, value = (self._scaled(v) for v in (self.low, self.high, value))
         return round(SIDE * min(max((value - low) / (high - low or 1.0), 0.0), 1.0), 1)
 
@@ -49,7 +44,6 @@ def exact(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
 
 
 def linear(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
-    """Return an axis of round numbers that covers all values."""
     low, high = min(values), max(values)
     if high - low < 1e-9 * max(abs(high), 1e-9):
         low, high = low - (abs(low) * 0.1 or 1.0), high + (abs(high) * 0.1 or 1.0)
@@ -60,7 +54,6 @@ def linear(values: Sequence[float], name: str, wanted: int = 4) -> Axis:
 
 
 def logarithmic(values: Sequence[float], name: str, offset: float) -> Axis:
-    """Return an axis for values of at least 0, logarithmic in value + offset."""
     low, high = min(values), max(values)
     marks = [0.0, *(m * 10.0**e for e in range(-9, 7) for m in (1, 3))]
     marks = [mark for mark in marks if low <= mark <= high and (not mark or mark >= offset)]
@@ -71,14 +64,13 @@ def logarithmic(values: Sequence[float], name: str, offset: float) -> Axis:
 
 
 def clock(seconds: float) -> str:
-    """Return a moment as a person writes it: 0:07, 1:02:03."""
+    """Return a time as text, such as 0:07 or 1:02:03."""
     whole = max(int(seconds + 1e-6), 0)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def time_axis(duration: float, wanted: int = 8) -> Axis:
-    """Return an axis from a film's beginning to its end."""
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
     step = next((s for s in steps if duration / s <= wanted), 7200)
     marks = [float(s) for s in range(0, int(duration) + 1, step) if s <= duration * 0.985]
@@ -106,24 +98,15 @@ def dot(x: float, y: float, kind: str, attributes: str = "") -> str:
 
 
 def span(start: float, end: float, kind: str) -> str:
-    """Return a band of the full height from one place to another, 0..1000."""
     return f'<rect class="{kind}" x="{start:g}" y="0" width="{end - start:g}" height="{SIDE}"/>'
 
 
 def ruler(place: float, kind: str) -> str:
-    """Return a vertical line at a place, 0..1000."""
     return f'<path class="{kind}" d="M{place:g} 0V{SIDE}"/>'
 
 
 def plot(drawing: str, across: Axis, up: Axis, label: str, kind: str = "") -> str:
-    """Draw axes around a drawing.
-
-    Args:
-        drawing: by this module's other functions.
-        across, up: its axes.
-        label: its description for people who cannot see it.
-        kind: CSS classes.
-    """
+    """Draw axes around a drawing; `label` describes it for people who cannot see it."""
     grid = "".join(f'<path class="grid" d="M0 {SIDE - up.place(v):g}H{SIDE}"/>'
                    for v, _ in up.ticks)  # fmt: skip
     ups = "".join(

@@ -1,4 +1,4 @@
-"""The content of the page, gathered from a network and the records of some films."""
+"""Content of the page, gathered from a network and the records of some films."""
 
 import sys
 from collections.abc import Sequence
@@ -31,11 +31,9 @@ _PICTURE_BYTES = 256 << 20
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What a network remembers of films.
+    """Memory of a network for films.
 
     Attributes:
-        autoencoder: the network.
-        films: measurements, one for each folder of records.
         shots: of all films, in their order.
         cut: whether the films have so few shots that they were divided into stretches.
         strips: of each film, frames spread over it.
@@ -52,17 +50,7 @@ class Memory:
 
 
 def gather(autoencoder: Autoencoder, records: Sequence[Location], max_frames: int) -> Memory:
-    """Run films through a network; announce the sample on stderr.
-
-    Args:
-        autoencoder: the network.
-        records: folder of each film's records.
-        max_frames: most frames to measure, over all films; 0: all.
-
-    Raises:
-        InputError: records have another size than the network takes.
-        RecordsError: records are missing or damaged.
-    """
+    """Run films through a network, at most `max_frames` (0: all); announce the sample on stderr."""
     cards = [load_card(folder) for folder in records]
     for folder, card in zip(records, cards, strict=True):
         check_shards(folder, card)
@@ -104,7 +92,7 @@ def gather(autoencoder: Autoencoder, records: Sequence[Location], max_frames: in
 def _strips(
     autoencoder: Autoencoder, records: Sequence[Location], films: Sequence[FilmMemory]
 ) -> list[Shown]:
-    """Show frames spread over the films, in proportion to their lengths, as many as have room."""
+    """Choose frames in proportion to the films' lengths, as many as the page has room for."""
     height, width = autoencoder.raster
     room = max(min(STRIP_FRAMES, _PICTURE_BYTES // (3 * height * width)), 1)
     total = sum(film.card.frames for film in films)

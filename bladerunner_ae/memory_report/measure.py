@@ -1,4 +1,4 @@
-"""The figures of a film that the report shows: error, motion and colours of its frames."""
+"""Figures of a film that the report shows: error, motion and colours of its frames."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,18 +24,15 @@ _MODEL = "dream"
 
 @dataclass(frozen=True, eq=False)
 class FilmMemory:
-    """Measurements of a film, of n frames.
+    """Measurements of n frames of a film, those of `choice`.
 
     Attributes:
-        card: of the film.
-        choice: the frames that were measured.
         frames: int64 [n], ascending.
         seconds: float64 [n], when each is shown, from 0.
         psnr, ssim: float32 [n], of the dream.
         motion: float32 [n], mean absolute change from the frame before, in grey levels; NaN if that
             was not measured or is of another part.
-        original, dream: float64 [columns, BANDS, 3], mean linear light of each column of the two
-            barcodes.
+        original, dream: float64 [columns, BANDS, 3], mean linear light of the barcodes' columns.
     """
 
     card: FilmCard
@@ -50,17 +47,16 @@ class FilmMemory:
 
     @property
     def weights(self) -> Floats:
-        """How many frames each of those measured stands for, float32 [n]."""
+        """Number of frames that each measured one stands for, float32 [n]."""
         return self.choice.weights[self.frames]
 
     @property
     def change_weights(self) -> Floats:
-        """How many changes the motion of each stands for, float32 [n]; 0 where there is none."""
+        """Number of changes that each motion stands for, float32 [n]; 0 where there is none."""
         return self.choice.change_weights[self.frames]
 
     @cached_property
     def duration(self) -> float:
-        """Seconds from the first frame to the end of the last one."""
         return _duration(self.card)
 
 
@@ -78,11 +74,6 @@ def measure_film(
     labels: NDArray[np.str_],
     batch_size: int = 64,
 ) -> FilmMemory:
-    """Run the chosen frames of a film through a network, in its order.
-
-    Raises:
-        RecordsError: a record is damaged or of another size.
-    """
     barcodes = _Barcodes(card, int(choice.frames.sum()))
     scope = Scope({_MODEL: autoencoder}, labels, choice, vmaf=False, detail=False,
                   batch_size=batch_size, watch=barcodes.add)  # fmt: skip
@@ -96,7 +87,7 @@ def measure_film(
 
 
 class _Barcodes:
-    """Sums the light of film and dream by columns of equal time."""
+    """Light of film and dream, summed by columns of equal time."""
 
     def __init__(self, card: FilmCard, frames: int) -> None:
         self._card = card

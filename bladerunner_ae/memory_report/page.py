@@ -1,4 +1,4 @@
-"""The page: one HTML file with its style, its script and its pictures."""
+"""The report as one HTML file with its style, its script and its pictures."""
 
 import json
 import re
@@ -78,7 +78,6 @@ def _title(memory: Memory) -> str:
 
 
 def _watched(memory: Memory) -> str:
-    """Describe the network."""
     card = memory.autoencoder.card
     if not card:
         return "as dreamed by a network"
@@ -95,7 +94,6 @@ def _watched(memory: Memory) -> str:
 
 
 def _figures(memory: Memory) -> str:
-    """Return the few most important numbers."""
     means = group_means(memory.shots).items()
     values = [("PSNR", f"{psnr:.2f} dB", label) for label, (psnr, _) in means]
     values += [("SSIM", f"{ssim:.3f}", label) for label, (_, ssim) in means]

@@ -26,14 +26,7 @@ _DRAWS, _SEED = 2000, 20_170_415
 
 @dataclass(frozen=True)
 class Part:
-    """Frames of one shot that training treated alike.
-
-    Attributes:
-        film: index of its film on the page.
-        shot: number of its shot in its film, from 1.
-        start, end: first frame, and frame after the last.
-        label: "seen", "held out" or "unseen film".
-    """
+    """Frames `start` to before `end` of one shot, from 1, of one label; `film` is an index."""
 
     film: int
     shot: int
@@ -46,11 +39,7 @@ def film_parts(cards: Sequence[FilmCard], labels: Sequence[NDArray[np.str_]]) ->
     """Divide films at their cuts, and where frames that were held out begin and end.
 
     Films that hardly have a cut would be a single row of the table, so they are divided into
-    stretches of equal length, of a second at least.
-
-    Args:
-        cards: of the films.
-        labels: str [frames] of each, of `evaluation.labels.frame_labels`.
+    stretches of equal length, of a second at least. Labels are those of `evaluation.labels`.
     """
     parts = [
         Part(place, int(np.searchsorted(card.shot_starts, start, side="right")), start, end,
@@ -69,7 +58,6 @@ def film_parts(cards: Sequence[FilmCard], labels: Sequence[NDArray[np.str_]]) ->
 
 
 def _cut(part: Part, length: float) -> list[Part]:
-    """Divide a part into equal pieces of about `length` frames."""
     pieces = max(round((part.end - part.start) / length), 1)
     borders = [part.start + (part.end - part.start) * i // pieces for i in range(pieces + 1)]
     return [Part(part.film, part.shot, start, end, part.label) for start, end in pairwise(borders)]
@@ -77,16 +65,14 @@ def _cut(part: Part, length: float) -> list[Part]:
 
 @dataclass(frozen=True)
 class ShotMemory:
-    """How well a part of a film is remembered.
+    """Quality of a part's memory.
 
     Attributes:
-        part: its frames.
         weight: how many frames of the film its measured ones stand for.
         seconds: when it begins, from the film's first frame.
         length: in seconds.
         psnr, ssim: means over its frames, dB and -1..1.
-        motion: mean change from frame to frame, grey levels; None if no two neighbours were
-            measured.
+        motion: mean change between frames, grey levels; None if no two neighbours were measured.
         shown: the frame that represents it: its PSNR is nearest to the mean.
     """
 
@@ -139,7 +125,7 @@ def _mean(values: NDArray[np.floating], weights: NDArray[np.float32]) -> float:
 def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float]]:
     """Return label -> (PSNR, SSIM), means over frames, each counting with those it stands for.
 
-    They are the means that `evaluate` prints, if it measures as many frames.
+    They equal those that `evaluate` prints if it measures as many frames.
     """
     found = {}
     for label in dict.fromkeys(shot.part.label for shot in shots):
@@ -155,13 +141,7 @@ def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float]]:
 
 @dataclass(frozen=True)
 class Relation:
-    """A rank correlation over shots.
-
-    Attributes:
-        rho: Spearman's, -1..1.
-        low, high: 95 % interval, by drawing shots with replacement.
-        shots: how many there were.
-    """
+    """Spearman's correlation over shots, -1..1; `low`, `high`: its 95 % bootstrap interval."""
 
     rho: float
     low: float
@@ -170,7 +150,6 @@ class Relation:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 

@@ -1,4 +1,4 @@
-"""The page's pictures, each a data URI within the page."""
+"""Pictures of the page, each a data URI within it."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ _BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A frame and its dream, as data URIs of JPEG files."""
+    """Frame and dream, as data URIs of JPEG files."""
 
     original: str
     dream: str
@@ -36,12 +36,10 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Frames of a film that the page shows.
+    """Frames of a film that the page shows, by number.
 
-    Attributes:
-        pairs: frame number -> the pictures.
-        latents: frame number -> posterior mean, float32 [latent numbers]; empty without encoder.
-        thumbnails: frame number -> a very small picture, float32 [numbers]; as `latents`.
+    Latents are posterior means, float32 [latent numbers]; thumbnails float32 [numbers]; both are
+    empty without encoder.
     """
 
     pairs: dict[int, Pair]

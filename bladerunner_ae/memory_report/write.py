@@ -1,4 +1,4 @@
-"""The report as a file: of an exported model, or at the end of a training."""
+"""The report as a file, of an exported model or at the end of a training."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,10 @@ _AFTER_TRAINING = 2_000
 def write_report(
     model: Location, records: Sequence[Location], output: Location, max_frames: int = MAX_FRAMES
 ) -> None:
-    """Write the page of an exported autoencoder.
+    """Write the page of an exported autoencoder, completely or not at all.
 
-    Args:
-        model: SavedModel, the folder of its versions, or the run folder.
-        records: folder of each film's records, at the model's raster.
-        output: the page; written completely or not at all, replaces an earlier one.
-        max_frames: most frames to measure, some of every shot; 0: all.
+    `model` is a SavedModel, the folder of its versions, or the run folder. At most `max_frames` are
+    measured, some of every shot; 0: all.
 
     Raises:
         InputError: no such model, or the records have another size than it takes.
@@ -48,14 +45,8 @@ def report_training(
 ) -> None:
     """Write RUN/report.html at the end of a training, from 2,000 frames at most.
 
-    The training must not be lost to it: any failure becomes one line on stderr.
-
-    Args:
-        networks: the averages of the weights where training keeps them.
-        config: `RunConfig.to_json` of the run.
-        step: steps done.
-        records: folder of each film's records.
-        run: run folder.
+    The training must not be lost to it: any failure becomes one line on stderr. `networks` are the
+    averages of the weights where training keeps them, `config` is `RunConfig.to_json`.
     """
     from bladerunner_ae.exports.model_card import make_model_card
 

@@ -1,4 +1,4 @@
-"""A trained autoencoder, read from an export or still in memory. Imports no TensorFlow."""
+"""Trained autoencoder, read from an export or still in memory. Imports no TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,12 +21,10 @@ Latents = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """Encoder and decoder by themselves.
+    """Encoder and decoder by themselves; `shape` is that of the latent numbers of one frame.
 
-    Attributes:
-        shape: of the latent numbers of one frame.
-        encode: uint8 [n, H, W, 3] -> (mean, log_var), float32 [n, *shape] each.
-        decode: float32 [n, *shape] -> uint8 [n, H, W, 3].
+    encode: uint8 [n, H, W, 3] -> (mean, log_var), float32 [n, *shape] each; decode: float32
+    [n, *shape] -> uint8 [n, H, W, 3].
     """
 
     shape: tuple[int, ...]
@@ -58,14 +56,7 @@ class Autoencoder:
     run: Location | None = None
 
     def reconstruct(self, images: Pictures) -> Pictures:
-        """Dream pictures; each result depends on its own picture alone.
-
-        Args:
-            images: uint8 [n, height, width, 3], RGB.
-
-        Returns:
-            uint8 [n, height, width, 3].
-        """
+        """Dream each picture by itself, uint8 [n, height, width, 3] in and out, RGB."""
         if self.dream is None:
             return self.decode(self.encode(images)[0])
         return np.asarray(self.dream(images))
@@ -96,17 +87,16 @@ class Autoencoder:
 
     @property
     def missing_halves(self) -> str:
-        """The reason why there are no latents, for people; empty if there are."""
+        """Reason why there are no latents, for people; empty if there are."""
         return str(self._loaded) if isinstance(self._loaded, InputError) else ""
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """Shape of the latent numbers of one frame."""
         return self._halves.shape
 
     @property
     def latent_size(self) -> int | None:
-        """How many numbers a frame is remembered by; None without an encoder."""
+        """Number of latent numbers of a frame; None without an encoder."""
         return None if self.missing_halves else int(np.prod(self.latent_shape))
 
     def check_raster(self, records: Location, card: FilmCard) -> None:

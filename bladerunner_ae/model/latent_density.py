@@ -1,4 +1,4 @@
-"""A density fitted to the film's latents after training, to draw samples that look like the film.
+"""Density fitted to the film's latents after training, to draw samples that look like the film.
 
 With a small KL weight the latents are far from N(0, 1), and samples of N(0, 1) show nothing. Ghosh
 et al. 2020 (arXiv:1903.12436, section 4) fit a mixture of Gaussians to the latents of the training
@@ -21,16 +21,13 @@ SHRINKAGE = 16.0
 
 @dataclass(frozen=True, eq=False)
 class LatentDensity:
-    """A mixture with one Gaussian for each shot.
+    """Mixture with one Gaussian for each shot.
 
     N(m, (1 - a) S + a D), with m and S the mean and covariance of the shot's latents, D the
     diagonal of the covariance within shots, pooled over the film, and a = 16 / (16 + frames of the
     shot): a short shot tells little of its spread. A shot's weight is its share of the frames.
-
-    Attributes:
-        latents: float32 [n, size], sorted by shot.
-        shots: the rows of each shot, (first, after the last).
-        deviation: float32 [size], root of D.
+    `latents`, float32 [n, size], are sorted by shot; `shots` are the rows of each, (first, after
+    the last); `deviation`, float32 [size], is the root of D.
     """
 
     latents: Floats
@@ -79,11 +76,7 @@ def normal_sampler(size: int) -> Sampler:
 
 
 def density_sampler(density: LatentDensity) -> Sampler:
-    """Return a function that draws from a density, whose latents become constants of the graph.
-
-    The density is that of `LatentDensity.sample`, with TensorFlow's random numbers; arguments and
-    result are those of `normal_sampler`.
-    """
+    """Return a sampler like `LatentDensity.sample`, with the latents as constants of the graph."""
     lengths = np.array([end - start for start, end in density.shots], np.float32)
     shot_of = np.repeat(np.arange(len(lengths)), lengths.astype(int))
     means = np.stack([density.latents[start:end].mean(axis=0) for start, end in density.shots])
@@ -115,7 +108,7 @@ def _normal(seeds: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _uniform(seeds: tf.Tensor) -> tf.Tensor:
-    """Seeds int64 [n] -> float32 [n], 0 to below 1."""
+    """Return float32 [n], 0 to below 1, from seeds int64 [n]."""
 
     def draw(seed: tf.Tensor) -> tf.Tensor:
         return tf.random.stateless_uniform([], seed=tf.stack([seed, 1]))

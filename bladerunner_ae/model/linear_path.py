@@ -61,7 +61,7 @@ def linear_size(config: ModelConfig) -> tuple[int, int]:
 
 @keras.saving.register_keras_serializable("bladerunner_ae")
 class _Frozen(layers.Dense):
-    """A dense layer whose weights are not trained.
+    """Dense layer whose weights are not trained.
 
     In training the gradient of its input is computed as `(W @ g^T)^T`, not as `g @ W^T`, which is
     TensorFlow's: for that oneDNN reorders all of W in every step (docs/speed.md).
@@ -83,7 +83,7 @@ def _product(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
 
 @keras.saving.register_keras_serializable("bladerunner_ae")
 class _Tile(layers.Layer):
-    """Arranges vectors `[B, h, w, side * side * 3]` as blocks of a picture."""
+    """Arrangement of vectors `[B, h, w, side * side * 3]` as blocks of a picture."""
 
     def __init__(self, side: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

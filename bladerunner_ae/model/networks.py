@@ -28,14 +28,14 @@ _GROUPS = 8
 
 @dataclass(frozen=True)
 class Networks:
-    """The players; `discriminator` is None for objectives without one."""
+    """Players; `discriminator` is None for objectives without one."""
 
     encoder: keras.Model
     decoder: keras.Model
     discriminator: keras.Model | None = None
 
     def players(self) -> Mapping[str, keras.Model]:
-        """Return name -> network of those that exist, always in the same order."""
+        """Return the existing networks by name, always in the same order."""
         named = {"encoder": self.encoder, "decoder": self.decoder}
         if self.discriminator is not None:
             named["discriminator"] = self.discriminator
@@ -43,7 +43,7 @@ class Networks:
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
-        """Encoder and decoder as graphs, made once: layer by layer, calls would be slow."""
+        """Return encoder and decoder as graphs, made once: layer by layer, calls would be slow."""
         encoder, decoder = self.encoder, self.decoder
         height, width = encoder.input_shape[1:3]
         shape = tuple(decoder.input_shape[1:])
@@ -62,15 +62,10 @@ class Networks:
 def build_networks(
     config: ModelConfig, *, precision: str, seed: int, discriminator: bool, head: str = "image"
 ) -> Networks:
-    """Build the networks of `config`, resolved, with weights drawn from `seed`.
+    """Build the networks of `config`, resolved; the same `seed` gives the same weights anywhere.
 
-    Args:
-        config: shapes.
-        precision: "float32" or "mixed_bfloat16" (float32 weights, bfloat16 convolutions; heads,
-            linear path and outputs stay float32).
-        seed: the same seed gives the same weights in any process.
-        discriminator: whether to build one.
-        head: what it judges, see `build_discriminator`.
+    `precision` is "float32" or "mixed_bfloat16" (float32 weights, bfloat16 convolutions; heads,
+    linear path and outputs stay float32); for `head` see `build_discriminator`.
     """
     keras.utils.set_random_seed(seed)
     policy = keras.DTypePolicy(precision)
@@ -146,13 +141,9 @@ def build_discriminator(
     """Return picture `[B, H, W, 3]` -> (logits, features: a list, one map a convolution).
 
     Logits, not probabilities; positive means "from the film". The features are what the learned
-    similarity metric compares (Larsen et al. 2016, arXiv:1512.09300, eq. 7).
-
-    Args:
-        config: shapes.
-        policy: precision.
-        head: "image" for one verdict on the whole picture, `[B, 1]`; "patch" for one on each patch,
-            `[B, H / 2^n, W / 2^n, 1]` (Isola et al. 2017, arXiv:1611.07004, section 3.2.2).
+    similarity metric compares (Larsen et al. 2016, arXiv:1512.09300, eq. 7). `head` is "image" for
+    one verdict on the whole picture, `[B, 1]`; "patch" for one on each patch,
+    `[B, H / 2^n, W / 2^n, 1]` (Isola et al. 2017, arXiv:1611.07004, section 3.2.2).
     """
     image = keras.Input((config.height, config.width, 3), name="image")
     x = image
@@ -282,7 +273,7 @@ def _refined(config: ModelConfig, policy: keras.DTypePolicy, x: Any, picture: An
 
 @keras.saving.register_keras_serializable("bladerunner_ae")
 class _Clip(layers.Layer):
-    """Clips to [low, high], so that no exponential of a log-variance overflows."""
+    """Clip to [low, high], so that no exponential of a log-variance overflows."""
 
     def __init__(self, low: float, high: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)

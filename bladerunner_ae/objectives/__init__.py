@@ -1,4 +1,4 @@
-"""Objectives: who learns from what. A new one is a file, a line below and a flagfile."""
+"""Objectives: loss of each network. A new one is a file, a line below and a flagfile."""
 
 from collections.abc import Mapping
 
@@ -30,11 +30,7 @@ _RETIRED = {"dream": ("detail_weight",)}
 
 
 def make_objective(name: str, weights: Mapping[str, float] | None = None) -> Objective:
-    """Build the objective called `name` with some of its weights changed.
-
-    Raises:
-        UsageError: there is no such objective, it has no such weight, or one is out of its range.
-    """
+    """Build an objective with some weights changed; UsageError for unknown names and bad values."""
     if name not in REGISTRY:
         raise UsageError(f"--objective={name}: choose one of {', '.join(REGISTRY)}")
     kind = REGISTRY[name]

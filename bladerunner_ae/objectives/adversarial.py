@@ -11,10 +11,10 @@ from bladerunner_ae.objectives.base import Batch, sample_posterior
 
 @dataclass(frozen=True)
 class AdversarialPass:
-    """Results that Algorithm 1 of Larsen et al. forms its losses of.
+    """Results of which Algorithm 1 of Larsen et al. forms its losses.
 
     Attributes:
-        mean, log_var: posterior, float32 [B, latent].
+        mean, log_var: float32 [B, latent].
         reconstruction: Dec(z), float32 [B, H, W, 3].
         features: distance of the reconstruction's features from the film's, float32 [B].
         real, fake, prior: logits of the film, the reconstruction and the prior sample, [B, 1].

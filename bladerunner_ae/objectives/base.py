@@ -1,4 +1,4 @@
-"""Base of the objectives: who learns from what, given the networks and a batch.
+"""Base of the objectives: losses of the networks, given these and a batch.
 
 An objective is a frozen dataclass. Its fields, made by `weight` and `run_part`, are its weights:
 each is a flag of `bladerunner_ae.train`, a value of `RunConfig.weights`, and a curve of the logs.
@@ -27,12 +27,12 @@ ADVERSARIAL = "Weight of the adversarial term in the decoder's loss"
 
 
 def constant(objective: Any, progress: float, scale: float) -> float:
-    """Share of a weight that stays as it is."""
+    """Return the share of a weight that stays as it is."""
     return 1.0
 
 
 def adversarial(objective: Any, progress: float, scale: float) -> float:
-    """Share of an adversarial weight, which the watchdog may lower."""
+    """Return the share of an adversarial weight, which the watchdog may lower."""
     return scale
 
 
@@ -78,12 +78,9 @@ class Batch:
 class Outcome:
     """Per-example losses of one step.
 
-    Attributes:
-        losses: player -> float32 [B]. A player's variables follow the gradient of its own loss
-            only. Players that share one tensor object share one backward pass.
-        terms: name -> float32 [B], parts of the losses, for the logs.
-        latent: (mean, log_var), float32 [B, latent] each.
-        reconstruction: float32 [B, H, W, 3].
+    `losses` are by player, float32 [B]: a player's variables follow the gradient of its own loss
+    only, and players that share one tensor object share one backward pass. `terms`, float32 [B],
+    are parts of the losses for the logs; `latent` is (mean, log_var), float32 [B, latent] each.
     """
 
     losses: Mapping[str, tf.Tensor]
@@ -97,7 +94,7 @@ class Objective:
 
     Attributes:
         name: in the registry and on the command line.
-        head: what the discriminator judges, see `networks.build_discriminator`.
+        head: see `networks.build_discriminator`.
         mastered: the "gan" term below which the discriminator has nothing left to learn; 0 where
             its probabilities show that, as those of cross-entropies do.
     """
@@ -124,14 +121,11 @@ class Objective:
         raise NotImplementedError
 
     def weights_now(self, progress: float, scale: float) -> dict[str, float]:
-        """Return what each term is multiplied by, by name for the logs: "weight/kl" and so on.
+        """Return the factor of each term, by name for the logs: "weight/kl" and so on.
 
         "weight/noise" is the standard deviation of the posterior sample, in units of the
-        posterior's.
-
-        Args:
-            progress: part of the run's steps that has been taken, 0..1.
-            scale: what the watchdog has left of the adversarial weight, 0..1.
+        posterior's. `progress` is the part of the run taken, 0..1; `scale` what the watchdog has
+        left of the adversarial weight, 0..1.
         """
         found = {}
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -145,20 +139,12 @@ class Objective:
 def sample_posterior(
     mean: tf.Tensor, log_var: tf.Tensor, epsilon: tf.Tensor, noise: float = 1.0
 ) -> tf.Tensor:
-    """mean + noise * exp(log_var / 2) * epsilon (Kingma & Welling 2014, section 2.4).
-
-    Args:
-        mean, log_var, epsilon: float32 [B, latent].
-        noise: 1 is the variational autoencoder; 0 the posterior mean.
-    """
+    """Return mean + noise * exp(log_var / 2) * epsilon (Kingma & Welling 2014, section 2.4)."""
     return mean + noise * tf.exp(0.5 * log_var) * epsilon
 
 
 def ramp(progress: tf.Tensor, start: float, end: float) -> tf.Tensor:
-    """Return a float32 scalar that rises linearly from 0 at `start` to 1 at `end`.
-
-    All are parts of the run, 0..1; equal ends give a jump.
-    """
+    """Return 0 to 1, float32, linear from `start` to `end` of the run; equal ends give a jump."""
     progress = tf.cast(progress, tf.float32)
     if end <= start:
         return tf.cast(progress >= start, tf.float32)

@@ -1,4 +1,4 @@
-"""What the code behind *Autoencoding Blade Runner* meant to do, with its selection repaired.
+"""Intended losses of the code behind *Autoencoding Blade Runner*, with its selection repaired.
 
 | encoder learns from | decoder learns from | discriminator |
 |---|---|---|

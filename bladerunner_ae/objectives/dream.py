@@ -116,7 +116,7 @@ class Dream(Objective):
         return {"the adversary comes in": self.adversarial_start} if self.judged else {}
 
     def reached(self, progress: tf.Tensor | float) -> tf.Tensor:
-        """Return how far the adversary has come in, float32 scalar 0..1."""
+        """Return the part of the adversary that is in force, float32 scalar 0..1."""
         start = self.adversarial_start
         return ramp(progress, start, start + self.adversarial_ramp)
 
@@ -150,7 +150,7 @@ class Dream(Objective):
     def _verdict(
         self, networks: Networks, batch: Batch, reconstruction: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """What the discriminator says, or zeros before it is asked."""
+        """Return the discriminator's terms, or zeros before it is asked."""
         discriminator = networks.discriminator
         assert discriminator is not None, "dream's adversary needs a discriminator"
         nothing = tf.zeros_like(batch.images[:, 0, 0, 0])

@@ -1,10 +1,10 @@
-"""A variational autoencoder with the losses of pix2pix (Isola et al. 2017, arXiv:1611.07004).
+"""Variational autoencoder with the losses of pix2pix (Isola et al. 2017, arXiv:1611.07004).
 
 | encoder learns from | decoder learns from | discriminator |
 |---|---|---|
 | KL + L1 + adversarial | the same | patches of the film / of the reconstruction |
 
-pix2pix shows its discriminator the input beside the output. Here the input is the target, and a
+pix2pix shows its discriminator the input next to the output. Here the input is the target, and a
 discriminator that sees both need only subtract them, so it is shown the pictures alone.
 """
 
@@ -35,9 +35,8 @@ class PatchGan(Objective):
     encoder, decoder:  pixel_weight * L1 + adversarial_weight * -log D(y) + kl_weight * KL / latent
     discriminator:     (-log D(x) - log(1 - D(y))) / 2
 
-    averaged over the patches. The halving of the discriminator's loss is section 3.3's.
-
-    The paper weighs the pixel error 100 times the adversarial term, too.
+    averaged over the patches. Section 3.3 halves the discriminator's loss, and the paper, too,
+    weighs the pixel error 100 times the adversarial term.
     """
 
     name: ClassVar[str] = "patch_gan"

@@ -1,4 +1,4 @@
-"""A variational autoencoder on pixels (Kingma & Welling 2014, arXiv:1312.6114).
+"""Variational autoencoder on pixels (Kingma & Welling 2014, arXiv:1312.6114).
 
 | encoder learns from | decoder learns from | discriminator |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""The colours of a film's barcode: mean light of frames, and its columns.
+"""Colours of a film's barcode: mean light of frames, and its columns.
 
 Colours are averaged as light, not as code values, as an eye does from afar: half black and half
 white is 188, not 128.
@@ -14,14 +14,9 @@ Picture = NDArray[np.uint8]
 
 
 def barcode_colours(means: NDArray[np.float64], width: int) -> Picture:
-    """Average frames to columns, each frame in exactly one.
+    """Average frames to columns, uint8 [min(frames, width), 3] in sRGB, each frame in exactly one.
 
-    Args:
-        means: linear light of each frame, [frames, 3] 0..1; NaN where it is not known.
-        width: most columns.
-
-    Returns:
-        uint8 [min(frames, width), 3], sRGB.
+    `means` is the linear light of each frame, [frames, 3] 0..1; NaN where it is not known.
     """
     columns = min(len(means), width)
     starts = np.arange(columns) * len(means) // columns
@@ -33,7 +28,6 @@ def barcode_colours(means: NDArray[np.float64], width: int) -> Picture:
 
 
 def _from_srgb() -> NDArray[np.float64]:
-    """Return the linear light of each of the 256 code values."""
     code = np.arange(256) / 255
     return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
 
@@ -42,21 +36,15 @@ _LIGHT = _from_srgb()
 
 
 def mean_of(picture: Picture) -> NDArray[np.float64]:
-    """Return the mean linear light of a picture, [3]."""
     # Counting code values is far quicker than powers.
     counts = np.stack([np.bincount(picture[..., c].ravel(), minlength=256) for c in range(3)])
     return (counts @ _LIGHT) / max(picture.shape[0] * picture.shape[1], 1)
 
 
 def band_light(pictures: Picture, bands: int) -> NDArray[np.float64]:
-    """Return the mean linear light of horizontal bands, from top to bottom.
+    """Return the mean linear light of horizontal bands of sRGB pictures, top to bottom.
 
-    Args:
-        pictures: uint8 [n, H, W, 3], sRGB.
-        bands: how many; in pictures of fewer rows some bands are the same.
-
-    Returns:
-        float64 [n, bands, 3], 0..1.
+    uint8 [n, H, W, 3] -> float64 [n, bands, 3], 0..1; with fewer rows than bands some are the same.
     """
     height, width = pictures.shape[1:3]
     rows = np.stack([_LIGHT[picture].sum(axis=1) for picture in pictures]) / width

@@ -22,12 +22,10 @@ _LINE = _FONT_SIZE + 10
 
 
 def make_contact_sheet(pairs: Sequence[Pair], columns: int = 3) -> Image.Image:
-    """Lay out captioned pairs, row by row, each original to the left of its dream.
+    """Lay out (original, dream, caption), each original to the left of its dream.
 
-    Args:
-        pairs: (original, dream, caption), pictures uint8 [height, width, 3]; all are scaled to the
-            size of the first original.
-        columns: pairs in a row.
+    All pictures, uint8 [height, width, 3], are scaled to the size of the first original; a row has
+    `columns` pairs.
     """
     if not pairs or columns < 1:
         raise ValueError("a contact sheet needs at least one pair and one column")
@@ -63,10 +61,7 @@ def make_contact_sheet(pairs: Sequence[Pair], columns: int = 3) -> Image.Image:
 def make_frame_sheet(
     pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], title: str
 ) -> Image.Image:
-    """Lay out frames of a film, row by row, each with its caption below, at the first one's size.
-
-    The sheet has about three parts of width to two of height.
-    """
+    """Lay out frames with captions below, at the first one's size, on a sheet of about 3 to 2."""
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
     width, height = _picture_size(pictures[0])
@@ -94,18 +89,11 @@ def make_frame_sheet(
 
 
 def spread_frames(shots: Sequence[tuple[int, int]], frames: int, count: int) -> list[int]:
-    """Choose frames evenly over a film and, where possible, in the middle of shots.
+    """Choose `count` frames, or all, evenly over a film and where possible in the middle of shots.
 
     A frame next to a cut or in a fade shows little; so a shot that would get one frame gets its
-    middle, while a long shot gets several, evenly apart.
-
-    Args:
-        shots: (first frame, frame after the last) of each shot, in order, covering the film.
-        frames: of the film.
-        count: how many to choose.
-
-    Returns:
-        Frame numbers, ascending, `count` of them or all that there are.
+    middle, while a long shot gets several, evenly apart. Shots are (first frame, frame after the
+    last) and cover the film in order.
     """
     if count >= frames:
         return list(range(frames))

@@ -1,5 +1,3 @@
-"""PNG files of pictures."""
-
 import io
 
 from PIL import Image

@@ -1,6 +1,3 @@
-"""Even choices: of frames in a film, of shots in a group."""
-
-
 def spread(count: int, wanted: int) -> list[int]:
     """Return `wanted` numbers below `count`, the middles of equal parts, ascending.
 

@@ -1,9 +1,9 @@
 """Messages of TensorFlow Serving, declared without TensorFlow and without its API package.
 
 `tensorflow-serving-api` requires the whole of `tensorflow` and would be installed over
-`tensorflow-cpu`. Prediction needs few of its messages, whose field numbers never change, so they
-are declared here, in a descriptor pool of their own: both packages can be loaded in one process.
-Fields that are not declared are carried along.
+`tensorflow-cpu`. Field numbers never change, so the few messages needed are declared here, in a
+descriptor pool of their own: both packages can be loaded in one process. Fields that are not
+declared are carried along.
 
 Bytes are those of the official classes; `SerializeToString` and `FromString` convert between the
 two. (Field numbers: tensorflow_serving/apis/*.proto, tensorflow/core/{framework,protobuf}/*.proto.)
@@ -27,11 +27,9 @@ _SCALARS = {
 
 
 class Field(NamedTuple):
-    """A field of a message.
+    """Field of a message, of a protobuf scalar or an enum's or message's full name.
 
-    Attributes:
-        type: a scalar of protobuf, or the full name of an enum or message.
-        label: "repeated"; "map", from strings to `type`; or "oneof", of the only one of a message.
+    `label` is "repeated"; "map", from strings to `type`; or "oneof", of the only one of a message.
     """
 
     number: int
@@ -152,7 +150,6 @@ MESSAGES: dict[str, dict[str, list[Field]]] = {
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
-    """Return a pool with a file for each package."""
     pool = descriptor_pool.DescriptorPool()
     dependencies = []
     for known in (any_pb2, wrappers_pb2):

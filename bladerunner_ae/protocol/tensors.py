@@ -37,30 +37,18 @@ _VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
 
 @cache
 def type_name(number: int) -> str:
-    """Return TensorFlow's name of a DataType, such as `float`."""
     return _NAMES.get(number, f"DT_of unknown number {number}").removeprefix("DT_").lower()
 
 
 def numpy_type(number: int) -> np.dtype[Any]:
-    """Return the numpy type of a DataType; `object`, which holds bytes, for strings.
-
-    Raises:
-        ValueError: JSON and numpy have no such type.
-    """
+    """Return the numpy type of a DataType, object for strings; ValueError if there is none."""
     if number not in _KINDS:
         raise ValueError(f"a tensor of data type {number} is not supported")
     return _KINDS[number][0]
 
 
 def to_tensor(values: Array) -> Any:
-    """Return an array as a `TensorProto`, with numbers as one block of bytes.
-
-    Args:
-        values: any shape; floats of 32 or 64 bits, integers, bool, or bytes (dtype object or S).
-
-    Raises:
-        ValueError: another dtype.
-    """
+    """Return a `TensorProto`, numbers as one block of bytes; ValueError for other dtypes."""
     values = np.asarray(values)
     if values.dtype.kind == "S":
         values = values.astype(object)
@@ -79,15 +67,10 @@ def to_tensor(values: Array) -> Any:
 
 
 def write(values: Array, content: bool = False) -> bytes:
-    """Return an array as a serialised `TensorProto`.
+    """Return an array as a serialised `TensorProto`; see `to_tensor`.
 
-    Args:
-        values: as for `to_tensor`.
-        content: numbers as one block of bytes; else value by value (`float_val`, `int_val`), where
-            clients of TensorFlow Serving look for them.
-
-    Raises:
-        ValueError: see `to_tensor`.
+    With `content` numbers are one block of bytes; else value by value (`float_val`, `int_val`),
+    where clients of TensorFlow Serving look for them.
     """
     tensor = to_tensor(values)
     kind, field = _KINDS[tensor.dtype]
@@ -110,12 +93,8 @@ def write(values: Array, content: bool = False) -> bytes:
 def read(data: bytes, most: int) -> Array:
     """Return a serialised `TensorProto` as an array.
 
-    Args:
-        data: the message.
-        most: values that it may have; a few bytes can ask for any number of them.
-
-    Raises:
-        ValueError: the message makes no sense, or has more than `most` values.
+    ValueError if it makes no sense or has more than `most` values; a few bytes can ask for any
+    number.
     """
     fields = count_fields(data, min(most, _MOST_STRINGS) + _MOST_FIELDS)
     try:
@@ -131,11 +110,9 @@ def to_array(tensor: Any, most: int = _MOST) -> Array:
     """Return a `TensorProto`, ours or an official one, as an array that may be written to.
 
     Strings become bytes in an array of dtype object. As in TensorFlow, single values that are
-    fewer than the shape asks for are filled up with the last one, or with zeros.
-
-    Raises:
-        ValueError: a dtype that has no such array, an unknown shape, more values than `most`, too
-            many or too few of them, or one that its dtype cannot hold.
+    fewer than the shape asks for are filled up with the last one, or with zeros. ValueError for a
+    dtype that has no such array, an unknown shape, more values than `most`, too many or too few of
+    them, or one that its dtype cannot hold.
     """
     kind = numpy_type(tensor.dtype)
     shape = [dim.size for dim in tensor.tensor_shape.dim]
@@ -170,11 +147,7 @@ def _filled(given: Any, count: int, kind: np.dtype[Any]) -> Array:
 
 
 def count_fields(data: bytes, most: int) -> int:
-    """Return how many fields a message has, without parsing what is in them.
-
-    Raises:
-        ValueError: there are more than `most`, or the bytes are no message.
-    """
+    """Count a message's fields, unparsed; ValueError for more than `most` or no message."""
     place = count = 0
     while place < len(data):
         count += 1
@@ -197,7 +170,7 @@ def count_fields(data: bytes, most: int) -> int:
 
 
 def _read_varint(data: bytes, place: int) -> tuple[int, int]:
-    """Return a varint and the place after it, which is beyond the end of data that is cut short."""
+    """Return a varint and the place after it, beyond the end if the data is cut short."""
     value = 0
     for shift, byte in enumerate(data[place : place + 10]):
         value |= (byte & 127) << 7 * shift

@@ -1,4 +1,4 @@
-"""Requests of several clients in one run of the model.
+"""Batches of several clients' requests for one run of the model.
 
 A batch is closed when it is full, or when its time is up and a thread is free to run it. So a
 request that comes alone waits no longer than `timeout`, and batches grow while all threads are
@@ -37,17 +37,10 @@ class _Batch:
 
 
 class Batcher:
-    """Collects requests; for the thread of the event loop."""
+    """Collector of requests; for the thread of the event loop."""
 
     def __init__(self, run: Run, most_rows: int, timeout: float, threads: int) -> None:
-        """Make one.
-
-        Args:
-            run: runs a model with the inputs of one request or several.
-            most_rows: of a batch.
-            timeout: seconds that a request waits for others.
-            threads: batches that may run at once.
-        """
+        """Prepare for `threads` batches at once; a request waits `timeout` seconds for others."""
         self._run, self._most_rows, self._timeout = run, most_rows, timeout
         self._threads, self._running = threads, 0
         self._open: dict[Hashable, _Batch] = {}
@@ -57,11 +50,7 @@ class Batcher:
     async def submit(
         self, version: Version, signature: Signature, inputs: Arrays, rows: int
     ) -> Arrays:
-        """Run a request together with others.
-
-        Raises:
-            ServingError, tf.errors.OpError: it cannot be run.
-        """
+        """Run a request together with others; ServingError or tf.errors.OpError on failure."""
         loop = asyncio.get_running_loop()
         shapes = ((name, array.dtype.str, array.shape[1:]) for name, array in inputs.items())
         key = (version, signature.name, *shapes)

@@ -11,16 +11,10 @@ from bladerunner_ae.server.serving_errors import Code, ServingError, TooLargeErr
 
 
 async def receive(request: Request, share: Share, most: int, seconds: float) -> bytes:
-    """Return a request's body, compressed as it came.
+    """Return a request's body, of at most `most` bytes, compressed as it came.
 
-    Args:
-        share: the bytes that the request holds.
-        most: bytes that it may have.
-        seconds: that it may take.
-
-    Raises:
-        ServingError: it is too large, came too slowly, or was dropped for others.
-        starlette.requests.ClientDisconnect: the rest will never come.
+    ServingError if it is too large, came too slowly, or was dropped for others;
+    starlette.requests.ClientDisconnect if the rest will never come.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most:
@@ -43,16 +37,11 @@ async def receive(request: Request, share: Share, most: int, seconds: float) -> 
 
 
 def is_compressed(request: Request) -> bool:
-    """Whether a request's body comes as gzip."""
     return "gzip" in request.headers.get("content-encoding", "")
 
 
 def decompress(body: bytes, most: int) -> bytes:
-    """Decompress gzip.
-
-    Raises:
-        ServingError: it is none, or larger than `most`.
-    """
+    """Decompress gzip; ServingError if it is none, or larger than `most`."""
     gzip = zlib.decompressobj(wbits=31)
     try:
         found = gzip.decompress(body, most + 1)

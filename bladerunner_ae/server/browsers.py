@@ -2,7 +2,7 @@
 
 A page of any site can make its visitor's browser send requests to this machine, and one whose name
 is made to point here (DNS rebinding) could even read the answers. So only known names are answered,
-and what other pages send is refused. Programs, which send none of a browser's headers, are not
+and requests of other pages are refused. Programs, which send none of a browser's headers, are not
 concerned.
 """
 
@@ -36,7 +36,7 @@ def middleware(host: str, allowed_hosts: Sequence[str]) -> list[Middleware]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address that is listened at can be reached from this machine alone."""
+    """Whether an address to listen at can be reached from this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -44,14 +44,12 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Refuses what another site's page sends and what proxies may misread; marks all answers."""
+    """Refusal of other sites' requests and of what proxies may misread; marks all answers."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str] = ()) -> None:
         self._app, self._allowed = app, tuple(allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)

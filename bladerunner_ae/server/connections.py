@@ -24,8 +24,7 @@ _FILES = 65_536
 async def hang_up_on_late_requests(server: uvicorn.Server, seconds: float) -> None:
     """Close connections whose next request has no complete head after so many seconds.
 
-    Runs until it is cancelled. Connections that are idle after an answer are left to uvicorn's
-    `timeout_keep_alive`.
+    Runs until it is cancelled. Idle connections are left to uvicorn's `timeout_keep_alive`.
     """
     since: dict[Any, float] = {}
     while True:
@@ -55,16 +54,11 @@ def drop_stalled_clients(listening: socket.socket, seconds: float) -> None:
 
 
 def in_use(host: str, port: int, flag: str) -> str:
-    """Return the message about a port that another program has."""
     return f"{host}:{port}: is in use by another program; choose another with --{flag}"
 
 
 def listen(host: str, port: int, flag: str = "port") -> socket.socket:
-    """Bind a port; 0 takes a free one.
-
-    Raises:
-        InputError: it cannot be bound; `flag` is how the person chose it.
-    """
+    """Bind a port, 0 for a free one; InputError, which names `flag`, if it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's algorithm off where it sees TCP; with it an answer takes 40 ms longer.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -84,11 +78,7 @@ def listen(host: str, port: int, flag: str = "port") -> socket.socket:
 
 
 def check(host: str, port: int, flag: str) -> None:
-    """Make sure that a port is free, before minutes are spent on loading models.
-
-    Raises:
-        InputError: it is not.
-    """
+    """Raise InputError unless a port is free, before minutes are spent on loading models."""
     if port > 0:
         listen(host, port, flag).close()
 

@@ -46,12 +46,7 @@ _LARGEST = {
 
 @dataclass(frozen=True)
 class Document:
-    """A request in JSON, its values not yet read.
-
-    Attributes:
-        signature: its name; "" means the default one.
-        values: the whole object.
-    """
+    """Request in JSON, its values not yet read; `signature` "" means the default one."""
 
     signature: str
     values: dict[str, Any]
@@ -59,13 +54,7 @@ class Document:
 
 @dataclass(frozen=True)
 class PredictBody:
-    """A request to `predict`.
-
-    Attributes:
-        signature: its name; "" means the default one.
-        in_rows: whether it came as `instances`, and is answered with `predictions`.
-        inputs: an array for each input.
-    """
+    """Request to `predict`; `in_rows`: it came as `instances`, answered with `predictions`."""
 
     signature: str
     in_rows: bool
@@ -73,11 +62,7 @@ class PredictBody:
 
 
 def parse(body: bytes) -> Document:
-    """Parse a body.
-
-    Raises:
-        ServingError: it is no JSON object.
-    """
+    """Parse a body; ServingError if it is no JSON object."""
     # Strings may be any bytes, also those that are no UTF-8.
     text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     try:
@@ -97,15 +82,7 @@ def parse(body: bytes) -> Document:
 
 
 def read_predict(document: Document, signatures: Mapping[str, Types]) -> PredictBody:
-    """Read the inputs of a request to `predict`.
-
-    Args:
-        document: the request.
-        signatures: inputs of all signatures of the model.
-
-    Raises:
-        ServingError: there is no such signature, or its inputs cannot be made of the values.
-    """
+    """Read the inputs of `predict`; ServingError for an unknown signature or unfitting values."""
     name = document.signature or DEFAULT_SIGNATURE
     if name not in signatures:
         raise invalid(f'The model has no signature "{name}"')
@@ -157,7 +134,6 @@ def _array(value: Any, number: int, where: str, field: str = "") -> Array:
     shape: list[int] = []
 
     def refuse(fits: Callable[[Any], bool], problem: str) -> None:
-        """Name the first of the values that does not fit."""
         place = next(place for place, one in enumerate(flat) if not fits(one))
         row = f"[{place * shape[0] // len(flat)}]" if shape else ""
         raise invalid(f"{where}{row}{field}: {reprlib.repr(flat[place])} {problem}")
@@ -241,7 +217,6 @@ def _is_base64(value: Any) -> bool:
 
 
 def _is_named(value: Any) -> bool:
-    """Whether a value is an object of named inputs, and not bytes in base64."""
     return isinstance(value, dict) and not _is_base64(value)
 
 
@@ -250,11 +225,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def predictions(outputs: Mapping[str, Array]) -> bytes:
-    """Answer a request that came in rows.
-
-    Raises:
-        ServingError: the outputs have no rows, or not the same number of them.
-    """
+    """Answer a request that came in rows; ServingError unless all outputs have as many rows."""
     sizes = {len(array) if array.ndim else None for array in outputs.values()}
     if len(sizes) != 1 or None in sizes:
         raise invalid(f"The outputs {_listed(outputs)} have no rows; ask with 'inputs'")
@@ -268,11 +239,7 @@ def predictions(outputs: Mapping[str, Array]) -> bytes:
 
 
 def columns(outputs: Mapping[str, Array]) -> bytes:
-    """Answer a request that came in columns.
-
-    Raises:
-        ServingError: JSON has no such type, or there are no outputs.
-    """
+    """Answer a request that came in columns; ServingError if JSON has no such type."""
     if not outputs:
         raise invalid("The signature has no outputs")
     return _encoded("outputs", _object({name: _text(name, a) for name, a in outputs.items()}))
@@ -294,7 +261,6 @@ def _encoded(key: str, text: str) -> bytes:
 
 
 def _text(name: str, array: Array) -> str:
-    """Return an array in JSON."""
     if array.ndim > 1 and array.size > _AT_ONCE:  # in pieces, so that other threads get their turn
         return _joined("[]", (_text(name, part) for part in array))
     if array.dtype == np.float32:  # by way of the shortest text: 0.2, not 0.20000000298023224

@@ -1,4 +1,4 @@
-"""Large bodies are parsed in processes of their own, so that no other request waits for them.
+"""Processes that parse large bodies, so that no other request waits for them.
 
 Python parses JSON in one go and lets no other thread run meanwhile: for some megabytes that is a
 good part of a second. `python -m bladerunner_ae.server.json_process` is such a process: it reads
@@ -34,15 +34,7 @@ _STRING = re.compile(rb'"(?:[^"\\]+|\\.)*"', re.DOTALL)
 def parse(
     body: bytes, is_compressed: bool, signatures: Mapping[str, Types], sizes: Sizes
 ) -> PredictBody:
-    """Read the body of a `:predict` request.
-
-    Args:
-        signatures: inputs of each signature of the model.
-        sizes: the most that the body may have.
-
-    Raises:
-        ServingError: it is malformed, or has more than the signatures take.
-    """
+    """Read the body of a `:predict` request, within `sizes`; ServingError if it is malformed."""
     if is_compressed:
         body = decompress(body, sizes.bytes)
     refuse_too_many_items(body, sizes.items)
@@ -50,11 +42,7 @@ def parse(
 
 
 def refuse_too_many_items(body: bytes, most: int) -> None:
-    """Count values, lists and objects before any of them is made.
-
-    Raises:
-        ServingError: there are more than `most`.
-    """
+    """Raise ServingError for more than `most` values, lists and objects, before any is made."""
 
     def count(text: bytes) -> int:
         return sum(text.count(mark) for mark in (b",", b"[", b"{"))
@@ -69,7 +57,7 @@ def refuse_too_many_items(body: bytes, most: int) -> None:
 
 
 class JsonProcess:
-    """Parses bodies in other processes; for the thread of the event loop."""
+    """Parser of bodies in other processes; for the thread of the event loop."""
 
     def __init__(self) -> None:
         self._lanes = _Lane(), _Lane()
@@ -82,26 +70,18 @@ class JsonProcess:
         sizes: Sizes,
         seconds: float,
     ) -> PredictBody:
-        """Do what `parse` does, within so many seconds, waiting for others included.
-
-        Raises:
-            ServingError: see `parse`.
-            TimeoutError: it took longer.
-        """
+        """Parse like `parse`; TimeoutError after so many seconds, waiting for others included."""
         lane = self._lanes[is_compressed or len(body) > _MEDIUM]
         async with asyncio.timeout(seconds):
             return await lane.parse((body, is_compressed, signatures, sizes))
 
     async def close(self) -> None:
-        """End the processes."""
         for lane in self._lanes:
             if (process := lane.end()) is not None:
                 await process.wait()
 
 
 class _Lane:
-    """One process and the requests that wait for it."""
-
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
@@ -140,7 +120,6 @@ class _Lane:
         return pickle.loads(await stdout.readexactly(length))
 
     def end(self) -> asyncio.subprocess.Process | None:
-        """Kill the process and return it."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -149,7 +128,6 @@ class _Lane:
 
 
 def main() -> None:
-    """Answer questions until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while head := questions.read(_LENGTH.size):

@@ -1,9 +1,9 @@
-"""Limits of a server: what one request may want, and what all of them may hold together.
+"""Limits of a server for one request, and for all of them together.
 
 Small requests always pass. Where the large ones want more bytes than there are, the one that has
 cost most so far, its bytes times its seconds, is dropped if it still waits for its client: that is
-sooner or later one that stalls, and never one that has just come with little. What is being worked
-on stays; if there is nothing else to drop, the newcomer is refused.
+sooner or later one that stalls, and never one that has just come with little. Requests being
+worked on stay; if there is nothing else to drop, the newcomer is refused.
 """
 
 from __future__ import annotations
@@ -55,13 +55,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The most that a request to a model may have.
-
-    Attributes:
-        bytes: of a body.
-        values: of a tensor.
-        items: values, lists and objects of a body in JSON, together.
-    """
+    """Most bytes of a body, values of a tensor, and JSON values, lists and objects of a body."""
 
     bytes: int
     values: int
@@ -69,12 +63,9 @@ class Sizes:
 
 
 def sizes_of(definitions: Iterable[Any], rows: int, most: int) -> Sizes:
-    """Return what the most demanding signature can want.
+    """Return the most that the most demanding of `SignatureDef`s can want, for so many rows.
 
-    Args:
-        definitions: `SignatureDef`s.
-        rows: of a request at most.
-        most: bytes of a body in any case, the only bound of strings and unknown dimensions.
+    `most` bytes of a body are the only bound of strings and unknown dimensions.
     """
     found = [_sizes_of_one(definition, rows, most) for definition in definitions]
 
@@ -106,14 +97,9 @@ def _sizes_of_one(definition: Any, rows: int, most: int) -> Sizes:
 
 
 class Holdings:
-    """The bytes that all requests hold; for the thread of the event loop."""
+    """Bytes that all requests hold; for the thread of the event loop."""
 
     def __init__(self, most: int) -> None:
-        """Make one.
-
-        Args:
-            most: bytes that the large requests may hold together.
-        """
         self._most = most
         self._large: set[Share] = set()
 
@@ -127,11 +113,7 @@ class Holdings:
             self._large.discard(share)
 
     def make_room(self, share: Share) -> None:
-        """Drop others until a share fits.
-
-        Raises:
-            ServingError: it does not fit.
-        """
+        """Drop others until a share fits; ServingError if it does not."""
         if share.bytes <= SMALL:
             self._large.discard(share)
             return
@@ -146,12 +128,7 @@ class Holdings:
 
 
 class Share:
-    """Bytes that one request holds.
-
-    Attributes:
-        bytes: their number.
-        dropped: whether it was dropped for others.
-    """
+    """Bytes that one request holds, and whether it was dropped for others."""
 
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
@@ -161,21 +138,13 @@ class Share:
         self.dropped = False
 
     def resize(self, size: int) -> None:
-        """Hold so many bytes from now on.
-
-        Raises:
-            ServingError: there is no room for them.
-        """
+        """Hold so many bytes from now on; ServingError if there is no room for them."""
         self.bytes = size
         self._holdings.make_room(self)
 
     @asynccontextmanager
     async def waiting(self, seconds: float | None) -> AsyncIterator[None]:
-        """Wait for the client within the block, in which the share may be dropped.
-
-        Raises:
-            TimeoutError: it took longer, or `dropped`.
-        """
+        """Wait for the client within the block; TimeoutError if it took longer or was dropped."""
         async with asyncio.timeout(seconds) as self._wait:
             try:
                 yield
@@ -192,7 +161,6 @@ class Share:
         return self.bytes * (time.monotonic() - self._since)
 
     def drop(self) -> None:
-        """End its waiting."""
         if self._wait is not None:
             self.dropped = True
             self._wait.reschedule(0.0)
@@ -200,5 +168,5 @@ class Share:
 
 
 def too_much() -> ServingError:
-    """The server holds as much as it may: 503, UNAVAILABLE."""
+    """Return the error of a server that holds as much as it may: 503, UNAVAILABLE."""
     return ServingError(Code.UNAVAILABLE, "Other requests hold too much data; try again")

@@ -30,7 +30,7 @@ _COUNTERS = {
 
 
 class Metrics(Collector):
-    """All counts of one server. Any thread may count."""
+    """Counts of one server. Any thread may count."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter[tuple[str, ...]]] = {name: Counter() for name in _COUNTERS}
@@ -64,13 +64,10 @@ class Metrics(Collector):
         return Histogram(name, text, labels, buckets=tuple(buckets), registry=self._registry)
 
     def request(self, model: str, api: str, entrypoint: str, status: str, seconds: float) -> None:
-        """Count an answered request.
+        """Count an answered request, from its arrival to its answer.
 
-        Args:
-            api: `Predict` over gRPC and `predict` over REST, as TensorFlow Serving has it.
-            entrypoint: `GRPC` or `REST`.
-            status: name of the canonical code.
-            seconds: from the request's arrival to its answer.
+        `api` is `Predict` over gRPC and `predict` over REST, as TensorFlow Serving has it;
+        `entrypoint` `GRPC` or `REST`; `status` the name of the canonical code.
         """
         self._counts[":tensorflow:serving:request_count"][model, status] += 1
         if status == "OK":
@@ -82,12 +79,10 @@ class Metrics(Collector):
         self._batch.labels(model).observe(rows)
 
     def load(self, path: str, good: bool) -> None:
-        """Count a SavedModel that was loaded, or could not be."""
         status = "success" if good else "fail"
         self._counts[":tensorflow:cc:saved_model:load_attempt_count"][path, status] += 1
 
     def warm_up(self, path: str, seconds: float) -> None:
-        """Count a model that was warmed up."""
         self._warm_up.labels(path, "OK").observe(seconds * 1e6)
 
     def collect(self) -> Iterable[Any]:
@@ -99,7 +94,6 @@ class Metrics(Collector):
             yield metric
 
     def page(self) -> bytes:
-        """Return the page that Prometheus reads."""
         page = generate_latest(self._registry)
         page = re.sub(rb"(?m)^# (HELP|TYPE) \S+_created .*\n|^\S+_created[{ ].*\n", b"", page)
         return re.sub(rb"(?m)^(# (?:HELP|TYPE) :tensorflow\S+)_total ", rb"\1 ", page)

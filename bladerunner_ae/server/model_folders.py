@@ -16,20 +16,13 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model to be served.
-
-    Attributes:
-        name: that clients use.
-        path: folder of its versions, or of the only one.
-        only: the version's number, if it is one version and no folder of them.
-    """
+    """Model to be served, from the folder of its versions, or of the only one, `only`."""
 
     name: str
     path: Location
     only: int | None = None
 
     def versions(self) -> dict[int, Location]:
-        """Return the SavedModels that are there now, by number."""
         if self.only is not None:
             return {self.only: self.path} if is_saved_model(self.path) else {}
         return versions(self.path)
@@ -38,10 +31,8 @@ class ModelFolder:
 def find_models(path: storage.AnyPath, name: str | None = None) -> list[ModelFolder]:
     """Find the models that `--model` means.
 
-    Args:
-        path: the folder of a model's versions (RUN/export/decoder), one of these, or a run or
-            folder of models, of which all are meant.
-        name: that clients use; by default the name of the folder of versions.
+    `path` is the folder of a model's versions (RUN/export/decoder), one of these, or a run or
+    folder of models, of which all are meant; `name` replaces that of the folder of versions.
 
     Raises:
         InputError: there is no such folder, no SavedModel in it, or a name for several.
@@ -84,9 +75,9 @@ def _one_version(folder: Location, name: str | None) -> ModelFolder:
 
 
 def stamp(folder: Location) -> Stamp:
-    """Return names, sizes and times of a SavedModel's files; empty for a remote one.
+    """Return names, sizes and times of a SavedModel's files, to detect changes.
 
-    Other files have another stamp; remote ones are published once.
+    Empty for a remote one, which is published once.
     """
     if not isinstance(folder, Path):
         return ()

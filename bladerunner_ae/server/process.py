@@ -40,9 +40,8 @@ _KEEP_ALIVE_SECONDS = 75
 class Options:
     """Options of a server; each is a flag of `serve`.
 
-    Attributes:
-        batch_timeout: seconds that a request waits for others to run with; None: each by itself.
-        tensor_content: tensors in gRPC's answers as bytes.
+    `batch_timeout` is the seconds that a request waits for others, None: each runs by itself;
+    `tensor_content` sends tensors as bytes in gRPC's answers.
     """
 
     models: Sequence[ModelFolder]
@@ -69,13 +68,10 @@ class _Http(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave them to `_signals`."""
         yield
 
 
 class Server:
-    """A server; `serve` runs it to its end."""
-
     def __init__(self, options: Options) -> None:
         self._options = options
         self._metrics = Metrics()
@@ -94,11 +90,7 @@ class Server:
         self._request = StopRequest()
 
     async def load(self) -> None:
-        """Load the versions that are there.
-
-        Raises:
-            InputError: none of the models has a version that can be served.
-        """
+        """Load the present versions; InputError if no model has one that can be served."""
         models = self.catalogue.models.values()
         for model in models:
             await model.poll()
@@ -128,12 +120,10 @@ class Server:
         return None
 
     async def serve(self, listening: socket.socket, ready: Ready) -> None:
-        """Serve until asked to stop.
+        """Serve on the bound socket of REST until asked to stop.
 
-        Args:
-            listening: the bound socket of REST.
-            ready: called once it answers, with the names of its models, the addresses of REST and
-                of gRPC, if any, and whether there is a decoder to explore.
+        `ready` is called once it answers, with the names of its models, the addresses of REST and
+        of gRPC, if any, and whether there is a decoder to explore.
 
         Raises:
             InputError: no model can be served, or a port is in use.

@@ -54,8 +54,6 @@ _PIECE = 256 << 10
 
 @dataclass(frozen=True)
 class _Target:
-    """Parts of a path."""
-
     model: str
     version: int | None
     label: str | None
@@ -63,7 +61,7 @@ class _Target:
 
 
 class RestApi:
-    """Everything below /v1/, as an ASGI application."""
+    """ASGI application of everything below /v1/."""
 
     def __init__(
         self,
@@ -78,7 +76,6 @@ class RestApi:
         self._writers = ThreadPoolExecutor(1, thread_name_prefix="write")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request."""
         start = time.perf_counter()
         target = None
         code = Code.OK
@@ -132,7 +129,7 @@ class RestApi:
         return write(outputs)
 
     async def _parse(self, target: _Target, request: Request, share: Share) -> PredictBody:
-        """Read a request's inputs. Large bodies are parsed in another process."""
+        """Read a request's inputs, large bodies in another process."""
         try:
             sizes, types = self._services.sizes(version := self._find(target)), version.types
         except ServingError:  # it is not served; a small body is parsed before that is told
@@ -224,8 +221,6 @@ def application(
     others: Iterable[BaseRoute] = (),
     middleware: Sequence[Middleware] = (),
 ) -> Starlette:
-    """Return the application: the API, metrics, and other routes."""
-
     def page(request: Request) -> Response:
         return Response(metrics.page(), media_type="text/plain")
 

@@ -43,7 +43,7 @@ _Answer = Callable[[Any, int], Awaitable[Any]]
 
 
 class GrpcApi:
-    """Answers calls; for the thread of the event loop."""
+    """Handlers of calls; for the thread of the event loop."""
 
     def __init__(
         self,
@@ -53,14 +53,13 @@ class GrpcApi:
         holdings: Holdings,
         content: bool = False,
     ) -> None:
-        """Make it; `content` sends tensors as one block of bytes each."""
+        """Prepare the API; `content` sends tensors as one block of bytes each."""
         self._services, self._limits, self._metrics = services, limits, metrics
         self._holdings, self._content = holdings, content
         self._turns = _Turns(_AT_ONCE)
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="read")
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """Return the services, for a server."""
         status = messages.GetModelStatusRequest  # reads the model's name out of the others, too
         predictions = {
             "Predict": self._handler(RawPredictRequest, self._predict, "Predict"),
@@ -216,7 +215,7 @@ def _parsed(request_class: Any, request: bytes) -> Any:
 
 
 class _Turns:
-    """Lets a few requests be received at once, and of those that wait the last one first.
+    """Turns of a few requests to be received, of those that wait the last one first.
 
     A client that stalls looks like one that has just come, but the longer one waits, the likelier
     it stalls.
@@ -227,7 +226,6 @@ class _Turns:
         self._waiting: list[asyncio.Future[None]] = []
 
     async def begin(self) -> None:
-        """Wait for a turn."""
         if self._free:
             self._free -= 1
             return
@@ -241,7 +239,6 @@ class _Turns:
             raise
 
     def end(self) -> None:
-        """Let another request begin."""
         while self._waiting:
             called = self._waiting.pop()
             if not called.done():

@@ -27,18 +27,12 @@ _BATCHED_PICTURES = 1 << 18  # a hundred such requests may run together
 
 
 class Runner:
-    """Runs requests in threads; for the thread of the event loop."""
+    """Runner of requests in threads; for the thread of the event loop."""
 
     def __init__(
         self, limits: Limits, threads: int, metrics: Metrics, batch_timeout: float | None
     ) -> None:
-        """Make one.
-
-        Args:
-            threads: runs at once.
-            batch_timeout: seconds that a request waits for others to run with; None if each runs
-                by itself.
-        """
+        """Prepare; without `batch_timeout`, seconds to wait for others, each request runs alone."""
         self.limits, self._metrics = limits, metrics
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="run")
         self._picture_pool = ThreadPoolExecutor(1, thread_name_prefix="pictures")
@@ -49,11 +43,9 @@ class Runner:
         self.waiting = 0
 
     async def run(self, version: Version, signature: Signature, inputs: Arrays) -> Arrays:
-        """Run a request.
+        """Run a request; tf.errors.OpError if the graph cannot do it.
 
-        Raises:
-            ServingError: it is too large, there are too many, or it took too long.
-            tf.errors.OpError: the graph cannot do it.
+        ServingError if it is too large, there are too many, or it took too long.
         """
         size = rows(inputs)
         if size is not None and size > self.limits.batch_rows:
@@ -144,7 +136,6 @@ class Runner:
         return await answer
 
     def close(self) -> None:
-        """Let the threads end."""
         for pool in (self._pool, self._picture_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -1,8 +1,7 @@
-"""A SavedModel in a session: its signatures, running them, its warm-up requests.
+"""SavedModel in a session: its signatures, running them, its warm-up requests.
 
-It is loaded into a `Session` by its tags, not as Python objects: a closed session gives its memory
-back at once, and a run ends when its time is up, which a function of `tf.saved_model.load` does
-not.
+It is loaded into a `Session` by its tags, not as Python objects: a closed session frees its memory
+at once, and a run ends when its time is up, unlike a function of `tf.saved_model.load`.
 """
 
 from __future__ import annotations
@@ -38,14 +37,7 @@ REQUESTS, PICTURES = 0, 1
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature of a SavedModel.
-
-    Attributes:
-        name: as clients call it.
-        inputs: DataType of each input.
-        outputs: DataType of each output.
-        definition: the `SignatureDef`.
-    """
+    """Signature of a SavedModel, with the DataType of each input and output."""
 
     name: str
     inputs: Mapping[str, int]
@@ -54,11 +46,7 @@ class Signature:
 
 
 class SavedModel:
-    """A loaded SavedModel; see `load`. Any thread may run it.
-
-    Attributes:
-        signatures: by name.
-    """
+    """Loaded SavedModel; see `load`. Any thread may run it."""
 
     def __init__(self, folder: Location, session: Any, definitions: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -81,15 +69,10 @@ class SavedModel:
         seconds: float = math.inf,
         threads: int = REQUESTS,
     ) -> Arrays:
-        """Run a signature.
+        """Run a signature, on TensorFlow's threads for `REQUESTS` or `PICTURES`.
 
-        Args:
-            seconds: after which no further operation of the graph is begun.
-            threads: `REQUESTS` or `PICTURES`, TensorFlow's threads that run it.
-
-        Raises:
-            tf.errors.OpError: the graph cannot do it.
-            ServingError: the signature has no outputs.
+        After so many seconds no further operation of the graph is begun. Raises tf.errors.OpError
+        if the graph cannot do it, ServingError if the signature has no outputs.
         """
         feeds, fetches = self._ends(signature)
         options = tf.compat.v1.RunOptions(inter_op_thread_pool=threads)
@@ -128,11 +111,7 @@ class SavedModel:
 
 
 def load(folder: Location) -> SavedModel:
-    """Load the SavedModel of a folder, for serving.
-
-    Raises:
-        ServingError: it cannot be loaded; the message is one line.
-    """
+    """Load a SavedModel for serving; ServingError, in one line, if that fails."""
     session = None
     try:
         graph = tf.Graph()
@@ -158,7 +137,6 @@ def _code(error: Exception) -> Code:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Suppress the advice to load with version 2 of the API."""
     logger = logging.getLogger("tensorflow")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -185,7 +163,6 @@ def rows(inputs: Arrays) -> int | None:
 
 
 def join(parts: list[Arrays]) -> Arrays:
-    """Return several batches as one."""
     return {alias: np.concatenate([part[alias] for part in parts]) for alias in parts[0]}
 
 
@@ -194,14 +171,10 @@ _MOST = 1000
 
 
 def warm_up(model: SavedModel, most_values: int) -> int:
-    """Run the warm-up requests of a model; return how many there were.
+    """Run the warm-up requests of a model; return their number.
 
-    Args:
-        most_values: that a tensor may have.
-
-    Raises:
-        ServingError: a request cannot be read, or the model does not take it.
-        tf.errors.OpError: the graph failed.
+    No tensor may have more than `most_values`. Raises ServingError if a request cannot be read, or
+    the model does not take it, tf.errors.OpError if the graph failed.
     """
     path = model.folder / WARM_UP_REQUESTS
     if not storage.is_file(path):

@@ -1,5 +1,3 @@
-"""Answers to requests of both APIs: predict, status, metadata."""
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +16,7 @@ SIGNATURE_DEF = "signature_def"
 
 
 class Services:
-    """Answers requests with TensorFlow Serving's codes; for the thread of the event loop."""
+    """Answers with TensorFlow Serving's codes; for the thread of the event loop."""
 
     def __init__(self, catalogue: Catalogue, runner: Runner) -> None:
         self.catalogue, self._runner = catalogue, runner
@@ -27,15 +25,10 @@ class Services:
     async def predict(
         self, version: Version, name: str, inputs: Arrays, wanted: Sequence[str] = ()
     ) -> Arrays:
-        """Run a signature.
+        """Run a signature ("": the default one) for the wanted outputs, all if there are none.
 
-        Args:
-            name: of the signature; "" means the default one.
-            wanted: names of outputs; empty means all.
-
-        Raises:
-            ServingError: the request does not fit the signature, or cannot be served now.
-            tf.errors.OpError: the graph cannot do it.
+        ServingError if the request does not fit or cannot be served now, tf.errors.OpError if the
+        graph cannot do it.
         """
         name = name or DEFAULT_SIGNATURE
         signature = version.saved_model.signatures.get(name)
@@ -92,7 +85,6 @@ class Services:
 
 
 def signatures(version: Version) -> Any:
-    """Return the `SignatureDefMap` of a version."""
     found = messages.SignatureDefMap()
     for name, signature in version.saved_model.signatures.items():
         found.signature_def[name].MergeFromString(signature.definition.SerializeToString())

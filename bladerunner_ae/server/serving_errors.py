@@ -12,8 +12,6 @@ from starlette.responses import Response
 
 
 class Code(enum.IntEnum):
-    """The canonical codes."""
-
     OK = 0
     CANCELLED = 1
     UNKNOWN = 2
@@ -43,12 +41,9 @@ _HTTP = {
 
 
 class ServingError(Exception):
-    """A request that cannot be answered.
+    """Request that cannot be answered.
 
-    Attributes:
-        code: the canonical code.
-        message: the reason, which the client gets.
-        http: HTTP status; that of the code unless a request is refused by HTTP's own rules.
+    `http` is the status of `code` unless a request is refused by HTTP's own rules.
     """
 
     def __init__(self, code: Code, message: str, http: int | None = None) -> None:
@@ -57,12 +52,12 @@ class ServingError(Exception):
         self.http = http or _HTTP[code]
 
     def __reduce__(self) -> tuple[type[ServingError], tuple[Code, str, int]]:
-        """Make it fit to be sent to another process."""
+        """Allow pickling, to send it to another process."""
         return ServingError, (self.code, self.message, self.http)
 
 
 class TooLargeError(ServingError):
-    """A request that has more bytes than it may: 413."""
+    """Request of more bytes than it may have: 413."""
 
     def __init__(self, most: int) -> None:
         size = f"{most / (1 << 20):.4g} MiB" if most >= 1 << 20 else f"{most} bytes"
@@ -97,12 +92,7 @@ def from_exception(error: Exception) -> ServingError:
 
 
 def error_response(error: ServingError, close: bool) -> Response:
-    """Return an error as an HTTP response.
-
-    Args:
-        error: the error.
-        close: hangs up after it, since the rest of the request is not wanted.
-    """
+    """Return an HTTP response; `close` hangs up, as the request's rest is not wanted."""
     headers = {"connection": "close"} if close else {}
     return Response(
         json.dumps({"error": error.message}) + "\n", error.http, headers, "application/json"

@@ -36,13 +36,10 @@ Say = Callable[[str], None]
 
 @dataclass(eq=False)
 class Version:
-    """A loaded version.
+    """Loaded version of `model`.
 
-    Attributes:
-        model: its model's name.
-        stamp: of its files when it was loaded.
-        users: requests that are using it.
-        retired: whether it is to be closed after the last of them.
+    `stamp` is of its files when it was loaded, `users` are the requests that use it, and `retired`
+    has it closed after the last of them.
     """
 
     model: str
@@ -88,7 +85,7 @@ class State:
 
 @dataclass
 class ServedModel:
-    """A model and its versions; for the thread of the event loop.
+    """Model and its versions; for the thread of the event loop.
 
     Attributes:
         wanted: "newest", "all", or numbers.
@@ -112,16 +109,15 @@ class ServedModel:
 
     @property
     def name(self) -> str:
-        """The name that clients use."""
         return self.folder.name
 
     @property
     def newest(self) -> Version | None:
-        """The version that answers requests that name none."""
+        """Version that answers requests that name none."""
         return self.loaded[max(self.loaded)] if self.loaded else None
 
     def absent(self) -> list[int]:
-        """Return the versions that are wanted by number or have a label, and are not there."""
+        """Return the versions wanted by number or label that are missing."""
         asked = set(self.labels.values())
         if not isinstance(self.wanted, str):
             asked.update(self.wanted)
@@ -145,7 +141,7 @@ class ServedModel:
             self._unload(number)
 
     async def _load(self, found: Mapping[int, Location]) -> set[int]:
-        """Load the versions that are wanted; return those that stay."""
+        """Load the wanted versions; return those that stay."""
         labelled = set(self.labels.values())
         kept: set[int] = set()
         for number in sorted(found, reverse=True):
@@ -193,7 +189,6 @@ class ServedModel:
         return f"; it has no signature {', '.join(sorted(lost))}, unlike version {before.number}"
 
     def _load_and_warm_up(self, folder: Location) -> SavedModel:
-        """Load a model and run its warm-up requests, in a thread."""
         model = None
         try:
             model = saved_model.load(folder)
@@ -229,23 +224,16 @@ class ServedModel:
         self.say(f"{self.name} {number}: unloaded")
 
     def close(self) -> None:
-        """Unload all versions."""
         for number in list(self.loaded):
             self.loaded.pop(number).retire()
 
 
 class Catalogue:
-    """All models of a server, by name."""
-
     def __init__(self, models: Iterable[ServedModel]) -> None:
         self.models = {model.name: model for model in models}
 
     def find(self, name: str, number: int | None = None, label: str | None = None) -> Version:
-        """Return the version that a request is for.
-
-        Raises:
-            ServingError: there is none.
-        """
+        """Return the version that a request is for; ServingError if there is none."""
         if not name:
             raise invalid("The request names no model")
         model = self.models.get(name)
@@ -264,11 +252,7 @@ class Catalogue:
         return version
 
     def states(self, name: str, number: int | None = None) -> dict[int, State]:
-        """Return the states of a model's versions, or of one.
-
-        Raises:
-            ServingError: there is none.
-        """
+        """Return the states of a model's versions, or of one; ServingError if there is none."""
         states = self.models[name].states if name in self.models else {}
         if number is not None:
             if number not in states:

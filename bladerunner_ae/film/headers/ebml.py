@@ -1,14 +1,10 @@
-"""Numbers as Matroska writes them (RFC 8794): the first bits tell how long they are."""
+"""Numbers as Matroska writes them (RFC 8794): the first bits give the length."""
 
 from typing import BinaryIO
 
 
 def read_number(file: BinaryIO, marked: bool) -> int | None:
-    """A number of variable length; None if it is not there or means "not known".
-
-    Args:
-        marked: whether the bit that tells its length belongs to it (it does in identities).
-    """
+    """Return a variable-length number, None if absent or unknown; `marked` keeps its length bit."""
     first = file.read(1)
     if not first or not first[0]:
         return None

@@ -1,7 +1,7 @@
 """Headers of a film that PyAV does not pass on.
 
-The part of the picture to be shown, the profile of Dolby Vision, encryption, and the file's names
-of codecs that libav does not know. Everything else comes from libav.
+The visible part of the picture, the profile of Dolby Vision, encryption, and the file's names of
+codecs that libav does not know. Everything else comes from libav.
 """
 
 from dataclasses import dataclass
@@ -26,18 +26,12 @@ _ASF_HEADER_BYTES = 2**16
 
 @dataclass(frozen=True)
 class Headers:
-    """Headers of a film's streams.
-
-    Attributes:
-        streams: by the index of the stream, as far as known.
-        programmes: of a transport stream, the indices of each programme's streams.
-    """
+    """Known headers by stream index, and the stream indices of a transport stream's programmes."""
 
     streams: dict[int, StreamHeader]
     programmes: tuple[frozenset[int], ...] = ()
 
     def of(self, index: int) -> StreamHeader:
-        """Header of a stream; a blank one if the file has none."""
         return self.streams.get(index, StreamHeader())
 
 
@@ -45,7 +39,7 @@ NO_HEADERS = Headers({})
 
 
 def read_headers(container: InputContainer, path: Path) -> Headers:
-    """Read a film's headers; what cannot be read is left out."""
+    """Read a film's headers, leaving out the unreadable."""
     name = container.format.name
     try:
         if name.startswith("mov"):

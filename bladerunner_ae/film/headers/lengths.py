@@ -19,10 +19,10 @@ _NEARLY_EVEN = Fraction(101, 100)
 
 
 def declared_rates(stream: VideoStream) -> tuple[Fraction, ...]:
-    """Every plausible declared rate, without repeats, the most credible first.
+    """Return every plausible declared rate, without repeats, the most credible first.
 
-    libav's guess comes first: an average is taken from the index or from the first second, and
-    AVI and raw streams are off by a factor of two or more.
+    libav's guess comes first: an average is taken from the index or from the first second, and AVI
+    and raw streams are off by a factor of two or more.
     """
     declared = (stream.guessed_rate, stream.average_rate, stream.base_rate)
     # Without a better guess libav takes the units of the clock for frames, 1000 or 90000 a second.
@@ -37,7 +37,7 @@ def is_own(stream: Stream) -> bool:
 
 
 def declared_start(container: InputContainer) -> Fraction:
-    """Seconds on the clock of the container at which a film begins, about."""
+    """Seconds on the container's clock at which a film begins, roughly."""
     times = _own_times(container)
     if times:
         return min(start for start, _ in times)
@@ -45,7 +45,7 @@ def declared_start(container: InputContainer) -> Fraction:
 
 
 def declared_length(container: InputContainer) -> Fraction | None:
-    """Seconds that a file declares to last, or None."""
+    """Declared length of a file in seconds, or None."""
     times = _own_times(container)
     if times:
         return max(end for _, end in times) - min(start for start, _ in times)
@@ -77,7 +77,7 @@ def _is_fragmented(path: str) -> bool:
 
 
 def _own_times(container: InputContainer) -> list[tuple[Fraction, Fraction]]:
-    """Begin and end of each stream of the film, where its file holds other programmes as well."""
+    """Begin and end of each stream of the film, if its file holds other programmes as well."""
     if all(is_own(stream) for stream in container.streams):
         return []
     times = []
@@ -106,7 +106,7 @@ def estimate_frames(
 
 
 def reordered_frames(container: InputContainer, stream: VideoStream) -> int:
-    """Number of frames decoded before the first is shown, where times are those of decoding.
+    """Number of frames decoded before the first is shown, if times are those of decoding.
 
     ASF keeps sound that much later. AVI numbers its packets, and players begin with the first.
     """
@@ -114,7 +114,7 @@ def reordered_frames(container: InputContainer, stream: VideoStream) -> int:
 
 
 def film_start(container: InputContainer, picture_start: Fraction) -> Fraction:
-    """Start of the earliest picture or sound, exact where libav's own is in microseconds."""
+    """Start of the earliest picture or sound, exact (libav's own is in microseconds)."""
     starts = [
         stream.start_time * Fraction(stream.time_base)
         for stream in (*container.streams.video, *container.streams.audio)
@@ -150,5 +150,5 @@ def describe_stream(stream: Any) -> dict[str, Any]:
 
 
 def _text(rational: Rational | None) -> str:
-    """As records say it: one that is not set is None before PyAV 19, and 0 from then on."""
+    """A rational as records write it; unset is None before PyAV 19, and 0 since."""
     return str(Fraction(rational) if rational else None)

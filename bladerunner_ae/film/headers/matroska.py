@@ -1,7 +1,4 @@
-"""Tracks of a Matroska or WebM file: elements that libav does not pass on.
-
-RFC 8794 describes elements (identity, length, contents), RFC 9559 which there are.
-"""
+"""Tracks of a Matroska or WebM file: elements that libav does not pass on (RFC 8794, RFC 9559)."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -27,7 +24,7 @@ _MOST_BYTES = 16 * 2**20
 
 
 def read_tracks(path: Path) -> list[StreamHeader]:
-    """The tracks of a film that libav makes streams of, in their order."""
+    """Return the tracks of a film that libav makes streams of, in their order."""
     with path.open("rb") as file:
         entries = _elements(_tracks(file))
         tracks = [list(_elements(data)) for identity, data in entries if identity == _TRACK]
@@ -40,7 +37,7 @@ def read_tracks(path: Path) -> list[StreamHeader]:
 
 
 def _tracks(file: BinaryIO) -> bytes:
-    """The contents of the element that describes the tracks, or b""."""
+    """Contents of the element that describes the tracks, or b""."""
     for wanted in (_EBML, _SEGMENT):
         identity, size = read_number(file, marked=True), read_number(file, marked=False)
         if identity != wanted:
@@ -97,7 +94,6 @@ def _track(track: list[tuple[int, bytes]]) -> StreamHeader:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(identity, contents) of each element."""
     file = BytesIO(data)
     while (identity := read_number(file, marked=True)) is not None:
         size = read_number(file, marked=False)

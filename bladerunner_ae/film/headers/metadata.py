@@ -1,7 +1,4 @@
-"""A film's metadata as text: titles, languages, the names of attachments and chapters.
-
-libav gives the bytes of the file, and hardly any container names their encoding.
-"""
+"""A film's metadata as text. libav gives bytes, and hardly any container names their encoding."""
 
 from typing import Any
 
@@ -16,7 +13,7 @@ OPENING: dict[str, Any] = (
 
 
 def make_readable(container: InputContainer) -> None:
-    """Replace a container's metadata and that of its streams by `readable_labels`, in place."""
+    """Make the metadata of a container and its streams readable, in place."""
     for labels in (container.metadata, *(stream.metadata for stream in container.streams)):
         found = readable_labels(labels)
         labels.clear()
@@ -24,7 +21,7 @@ def make_readable(container: InputContainer) -> None:
 
 
 def readable_chapters(container: InputContainer) -> list[Any]:
-    """The chapters of a container opened with the arguments `OPENING`, as PyAV describes them."""
+    """Chapters of a container opened with the arguments `OPENING`, as PyAV describes them."""
     chapters: list[Any] = list(container.chapters())
     for chapter in chapters:
         if "metadata" in chapter:

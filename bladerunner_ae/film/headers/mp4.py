@@ -1,6 +1,6 @@
 """Tracks of an mp4 or QuickTime file: boxes that libav does not pass on.
 
-ISO/IEC 14496-12 describes the boxes; a box is its size, its type of four letters, and its contents.
+A box is its size, its type of four letters, and its contents (ISO/IEC 14496-12).
 """
 
 import struct
@@ -22,11 +22,7 @@ _PICTURE_BYTES = 78
 
 
 def read_tracks(path: Path) -> tuple[dict[int, StreamHeader], bool]:
-    """Read the header of a film.
-
-    Returns:
-        (tracks by their number, whether the film is in fragments).
-    """
+    """Read a film's header: (tracks by number, whether the film is fragmented)."""
     tracks: dict[int, StreamHeader] = {}
     header = _header(path)
     for kind, contents in _boxes(header):
@@ -39,7 +35,7 @@ def read_tracks(path: Path) -> tuple[dict[int, StreamHeader], bool]:
 
 
 def _header(path: Path) -> bytes:
-    """The contents of the box "moov", or b""."""
+    """Contents of the box "moov", or b""."""
     with path.open("rb") as file:
         end = file.seek(0, 2)
         place = 0
@@ -60,7 +56,6 @@ def _header(path: Path) -> bytes:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, contents) of each box."""
     place = 0
     while place + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, place)
@@ -75,7 +70,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _inside(data: bytes, *kinds: bytes) -> bytes:
-    """The contents of the first box of the last type, each inside the one before; or b""."""
+    """Contents of the first box of the last type, each inside the one before; or b""."""
     for kind in kinds:
         data = next((contents for found, contents in _boxes(data) if found == kind), b"")
     return data
@@ -87,7 +82,7 @@ def _track_number(header: bytes) -> int:
 
 
 def _described(descriptions: bytes, picture: bool) -> StreamHeader:
-    """The track as the first description of its samples has it."""
+    """The track according to the first description of its samples."""
     for kind, contents in _boxes(descriptions):
         codec = kind.decode("latin-1")
         track = StreamHeader(codec, encrypted=codec in _ENCRYPTED)

@@ -13,11 +13,7 @@ _TYPES = range(128)
 
 
 def read_side_data(frame: VideoFrame, *names: str) -> dict[str, bytes]:
-    """The contents of some side data of a frame.
-
-    Returns:
-        By name, what is there.
-    """
+    """Contents of a frame's side data by name, as far as present."""
     try:
         found: Mapping[Any, Any] = frame.side_data
     except ValueError:

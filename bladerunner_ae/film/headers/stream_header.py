@@ -11,12 +11,7 @@ _MAYBE_ALONE = (10, 20)
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """Header of one stream.
-
-    Attributes:
-        codec: the file's own name of its codec, or "".
-        dolby_vision: its Dolby Vision configuration record (ETSI TS 103 572), or b"".
-    """
+    """Header of one stream; `dolby_vision` is its record by ETSI TS 103 572, b"" if it has none."""
 
     codec: str = ""
     crop: Margins = NO_MARGINS
@@ -27,7 +22,7 @@ class StreamHeader:
     def dolby_vision_profile(self) -> int | None:
         """The profile, if only Dolby Vision's own processing gives the colours; else None.
 
-        All but these have a picture in SDR, HDR10 or HLG that is right by itself.
+        All others have a picture in SDR, HDR10 or HLG that is right by itself.
         """
         if len(self.dolby_vision) < 5:
             return None

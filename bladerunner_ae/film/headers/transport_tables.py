@@ -1,8 +1,7 @@
-"""The tables of a transport stream: which streams belong to which programme.
+"""Tables of a transport stream: the streams of each programme.
 
-libav reads them too, but PyAV does not pass programmes on. ISO/IEC 13818-1 describes the tables:
-one of all programmes on stream number 0, and one of each programme's streams on a number given
-there.
+libav reads them too, but PyAV does not pass programmes on. ISO/IEC 13818-1: one table of all
+programmes on stream number 0, and one of each programme's streams on a number given there.
 """
 
 from collections import Counter
@@ -30,8 +29,8 @@ class TransportTables:
 
     Attributes:
         programmes: by number, the numbers (PIDs) of the programme's streams.
-        dolby_vision: by number of the stream, its Dolby Vision descriptor.
-        packets: by number of the stream, how many packets with a payload were seen.
+        dolby_vision: Dolby Vision descriptor by stream number.
+        packets: number of packets with a payload seen, by stream number.
     """
 
     programmes: dict[int, set[int]] = field(default_factory=dict)
@@ -40,7 +39,7 @@ class TransportTables:
     scrambled: Counter[int] = field(default_factory=Counter)
 
     def is_scrambled(self, stream: int) -> bool:
-        """Whether a stream's packets are encrypted, as far as they were looked at."""
+        """Whether a stream's packets are encrypted, as far as they were inspected."""
         seen = self.packets[stream]
         return seen >= _FEWEST_PACKETS and 2 * self.scrambled[stream] > seen
 
@@ -70,7 +69,7 @@ def read_tables(path: Path) -> TransportTables:
 
 
 def _packets(data: bytes) -> Iterator[bytes]:
-    """The packets of 188 bytes in some data, wherever they begin and whatever is between."""
+    """Packets of 188 bytes in some data, wherever they begin and whatever is between."""
     for size in _PACKET_SIZES:
         for start in range(min(_LATEST_START, len(data))):
             places = [start + size * number for number in range(_SURE)]
@@ -99,13 +98,13 @@ def _payload(packet: bytes) -> bytes:
 
 
 class _Sections:
-    """Assembly of sections that come in several packets."""
+    """Assembly of sections that span several packets."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}
 
     def add(self, stream: int, payload: bytes, starts: bool) -> Iterator[bytes]:
-        """Take a packet's payload, and yields the sections that end in it."""
+        """Take a packet's payload and yield the sections that end in it."""
         if starts:
             begin = 1 + payload[0]
             yield from self._whole(stream, self._parts.pop(stream, b"") + payload[1:begin])
@@ -126,7 +125,7 @@ class _Sections:
 
 
 def _table_places(section: bytes) -> dict[int, int]:
-    """By the number of the stream that tells of it, each programme's number."""
+    """Number of each programme by the number of the stream that describes it."""
     entries = [section[place : place + 4] for place in range(8, len(section) - 7, 4)]
     numbers = [(int.from_bytes(one[:2], "big"), int.from_bytes(one[2:], "big")) for one in entries]
     return {place & 0x1FFF: programme for programme, place in numbers if programme}

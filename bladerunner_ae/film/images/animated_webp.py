@@ -1,4 +1,4 @@
-"""Animated WebP files: how long each of their pictures is shown, from the file's own structure.
+"""Durations of the pictures of animated WebP files, from the file's own structure.
 
 libav decodes them in its newest versions only, and without their colour profiles.
 """
@@ -14,7 +14,7 @@ _MILLISECONDS_FOR_NONE = 100
 
 
 def is_animated_webp(film: Path) -> bool:
-    """Whether a path is a file, and that a WebP with several pictures."""
+    """Whether a path is a WebP file with several pictures."""
     if not film.is_file():
         return False
     with film.open("rb") as file:
@@ -23,7 +23,7 @@ def is_animated_webp(film: Path) -> bool:
 
 
 def read_durations(film: Path) -> list[int]:
-    """Durations of the pictures of an animated WebP, in milliseconds, at least 1."""
+    """Durations of an animated WebP's pictures in milliseconds, at least 1."""
     durations = list[int]()
     with film.open("rb") as file:
         whole = file.seek(0, 2)

@@ -1,4 +1,4 @@
-"""The colours of picture files in sRGB: from their profiles, or from what else they say of them."""
+"""Colours of picture files in sRGB, by their profiles or other colour information."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,11 +29,7 @@ _PROFILE = "icc_profile"
 
 
 def find_profile(image: Image.Image, path: Path) -> bytes | None:
-    """The colour profile of a picture: its own, or one made of what a PNG says instead.
-
-    Returns:
-        None if it is sRGB, or says nothing; nothing, b"", if that is unknown.
-    """
+    """Profile of a picture, own or from a PNG's chunks; None: sRGB or none given, b"": unknown."""
     if image.format == "PNG":
         coded = _png_chunk(path, b"cICP")
         if coded is not None and len(coded) == 4:
@@ -51,7 +47,7 @@ def find_profile(image: Image.Image, path: Path) -> bytes | None:
 
 
 def colours_in_srgb(image: Image.Image, icc: bytes | None) -> NDArray[np.uint8]:
-    """The colours of an opaque picture in sRGB."""
+    """Convert an opaque picture to sRGB."""
     if not icc and image.mode == "LAB":
         return np.asarray(ImageCms.applyTransform(image, _lab_transform()))
     profile = _profile(icc, image.mode in GREY_MODES, image.mode) if icc else None
@@ -68,12 +64,7 @@ def _lab_transform() -> ImageCms.ImageCmsTransform:
 
 @dataclass(frozen=True)
 class _Profile:
-    """A colour profile, and what it does.
-
-    Attributes:
-        transform: to sRGB; None: there is nothing to do, or it cannot be done.
-        problem: why it cannot, or None.
-    """
+    """A colour profile; `transform` to sRGB is None if not needed, or impossible for `problem`."""
 
     name: str
     mode: str
@@ -104,7 +95,6 @@ def _profile(icc: bytes, grey: bool, mode: str) -> _Profile:
 
 
 def _samples(mode: str) -> Image.Image:
-    """A picture of colours from all over a space."""
     if mode == "L":
         return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     levels = np.arange(0, 256, 15, dtype=np.uint8)
@@ -115,7 +105,7 @@ def _samples(mode: str) -> Image.Image:
 
 
 def colour_remarks(image: Image.Image, path: Path) -> Iterator[Note]:
-    """Remarks on what is done to an image's colours."""
+    """Notes on the conversion of an image's colours."""
     icc, mode = find_profile(image, path), image.mode
     if not icc:
         if icc is not None:
@@ -136,7 +126,7 @@ def colour_remarks(image: Image.Image, path: Path) -> Iterator[Note]:
 
 
 def _png_chunk(path: Path, kind: bytes) -> bytes | None:
-    """The contents of a chunk before a PNG's pixels, or None."""
+    """Contents of a chunk before a PNG's pixels, or None."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":

@@ -1,7 +1,7 @@
 """Images as a film: a folder of numbered ones, those that a pattern names, or an animated WebP.
 
-1.png, 2.png ... 10.png come in the order of their numbers (`film.images.numbering` finds which of
-several counts). A pattern such as frames/%06d_x4.png, as ffmpeg's users write it, says it instead.
+1.png, 2.png ... 10.png are ordered by their numbers (`film.images.numbering` finds which of several
+counts). A pattern such as frames/%06d_x4.png, in ffmpeg's syntax, names it instead.
 """
 
 import re
@@ -42,7 +42,7 @@ _MILLISECONDS = Fraction(1, 1000)
 
 @dataclass(frozen=True)
 class ImageSequence:
-    """Images of one size, in the order in which they are shown.
+    """Images of one size, in display order.
 
     Attributes:
         paths: one file for each frame; only one if it is an animated picture.
@@ -57,17 +57,12 @@ class ImageSequence:
 
     @property
     def frames(self) -> int:
-        """Number of frames."""
         return len(self.times) - 1
 
     def pictures(
         self, numbers: Iterable[int], size: Size | None = None
     ) -> Iterator[NDArray[np.uint8]]:
-        """Some frames as uint8 [height, width, 3], sRGB, see `film.images.stills.read_still`.
-
-        Args:
-            size: (height, width) they must have, or None for any.
-        """
+        """Some frames as uint8 [height, width, 3], sRGB; each must be of `size`, if given."""
         if self.time_base is None:
             for number in numbers:
                 yield read_still(self.paths[number], size)
@@ -84,11 +79,7 @@ class ImageSequence:
 
 @dataclass(frozen=True)
 class SequenceFacts:
-    """Facts from the headers of a sequence's images.
-
-    Attributes:
-        size: (height, width) of every one of them.
-    """
+    """Facts from the headers of a sequence's images; every image has the same `size`."""
 
     size: Size
     codec: str
@@ -101,12 +92,12 @@ def are_images(film: Path) -> bool:
 
 
 def is_folder_of_images(film: Path) -> bool:
-    """Whether a film is many files: a folder, or a pattern of names in one."""
+    """Whether a film is many files: a folder, or a pattern of names."""
     return film.is_dir() or is_pattern(film)
 
 
 def is_pattern(film: Path) -> bool:
-    """Whether a path names files by a pattern such as frames/%06d.png."""
+    """Whether a path is a pattern such as frames/%06d.png."""
     return bool(_NUMBER_IN_PATTERN.search(film.name)) and not film.exists()
 
 
@@ -118,12 +109,7 @@ def pattern_words(pattern: Path) -> str:
 
 
 def list_images(film: Path) -> ImageSequence:
-    """Find the images of a film, and their order; none is decoded.
-
-    Raises:
-        InputError: there are none, or it is not clear in which order they come, or the animated
-            picture is damaged.
-    """
+    """Find the images of a film and their order without decoding; raise InputError if unclear."""
     if is_pattern(film):
         return _of_pattern(film)
     if film.is_dir():
@@ -221,7 +207,7 @@ def _of_pattern(pattern: Path) -> ImageSequence:
 
 
 def _expression(name: str) -> re.Pattern[str]:
-    """Regular expression for the names that a pattern stands for, with their numbers."""
+    """Regular expression for the names of a pattern, with their numbers."""
     parts, end = list[str](), 0
     for match in _PLACEHOLDER.finditer(name):
         parts.append(re.escape(name[end : match.start()]))
@@ -245,7 +231,6 @@ def _example(name: str) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Up to `_NAMES_SHOWN` names, and the number of others."""
     shown = ", ".join(visible(name) for name in names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
     return f"{shown} and {counted(more, 'other file')}" if more > 0 else shown

@@ -1,4 +1,4 @@
-"""ICC profiles of colour spaces that a file describes in other words: primaries and a curve."""
+"""ICC profiles of colour spaces that a file describes by primaries and a curve."""
 
 import struct
 from collections.abc import Callable
@@ -27,18 +27,14 @@ _HEADER_BYTES = 128
 
 
 def gamma_profile(gamma: float, chromaticities: Chromaticities) -> bytes | None:
-    """The profile of a PNG's gAMA and cHRM; None if no colours can be of these.
-
-    Args:
-        gamma: the exponent with which light became values, e.g. 0.45455.
-    """
+    """Profile of a PNG's gAMA (light to values, e.g. 0.45455) and cHRM; None if impossible."""
     if not 0.01 <= gamma <= 10:
         return None
     return _profile(f"gAMA {gamma:g}, cHRM", chromaticities, lambda value: value ** (1 / gamma))
 
 
 def coded_profile(primaries: int, curve: int) -> bytes | None:
-    """The profile of a PNG's cICP, numbers of ITU-T H.273; None for what is none of a display."""
+    """Profile of a PNG's cICP, numbers of ITU-T H.273; None unless they are of a display."""
     curves: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
         4: lambda value: value**2.2,
         5: lambda value: value**2.8,
@@ -84,7 +80,7 @@ def _profile(
 
 
 def _colorants(chromaticities: Chromaticities) -> NDArray[np.float64] | None:
-    """[3 (XYZ), 3 (RGB)]: red, green and blue as they look under the light of profiles."""
+    """[3 (XYZ), 3 (RGB)]: red, green and blue adapted to the white of profiles."""
     try:
         white, *colours = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(
             chromaticities[::2], chromaticities[1::2], strict=True
@@ -103,5 +99,4 @@ def _xyz(values: NDArray[np.float64]) -> bytes:
 
 
 def _fixed(value: float) -> bytes:
-    """A number in ICC's fixed point, 16 bits before and 16 after the point."""
     return struct.pack(">i", round(value * 65536))

@@ -1,4 +1,4 @@
-"""The numbers in the names of images: which ones all names have, and what each may mean."""
+"""Numbers in the names of images: those that all names have, and their possible meanings."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,8 +48,6 @@ class Column:
 
 
 class _Number(NamedTuple):
-    """A run of digits in a name, and where it stands."""
-
     start: int
     digits: str
     field: int
@@ -60,9 +58,7 @@ class _Number(NamedTuple):
 
 
 def read_columns(names: Sequence[str]) -> Iterator[Column]:
-    """Every number that all names have: by its place from the left, from the right, and so in the
-    parts between separators.
-    """
+    """Numbers that all names have, by place from the left, right, or between separators."""
     names = _years_first(names)
     moments = [_MOMENT.search(name) for name in names]
     times = all(moments)
@@ -94,7 +90,7 @@ def read_columns(names: Sequence[str]) -> Iterator[Column]:
 
 
 def _alike(names: Sequence[str], times: bool) -> Iterator[Column]:
-    """The numbers of names that are the same but for their digits, as most are: quickly."""
+    """Numbers of names that differ in their digits only, as most do: the fast case."""
     template = _numbers(names[0])[:MOST_NUMBERS]
     table = list(zip(*(_DIGITS.findall(name) for name in names), strict=True))
     for number, digits in zip(template, table, strict=False):
@@ -155,7 +151,7 @@ def _numbers(name: str) -> list[_Number]:
 
 
 def _variants(row: Sequence[_Number]) -> Iterator[Values]:
-    """The values of a column; also as negative numbers, where a hyphen may be a minus."""
+    """Values of a column; also as negative numbers, if a hyphen may be a minus."""
     values = tuple(int(number.digits) for number in row)
     yield values
     hyphens = [bool(number.minus) for number in row]
@@ -187,7 +183,6 @@ def _decimals(names: Sequence[str], parsed: Sequence[list[_Number]]) -> Iterator
 
 
 def _as_decimals(pairs: Iterable[tuple[str, str]]) -> Values:
-    """Numbers before and after a point, in units of the finest of them."""
     pairs = list(pairs)
     digits = max(len(part) for _, part in pairs)
     return tuple(int(whole + part.ljust(digits, "0")) for whole, part in pairs)

@@ -1,8 +1,8 @@
-"""The order of a film's images, found from all of their names together.
+"""Order of a film's images, found from all of their names together.
 
 A name may hold several numbers: scene, frame, seed, date, scale. The number that counts the images
-is the one that rises without holes over all of them; where no single one does, it may be several,
-the leftmost of which weighs most (s01_f0001). In doubt nothing is decided.
+is the one that rises without holes over all of them; if no single one does, it may be several, the
+leftmost of which weighs most (s01_f0001). In doubt nothing is decided.
 """
 
 import re
@@ -43,9 +43,8 @@ class Order:
     Attributes:
         places: of the names, in the order of the film.
         missing: how many numbers are missing between the first and the last.
-        choice: which of several numbers decided, for the end of a sentence; "" if there was no
-            choice.
-        step: the distance between any two neighbours, if it is the same; else 1.
+        choice: the deciding one of several numbers, for the end of a sentence, or "".
+        step: the distance between any two neighbours if constant, else 1.
     """
 
     places: Values
@@ -65,7 +64,7 @@ class _Reading:
 
     @property
     def density(self) -> float:
-        """Part of the numbers between the first and the last that is present, 0..1."""
+        """Fraction of the numbers between the first and the last that is present, 0..1."""
         return 1.0 if self.is_regular else len(self.places) / (len(self.places) + self.missing)
 
     @property
@@ -79,11 +78,7 @@ class _Reading:
 
 @lru_cache(maxsize=4)
 def order_names(names: tuple[str, ...]) -> Order:
-    """Find the order of images.
-
-    Raises:
-        UnclearOrderError: several orders are possible, or none.
-    """
+    """Find the order of images; raise UnclearOrderError if several are possible, or none."""
     for name in names:
         if not re.search(r"\d", name):
             raise UnclearOrderError(f"{name} has no number in its name")
@@ -163,7 +158,7 @@ def _undoubted(names: Sequence[str], reading: _Reading) -> _Reading:
 
 
 def _reading(columns: tuple[Column, ...]) -> _Reading | None:
-    """The order by some columns, or None if they leave two names in one place."""
+    """The order by some columns, or None if two names would share a place."""
     keys = list(zip(*(column.values for column in columns), strict=True))
     if len(set(keys)) < len(keys):
         return None
@@ -187,7 +182,7 @@ def _missing(keys: Sequence[Values], columns: tuple[Column, ...]) -> int:
 
 
 def _together(columns: list[Column]) -> Iterator[_Reading]:
-    """Orders by several columns, from left to right; those without holes by as few as can be."""
+    """Orders by several columns, from left to right; those without holes by as few as possible."""
     ordered = sorted(columns, key=lambda column: column.starts[0])[:_MOST_TO_COMBINE]
     enough = list[set[int]]()
     for count in range(1, _MOST_TOGETHER + 1):
@@ -214,7 +209,7 @@ def _same_number(names: Sequence[str], changing: list[Column]) -> str:
 
 
 def _seen(names: Sequence[str], readings: Iterable[_Reading]) -> str:
-    """The numbers of the first name that matter, and the range of each."""
+    """The relevant numbers of the first name, and the range of each."""
     columns = {column.values: column for one in readings for column in one.columns}
     ranges = [f"{min(values)}..{max(values)}" for values in list(columns)[:_MOST_TOGETHER]]
     return f"such as {names[0]}; seen: {' and '.join(ranges)}"

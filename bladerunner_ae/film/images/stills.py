@@ -63,12 +63,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 @dataclass(frozen=True)
 class StillFacts:
-    """Facts from the header of a picture file.
-
-    Attributes:
-        size: (height, width) of the upright picture.
-        several: whether it holds more pictures than the one that it shows.
-    """
+    """Header facts of a picture file; `size` is that of the upright picture."""
 
     size: Size
     codec: str
@@ -77,7 +72,7 @@ class StillFacts:
 
 
 def read_facts(path: Path) -> StillFacts:
-    """Facts from the header of a picture file; its pixels are not decoded."""
+    """Read the header of a picture file without decoding its pixels."""
     with open_still(path) as image:
         height, width = image.height, image.width
         # A TIFF's size is upright; a PNG's orientation may come after its pixels.
@@ -91,16 +86,11 @@ def read_facts(path: Path) -> StillFacts:
 
 
 def read_still(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
-    """A picture as uint8 [height, width, 3], sRGB 0..255.
+    """Return a picture as uint8 [height, width, 3], sRGB 0..255.
 
-    Turned upright as its EXIF orientation says, on black where transparent, converted from its
-    colour profile.
-
-    Args:
-        size: (height, width) it must have, or None for any.
-
-    Raises:
-        InputError: it cannot be read, or has another size.
+    Turned upright by its EXIF orientation, on black where transparent, converted from its colour
+    profile. Raises InputError if it cannot be read or is not of `size`, (height, width) or None for
+    any.
     """
     with open_still(path) as image:
         picture = to_srgb(image, path)
@@ -110,7 +100,6 @@ def read_still(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
 
 
 def other_size(path: Path, size: tuple[int, ...], wanted: Size) -> InputError:
-    """The error of a picture that has another (height, width) than those before it."""
     return InputError(
         f"{path}: is {size[0]}x{size[1]} (height x width), the images before it are "
         f"{wanted[0]}x{wanted[1]}; all images of a film have one size"
@@ -119,7 +108,7 @@ def other_size(path: Path, size: tuple[int, ...], wanted: Size) -> InputError:
 
 @contextmanager
 def open_still(path: Path) -> Iterator[Image.Image]:
-    """Open a picture file; its errors become one line, while it is open too."""
+    """Open a picture file; errors, also inside the block, become one line."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             refuse_huge(path, image.height, image.width)
@@ -159,10 +148,9 @@ def to_srgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
 
 
 def _without_alpha(image: Image.Image, white: int) -> tuple[Image.Image, NDArray[np.uint8] | None]:
-    """A picture of 8 bits without transparency, and how opaque each pixel is, or None.
+    """Return an 8-bit picture without transparency, and its opacity.
 
-    Args:
-        white: the largest value in its file, where it may have one grey that is transparent.
+    `white` is the largest value in its file, which may have one transparent grey.
     """
     clear = image.info.get("transparency")
     if image.mode.startswith("I;16"):  # Pillow would cut off what is above 255
@@ -186,7 +174,7 @@ def _without_alpha(image: Image.Image, white: int) -> tuple[Image.Image, NDArray
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) to 8; 1 if it cannot be read."""
+    """EXIF orientation, 1 (upright) to 8; 1 if it cannot be read."""
     try:
         found = image.getexif().get(_ORIENTATION, 1)
     except (*_UNREADABLE, KeyError, TypeError, AttributeError):
@@ -210,7 +198,7 @@ def _remarks(image: Image.Image, path: Path, turned: int) -> Iterator[Note]:
 
 
 def _other_kind(path: Path) -> str:
-    """Kind of a file that is none of these pictures, or "" if it is not known."""
+    """Kind of a file that is none of these pictures, or "" if unknown."""
     try:
         with path.open("rb") as file:
             head = file.read(64)

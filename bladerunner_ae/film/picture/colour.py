@@ -1,6 +1,6 @@
-"""The colours that a film's frames are tagged with, and what is done to them.
+"""Colours that a film's frames are tagged with, and their handling.
 
-Films carry the code points of ISO/IEC 23091-2, or nothing, or what they should not.
+Films carry the code points of ISO/IEC 23091-2, or nothing, or wrong ones.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Tags(NamedTuple):
 
 @dataclass(frozen=True)
 class Colours:
-    """Colours of a film's first frame, and what to know of them."""
+    """Colours of a film's first frame, with notes."""
 
     tags: Tags
     peak_nits: float | None
@@ -61,7 +61,7 @@ class Colours:
 
 
 def read_colours(frame: VideoFrame) -> Colours:
-    """The colours of a decoded frame, guessed where it does not say, and what to know of them."""
+    """Return the colours of a decoded frame, guessed where untagged, with notes."""
     matrix, note = _matrix(frame)
     transfer = _TRANSFERS.get(frame.color_trc, "unspecified")
     primaries = _PRIMARIES.get(int(frame.color_primaries), "unspecified")
@@ -73,7 +73,7 @@ def read_colours(frame: VideoFrame) -> Colours:
 
 
 def read_tags(frame: VideoFrame, usual: Tags) -> Tags:
-    """The tags of a frame; what it does not say is taken from `usual`."""
+    """Tags of a frame; missing ones are taken from `usual`."""
     matrix = _MATRICES.get(int(frame.colorspace) or _UNSPECIFIED_MATRIX, usual.matrix)
     if frame.format.is_rgb:
         matrix = "rgb"
@@ -131,7 +131,7 @@ def _matrix(frame: VideoFrame) -> tuple[str, Note | None]:
 def _peak_nits(frame: VideoFrame) -> float:
     """The brightest light: of the content, else of the display it was made on, else a usual one.
 
-    ffmpeg's tone map asks in the same order. Both say it in structures of libavutil: two unsigned
+    ffmpeg's tone map asks in the same order. Both are in structures of libavutil: two unsigned
     numbers; ten fractions, the last of which is the brightest light, and two flags.
     """
     found = read_side_data(frame, "CONTENT_LIGHT_LEVEL", "MASTERING_DISPLAY_METADATA")

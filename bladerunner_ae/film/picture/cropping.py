@@ -1,6 +1,6 @@
-"""The part of a decoded picture that is to be shown, where the container leaves some of it out.
+"""Cropping of decoded pictures that the container shows in part.
 
-What the codec itself leaves out, libav has cut off already.
+The codec's own cropping was done by libav already.
 """
 
 from dataclasses import dataclass
@@ -28,12 +28,9 @@ NO_MARGINS = Margins()
 
 
 class Cropper:
-    """Cropper of frames to what is to be shown.
+    """Cropper of frames to the visible part, by margins as decoded, before turning upright.
 
     Sizes and places are rounded down to whole samples of colour, as ffmpeg's own cropping does.
-
-    Args:
-        margins: as decoded, before the picture is turned upright.
     """
 
     def __init__(self, margins: Margins) -> None:
@@ -42,7 +39,7 @@ class Cropper:
         self._built_for: tuple[int, int, str] | None = None
 
     def apply(self, frame: VideoFrame) -> VideoFrame:
-        """The part of a frame that is to be shown; all of it, where nothing would be left."""
+        """The visible part of a frame; all of it, if nothing would be left."""
         across = self._margins.left + self._margins.right
         down = self._margins.top + self._margins.bottom
         all_of_it = frame.width - across < _LEAST or frame.height - down < _LEAST

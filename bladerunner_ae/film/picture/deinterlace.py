@@ -29,16 +29,11 @@ Key = TypeVar("Key")
 
 
 def may_have_fields(codec: str) -> bool:
-    """Whether a codec, by its name, can hold interlaced frames."""
     return codec not in _WHOLE_FRAME_CODECS
 
 
 def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoFrame) -> bool:
-    """Whether any of some frames from all over a film is interlaced.
-
-    Args:
-        container: the open film; it is left at another place.
-    """
+    """Whether any frame sampled from all over a film is interlaced; seeks in `container`."""
     if first.interlaced_frame:
         return True
     length = declared_length(container)
@@ -55,16 +50,10 @@ def are_interlaced(container: InputContainer, stream: VideoStream, first: VideoF
 
 
 def deinterlaced(frames: Iterable[tuple[Key, VideoFrame]]) -> Iterator[tuple[Key, VideoFrame]]:
-    """Deinterlace frames (bwdif); as many come out as go in.
+    """Deinterlace (key, frame) pairs in display order by bwdif; as many come out as go in.
 
     Frames that are not marked as interlaced stay as they are, to the byte. Nothing is filtered
     before the first that is.
-
-    Args:
-        frames: (anything, frame) in the order they are shown.
-
-    Yields:
-        The same, deinterlaced.
     """
     filtering: _Filtering[Key] | None = None
     before: tuple[Key, VideoFrame] | None = None
@@ -100,7 +89,7 @@ class _Filtering(Generic[Key]):
     def push(
         self, key: Key, frame: VideoFrame, known: bool = False
     ) -> list[tuple[Key, VideoFrame]]:
-        """Push the next frame and return what is ready, without frames that are `known`."""
+        """Push the next frame and return finished ones, except frames that are `known`."""
         self._inside.append((key, frame, known))
         self._graph.vpush(frame)
         return self._pull()

@@ -24,26 +24,22 @@ class Direction(NamedTuple):
 
     Attributes:
         rotation: degrees clockwise (0, 90, 180, 270) that make it upright.
-        mirrored: whether it must be turned upside down, top to bottom as in a mirror, before it is
-            turned by `rotation`. (Mirrored left to right is that, with a rotation of 180.)
+        mirrored: whether it is flipped top to bottom before it is turned by `rotation`. (Left to
+            right is that, with a rotation of 180.)
     """
 
     rotation: int = 0
     mirrored: bool = False
 
     def upright(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A picture [height, width, ...] as decoded, made upright."""
+        """Turn a picture [height, width, ...] upright."""
         if self == Direction():
             return picture
         flipped = picture[::-1] if self.mirrored else picture
         return np.ascontiguousarray(np.rot90(flipped, _QUARTER_TURNS[self.rotation]))
 
     def turned_back(self, place: Rectangle, upright: Size) -> Rectangle:
-        """The place in the decoded picture of a rectangle of the upright one.
-
-        Args:
-            upright: (height, width) of the upright picture.
-        """
+        """Place in the decoded picture of a rectangle of the upright one (of size `upright`)."""
         before = place.turned_back(self.rotation, upright)
         if not self.mirrored:
             return before
@@ -57,14 +53,14 @@ def read_direction(frame: VideoFrame) -> Direction:
 
 
 def is_slanted(frame: VideoFrame) -> bool:
-    """Whether a frame asks to be turned by no right angle."""
+    """Whether a frame's rotation is no right angle."""
     return _direction(_matrix(frame))[1]
 
 
 def _matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     """The four numbers that turn and mirror: x and y of the picture's right, x and y of its down.
 
-    In libav's structure of 3 x 3 numbers in native order these are the first two of the first rows.
+    They are the first two of the first rows of libav's 3 x 3 numbers in native order.
     """
     data = read_side_data(frame, _MATRIX).get(_MATRIX, b"")
     if len(data) < 36:

@@ -7,11 +7,7 @@ from av.video.frame import VideoFrame
 
 
 def build_graph(frame: VideoFrame, filters: list[tuple[str, str]]) -> Graph:
-    """A graph for frames like this one.
-
-    Args:
-        filters: (name, arguments) of each, in the order that frames pass through them.
-    """
+    """Graph for frames like this one; `filters` are (name, arguments) in order of application."""
     graph = Graph()
     # Decoding already takes all cores; threads inside a small filter only get in its way.
     graph.threads = 1

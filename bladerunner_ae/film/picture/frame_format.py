@@ -1,7 +1,7 @@
 """Frame formats: size, pixel aspect, direction and colour tags, before anything is scaled.
 
-In most films all frames have one format. Broadcasts change their shape where a programme ends, and
-joined films change anything.
+In most films all frames have one format. Broadcasts change theirs between programmes, and joined
+films change anything.
 """
 
 from fractions import Fraction
@@ -30,9 +30,8 @@ class FrameFormat(NamedTuple):
     """Shape and colours of a frame, as decoded.
 
     Attributes:
-        aspect: width of a pixel divided by its height, as the codec says; 1 if it does not.
-        rotation: degrees clockwise (0, 90, 180, 270) that make it upright.
-        mirrored: whether it must be turned upside down, as in a mirror, before that.
+        aspect: width of a pixel divided by its height by the codec; 1 if it does not say.
+        rotation, mirrored: as in `Direction`.
     """
 
     height: int
@@ -43,20 +42,18 @@ class FrameFormat(NamedTuple):
     mirrored: bool = False
 
     def to_json(self) -> list[Any]:
-        """A JSON array, for `from_json`."""
         facts = [self.height, self.width, str(self.aspect), self.rotation, list(self.tags)]
         return [*facts, True] if self.mirrored else facts
 
     @classmethod
     def from_json(cls, data: list[Any]) -> "FrameFormat":
-        """Read what `to_json` wrote."""
         height, width, aspect, rotation, tags, *mirrored = data
         return cls(height, width, Fraction(aspect), rotation, Tags(*tags), bool(mirrored))
 
     def fitted_into(self, first: "FrameFormat") -> Size:
-        """(height, width) in which this frame's picture keeps its shape inside the first one's.
+        """(height, width), even, in which this picture keeps its shape inside the first format's.
 
-        Even numbers; the whole of it where both have the same shape, or very nearly.
+        The whole of it if both have the same shape, or very nearly.
         """
         shape = Fraction(self.width, self.height) * self.aspect
         ratio = shape / (Fraction(first.width, first.height) * first.aspect)
@@ -69,19 +66,16 @@ class FrameFormat(NamedTuple):
 
 
 def read_first_format(frame: VideoFrame, tags: Tags) -> FrameFormat:
-    """The format of a film's first frame, whose colours are known."""
+    """Format of a film's first frame, whose colours are known."""
     aspect = _PixelShape().read(frame) or Fraction(1)
     rotation, mirrored = read_direction(frame)
     return FrameFormat(frame.height, frame.width, aspect, rotation, tags, mirrored)
 
 
 class FrameFormatReader:
-    """Reader of the formats of frames, in the order they are shown.
+    """Reader of the formats of frames in display order; gaps are filled in from the first one.
 
     All but the size can change only where a frame can be decoded by itself, and is read only there.
-
-    Args:
-        first: of the film; other frames take from it what they do not say.
     """
 
     def __init__(self, first: FrameFormat) -> None:
@@ -89,7 +83,6 @@ class FrameFormatReader:
         self._shape = _PixelShape()
 
     def read(self, frame: VideoFrame) -> FrameFormat:
-        """The format of the next frame."""
         last = self._last
         same_size = (frame.height, frame.width) == last[:2]
         if not same_size or frame.pict_type == PictureType.I or frame.key_frame:
@@ -126,7 +119,7 @@ class _PixelShape:
 
 
 def _aspect_graph(frame: VideoFrame) -> Graph:
-    """A graph that makes pictures which are as wide as the sample aspect is large."""
+    """A graph that makes pictures whose width encodes the sample aspect."""
     corner = ("crop", f"min(iw\\,{_ASPECT_WIDTH}):2:0:0")
     width = f"round({_ASPECT_PARTS}*sar)"
     return build_graph(frame, [corner, ("scale", f"{width}:2:flags=neighbor:eval=frame")])

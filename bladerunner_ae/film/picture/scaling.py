@@ -1,10 +1,10 @@
-"""From a decoded frame to RGB pictures of a given size, with exact colours.
+"""Scaling of a decoded frame to RGB pictures of a given size, with exact colours.
 
-Scaling and colour conversion are libav filters. Frames go to planar RGB first: this makes
-swscale use every chroma sample, where its direct way to packed RGB takes one for two pixels. The
-area mean is then exact to the rounding of 8 bits (59 dB instead of 39 dB), and it is faster too.
-Films whose light is not that of an ordinary display are scaled as they are coded, in 16 bits, and
-then pass through `film.picture.tone_map`.
+Scaling and colour conversion are libav filters. Frames go to planar RGB first: this makes swscale
+use every chroma sample, while its direct way to packed RGB takes one for two pixels. The area mean
+is then exact to the rounding of 8 bits (59 dB instead of 39 dB), and it is faster too. Films whose
+light is not that of an ordinary display are scaled as they are coded, in 16 bits, and then pass
+through `film.picture.tone_map`.
 """
 
 from typing import Any
@@ -27,11 +27,9 @@ _SETPARAMS_MATRIX = {"bt601": "smpte170m", "bt2020": "bt2020nc"}
 
 
 class FrameScaler:
-    """Scaler of a rectangle of every frame, turned upright.
+    """Scaler of a rectangle of every frame to `size` (height, width), turned upright.
 
-    Args:
-        size: (height, width) of the result.
-        crop: the part of the upright stored picture to take; None: all of it.
+    `crop` is in the pixels of the upright stored picture; None: all of it.
     """
 
     def __init__(self, picture: PictureFormat, size: Size, crop: Rectangle | None = None) -> None:
@@ -49,11 +47,7 @@ class FrameScaler:
     def scale(
         self, frame: VideoFrame, frame_format: FrameFormat | None = None
     ) -> NDArray[np.uint8]:
-        """The picture as uint8 [height, width, 3], RGB 0..255.
-
-        Args:
-            frame_format: of the frame; None: that of the film's first.
-        """
+        """The picture as uint8 [height, width, 3], RGB; None: the first frame's format."""
         frame = self._cropper.apply(frame)
         frame_format = (frame_format or self._format.first)._replace(
             height=frame.height, width=frame.width
@@ -113,11 +107,7 @@ class RecordScaler:
     def scale(
         self, frame: VideoFrame, frame_format: FrameFormat | None = None
     ) -> NDArray[np.uint8]:
-        """The record's picture as uint8 [height, width, 3], RGB 0..255.
-
-        Args:
-            frame_format: of the frame; None: that of the film's first.
-        """
+        """The record's picture, as `FrameScaler.scale` returns it."""
         scaled = self._scaler.scale(frame, frame_format)
         if self._picture.size == self._raster:
             return scaled

@@ -45,12 +45,9 @@ def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class ShotMeter:
-    """Marks each frame with what it contributes to finding shots.
+    """Meter of each frame's contribution to finding shots; `score` is `scdet`'s lavfi.scd.score.
 
     A mark depends on the frame and the `WARM_UP_FRAMES` before it, so a meter may begin anywhere.
-
-    Attributes:
-        score: of the last picture, `scdet`'s lavfi.scd.score.
     """
 
     def __init__(self) -> None:
@@ -62,11 +59,7 @@ class ShotMeter:
         self._cuts: deque[bool] = deque(maxlen=_SHORTEST_SHOT)
 
     def mark(self, image: NDArray[np.uint8]) -> int:
-        """Return the mark, `MARK_BITS` wide, of the next picture or its thumbnail.
-
-        Args:
-            image: uint8 [height, width, 3], RGB.
-        """
+        """Return the mark, `MARK_BITS` wide, of the next picture (RGB) or its thumbnail."""
         image = thumbnail(image)
         before = self._difference
         self._difference = 0.0 if self._before is None else _difference(image, self._before)
@@ -81,17 +74,13 @@ class ShotMeter:
         return mark
 
     def _returned(self, age: int) -> bool:
-        """Whether the picture is again what it was before the cut `age` frames ago."""
+        """Whether the picture is again as it was before the cut `age` frames ago."""
         cut, before = self._coarse[-1 - age], self._coarse[-2 - age]
         return _distance(self._coarse[-1], before) < _RETURNED * _distance(cut, before)
 
 
 def shot_starts(marks: Iterable[int]) -> list[int]:
-    """Return the first frame of each shot of a film, beginning with 0.
-
-    Args:
-        marks: of all its frames, from `ShotMeter`; further bits are ignored.
-    """
+    """Return the first frame of each shot, beginning with 0, from the marks of all frames."""
     starts, by_cut, was_black = [0], False, False
     for number, mark in enumerate(marks):
         cut, black, age = bool(mark & _CUT), bool(mark & _BLACK), number - starts[-1]

@@ -1,10 +1,11 @@
-"""From the light of a film to that of an ordinary display: high dynamic range and wide colours.
+"""Conversion of high dynamic range and wide colours to the light of an ordinary display.
 
-The arithmetic is that of ffmpeg's `zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,
-tonemap=hable:desat=0,zscale=t=bt709`, which PyAV's libav cannot run (it has no zscale): the coded
-values become light (SMPTE ST 2084 or ITU-R BT.2100 HLG), light of the film's primaries becomes that
-of BT.709 (as in ITU-R BT.2087), Hable's curve brings its peak down to white, and the display's
-gamma (ITU-R BT.1886) codes the result. Every coded value is looked up in a table.
+The arithmetic is that of ffmpeg's
+`zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709`,
+which PyAV's libav cannot run (it has no zscale): the coded values become light (SMPTE ST 2084 or
+ITU-R BT.2100 HLG), light of the film's primaries becomes that of BT.709 (as in ITU-R BT.2087),
+Hable's curve brings its peak down to white, and the display's gamma (ITU-R BT.1886) codes the
+result. Every coded value is looked up in a table.
 """
 
 import numpy as np
@@ -47,7 +48,7 @@ class ToneMap:
     """Mapping of coded RGB of 16 bits to RGB of 8 bits for an ordinary display.
 
     Args:
-        transfer: "pq" or "hlg"; any other is taken for the gamma of an ordinary display.
+        transfer: "pq" or "hlg"; any other counts as the gamma of an ordinary display.
         primaries: of the film: "bt2020", "p3", "dci-p3" or "bt709".
         peak_nits: the brightest light of a film in "pq" or "hlg"; it becomes white.
     """
@@ -61,14 +62,7 @@ class ToneMap:
         self._to_display = np.round(255 * root ** (2 / _DISPLAY_GAMMA)).astype(np.uint8)
 
     def apply(self, red: NDArray, green: NDArray, blue: NDArray) -> NDArray[np.uint8]:
-        """Map one picture.
-
-        Args:
-            red, green, blue: uint16 [height, width], the film's coded values in full range.
-
-        Returns:
-            uint8 [height, width, 3], RGB 0..255 of BT.709.
-        """
+        """Map uint16 planes [height, width] in full range to uint8 [height, width, 3], BT.709."""
         height, width = red.shape
         result = np.empty((height, width, 3), np.uint8)
         rows = max(_PART // max(width, 1), 1)
@@ -113,7 +107,6 @@ def primaries_matrix(primaries: str) -> NDArray[np.float64]:
 
 
 def _to_xyz(primaries: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(matrix from linear RGB to XYZ, XYZ of white)."""
     columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in _CHROMATICITIES[primaries]]).T
     colours, white = columns[:, :3], columns[:, 3]
     return colours * np.linalg.solve(colours, white), white

@@ -29,12 +29,12 @@ _SMALLEST_PICTURE = 0.25
 def find_bars(info: FilmInfo) -> Bars:
     """Find black bars in frames from all over a film.
 
-    What is picture in any frame is picture: where the bars change, the largest picture counts. The
+    What is picture in any frame is picture: if the bars change, the largest picture counts. The
     search ends as soon as picture was seen at all four edges.
 
     Returns:
         (top, bottom, left, right), stored pixels of the upright picture to cut off, even numbers;
-        zeros where there are none, or where every frame that was looked at is dark.
+        zeros if there are none, or every inspected frame is dark.
     """
     extent = _Extent(info.picture)
     for search in (sample_key_frames, sample_frames):
@@ -72,7 +72,6 @@ class _Extent:
         return self.frames > 0 and not any((*_edges(self._rows), *_edges(self._columns)))
 
     def bars(self) -> Bars:
-        """(top, bottom, left, right) of the upright picture."""
         top, bottom = _edges(self._rows)
         left, right = _edges(self._columns)
         height, width = len(self._rows), len(self._columns)
@@ -115,11 +114,7 @@ BRIGHT_LEVEL = 48
 
 
 class Brightness:
-    """Lit pixels of a frame.
-
-    Args:
-        info: its film; (height, width) of all results is `picture.coded`, not yet turned upright.
-    """
+    """Lit pixels of a frame; all results are of `info.picture.coded`, not yet turned upright."""
 
     def __init__(self, frame: VideoFrame, picture: PictureFormat) -> None:
         size = (frame.height, frame.width)
@@ -144,7 +139,7 @@ class Brightness:
         return np.asarray(self._planes[0] > self._coded(BLACK_LEVEL))
 
     def is_dark(self, stray: float) -> bool:
-        """Whether no row has more than that part of its pixels bright in any channel."""
+        """Whether no row has more than the fraction `stray` of its pixels bright in any channel."""
         if self._planes is None:
             return not _has_full_row(self._brightest >= BRIGHT_LEVEL, stray)
         luma, *colours = self._planes

@@ -18,16 +18,11 @@ _SAME_RATE = Fraction(1, 100_000)
 def constant_rate(
     pts: Sequence[int], time_base: Fraction, candidates: Sequence[Fraction]
 ) -> Fraction | None:
-    """The constant rate at which these frames are shown, or None if there is no such rate.
+    """Return the constant rate at which these frames are shown, or None if there is none.
 
     A rate fits if no frame is more than one unit of the time base, or a quarter of a frame, away
-    from its place in the even row: that much is rounding. (Where a unit is a whole frame, one unit
-    is a frame that is missing.)
-
-    Args:
-        pts: timestamps of all frames in order, in units of `time_base`.
-        time_base: seconds per unit.
-        candidates: declared rates, in frames per second; they precede the usual ones.
+    from its place in the even row: that much is rounding. (If a unit is a whole frame, one unit is
+    a missing frame.) `candidates`, in frames per second, are tried before the usual rates.
     """
     declared = [rate for candidate in candidates for rate in _readings(candidate)]
     # A rate that all times keep exactly precedes one that they keep roughly.
@@ -39,7 +34,7 @@ def constant_rate(
 
 
 def _readings(declared: Fraction) -> tuple[Fraction, ...]:
-    """The rates that a declared one can stand for, the likelier first.
+    """Rates that a declared one can stand for, the likelier first.
 
     libav gets Matroska's rates from rounded durations, as fractions of numbers up to 30000: so
     120000/1001 comes as 29011/242.
@@ -83,7 +78,7 @@ class Clock:
         delay: units from those times, at which frames are decoded, to when the first is shown.
 
     Attributes:
-        repaired: how many timestamps were made up.
+        repaired: number of timestamps made up.
     """
 
     def __init__(
@@ -98,7 +93,6 @@ class Clock:
         self.repaired = 0
 
     def packet(self, time: int | None) -> None:
-        """Record the time of a packet that goes to the decoder."""
         if self._by_packets and time is not None:
             heapq.heappush(self._waiting, time)
 
@@ -109,11 +103,7 @@ class Clock:
             heapq.heapify(self._waiting)
 
     def frame(self, pts: int | None) -> int:
-        """The timestamp of the next frame in the order of showing.
-
-        Args:
-            pts: the frame's own timestamp, or None if it has none.
-        """
+        """Timestamp of the next frame in display order; `pts` is its own, or None."""
         if self._by_packets and self._waiting:
             pts = heapq.heappop(self._waiting) + self._delay
         time = self._after_previous(None if pts is None else pts + self._shift)

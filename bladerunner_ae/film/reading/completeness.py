@@ -38,10 +38,10 @@ class Completeness:
     Args:
         whole: whether the film is read from its very beginning (packets can be counted).
 
-    Attributes:
-        damaged: frames that could not be decoded; to be counted by who decodes.
-        patched: frames of which the decoder had to make up a part; likewise.
-        given: frames that the decoder gave, with the patched ones; likewise.
+    Attributes (counted by the caller that decodes, but for the last):
+        damaged: frames that could not be decoded.
+        patched: frames of which the decoder had to make up a part.
+        given: frames that the decoder gave, with the patched ones.
         broke_off: why the file could not be read on, or "".
     """
 
@@ -106,7 +106,6 @@ class Completeness:
 
     @property
     def _end(self) -> Fraction:
-        """Seconds at which the last packet of any stream ends."""
         return max((end * unit for end, unit in self._ends.values()), default=Fraction(0))
 
     @property
@@ -117,16 +116,16 @@ class Completeness:
 
     @property
     def last_duration(self) -> int:
-        """Duration of the last picture in units of its time base; 0 if it is not known."""
+        """Duration of the last picture in units of its time base; 0 if unknown."""
         return 0 if self._last_shown is None else self._last_shown[1]
 
     def notes(self) -> list[Note]:
-        """Notes on what is missing, after the last packet."""
+        """Notes on missing parts, after the last packet."""
         found = (self._headless(), *self.damage(), self._missing(), self._other_recording())
         return [note for note in found if note is not None]
 
     def _headless(self) -> Note | None:
-        """Whether the film begins in the middle, as recordings do and films without their start.
+        """Note if the film begins in the middle, as recordings do and films without their start.
 
         Decoders drop such frames without an error.
         """
@@ -135,7 +134,7 @@ class Completeness:
         return NoteKind.HEADLESS.note(frames=self._before_first_key)
 
     def _other_recording(self) -> Note | None:
-        """Whether much follows after the picture, as in recordings with other stream numbers."""
+        """Note if much follows after the picture, as in recordings with other stream numbers."""
         if self._format != "mpegts" or not self._whole or not self._place:
             return None
         if not all(map(is_own, self._container.streams)):
@@ -148,12 +147,11 @@ class Completeness:
         return NoteKind.OTHER_RECORDING.note(percent=100 * self._place // self._bytes)
 
     def damage(self) -> list[Note]:
-        """Notes on damage in the packets seen so far."""
         counts = (NoteKind.DAMAGED, self.damaged), (NoteKind.PATCHED, self.patched)
         return [kind.note(frames=count) for kind, count in counts if count]
 
     def mostly_damaged(self) -> Note | None:
-        """Note that hardly any frames are whole, if so."""
+        """Note if hardly any frames are whole."""
         whole = max(self.given - self.patched, 0)
         broken = self.damaged + self.patched
         # Decoders can also give nothing without an error; two packets make at least one frame.
@@ -199,7 +197,7 @@ class Completeness:
 
 
 def _promised_end(container: InputContainer) -> Fraction | None:
-    """Seconds at which the last stream ends according to the header, or None if it does not say.
+    """Seconds at which the last stream ends by the header, or None if it does not say.
 
     Transport and program streams have no header: libav finds their duration in what is there.
     """
@@ -218,7 +216,7 @@ _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"m
 def missing_bytes(path: Path) -> int:
     """Bytes that a file lacks of what its outermost boxes promise.
 
-    0 where it promises nothing: other containers, and files whose writer did not finish.
+    0 if it promises nothing: other containers, and files whose writer did not finish.
     """
     try:
         size = os.path.getsize(path)

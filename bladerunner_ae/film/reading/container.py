@@ -32,7 +32,7 @@ _PACKETS_TO_KEY_FRAME = 200
 _DEFAULT_PIXELS = 5_000_000
 
 # Formats that name other files: whether those have changed the list does not say, and opening one
-# can block for ever, so libav must not even begin.
+# can block forever, so libav must not even begin.
 _LISTS = ("hls", "concat", "dash", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub", "image2")
 # Its names for what it reads and writes, of which some go together: "matroska,webm".
 _FORMATS = {name for names in av.formats_available for name in names.split(",")}
@@ -56,11 +56,7 @@ _STILL_BRANDS = ("avif", "heic", "heix", "heim", "heis", "mif1", "miaf")
 
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
-    """Open a film for reading, with readable metadata, and closes it again.
-
-    Raises:
-        InputError: there is no such file, it is empty or no film.
-    """
+    """Open a film for reading, with readable metadata; InputError if missing, empty or no film."""
     if not path.exists():
         raise InputError(f"{path}: no such file; check the name")
     if path.is_dir():
@@ -96,11 +92,8 @@ def picture_stream(
 ) -> VideoStream:
     """The stream with the film's picture: the largest, or the one that the file calls its default.
 
-    Cover art, thumbnails and attached images do not count.
-
-    Raises:
-        InputError: there is none, or its codec is unknown, or it cannot be shown as it is meant, or
-            is too large.
+    Cover art, thumbnails and attached images do not count. Raises InputError if there is none, its
+    codec is unknown, or it is too large or cannot be shown as intended.
     """
     pictures = _pictures(container)
     if not pictures:
@@ -125,7 +118,7 @@ def prepare_decoder(stream: VideoStream, **options: str) -> None:
     """Set up a decoder that is not yet open.
 
     It refuses pictures that would fill the memory, and cuts off exactly what its codec hides at the
-    left and the top; else it cuts where rows of memory can begin.
+    left and the top; by default it cuts where rows of memory can begin.
     """
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **options}
     stream.codec_context.flags |= Flags.unaligned
@@ -158,15 +151,10 @@ def _rank(stream: VideoStream) -> tuple[bool, int]:
 def key_frames(
     container: InputContainer, stream: VideoStream, place: Fraction, packets: int = 1
 ) -> list[VideoFrame]:
-    """The key frame before a place, and a few frames after it.
+    """Decode the key frame before a place (seconds on the container's clock) and what follows.
 
-    Args:
-        container: an open film; it is read on from there.
-        place: in seconds, on the clock of the container.
-        packets: how many to decode, from the key frame on.
-
-    Returns:
-        About as many frames, as shown; none where the file is damaged or cannot be searched.
+    About `packets` frames in display order; none if the file is damaged or cannot be searched.
+    Leaves the container at another place.
     """
     frames, decoded = list[VideoFrame](), 0
     try:
@@ -196,7 +184,6 @@ def _seek(container: InputContainer, place: Fraction) -> None:
 
 
 def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    """The first frame of the picture that can be decoded."""
     packets = container.demux(stream)
     for _ in range(_PACKETS_TO_FIRST_FRAME):
         try:

@@ -1,4 +1,4 @@
-"""Every frame of a film in the order it is shown, scaled for the records in the same pass.
+"""Every frame of a film in display order, scaled for the records in the same pass.
 
 Decoding runs in threads of its own, scaling in the thread that iterates.
 """
@@ -57,7 +57,6 @@ class DecodedFrame:
         index: place among the frames that are read, from 0.
         pts: time at which it is shown, in units of the film's time base; rises from frame to frame.
         image: uint8 [height, width, 3], RGB: the record's picture.
-        frame_format: shape and colours in the film.
         interlaced: whether it consisted of two fields.
         display: uint8 [height, width, 3], RGB: the upright film frame, or None if not asked for.
     """
@@ -78,9 +77,8 @@ class FrameReader:
     Args:
         geometry: makes `image` the record's picture: cropped, scaled by area, placed in the raster
             with black margins. None: `image` is the whole upright picture.
-        size: (height, width) of `image` where there is no geometry; None: as stored.
-        display_size: (height, width) at which the whole upright film frame comes along as
-            `display`, or None for no such picture.
+        size: (height, width) of `image` without a geometry; None: as stored.
+        display_size: (height, width) of `display`, or None for no such picture.
         start: seconds after the film's start at which to begin, or None for the beginning.
         duration: seconds to read, or None for the rest.
         first: number of frames to decode and skip.
@@ -88,13 +86,12 @@ class FrameReader:
             that a part of them is concealed, and with threads for slices conceals it differently
             every time; without threads the result is reproducible.
 
-    Attributes:
-        problem: after the last frame: what could not be read, or None.
+    Attributes (all but the second are set after the last frame):
+        problem: what could not be read, or None.
         repaired_timestamps: number of frames without a valid time of their own.
-        jumps: after the last frame: where the file's times jump, or None.
-        end_pts: after the last frame: when it ends, in units of the film's time base, or None if
-            that is not known.
-        mostly_damaged: after the last frame: how few are whole; None if at least half are.
+        jumps: places at which the file's times jump, or None.
+        end_pts: end of the last frame in units of the film's time base, or None if unknown.
+        mostly_damaged: how few frames are whole; None if at least half are.
 
     Raises:
         InputError: while iterating: the film is gone, or an image of a folder cannot be read.
@@ -151,7 +148,7 @@ class FrameReader:
             yield (pts, formats.read(frame), frame.interlaced_frame), frame
 
     def close(self) -> None:
-        """Stop the decoding threads; frames not yet taken are lost. Idempotent."""
+        """Stop the decoding threads, dropping frames not yet taken. Idempotent."""
         self._frames.close()
 
     def __enter__(self) -> "FrameReader":
@@ -229,11 +226,7 @@ class FrameReader:
     def _picture_end(
         self, container: InputContainer, stream: VideoStream, last: int, duration: int
     ) -> int | None:
-        """The time at which the last picture ends, or None if it is not known.
-
-        Args:
-            duration: of that frame, as its packet says; 0 if it does not.
-        """
+        """End of the last picture, or None if unknown; `duration` is its packet's, 0 if unset."""
         base = self._info.timing.time_base
         end = last + duration if duration else None
         declared = None
@@ -266,7 +259,7 @@ class FrameReader:
         return 0 if self._begin is None else self._begin - margin
 
     def _seek(self, container: InputContainer, stream: VideoStream) -> bool:
-        """Go near the place where to begin; False if reading starts at the film's start."""
+        """Seek to near the place to begin at; False if reading starts at the film's start."""
         if self._seek_target <= self._info.timing.start_pts or container.format.name in UNTIMED:
             return False
         if container.format.name in JUMPING_FORMATS:
@@ -281,11 +274,9 @@ class FrameReader:
 def time_range(
     info: FilmInfo, start: Fraction | None, duration: Fraction | None
 ) -> tuple[int | None, int | None]:
-    """First timestamp to read, and the first one not to read any more, in the time base.
+    """First timestamp to read and the first not to, in the time base; None for the film's own ends.
 
-    Args:
-        start: seconds after the film's start, or None for the beginning.
-        duration: seconds to read, or None for the rest.
+    `start` counts from the film's start; it and `duration` are in seconds.
     """
     # To the nearest unit: Matroska rounds times to milliseconds, up as well as down.
     first = info.timing.film_start + (start or 0)
@@ -300,7 +291,6 @@ def _frames(
     completeness: Completeness,
     tail: Tail,
 ) -> Iterator[TimedFrame]:
-    """Every frame of the picture, in the order it is shown."""
     # All streams are read: they show whether the file reaches its promised end.
     while True:
         try:
@@ -326,7 +316,7 @@ def _frames(
 def _decode(
     stream: VideoStream, packet: Packet | None, clock: Clock, completeness: Completeness, tail: Tail
 ) -> list[VideoFrame]:
-    """The frames that the decoder gives for a packet; None makes it give all it holds."""
+    """The frames that the decoder gives for a packet; None flushes it."""
     # The clock counts packets: their place in the file, not what libav guesses from it.
     time = None if packet is None else packet.pts if packet.dts is None else packet.dts
     clock.packet(time)

@@ -1,4 +1,4 @@
-"""Gaps and jumps in the times of a film's frames: where some were lost, or a file was joined."""
+"""Gaps and jumps in the times of a film's frames: lost frames, or joined files."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -24,11 +24,8 @@ def find_gaps(
     """Note on frames that seem to be missing, or None.
 
     Only films of otherwise constant rate are judged. That frames are missing cannot be known: some
-    programs leave frames out that equal the one before.
-
-    Args:
-        pts: timestamps of all frames, rising, in units of `time_base`.
-        promised_end: seconds at which the last frame ends according to the file.
+    programs leave out frames equal to the one before. `pts` rise, in units of `time_base`;
+    `promised_end` is in seconds.
     """
     if len(pts) < _FEWEST_FRAMES:
         return None
@@ -52,22 +49,13 @@ def find_gaps(
 
 
 def late_start(first: Fraction, film_start: Fraction) -> Note | None:
-    """A note if the picture begins later than the film; some films are made so, or damaged.
-
-    Args:
-        first: seconds at which the first frame is shown.
-        film_start: seconds at which the film begins.
-    """
+    """Note if the picture begins later than the film (both in seconds); by design, or by damage."""
     late = first - film_start
     return NoteKind.LATE_PICTURE.note(seconds=float(late)) if late > _LATE_SECONDS else None
 
 
 def jumps_note(jumps: Sequence[int], time_base: Fraction, first: int) -> Note | None:
-    """Note on jumps in the times of a file, or None.
-
-    Args:
-        jumps: timestamps given to the first frames after the jumps, in units of `time_base`.
-    """
+    """Note on jumps in the times of a file, given the timestamps of the first frames after them."""
     if not jumps:
         return None
     seconds = float((jumps[0] - first) * time_base)
@@ -77,7 +65,7 @@ def jumps_note(jumps: Sequence[int], time_base: Fraction, first: int) -> Note | 
 
 
 def promised_end(streams: Sequence[dict[str, Any]], index: int) -> Fraction | None:
-    """Seconds at which Matroska's tag DURATION says that a stream ends, or None if it does not."""
+    """Seconds at which Matroska's tag DURATION says that a stream ends, or None."""
     tag = next(
         (one["metadata"].get("DURATION", "") for one in streams if one["index"] == index), ""
     )

@@ -1,9 +1,8 @@
-"""Every packet of a film's picture, listed without decoding: which frames there are, and where the
-film can be cut into runs that decode by themselves.
+"""Packets of a film's picture, listed without decoding: its frames, and where it can be divided.
 
 A run begins at a key frame before which, in decoding order, there is no later frame. Frames that
 come after the key frame in the file but are shown before it (open groups of pictures) belong to the
-run before, whose decoder still has the frames that they lean on.
+run before, whose decoder still has the frames that they depend on.
 """
 
 from array import array
@@ -48,8 +47,8 @@ class Run:
     Attributes:
         first_packet: the key frame, counted in the order of decoding.
         end_packet: one after the last packet that the run's own frames need.
-        first_frame: the first of its frames, counted in the order of showing.
-        end: lowest timestamp that does not, or None in the last run.
+        first_frame: the first of its frames, counted in display order.
+        end: lowest timestamp of the runs after it; None in the last run.
     """
 
     number: int
@@ -69,7 +68,7 @@ class PacketTable:
         pts: int64 [packets], timestamps in units of the film's time base.
         size: int64 [packets], bytes.
         times: int64 [frames], the timestamps of all frames to be read, rising.
-        end_pts: when the last of these frames ends, or None if that is not known.
+        end_pts: end of the last of these frames, or None if unknown.
     """
 
     pts: NDArray[np.int64]
@@ -100,7 +99,7 @@ class PacketTable:
         return [run for run in runs if run.end_frame > run.first_frame]
 
     def _cuts(self) -> list[int]:
-        """Key frames, by their packet, at which runs begin; at good distances."""
+        """Key frames, by their packet, at which runs begin, at suitable distances."""
         before = np.maximum.accumulate(self.pts)
         possible = [0] + [
             int(place)
@@ -118,15 +117,9 @@ class PacketTable:
 
 
 def read_packet_table(info: FilmInfo, begin: int | None, end: int | None) -> PacketTable:
-    """List the packets of a film's picture.
+    """List the packets of a film's picture between two timestamps (None: the film's own ends).
 
-    Args:
-        begin: timestamp of the first frame to be read, or None.
-        end: timestamp of the first frame not to be read any more, or None.
-
-    Raises:
-        NotDivisibleError: the file does not say exactly what is in it.
-        InputError: the file is gone.
+    Raises NotDivisibleError if the file does not say exactly what is in it.
     """
     if info.kind == "images":
         raise NotDivisibleError(Obstacle.IMAGES)

@@ -62,10 +62,10 @@ def default_threads(info: FilmInfo) -> int:
 
 
 class SegmentReader(Generic[Made]):
-    """Iterator over a film's frames, made into something by several threads.
+    """Iterator over the results of several threads for a film's frames.
 
     Args:
-        make_maker: called once for each decoder; returns what makes a result of a frame. Results
+        make_maker: called once for each decoder; returns the function from frame to result. Results
             of the same frame must be equal whichever maker made them.
         first: the first frame wanted, of those in `table.times`.
         end: one after the last frame wanted, or None for all.
@@ -88,11 +88,10 @@ class SegmentReader(Generic[Made]):
         ]
 
     def __iter__(self) -> Iterator[tuple[int, int, Made]]:
-        """Yield (index, pts, what was made of the frame), in the order of showing.
+        """Yield (index, pts, result) in display order.
 
-        Raises:
-            NotDivisibleError: the film cannot be read this way after all. The frames that came
-                before are those of a single pass.
+        Raises NotDivisibleError if the film cannot be read this way after all; the frames that came
+        before are those of a single pass.
         """
         beyond: dict[int, Made] = {}
         with ExitStack() as stack:
@@ -110,7 +109,7 @@ class SegmentReader(Generic[Made]):
     def _frames(
         self, run: Run, future: "Future[_Done[Made]]", beyond: dict[int, Made]
     ) -> Generator[tuple[int, int, Made], None, dict[int, Made]]:
-        """Yield a run's frames, checked against what the decoder before made of them."""
+        """Yield a run's frames, checked against the results of the decoder before."""
         done = future.result()
         begin = max(run.first_frame, self._first)
         for place, (pts, made) in enumerate(done.frames):
@@ -200,7 +199,7 @@ class _Decoders(Generic[Made]):
 
 
 def _decoded(decoder: VideoCodecContext, packets: Sequence[Packet]) -> Iterator[VideoFrame]:
-    """The frames of some packets, and the decoder as new."""
+    """The frames of some packets; the decoder is reset afterwards."""
     decoder.flush_buffers()
     try:
         for packet in (*packets, None):

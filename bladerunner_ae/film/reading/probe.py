@@ -47,18 +47,15 @@ _FIRST_PACKETS = 500
 
 
 def probe_film(path: Path | str, frame_rate: Fraction = Fraction(24)) -> FilmInfo:
-    """Find out what a film is.
+    """Find out what a film is; nothing stays open.
 
     Args:
         path: a film, or a folder of numbered images, or a pattern such as "frames/%06d.png".
         frame_rate: frames per second of a folder of images; films know their own.
 
-    Returns:
-        The facts; nothing stays open.
-
     Raises:
-        InputError: there is no such file, it is empty, no film, cut off before it says anything,
-            has no picture (sound only; cover art is not a film), or a tiny one.
+        InputError: there is no such file, it is empty, no film, cut off too early, has no picture
+            (sound only; cover art is not a film), or a tiny one.
     """
     path = Path(path)
     info = _probe_images(path, frame_rate) if images.are_images(path) else _probe_film(path)
@@ -76,7 +73,6 @@ def _probe_film(path: Path) -> FilmInfo:
 
 
 def without_deinterlacing(info: FilmInfo) -> FilmInfo:
-    """The same film, to be read without deinterlacing."""
     notes = tuple(
         NoteKind.FIELDS_KEPT.note() if note.kind is NoteKind.DEINTERLACED else note
         for note in info.notes
@@ -167,7 +163,7 @@ def _streams(
 
 
 def _first_times(path: Path) -> dict[int, Fraction]:
-    """Seconds at which each picture and sound begins, by its stream, as the first packets say."""
+    """Seconds at which each picture and sound begins, by stream, from the first packets."""
     times: dict[int, Fraction] = {}
     with open_film(path) as container:
         streams = (*container.streams.video, *container.streams.audio)

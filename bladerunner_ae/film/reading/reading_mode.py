@@ -26,11 +26,9 @@ class Obstacle(Enum):
 
 @dataclass(frozen=True)
 class ReadingMode:
-    """The way a film is read.
+    """The way a film is read: in a single pass if there is an `obstacle`.
 
-    Attributes:
-        obstacle: why it is read in a single pass; None: by several decoders.
-        number: frames or seconds that belong to the obstacle.
+    `number` is the frames or seconds that belong to the obstacle.
     """
 
     obstacle: Obstacle | None = None
@@ -38,7 +36,6 @@ class ReadingMode:
 
     @property
     def single_pass(self) -> bool:
-        """Whether one decoder reads the whole film."""
         return self.obstacle is not None
 
     @property
@@ -50,12 +47,10 @@ class ReadingMode:
         return "" if self.obstacle is None else self.obstacle.value.format(number=self.number)
 
     def to_json(self) -> dict[str, Any] | None:
-        """JSON values, for `from_json`."""
         return self.obstacle and {"obstacle": self.obstacle.name, "number": self.number}
 
     @classmethod
     def from_json(cls, value: Any) -> "ReadingMode":
-        """Read what `to_json` gave."""
         return cls() if value is None else cls(Obstacle[value["obstacle"]], value["number"])
 
 

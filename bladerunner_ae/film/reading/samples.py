@@ -19,13 +19,10 @@ _BLIND_STEP = 24
 
 
 def sample_key_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
-    """Key frames from places spread evenly over a film; each costs one seek and one frame.
+    """Key frames from `count` places spread evenly over a film, each for one seek and one frame.
 
-    Args:
-        count: places to look at. Fewer frames come where key frames are rarer, perhaps none.
-
-    Yields:
-        Frames as decoded (images as rgb24), each at most once.
+    Frames are as decoded (images as rgb24), each at most once; fewer than `count`, perhaps none, if
+    key frames are rare.
     """
     if info.kind == "images":
         yield from _images(info, count)
@@ -45,9 +42,9 @@ def sample_key_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
 
 
 def sample_frames(info: FilmInfo, count: int) -> Iterator[VideoFrame]:
-    """About `count` frames at even distances; the whole film is decoded for them.
+    """About `count` frames at even distances (each second if the length is unknown).
 
-    Args and yields as `sample_key_frames`; of a film of unknown length every second is looked at.
+    The whole film is decoded for them.
     """
     if info.kind == "images":
         yield from _images(info, count)

@@ -22,10 +22,7 @@ _LONGEST_NAME = 245
 
 @dataclass(frozen=True)
 class Source:
-    """A film file, a folder of images or a pattern of their names.
-
-    `stamp` and `sha256` are read when first asked for and then kept.
-    """
+    """A film file, images or a pattern; `stamp` and `sha256` are read once, when asked for."""
 
     path: Path
 
@@ -36,7 +33,6 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The name of the film's folder, see `film_name`."""
         return film_name(self.path)
 
     @property
@@ -57,11 +53,7 @@ class Source:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the content; of images, of all of them one after the other.
-
-        Raises:
-            InputError: the film changed since its stamp was taken, or meanwhile.
-        """
+        """SHA-256 of the content, images one after the other; InputError if the film changed."""
         self.stamped()
         digest = hashlib.sha256()
         for path in self._files():
@@ -84,7 +76,7 @@ class Source:
             )
 
     def facts(self) -> dict[str, Any]:
-        """The source as a film card describes it: name, kind, sha256 and stamp."""
+        """The source in the form of film cards: name, kind, sha256 and stamp."""
         name = os.fsencode(os.path.basename(os.path.abspath(self.path)))
         return {
             # JSON cannot hold the bytes of a name that is not UTF-8.

@@ -1,7 +1,7 @@
-"""The streams of a file that are the film, and the reason why each other is left out.
+"""The streams of a file that are the film, and the reason for leaving out each other one.
 
-One picture is taken (`container.picture_stream`) and, of its own programme, all sound. A
-transport stream can hold several programmes: each is a film of its own, with its own clock.
+One picture is taken (`container.picture_stream`) and, of its own programme, all sound. A transport
+stream can hold several programmes: each is a film of its own, with its own clock.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from bladerunner_ae.film.headers.stream_header import StreamHeader
 
 
 class Reason(Enum):
-    """Why a stream is not taken; the values are words for people."""
+    """Reasons for leaving out a stream, as words for people."""
 
     OTHER_PROGRAMME = "of another programme"
     OTHER_PICTURE = "another picture"
@@ -41,12 +41,12 @@ _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A stream that is no part of what is made of the film.
+    """A stream that is left out.
 
     Attributes:
-        codec: name of its codec, else the file's own word for it, else "".
-        language: as the file says it, e.g. "deu", or "".
-        title: as the file says it (of an attachment its name), or "".
+        codec: its name, else the file's own word for it, else "".
+        language: as the file gives it, e.g. "deu", or "".
+        title: as the file gives it (of an attachment its name), or "".
     """
 
     index: int
@@ -63,10 +63,7 @@ class LeftOut:
 
 
 def other_programmes(picture: VideoStream, headers: Headers) -> frozenset[int]:
-    """Indices of the streams that belong to other programmes than the picture does.
-
-    A picture or sound that several programmes share belongs to each of them.
-    """
+    """Indices of the streams that belong to other programmes than the picture only."""
     own = [streams for streams in headers.programmes if picture.index in streams]
     if not own:
         return frozenset()  # its programme is unknown
@@ -79,14 +76,14 @@ def is_film_picture(stream: VideoStream) -> bool:
 
 
 def leave_out(container: InputContainer, indices: Iterable[int]) -> None:
-    """Make libav pass over some streams of a container that was just opened."""
+    """Make libav skip some streams of a container that was just opened."""
     for index in indices:
         if index < len(container.streams):
             container.streams[index].discard = Discard.all
 
 
 def sound_streams(container: InputContainer, headers: Headers) -> tuple[int, ...]:
-    """Indices of the film's sound tracks that can be read, in the order of the file."""
+    """Indices of the film's readable sound tracks, in file order."""
     return tuple(
         stream.index
         for stream in container.streams.audio
@@ -99,7 +96,7 @@ def sound_streams(container: InputContainer, headers: Headers) -> tuple[int, ...
 def left_out(
     container: InputContainer, picture: VideoStream, headers: Headers
 ) -> tuple[LeftOut, ...]:
-    """All streams but the picture and its sound, in the order of the file."""
+    """All streams but the picture and its sound, in file order."""
     taken = {picture.index, *sound_streams(container, headers)}
     return tuple(
         _left_out(stream, headers.of(stream.index))

@@ -1,8 +1,8 @@
 """The last frames of a film whose end is damaged.
 
 A decoder of several threads still holds frames when the last packet was read. Asked for them, it
-stops at the first that cannot be decoded, and the whole ones after it are lost, in PyAV
-silently. So the last packets are kept, and decoded once more, one by one, if frames are missing.
+stops at the first that cannot be decoded, and the whole ones after it are lost, in PyAV silently.
+So the last packets are kept, and decoded once more, one by one, if frames are missing.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 class Tail:
-    """Observer of the decoder that finds the frames it has kept back in the end."""
+    """Observer of the decoder that finds the frames it holds back at the end."""
 
     def __init__(self, info: FilmInfo) -> None:
         self._info = info
@@ -34,11 +34,9 @@ class Tail:
         self._last: int | None = None
 
     def sent(self, packet: Packet | None, frames: Sequence[VideoFrame], damaged: int = 0) -> None:
-        """Record what was asked of the decoder.
+        """Record the frames decoded from a packet (None: at the end).
 
-        Args:
-            packet: what it was given; None or an empty one at the end.
-            damaged: 1 if it could not decode a frame, and this has been counted.
+        `damaged` is 1 if a frame could not be decoded, and this has been counted.
         """
         self._missing -= len(frames) + damaged
         self._last = next((one.pts for one in reversed(frames) if one.pts is not None), self._last)

@@ -46,13 +46,9 @@ class _Channel(Generic[Item]):
 
 
 class Prefetch(Generic[Item]):
-    """The items of an iterator, fetched ahead by a thread, in which it also is closed.
+    """Items of an iterator, fetched (at most `ahead`) and finally closed by a thread.
 
-    An exception of the iterator is raised where the items are taken.
-
-    Args:
-        items: must not be used elsewhere.
-        ahead: at most this many items wait to be taken.
+    The iterator must not be used elsewhere; its exception is raised where the items are taken.
     """
 
     def __init__(self, items: Iterator[Item], ahead: int) -> None:
@@ -113,7 +109,6 @@ class Background(Generic[Item]):
         self._thread.start()
 
     def put(self, item: Item | _End) -> None:
-        """Queue an item."""
         if not self._channel.put(item) and self._error is not None:
             raise self._error
 

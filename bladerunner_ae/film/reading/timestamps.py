@@ -1,4 +1,4 @@
-"""Packets with times that continue where those of the file jump.
+"""Packets whose times continue where those of the file jump.
 
 Transport and program streams count time in 33 bits and start over after 26.5 hours. Recordings that
 were joined byte by byte, and broadcasts, jump to any other time, and every stream at its own place
@@ -54,7 +54,7 @@ class _Part:
     Attributes:
         latest: the latest time of decoding in it, as in the file.
         last: the time at which its last picture so far is shown, as in the file.
-        shift: what is added to its times; None until its first frame is known.
+        shift: added to its times; None until its first frame is known.
         shown: times of its pictures while there is no shift.
     """
 
@@ -67,10 +67,9 @@ class _Part:
 
 
 class RepairedPackets:
-    """One-time iterator over all packets of a film, in the order of the file.
+    """One-time iterator over all packets of a film, in file order.
 
-    Attributes:
-        jumps: the time of the first frame after each jump, in units of the picture's time base.
+    `jumps` holds the time of the first frame after each jump, in the picture's time base.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class RepairedPackets:
             raise problem
 
     def _take(self, packet: Packet) -> None:
-        """Find the part that a packet belongs to, and undoes wraps of its times."""
+        """Find the part that a packet belongs to, and undo wraps of its times."""
         time = packet.dts if packet.dts is not None else packet.pts
         part = None
         if time is not None:
@@ -224,7 +223,7 @@ class RepairedPackets:
         part.shown.clear()
 
     def _first_sound(self, part: _Part, default: int) -> int:
-        """Start of a part's sound, as far as it is known."""
+        """Start of a part's sound, as far as known."""
         times = [
             packet.pts
             for packet, its in self._held
@@ -248,11 +247,7 @@ class RepairedPackets:
 def from_key_frame(
     packets: Iterable[Packet], picture: VideoStream, target: int
 ) -> Iterator[Packet]:
-    """Leave out packets before the last key frame that is shown at a time or before it.
-
-    Args:
-        target: the time, in units of the picture's time base.
-    """
+    """Leave out packets before the last key frame shown by `target`, in the picture's time base."""
     packets = iter(packets)
     kept: deque[Packet] = deque()
     size = 0

@@ -38,12 +38,7 @@ _TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=
 
 @dataclass(frozen=True)
 class Encoding:
-    """Settings of x264.
-
-    Attributes:
-        crf: quality, 0 (lossless) to 51; 18 cannot be told from the original by eye.
-        preset: how much time goes into a small file, one of `PRESETS`.
-    """
+    """Settings of x264; `crf` is 0 (lossless) to 51, and 18 looks like the original."""
 
     crf: int = 18
     preset: str = "superfast"
@@ -159,8 +154,8 @@ class PictureWriter:
 def nominal_rate(frame_rate: Fraction) -> Fraction:
     """The rate to encode at: the film's, unless moviepy or x264 could not express it.
 
-    Slide shows have a frame a minute, some phones claim 90,000 frames a second. The true times
-    are put in later.
+    Slide shows have a frame a minute, some phones claim 90,000 frames a second. The true times are
+    put in later.
     """
     return frame_rate if 1 <= frame_rate <= 1000 else Fraction(24)
 
@@ -181,7 +176,6 @@ def dream_filters(layout: Layout) -> str:
 
 
 def side_by_side_size(layout: Layout) -> Size:
-    """(height, width) of the pictures that `side_by_side_filters` takes."""
     height, width = layout.output
     return height + layout.raster[0], max(width, layout.raster[1])
 
@@ -192,12 +186,8 @@ def side_by_side_picture(
     """Pack two pictures into one for ffmpeg, the network's picture, small, below the other.
 
     ffmpeg's standard input takes only one picture at a time; enlarging the dream here would double
-    what goes through the pipe.
-
-    Args:
-        layout: where things go; its `output` is one of the two panels.
-        original: uint8 [height, width, 3] of the panel's size.
-        dream: uint8 [height, width, 3] of the raster's size.
+    what goes through the pipe. `original` has the size of a panel (`layout.output`), `dream` that
+    of the raster.
     """
     packed = np.zeros((*side_by_side_size(layout), 3), np.uint8)
     packed[: original.shape[0], : original.shape[1]] = original
@@ -217,11 +207,7 @@ def side_by_side_filters(layout: Layout) -> str:
 
 
 def explain_ffmpeg(status: int, words: str) -> str:
-    """One line that says why ffmpeg failed.
-
-    Args:
-        status: its exit status; negative: the signal that ended it.
-    """
+    """One line with ffmpeg's reason for failing; a negative status is the signal that ended it."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     failure = system_failure_in(" ".join(lines))
     if failure is not None:

@@ -12,7 +12,7 @@ _VARIABLES = ("FFMPEG_BINARY", "IMAGEIO_FFMPEG_EXE")
 
 @functools.cache
 def ffmpeg_program() -> str:
-    """The program's name or path; it was seen to run."""
+    """Return the program's name or path, after running it once."""
     try:
         # Not at the top: moviepy looks for the program while it is imported.
         from moviepy.config import FFMPEG_BINARY

@@ -32,11 +32,7 @@ class Layout:
 
 
 def film_layout(geometry: Geometry, max_height: int = 0) -> Layout:
-    """Put pictures back to where the film had them: in shape, with its black bars, upright.
-
-    Args:
-        max_height: the film is made no higher than this; 0: as high as the original.
-    """
+    """Put pictures back in the film: in shape, black bars, upright; `max_height` 0: no limit."""
     height, width = geometry.display
     scale = Fraction(1)
     if 0 < max_height < height:
@@ -52,10 +48,7 @@ def film_layout(geometry: Geometry, max_height: int = 0) -> Layout:
 
 
 def raster_layout(geometry: Geometry) -> Layout:
-    """Keep the network's own pixels, margins and all.
-
-    The sample aspect makes players show the film in its true shape all the same.
-    """
+    """Keep the network's own pixels and margins; the sample aspect restores the film's shape."""
     raster, picture, crop = geometry.raster, geometry.picture, geometry.display_crop()
     output = _even(Fraction(raster[0])), _even(Fraction(raster[1]))
     shown = Fraction(crop.width, crop.height)
@@ -66,7 +59,7 @@ def raster_layout(geometry: Geometry) -> Layout:
 
 
 def _even(length: Fraction) -> int:
-    """The even number nearest to a length, the larger one where two are equally near."""
+    """The even number nearest to a length; the larger of two equally near."""
     return max(int((length + 1) // 2) * 2, 2)
 
 

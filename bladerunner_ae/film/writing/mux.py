@@ -56,19 +56,14 @@ class Timeline:
     variable: bool
 
     def seconds(self, frame: int) -> Fraction:
-        """The exact time of a frame."""
         return self.times[frame] * self.time_base
 
 
 def make_timeline(pts: Sequence[int], end: int, info: FilmInfo) -> Timeline:
-    """The times at which the frames of a film are to be shown.
+    """Times at which to show frames decoded with these ascending `pts`, the last until `end`.
 
     A film that keeps a constant rate to within the rounding of its time base (Matroska counts
     milliseconds) gets that rate exactly; any other keeps the time of every single frame.
-
-    Args:
-        pts: timestamps of the frames as decoded, ascending, in the film's time base.
-        end: the time at which the last of them ends, in the same.
     """
     base, origin = info.timing.time_base, film_origin(info)
     rate = constant_rate(pts, base, info.timing.rate_candidates)
@@ -107,10 +102,9 @@ def join_with_sound(
     Args:
         output: the file to write; replaced if it exists.
         info: the film that the sound is taken from.
-        plan: what becomes of its sound (`film.writing.sound.plan_sound`); it decides the kind of
-            file.
+        plan: from `film.writing.sound.plan_sound`; it decides the kind of file.
         pictures_rate: the nominal rate at which `pictures` was written.
-        name: what the file is called in messages, if that is not its name.
+        name: of the file in messages, if not its own.
 
     Raises:
         OutputError: the file cannot be written, or cannot hold such sound.
@@ -173,10 +167,7 @@ def _add_pictures(film: OutputContainer, template: VideoStream, timeline: Timeli
 
 
 def _order_of_decoding(pictures: Path, timeline: Timeline, rate: Fraction) -> list[int]:
-    """The frames in the order in which they are decoded.
-
-    Nothing where that need not be known: all frames last equally long.
-    """
+    """The frames in the order of decoding; empty if all last equally long (not needed then)."""
     times = timeline.times
     held = len(times) > 1 and timeline.end - times[-1] != times[-1] - times[-2]
     if not held and not timeline.variable:
@@ -189,13 +180,10 @@ def _order_of_decoding(pictures: Path, timeline: Timeline, rate: Fraction) -> li
 def _decoding_times(timeline: Timeline, delay: int, order: Sequence[int]) -> list[int]:
     """Decoding times of the packets, in the order of decoding.
 
-    A frame must be decoded before it is shown, and the k-th packet is decoded `delay` frames
-    before the k-th time; so the times themselves, put off by the delay, serve as decoding times.
-
-    Args:
-        delay: frames that are decoded before the first is shown.
-        order: the frames, if not all last equally long. mp4 tells how long a packet lasts by when
-            the next one is decoded, and how long all last by their sum.
+    A frame must be decoded before it is shown, and the k-th packet is decoded `delay` frames before
+    the k-th time; so the times themselves, put off by the delay, serve as decoding times. `order`
+    is needed only if frames differ in length: mp4 tells how long a packet lasts by when the next
+    one is decoded, and how long all last by their sum.
     """
     times, count = timeline.times, len(timeline.times)
     # Not the mean: after a long gap it would put the first decoding far before the film's start.

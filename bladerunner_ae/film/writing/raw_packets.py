@@ -1,4 +1,4 @@
-"""The packets of films as they are in the files; nothing is decoded."""
+"""Packets of films as they are in the files; nothing is decoded."""
 
 import hashlib
 from array import array
@@ -28,19 +28,19 @@ def _integers() -> "array[int]":
 
 @dataclass
 class RawStream:
-    """The packets of one stream, in the order of the file.
+    """The packets of one stream, in file order.
 
     Attributes:
-        times: when each packet is shown, or decoded where only that is known, in `time_base`.
-        decoded: when each packet is decoded, or shown where only that is known.
-        durations: of each packet, in `time_base`; 0 where the file does not say.
+        times: when each packet is shown, or decoded if only that is known, in `time_base`.
+        decoded: when each packet is decoded, or shown if only that is known.
+        durations: of each packet, in `time_base`; 0 if the file does not say.
         hidden: whether the file tells players not to show it.
         digests: of each packet's bytes; empty for pictures.
         places: of each packet among all packets of the file that were read.
         declared_ends: seconds at which it may end by the file's header: some versions of libav
             count from the start of the stream, others from 0.
         forms: headers in the packets themselves; more than one if channels or rate change midway.
-        header: of the whole stream, where the file keeps one.
+        header: of the whole stream, if the file keeps one.
     """
 
     codec: str
@@ -86,12 +86,12 @@ class RawStream:
 
     @property
     def is_pcm(self) -> bool:
-        """Whether containers cut its samples into packets as they like."""
+        """Whether containers divide its samples into packets at will."""
         return self.codec.startswith("pcm_")
 
     @property
     def content(self) -> str:
-        """Digest of all bytes in order, however they are cut into packets."""
+        """Digest of all bytes in order, however they are divided into packets."""
         return str(self._bytes.hexdigest())
 
     @property
@@ -100,23 +100,15 @@ class RawStream:
         return len(self.forms) > 1
 
     def seconds(self, packet: int) -> Fraction:
-        """Time at which a packet is shown."""
         return self.times[packet] * self.time_base
 
     def end(self, packet: int) -> Fraction:
-        """Time at which a packet ends."""
         return (self.times[packet] + self.durations[packet]) * self.time_base
 
 
 @dataclass(frozen=True)
 class RawFilm:
-    """The packets of a film.
-
-    Attributes:
-        picture: None for images.
-        sound: by the index of the stream.
-        wraps: whether its clock has 33 bits.
-    """
+    """Packets of a film, sound by stream index; images have no picture. `wraps`: 33-bit clock."""
 
     picture: RawStream | None
     sound: dict[int, RawStream]
@@ -159,7 +151,7 @@ def readable_packets(packets: Iterator[Packet]) -> Iterator[Packet]:
 
 
 def same_sound(original: RawStream, written: RawStream) -> bool:
-    """Whether some packets came out of a file as they went in, at the same distances in time."""
+    """Whether packets came out of a file as they went in, at the same distances in time."""
     if _family(written.codec) != _family(original.codec):
         return False
     if original.is_pcm:

@@ -1,8 +1,8 @@
-"""The sound of a film: what becomes of each track, and its packets on the way into another file.
+"""The sound of a film: the treatment of each track, and its packets for another file.
 
-A track is copied packet by packet wherever the new file can hold it, and encoded again otherwise.
-A trial before any long work decides: the first packets of the track are written into such a file in
-memory and read back.
+A track is copied packet by packet if the new file can hold it, and encoded again otherwise. A trial
+before any long work decides: the first packets of the track are written into such a file in memory
+and read back.
 """
 
 import contextlib
@@ -55,12 +55,9 @@ _ONE_PACKET = ("aac", "vorbis", "ac3", "eac3", "mp2", "wmav1", "wmav2", "wmapro"
 
 @dataclass(frozen=True)
 class SoundTrack:
-    """One sound track of the film and what becomes of it.
+    """A sound track of the film: encoded again for a `reason`, or copied if `encoding` is None.
 
-    Attributes:
-        encoding: how it is encoded again; None: its packets are copied.
-        reason: why it is encoded again, or None.
-        hides: whether players of the new file leave out what is before time 0.
+    `hides` says whether players of the new file leave out what is before time 0.
     """
 
     index: int
@@ -72,29 +69,23 @@ class SoundTrack:
 
     @property
     def copied(self) -> bool:
-        """Whether its packets are copied."""
         return self.encoding is None
 
 
 @dataclass(frozen=True)
 class SoundPlan:
-    """The fate of all sound tracks of a film in one kind of file.
-
-    Attributes:
-        tracks: those that it gets, in the order of the film.
-        left_out: streams that it does not get, each with the reason.
-    """
+    """The treatment of a film's sound in one kind of file; streams `left_out` have reasons."""
 
     suffix: str
     tracks: list[SoundTrack] = field(default_factory=list)
     left_out: list[Note] = field(default_factory=list)
 
     def replaced(self, track: SoundTrack, by: SoundTrack) -> "SoundPlan":
-        """The plan with another fate for a track."""
+        """The plan with another treatment of a track."""
         return replace(self, tracks=[by if one is track else one for one in self.tracks])
 
     def without_empty(self, filled: Mapping[int, RawStream]) -> "SoundPlan":
-        """The plan without tracks that hold not one packet, as cut-off films have."""
+        """The plan without tracks that hold no packet, as cut-off films have."""
         empty = [track for track in self.tracks if not filled[track.index].times]
         notes = [NoteKind.SOUND_EMPTY.note(index=one.index, codec=one.codec) for one in empty]
         tracks = [track for track in self.tracks if track not in empty]
@@ -102,7 +93,7 @@ class SoundPlan:
 
 
 def film_origin(info: FilmInfo) -> Fraction:
-    """Seconds on the film's clock that are the time 0 of what is written."""
+    """Seconds on the film's clock that are the time 0 of the written film."""
     if (
         info.container.startswith(_CLOCK_FROM_ZERO)
         and info.timing.film_start <= _LONGEST_LEAD_SECONDS
@@ -112,11 +103,7 @@ def film_origin(info: FilmInfo) -> Fraction:
 
 
 def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
-    """Decide what becomes of every sound track of a film in a file with this suffix.
-
-    Raises:
-        InputError: the film cannot be opened any more, or a track fits into no such file.
-    """
+    """Decide the treatment of each sound track in a file of this suffix, or raise InputError."""
     plan = SoundPlan(suffix, left_out=[_describe(one) for one in info.streams.left_out])
     if info.kind == "images":
         return plan
@@ -144,7 +131,6 @@ def plan_sound(info: FilmInfo, suffix: str) -> SoundPlan:
 def reencoded(
     info: FilmInfo, track: SoundTrack, suffix: str, reason: Note | None = None
 ) -> SoundTrack:
-    """The track, to be encoded again."""
     with open_film(info.path) as container:
         context = cast(AudioStream, container.streams[track.index]).codec_context
         encoding = choose_encoding(context, CONTAINERS[suffix])
@@ -178,8 +164,8 @@ def _holds(suffix: str, codec: str) -> bool:
 def _tried(info: FilmInfo, track: SoundTrack, suffix: str) -> SoundTrack | None:
     """The track, to be copied, if its first packets come back out of such a file as they went in.
 
-    Matroska can hide what is before time 0 only of some tracks (those of which libav knows how
-    much their decoders are to skip): then it comes back with a time before 0.
+    Matroska can hide what is before time 0 only of some tracks (those of which libav knows how much
+    their decoders are to skip): then it comes back with a time before 0.
     """
     memory = io.BytesIO()
     source = RawStream(track.codec)
@@ -219,7 +205,7 @@ def _first_packets(
 
 
 def _can_be_decoded(info: FilmInfo, track: SoundTrack) -> bool:
-    """Whether one of the first packets can be decoded; true where there are none to be tried."""
+    """Whether one of the first packets can be decoded; true if there are none to be tried."""
     tried = 0
     with open_film(info.path) as container:
         stream = cast(AudioStream, container.streams[track.index])
@@ -236,10 +222,10 @@ def _can_be_decoded(info: FilmInfo, track: SoundTrack) -> bool:
 def film_packets(
     container: InputContainer, info: FilmInfo, streams: Sequence[AudioStream]
 ) -> Iterator[Packet]:
-    """The packets of some sound tracks of a film, at the times of its pictures.
+    """Packets of some sound tracks of a film, at the times of its pictures.
 
-    Where the film's times jump, sound jumps along with the pictures; what would then be heard at
-    the same time as the sound before is left out.
+    If the film's times jump, sound jumps along with the pictures; what would then be heard at the
+    same time as the sound before is left out.
     """
     if container.format.name not in JUMPING_FORMATS:
         yield from container.demux(*streams)
@@ -276,12 +262,10 @@ def add_tracks(film: Any, info: FilmInfo, source: InputContainer, plan: SoundPla
 def sound_packets(
     source: InputContainer, info: FilmInfo, plan: SoundPlan, targets: Sequence[Any]
 ) -> Iterator[Packet]:
-    """The packets of all tracks for the file that is written, read in one pass.
+    """Packets of all tracks for the file that is written, read in one pass.
 
     Reading ends where the file cannot be read any further: the pictures' decoder has said so.
-
-    Args:
-        targets: the stream of each (`add_tracks`), of a file whose header is written.
+    `targets` are the streams of `add_tracks`, of a file whose header is written.
     """
     if not plan.tracks:
         return
@@ -313,13 +297,10 @@ def _is_strict(suffix: str) -> bool:
 
 
 class _TargetClock:
-    """Conversion of a film's packet times to those of a file that is written.
+    """Conversion of packet times to those of a written file; `origin` (seconds) becomes 0.
 
     In the units of the file, not of the film: packets can be shorter than the film's unit (TrueHD
     in Matroska), and would be pushed apart there.
-
-    Args:
-        origin: seconds of the film that become 0.
     """
 
     def __init__(self, target: Any, origin: Fraction, strict: bool) -> None:
@@ -328,7 +309,6 @@ class _TargetClock:
         self._last: int | None = None
 
     def moved(self, packet: Packet, target: Any) -> Packet:
-        """The packet, at its time in the file that is written."""
         time = cast(int, packet.pts if packet.pts is not None else packet.dts) * packet.time_base
         place = round((time - self._origin) / self._base)
         # Sound is never reordered; some files claim otherwise, or repeat a time after a splice.
@@ -346,11 +326,9 @@ class _TargetClock:
 class _Copier:
     """Copier of packets, except those that the film hides before its start and the new file cannot.
 
-    mp4 has an edit list for what is before 0. Matroska would move the whole film so that it
-    begins with what was hidden; so only what the decoder needs to begin is kept.
-
-    Args:
-        preroll: seconds of hidden sound to be kept, or None: all of it.
+    mp4 has an edit list for what is before 0. Matroska would move the whole film so that it begins
+    with what was hidden; so only what the decoder needs to begin is kept: `preroll` seconds, None
+    for all.
     """
 
     def __init__(self, clock: _TargetClock, target: Any, preroll: "_Preroll | None") -> None:
@@ -371,7 +349,6 @@ class _Copier:
         yield moved
 
     def rest(self) -> Iterator[Packet]:
-        """The packets to write after the last one."""
         return iter(())
 
 

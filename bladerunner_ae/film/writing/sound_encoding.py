@@ -47,8 +47,6 @@ _SILENCE_SECONDS = 1
 
 @dataclass(frozen=True)
 class SoundEncoding:
-    """Encoding of a track."""
-
     codec: str
     rate: int
     layout: str
@@ -61,7 +59,6 @@ class SoundEncoding:
         return str(av.Codec(self.codec, "w").canonical_name)
 
     def add_to(self, film: Any) -> Any:
-        """Add such a stream to a film that is written."""
         stream = film.add_stream(
             self.codec, rate=self.rate, layout=self.layout, options=dict(self.options)
         )
@@ -71,12 +68,7 @@ class SoundEncoding:
 
 
 def choose_encoding(context: Any, container: str) -> SoundEncoding | None:
-    """The best encoding of a track for a kind of file, or None if nothing fits.
-
-    Args:
-        container: libav's name of the kind of file, one of those of
-            `film.writing.sound.CONTAINERS`.
-    """
+    """Best encoding of a track for a container of `sound.CONTAINERS`, or None if nothing fits."""
     channels = context.channels
     layouts = [context.layout.name]
     if channels <= len(_USUAL_LAYOUTS):
@@ -96,11 +88,7 @@ def choose_encoding(context: Any, container: str) -> SoundEncoding | None:
 
 
 def _nearest_rate(rate: int, rates: Any) -> int:
-    """The lowest rate that loses nothing, else the highest there is.
-
-    Args:
-        rates: those that the encoder knows, or None: all.
-    """
+    """The lowest rate that loses nothing, else the highest; `rates` is None if all are allowed."""
     if not rates:
         return rate
     usual = [one for one in _USUAL_RATES if one in rates]
@@ -123,12 +111,9 @@ def _works(encoding: SoundEncoding, container: str) -> bool:
 
 
 class SoundEncoder:
-    """Decoder and encoder of a track, each sample at its time.
+    """Decoder and encoder of a track, each sample at its time; `origin` (seconds) becomes 0.
 
-    What cannot be decoded becomes silence of the same length.
-
-    Args:
-        origin: seconds of the film that become 0; what is before is cut off.
+    Undecodable parts become silence of the same length; sound before the origin is cut off.
     """
 
     def __init__(
@@ -165,7 +150,6 @@ class SoundEncoder:
                 start = self._next
 
     def rest(self) -> Iterator[Packet]:
-        """The packets to write after the last one."""
         yield from self.packets(None)
         if self._resampler is not None and self._next is not None:
             for last in self._resampler.resample(None):
@@ -188,7 +172,7 @@ class SoundEncoder:
         return packed.reshape(-1, self._encoding.channels).T
 
     def _placed(self, samples: NDArray[np.float32], start: int) -> Iterator[Packet]:
-        """Encode samples that begin at a time, counted in samples from the origin."""
+        """Encode samples that begin at `start`, counted in samples from the origin."""
         if self._next is None:
             self._next = max(start, 0)
         elif abs(start - self._next) <= self._loose:

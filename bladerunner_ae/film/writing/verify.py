@@ -1,9 +1,9 @@
 """Verification of a finished film against its original, by the packets of both.
 
 It shares nothing with the code that writes: it reads the times in the files, and compares sound
-with picture in each of the two. What must hold: as many pictures as frames were read, each at its
+with picture in each of the two. Requirements: as many pictures as frames were read, each at its
 frame's distance from the first, the last one shown as long; every copied packet of sound the same
-bytes at the same distance from the picture; re-encoded sound beginning and ending where the
+bytes at the same distance from the picture; re-encoded sound beginning and ending when the
 original's does.
 """
 
@@ -48,12 +48,7 @@ _NEAR = UNITS // 2
 
 
 class TrackError(OutputError):
-    """One sound track of a finished film is not what it should be.
-
-    Attributes:
-        track: its place among the tracks of the finished film, from 0.
-        what: the problem, a predicate such as "is empty".
-    """
+    """Sound track number `track` (from 0) is not as it should be; `what` is a predicate."""
 
     def __init__(self, path: Path, track: int, what: str) -> None:
         super().__init__(f"{path}: sound track {track + 1} {what}")
@@ -64,10 +59,8 @@ class TrackError(OutputError):
 class Verification:
     """The result of verifying a film.
 
-    Attributes:
-        frames: how many pictures it has.
-        largest_error: the most, in seconds, that a picture's time differs from its frame's.
-        sound: one line for each sound track, e.g. "copied (mp3, 2110 packets identical)".
+    `largest_error` is in seconds; `sound` has a line for each track, e.g. "copied (mp3, 2110
+    packets identical)".
     """
 
     frames: int
@@ -80,9 +73,7 @@ class Expected:
     """Requirements on a finished film.
 
     Attributes:
-        pts: the times of the frames that were decoded, ascending, in units of `time_base`.
-        end: the time at which the last of them ends, in those units.
-        time_base: seconds per unit.
+        pts, end: times of the decoded frames, ascending, and the end of the last, in `time_base`.
         exact: whether the frames keep to a rate that is exact where the original's clock is not.
         jumps: whether the original's clock jumps.
         tracks: sound that was to be written, in order.
@@ -97,22 +88,15 @@ class Expected:
 
     @property
     def begin(self) -> Fraction:
-        """Seconds at which the first frame is shown."""
         return self.pts[0] * self.time_base
 
 
 def verify_film(path: Path, original: RawFilm, expected: Expected, name: Path) -> Verification:
-    """Verify a finished film.
-
-    Args:
-        path: the film that was written.
-        original: the packets of its original.
-        expected: what it must hold.
-        name: what the film is called in messages.
+    """Verify the film at `path`, called `name` in messages.
 
     Raises:
-        TrackError: a sound track is not what it should be.
-        OutputError: the film is not what it should be; the message says in what.
+        TrackError: a sound track is not as it should be.
+        OutputError: the film is not as it should be; the message says in what.
     """
     try:
         with av.open(str(path.absolute())) as film:
@@ -172,11 +156,7 @@ def _largest_error(
 
 
 class _Judge:
-    """Comparison of sound with picture, in the original and in the written film.
-
-    Args:
-        times: of the pictures that were written, ascending, in units of `base` seconds.
-    """
+    """Comparison of sound with picture in both films; `times` ascend, in `base` seconds."""
 
     def __init__(
         self, name: Path, original: RawFilm, expected: Expected, times: list[int], base: Fraction
@@ -187,12 +167,7 @@ class _Judge:
         self._frames: _FramesByPacket | None = None
 
     def check_length(self, picture: RawStream, length: Fraction) -> None:
-        """Raise OutputError unless the last picture is shown as long as the film's last frame.
-
-        Args:
-            picture: as it was written.
-            length: seconds that the written file says it lasts.
-        """
+        """Raise OutputError unless the last picture lasts as long as the film's (seconds)."""
         expected, raw = self._expected, self._original.picture
         decoded = [expected.end * expected.time_base - expected.begin]
         packets = [] if raw is None or expected.jumps else _shown_ends(raw, expected)
@@ -210,7 +185,7 @@ class _Judge:
                 )
 
     def check_sound(self, number: int, written: RawStream) -> str:
-        """A line about one sound track; raises TrackError if it is not what it should be."""
+        """A line about one sound track; raises TrackError if it is not as it should be."""
         track = self._expected.tracks[number]
         original = self._original.sound[track.index]
         if not written.times:
@@ -231,7 +206,7 @@ class _Judge:
         return f"copied ({words})"
 
     def _check_packets(self, number: int, original: RawStream, written: RawStream) -> None:
-        """Every packet the same, at the same distance from the first picture."""
+        """Check that every packet is the same, at the same distance from the first picture."""
         left_out = len(original.times) - len(written.times)
         # A file that cannot hide sound leaves out what would not be heard: it ends before time 0.
         unheard = 0
@@ -254,12 +229,10 @@ class _Judge:
                 raise self._off(number, apart)
 
     def _check_beside_pictures(self, number: int, original: RawStream, written: RawStream) -> bool:
-        """Every packet the same, at the same distance from a picture near it.
+        """Check that every packet is the same, at the same distance from a picture near it.
 
         For clocks that jump. Sound that would be heard at once with other sound may be left out.
-
-        Returns:
-            Whether the pictures could be told apart; else only the bytes are known to be right.
+        Returns whether the pictures could be told apart; else only the bytes are known to be right.
         """
         frames = self._frames = self._frames or _FramesByPacket(self._original, self._expected)
         allowed = self._allowed(original, written)
@@ -283,7 +256,6 @@ class _Judge:
         return frames.known
 
     def _allowed(self, original: RawStream, written: RawStream) -> Fraction:
-        """Rounding of all clocks that take part."""
         return (
             max(original.time_base, written.time_base, _INAUDIBLE_SECONDS)
             + max(self._expected.time_base if self._expected.exact else Fraction(0), self._base)
@@ -317,9 +289,9 @@ class _Judge:
 
 
 def _shown_ends(picture: RawStream, expected: Expected) -> list[Fraction]:
-    """Seconds from the first frame to the end of the last, as its packet and the header say.
+    """Seconds from the first frame to the end of the last, by its packet and by the header.
 
-    None where the last packets are hidden, or cannot be decoded, or come without a length.
+    None if the last packets are hidden, or cannot be decoded, or come without a length.
     """
     last = max(range(len(picture.times)), key=picture.times.__getitem__, default=None)
     if (
@@ -335,11 +307,7 @@ def _shown_ends(picture: RawStream, expected: Expected) -> list[Fraction]:
 
 
 class _FramesByPacket:
-    """Pictures of a broadcast near packets of its sound, in time and in the file.
-
-    Attributes:
-        known: whether it is known which packet is which frame.
-    """
+    """Pictures of a broadcast near packets of its sound, in time and in the file, if `known`."""
 
     def __init__(self, original: RawFilm, expected: Expected) -> None:
         picture = original.picture
@@ -350,12 +318,7 @@ class _FramesByPacket:
         self.known = len(picture.times) == len(expected.pts)
 
     def near(self, time: int, place: int) -> list[tuple[int, int]]:
-        """Frames near a packet, each with how much later the packet is, in units of the clock.
-
-        Args:
-            time: of the packet.
-            place: of the packet in the file.
-        """
+        """Frames near a packet, each with how much later the packet is, in units of the clock."""
         if not self.known:
             return []
         middle = bisect_left(self._places, place)

@@ -1,4 +1,4 @@
-"""A film on the page: the two barcodes, its memory over time, and a viewer of frames."""
+"""Section of a film: the two barcodes, its memory over time, and a viewer of frames."""
 
 from html import escape
 from typing import Any
@@ -16,12 +16,10 @@ _MOST_CUTS = 400
 
 
 def section(name: str, title: str, body: str) -> str:
-    """Return a section of the page with its heading."""
     return f'\n<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{body}</section>'
 
 
 def film_section(memory: Memory, place: int) -> str:
-    """Return the section of one film."""
     film = memory.films[place]
     name = escape(film.card.source["name"])
     strip = strip_entries(memory, place)
@@ -69,7 +67,6 @@ def strip_entries(memory: Memory, place: int) -> list[dict[str, Any]]:
 
 
 def viewer(entry: dict[str, Any], name: str) -> str:
-    """Return the viewer of one frame and its dream."""
     return f"""<figure class="viewer" id="{name}">
 <div class="pair"><img class="original" src="{entry["original"]}" alt="Original">\
 <img class="dream" src="{entry["dream"]}" alt="Dream"></div>

@@ -1,4 +1,4 @@
-"""The map on the page: frames as points, along the two directions that show most in pictures."""
+"""Map of frames as points, along the two directions that show most in pictures."""
 
 import colorsys
 from dataclasses import dataclass
@@ -59,11 +59,9 @@ viewBox="0 0 1000 1000" preserveAspectRatio="none">{drawing}\
 
 @dataclass(frozen=True, eq=False)
 class LatentMap:
-    """A map of n frames.
+    """Places of n frames, float64 [n, 2], each direction scaled to 0..1.
 
-    Attributes:
-        places: float64 [n, 2], each direction scaled to 0..1.
-        share: of the squared covariance of latents and pictures, in the two directions, 0..1.
+    `share` is that of the squared covariance of latents and pictures, in the two directions, 0..1.
     """
 
     places: NDArray[np.float64]
@@ -71,18 +69,12 @@ class LatentMap:
 
 
 def latent_map(latents: NDArray[np.float32], thumbnails: NDArray[np.float32]) -> LatentMap | None:
-    """Project latents on the two directions along which they vary most together with pictures.
+    """Project latents, [n, L], on the two directions that vary most with thumbnails, [n, any].
 
     These are left singular vectors of the covariance of latents and pictures (partial least
     squares by SVD; Wold 1985). Principal components of the latents alone would not do: a linear
-    path spreads them about equally in every direction, and a few odd frames would decide.
-
-    Args:
-        latents: float32 [n, L].
-        thumbnails: float32 [n, any], of the same frames.
-
-    Returns:
-        None for fewer than three frames, or frames that are all the same.
+    path spreads them about equally in every direction, and a few odd frames would decide. None for
+    fewer than three frames, or frames that are all the same.
     """
     if len(latents) < FEWEST or latents.shape[1] < 2 or not np.isfinite(latents).all():
         return None
@@ -103,7 +95,7 @@ def latent_map(latents: NDArray[np.float32], thumbnails: NDArray[np.float32]) ->
 
 
 def time_colour(part: float) -> str:
-    """Return the colour of a moment, 0 the film's beginning and 1 its end: from blue to amber."""
+    """Return the colour of a time, 0 the film's beginning and 1 its end: from blue to amber."""
     place = min(max(part, 0.0), 1.0) * (len(_STOPS) - 1)
     low = min(int(place), len(_STOPS) - 2)
     red, green, blue = _STOPS[low] + (place - low) * (_STOPS[low + 1] - _STOPS[low])

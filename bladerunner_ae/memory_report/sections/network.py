@@ -1,4 +1,4 @@
-"""The network on the page: the curves of its training, and the provenance of everything."""
+"""Sections of the network: curves of its training, and the provenance of everything."""
 
 import json
 import math
@@ -41,7 +41,7 @@ _PANELS: Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]] = (
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel: its name, its kind, which decides the colour, points (step, value)."""
+    """Line of a panel with points (step, value); its kind decides the colour."""
 
     name: str
     kind: str
@@ -50,8 +50,6 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that share their axes."""
-
     title: str
     unit: str
     curves: list[Curve]
@@ -60,8 +58,8 @@ class Panel:
 def read_panels(run: Location | None) -> list[Panel]:
     """Return a run's curves from RUN/metrics.jsonl, if there are any.
 
-    Lines that are not JSON, such as the last one of a process that was killed, are skipped. Of a
-    step that was done twice, after a restart, the later figures count.
+    Lines that are not JSON, such as the last one of a killed process, are skipped. Of a step that
+    was done twice, after a restart, the later figures count.
     """
     if run is None or not storage.is_file(run / "metrics.jsonl"):
         return []
@@ -131,7 +129,6 @@ def _panel(panel: Panel) -> str:
 
 
 def provenance_section(memory: Memory) -> str:
-    """Return the provenance of films, network and page."""
     card = memory.autoencoder.card
     films = "".join(_film(memory, place) for place in range(len(memory.films)))
     rows = [("Network", _network(card)), ("Sampling", sampling(memory)), ("Page", _page())]

@@ -1,4 +1,4 @@
-"""Shots on the page: the best and the worst, memory against motion, and the table of all."""
+"""Sections of shots: the best and the worst, memory against motion, and the table of all."""
 
 from html import escape
 
@@ -17,7 +17,6 @@ _STILL = 0.1  # grey levels per frame; less is noise of the encoding
 
 
 def gallery_section(memory: Memory) -> str:
-    """Return the shots that are remembered best and worst."""
     unit = unit_of(memory)
 
     def listed(title: str, kind: str, shots: list[tuple[ShotMemory, Pair]]) -> str:
@@ -37,7 +36,6 @@ is nearest to the {unit}'s mean.</p>
 
 
 def unit_of(memory: Memory) -> str:
-    """Return the name of a row of the table."""
     return "stretch" if memory.cut else "shot"
 
 
@@ -176,7 +174,6 @@ def _length_plot(memory: Memory) -> str:
 
 
 def table_section(memory: Memory) -> str:
-    """Return the table of all shots."""
     several = len(memory.films) > 1
     unit = unit_of(memory)
     heads = [("film", "t")] * several + [

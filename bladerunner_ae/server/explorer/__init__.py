@@ -1,14 +1,13 @@
 """The explorer: a page to walk through a film's latent space.
 
 The server mounts these routes next to its REST API, from which the page gets its pictures, so it
-works with any decoder that is served. The film's frames and their latents come from the folder of
-the version that is served.
+works with any decoder. The film's latents come from the folder of the served version.
 
-| path | what |
+| path | content |
 |---|---|
 | / | the page |
 | /explorer/NAME | its style and scripts, package data below `page/` |
-| /explorer/film.json | the film's latents, see `film.py` |
+| /explorer/film.json | the film's latents, see `film_data.py` |
 """
 
 from collections.abc import Callable

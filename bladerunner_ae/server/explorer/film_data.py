@@ -33,12 +33,9 @@ _EMPTY: dict[str, Any] = {
 
 
 def film_json(model: str, version: int, folder: Path) -> bytes:
-    """Return the data of a film, which is read once, until its files change.
+    """Return the data of a film, cached until its files change.
 
-    Args:
-        model: name under which the decoder is served.
-        version: its number, which the folder's name need not be.
-        folder: of the version.
+    `model` and `version` are as served: the folder's name need not be the number.
     """
     stamps = tuple(_stamp(folder / name) for name in (MODEL_CARD, FILE_NAME))
     return _film_json(model, version, folder, stamps)
