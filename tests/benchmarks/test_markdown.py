@@ -12,7 +12,7 @@ from benchmarks.markdown import (
     replace_between,
     table,
 )
-from tests.helpers.commands import ROOT
+from tests.helpers.commands import ROOT, run_python
 
 COMMANDS = sorted(path.parent.name for path in ROOT.glob("benchmarks/*/__main__.py"))
 # TensorFlow cannot be imported, so that a help that needs it fails.
@@ -54,13 +54,7 @@ def test_the_rest_of_a_page_stays(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_help_needs_no_tensorflow() -> None:
     modules = [f"benchmarks.{name}" for name in (*COMMANDS, "ablation.camera", "demo.picture")]
-    done = subprocess.run(
-        [sys.executable, "-c", HELP, *modules],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("-c", HELP, *modules)
     assert done.returncode == 0, done.stderr
     for module in modules:
         assert f"python -m {module} " in done.stdout
