@@ -77,10 +77,17 @@ def start(*command: object, **options: Any) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([*map(str, command)], cwd=ROOT, **{**quiet, **options})
 
 
-def run(*command: object, stderr: IO[Any] | int = subprocess.DEVNULL) -> Usage:
-    """Run a command to its end."""
+def run(*command: object, log: IO[bytes] | None = None) -> Usage:
+    """Run a command to its end; its stderr goes to `log`.
+
+    Raises:
+        OutputError: it failed.
+    """
+    if log is None:
+        with tempfile.TemporaryFile() as log:
+            return run(*command, log=log)
     began = time.perf_counter()
-    process = start(*command, stderr=stderr)
+    process = start(*command, stderr=log)
     memory, ended = 0.0, 0
     while not ended:
         # Not `ru_maxrss`: a process inherits the peak of the one that started it.
@@ -90,8 +97,15 @@ def run(*command: object, stderr: IO[Any] | int = subprocess.DEVNULL) -> Usage:
     wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise OutputError(f"{' '.join(map(str, command))}: failed with {process.returncode}")
+        reason = last_line(log) or f"exit code {process.returncode}"
+        raise OutputError(f"{' '.join(map(str, command))}: {reason}")
     return Usage(wall, used.ru_utime + used.ru_stime, memory)
+
+
+def last_line(log: IO[bytes]) -> str:
+    """Return the last line of a file, or ""."""
+    log.seek(0)
+    return ["", *log.read().decode(errors="replace").strip().splitlines()][-1]
 
 
 def conversion_command(film: Path, output: Path, height: int, width: int) -> list[object]:
@@ -179,9 +193,7 @@ class Worker:
 
     def _last_words(self) -> str:
         self._process.wait(10)
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit code {self._process.returncode}"
+        return last_line(self._said) or f"exit code {self._process.returncode}"
 
     def close(self) -> None:
         self._process.kill()

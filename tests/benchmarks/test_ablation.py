@@ -1,7 +1,5 @@
 """The ablation's tables follow from its runs' files; every variant is a run that can be started."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from benchmarks.ablation.__main__ import page
 from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.objectives import make_objective, weight_help
-from tests.helpers.commands import ROOT
+from tests.helpers.commands import run_python
 from tests.helpers.synthetic_film import make_film
 
 
@@ -90,7 +88,6 @@ def test_four_cameras_look_at_every_frame(tmp_path: Path) -> None:
 
 
 def test_an_unknown_variant_is_one_line() -> None:
-    command = [sys.executable, "-m", "benchmarks.ablation", "--variants=dream,dreams", "--table"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_python("-m", "benchmarks.ablation", "--variants=dream,dreams", "--table")
     assert done.returncode == 1
     assert "error: --variants=dreams: choose from dream," in done.stderr
