@@ -13,6 +13,7 @@ from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.runs.folder import load_config
+from bladerunner_ae.runs.run_config import Reading
 from bladerunner_ae.training.batches import check_service
 from tests.helpers.commands import Commands
 from tests.helpers.small_records import write_numbered_film
@@ -47,7 +48,7 @@ def finished(
 
 def test_the_run_and_the_model_remember_both_films(films: list[Path], finished: Path) -> None:
     config = load_config(finished)
-    assert config.reading == {"order": "memory", "balance": "none"}
+    assert config.reading == Reading("memory", "none")
     assert [(film.frames, film.weight, len(film.held_out)) for film in config.films] == [
         (48, 2.0, 1), (60, 1.0, 2)
     ]  # fmt: skip
