@@ -15,8 +15,8 @@ from tfrecords.card import CARD_NAME, is_record_file, load_card
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.record_errors import RecordsError, ReplaceableError
-from tfrecords.shard_files import apart_folder, partial_folder, states_folder
 from tfrecords.shards import is_all_shards
+from tfrecords.unfinished_parts import apart_folder, partial_folder, states_folder
 
 
 def lock_path(directory: Path) -> Path:

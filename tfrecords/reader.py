@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfrecords import spool, storage
+from tfrecords import local_copies, storage
 from tfrecords.card import FilmCard, check_shards, load_card
 from tfrecords.draw_order import Draws
 from tfrecords.mixture import FilmPart, check_together, quotas
@@ -69,7 +69,7 @@ def film_frames(
     """
     card = load_card(directory)
     check_shards(directory, card)
-    directory = spool.local_records(directory, card)
+    directory = local_copies.local_records(directory, card)
     names = ("image/encoded", "frame/index", "frame/pts", "film/id")
     spec = {key: example_spec()[key] for key in names}
 
@@ -179,7 +179,7 @@ def mixed_frames(
     check_together(parts)
     worker, workers = shard
     parts = [
-        dataclasses.replace(part, directory=spool.local_records(part.directory, part.card))
+        dataclasses.replace(part, directory=local_copies.local_records(part.directory, part.card))
         for part in parts
     ]
     card = parts[0].card

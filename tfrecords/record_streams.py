@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfrecords import spool, storage
+from tfrecords import local_copies, storage
 from tfrecords.card import FilmCard, Shard
 from tfrecords.draw_order import Draws, Position, StreamedOrder, fold_in, shuffle
 from tfrecords.framing import read_records
@@ -271,7 +271,7 @@ def _take_turns(cursors: tf.data.Dataset, read: Any, count: int) -> tf.data.Data
 
 def film_records(directory: storage.AnyPath, card: FilmCard) -> Iterator[Frame]:
     """Yield every frame of a film in order, still encoded; raise RecordsError at any damage."""
-    directory = spool.local_records(directory, card)
+    directory = local_copies.local_records(directory, card)
     for shard in card.shards:
         path = storage.join(directory, shard.name)
         for number, record in enumerate(read_records(path)):
@@ -282,7 +282,7 @@ def chosen_records(
     directory: storage.AnyPath, card: FilmCard, frames: NDArray[np.int64]
 ) -> Iterator[Frame]:
     """Yield the frames numbered `frames` (ascending), still encoded, without those between."""
-    directory = spool.local_records(directory, card, fetch=False)
+    directory = local_copies.local_records(directory, card, fetch=False)
     for shard in card.shards:
         first, after = np.searchsorted(
             frames, [shard.first_frame, shard.first_frame + shard.frames]

@@ -26,7 +26,9 @@ from tfrecords.publication import (
 )
 from tfrecords.record_errors import DiskError, RecordsError, ReplaceableError
 from tfrecords.schema import Frame, serialize
-from tfrecords.shard_files import (
+from tfrecords.shards import shard_name, shard_ranges
+from tfrecords.system_failures import system_failure
+from tfrecords.unfinished_parts import (
     Part,
     PartWriter,
     apart_folder,
@@ -40,8 +42,6 @@ from tfrecords.shard_files import (
     unfinished_identity,
     write_json,
 )
-from tfrecords.shards import shard_name, shard_ranges
-from tfrecords.system_failures import system_failure
 
 
 class FilmWriter:

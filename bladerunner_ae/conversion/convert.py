@@ -17,7 +17,7 @@ from bladerunner_ae.film.reading.reading_mode import ReadingMode
 from tfrecords.card import FilmCard
 from tfrecords.publication import refuse_to_replace
 from tfrecords.record_errors import RecordsError
-from tfrecords.shard_files import unfinished_identity
+from tfrecords.unfinished_parts import unfinished_identity
 from tfrecords.wording import visible
 from tfrecords.writer import FilmWriter
 

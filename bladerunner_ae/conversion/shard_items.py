@@ -44,7 +44,9 @@ from tfrecords.framing import frame_record
 from tfrecords.hidden_names import hidden_path
 from tfrecords.record_errors import RecordsError
 from tfrecords.schema import serialize
-from tfrecords.shard_files import (
+from tfrecords.shards import is_shard_name, shard_name, shard_ranges
+from tfrecords.storage import Location, RemotePath
+from tfrecords.unfinished_parts import (
     Part,
     PartWriter,
     load_part,
@@ -53,8 +55,6 @@ from tfrecords.shard_files import (
     unfinished_identity,
     write_json,
 )
-from tfrecords.shards import is_shard_name, shard_name, shard_ranges
-from tfrecords.storage import Location, RemotePath
 from tfrecords.writer import FilmWriter
 
 _IDENTITY = "identity.json"

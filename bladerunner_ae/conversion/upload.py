@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.command_line.progress import Progress
-from tfrecords import spool, storage
+from tfrecords import local_copies, storage
 from tfrecords.card import CARD_NAME, FilmCard, check_shards, load_card
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
@@ -28,7 +28,7 @@ _NOTHING_SENT = "{}\n"
 
 def spool_directory(remote: RemotePath, chosen: str | None = None) -> Path:
     """Return the local folder, chosen or the user's, for making records that belong in `remote`."""
-    return spool.folder(chosen) / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
+    return local_copies.folder(chosen) / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
 
 
 def prepare(remote: RemotePath) -> None:

@@ -12,7 +12,7 @@ from bladerunner_ae.geometry import Size
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves, Latents, Pictures
 from bladerunner_ae.runs.files import CONFIG_NAME
 from bladerunner_ae.runs.folder import refuse_unexported
-from tfrecords import spool, storage
+from tfrecords import local_copies, storage
 from tfrecords.storage import AnyPath, Location
 from tfrecords.wording import first_line
 
@@ -87,7 +87,7 @@ def find_saved_model(path: Location) -> Location:
 
 
 def _load(folder: Location) -> Any:
-    readable = str(spool.local_folder(folder))
+    readable = str(local_copies.local_folder(folder))
     import tensorflow as tf
 
     try:

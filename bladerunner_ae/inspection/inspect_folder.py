@@ -16,8 +16,8 @@ from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card
 from tfrecords.framing import ShardScan
 from tfrecords.record_errors import DamagedError, RecordsError
 from tfrecords.schema import parse
-from tfrecords.shard_files import partial_folder
 from tfrecords.shards import is_shard_name, missing_shards
+from tfrecords.unfinished_parts import partial_folder
 from tfrecords.wording import counted
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import losses
-from bladerunner_ae.objectives.adversarial import run_players
+from bladerunner_ae.objectives.adversarial_pass import run_players
 from bladerunner_ae.objectives.base import (
     ADVERSARIAL,
     KL,

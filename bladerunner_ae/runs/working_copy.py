@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
 from bladerunner_ae.runs.files import CHECKPOINTS, CONFIG_NAME, FLAGS_NAME, is_run_file
-from tfrecords import remote_files, spool, storage
+from tfrecords import local_copies, remote_files, storage
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
 from tfrecords.record_errors import ConnectionLostError, RecordsError, StorageError
@@ -181,7 +181,7 @@ class WorkingCopy:
 
 def _folder_for(run: RemotePath) -> Path:
     name = hashlib.sha256(run.url.encode()).hexdigest()[:16]
-    return spool.folder().absolute() / "runs" / name / run.name
+    return local_copies.folder().absolute() / "runs" / name / run.name
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

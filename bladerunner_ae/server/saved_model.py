@@ -20,7 +20,7 @@ from tensorflow.python.client import pywrap_tf_session
 
 from bladerunner_ae.protocol import messages, tensors
 from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
-from tfrecords import spool, storage
+from tfrecords import local_copies, storage
 from tfrecords.framing import read_records
 from tfrecords.record_errors import DamagedError
 from tfrecords.storage import Location
@@ -121,7 +121,7 @@ def load(folder: Location) -> SavedModel:
             config.session_inter_op_thread_pool.add(global_name="requests")
             config.session_inter_op_thread_pool.add(global_name="pictures", num_threads=1)
             session = tf.compat.v1.Session(graph=graph, config=config)
-            path = str(spool.local_folder(folder))
+            path = str(local_copies.local_folder(folder))
             meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], path)
     except Exception as error:  # TensorFlow raises almost anything for a damaged file
         if session is not None:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from bladerunner_ae.errors import InputError, ReplaceableError
 from bladerunner_ae.runs.files import CHECKPOINTS, checkpoint_steps, is_whole
 from bladerunner_ae.training.trainer import Trainer
-from tfrecords import spool, storage
+from tfrecords import local_copies, storage
 from tfrecords.storage import Location
 
 _KEPT = 3
@@ -21,7 +21,7 @@ def checkpoint_path(run: Location, step: int) -> str:
 
 def _readable(run: Location, step: int) -> str:
     """The path by which TensorFlow reads a checkpoint, of a remote run that of a copy."""
-    folder = spool.local_folder(run / CHECKPOINTS, start=f"step-{step}.")
+    folder = local_copies.local_folder(run / CHECKPOINTS, start=f"step-{step}.")
     return storage.join(folder, f"step-{step}")
 
 

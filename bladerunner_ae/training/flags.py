@@ -12,7 +12,7 @@ from absl import flags
 from bladerunner_ae.objectives import REGISTRY, weight_help
 from bladerunner_ae.runs.config import ModelConfig, TrainConfig
 from bladerunner_ae.runs.fields import GROUPS, options_of
-from bladerunner_ae.training.start import TrainingOptions
+from bladerunner_ae.training.training_options import TrainingOptions
 from tfrecords.storage import is_remote
 
 _FOLDERS = ("data", "model_dir", "fine_tune_from")

@@ -1,7 +1,11 @@
-"""A run that is resumed: whether anything is left to do, and what changed settings mean."""
+"""Resuming a run: whether anything is left to do, from which step, and what changed settings mean.
+
+`checkpoints.restore` loads the weights; `run.py` calls both.
+"""
 
 import math
 
+from bladerunner_ae.errors import UsageError
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.films import division_differences
 from bladerunner_ae.runs.run_config import RunConfig
@@ -16,6 +20,23 @@ def has_finished(run: Location, step: int) -> bool:
     log = run / "log.txt"
     said = storage.read_text(log, "replace").splitlines() if storage.is_file(log) else []
     return any(line.endswith(f": {FINISHED}{step}") for line in said)
+
+
+def resuming(
+    config: RunConfig, earlier: RunConfig | None, run: Location, start: int, service: str
+) -> list[str]:
+    """Return the lines that say from which step a run is resumed, and what differs from there on.
+
+    Raises:
+        UsageError: a tf.data service hands out the frames, and cannot begin in the middle.
+    """
+    if service:
+        raise UsageError(
+            f"{run}: is at step {start}, and a tf.data service cannot be told where to resume; "
+            "leave out --data_service and add --cache_limit=0, which reads in the same order"
+        )
+    changes = [change(earlier, config, start) for change in (rate_change, order_change) if earlier]
+    return [f"resuming from step {start}", *filter(None, changes)]
 
 
 def rate_change(earlier: RunConfig, config: RunConfig, start: int) -> str:

@@ -23,9 +23,9 @@ from bladerunner_ae.training.checkpoints import checkpoint_steps, restore
 from bladerunner_ae.training.distributed import agreement, devices
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.fit import build_trainer, check_replicas, fit
-from bladerunner_ae.training.start import TrainingOptions, describe, run_config
 from bladerunner_ae.training.trainer import Trainer
-from tfrecords import spool, storage
+from bladerunner_ae.training.training_options import TrainingOptions, describe, run_config
+from tfrecords import local_copies, storage
 from tfrecords.storage import AnyPath, Location, location
 
 
@@ -63,7 +63,7 @@ def run_training(options: TrainingOptions) -> list[Location]:
         Preempted, KeyboardInterrupt: a signal came; a checkpoint was written first.
     """
     if options.spool_dir:
-        os.environ[spool.FOLDER] = os.fspath(options.spool_dir)
+        os.environ[local_copies.FOLDER] = os.fspath(options.spool_dir)
     if options.data_service:
         check_service(options.data_service)
     records = [location(directory) for directory in options.data]
@@ -168,7 +168,8 @@ def _trained(
         _say(f"already trained to step {start}; nothing to do")
     else:
         if start:
-            _resume(config, earlier, run, start, options.data_service)
+            for line in resume.resuming(config, earlier, run, start, options.data_service):
+                _say(line)
         if options.data_service:  # its workers have working directories of their own
             records = [path.absolute() if isinstance(path, Path) else path for path in records]
         send = copy.send if copy.remote else None
@@ -177,19 +178,3 @@ def _trained(
             after_checkpoint=send,
         )  # fmt: skip
     return trainer, config, start < steps
-
-
-def _resume(
-    config: RunConfig, earlier: RunConfig | None, run: Location, start: int, service: str
-) -> None:
-    """Say from which step a run is resumed, and what differs from here on."""
-    if service:
-        raise UsageError(
-            f"{run}: is at step {start}, and a tf.data service cannot be told where to resume; "
-            "leave out --data_service and add --cache_limit=0, which reads in the same order"
-        )
-    _say(f"resuming from step {start}")
-    if earlier is not None:
-        for change in (resume.rate_change, resume.order_change):
-            if line := change(earlier, config, start):
-                _say(line)

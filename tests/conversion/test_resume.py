@@ -44,8 +44,8 @@ KILLS: dict[str, tuple[str, int]] = {
     "in the middle": ("tfrecords.writer.FilmWriter.write", 75),
     "in the last shard": ("tfrecords.writer.FilmWriter.write", 119),
     "before a state is written": ("tfrecords.writer.write_json", 3),
-    "before a state gets its name": ("tfrecords.shard_files.os.rename", 4),
-    "while shards get their names": ("tfrecords.shard_files.Part.publish", 3),
+    "before a state gets its name": ("tfrecords.unfinished_parts.os.rename", 4),
+    "while shards get their names": ("tfrecords.unfinished_parts.Part.publish", 3),
     "before the card": ("tfrecords.writer.save_card", 0),
     "before the folder gets its name": ("tfrecords.writer.publish", 0),
 }

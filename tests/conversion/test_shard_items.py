@@ -23,8 +23,8 @@ from tests.helpers.small_records import flip_byte
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, load_card
 from tfrecords.record_errors import RecordsError
-from tfrecords.shard_files import PartWriter
 from tfrecords.storage import Location, RemotePath
+from tfrecords.unfinished_parts import PartWriter
 
 FilmFactory = Callable[..., Path]
 _numbers = itertools.count()

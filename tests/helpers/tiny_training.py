@@ -18,8 +18,8 @@ from bladerunner_ae.runs.presets import PRESETS
 from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training.checkpoints import restore
-from bladerunner_ae.training.start import TrainingOptions, run_config
 from bladerunner_ae.training.trainer import Trainer
+from bladerunner_ae.training.training_options import TrainingOptions, run_config
 from tests.helpers.synthetic_film import film_pictures
 from tfrecords import storage
 

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers.small_records import flip_byte, write_numbered_film
-from tfrecords import spool, storage
+from tfrecords import local_copies, storage
 from tfrecords.card import FilmCard, load_card
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import mixed_frames
@@ -30,10 +30,10 @@ _numbers = itertools.count()
 @pytest.fixture(autouse=True)
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a spool of the test's own, which no process uses yet."""
-    monkeypatch.setenv(spool.FOLDER, str(tmp_path / "spool"))
-    monkeypatch.setattr(spool, "_in_use", {})
+    monkeypatch.setenv(local_copies.FOLDER, str(tmp_path / "spool"))
+    monkeypatch.setattr(local_copies, "_in_use", {})
     yield tmp_path / "spool" / "copies"
-    for descriptor in spool._in_use.values():
+    for descriptor in local_copies._in_use.values():
         os.close(descriptor)
 
 
@@ -56,13 +56,13 @@ def remote(film: Path) -> RemotePath:
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that gets the name of every file that is fetched."""
     names: list[str] = []
-    fetch = spool._fetch_file
+    fetch = local_copies._fetch_file
 
     def fetching(url: str, copy: Path, file: Any, *rest: Any) -> None:
         names.append(file.name)
         fetch(url, copy, file, *rest)
 
-    monkeypatch.setattr(spool, "_fetch_file", fetching)
+    monkeypatch.setattr(local_copies, "_fetch_file", fetching)
     return names
 
 
@@ -72,28 +72,28 @@ def contents(folder: Path, card: FilmCard) -> dict[str, bytes]:
 
 def release() -> None:
     """Do what the end of the process would do."""
-    for descriptor in spool._in_use.values():
+    for descriptor in local_copies._in_use.values():
         os.close(descriptor)
-    spool._in_use.clear()
+    local_copies._in_use.clear()
 
 
 def test_a_copy_is_made_once_and_shared(film: Path, remote: RemotePath, fetched: list[str]) -> None:
     card = load_card(remote)
-    copy = Path(spool.local_records(remote, card))
+    copy = Path(local_copies.local_records(remote, card))
     assert contents(copy, card) == contents(film, card)
     release()
-    assert spool.local_records(str(remote), card) == copy
+    assert local_copies.local_records(str(remote), card) == copy
     assert sorted(fetched) == [shard.name for shard in card.shards]
-    assert spool.local_records(film, card) == film
+    assert local_copies.local_records(film, card) == film
 
 
 def test_nothing_is_fetched_where_a_few_records_will_do(
     remote: RemotePath, fetched: list[str]
 ) -> None:
     card = load_card(remote)
-    assert spool.local_records(remote, card, fetch=False) == remote and fetched == []
-    copy = spool.local_records(remote, card)
-    assert spool.local_records(remote, card, fetch=False) == copy
+    assert local_copies.local_records(remote, card, fetch=False) == remote and fetched == []
+    copy = local_copies.local_records(remote, card)
+    assert local_copies.local_records(remote, card, fetch=False) == copy
 
 
 def test_training_reads_a_copy_in_the_same_order(film: Path, remote: RemotePath) -> None:
@@ -123,18 +123,18 @@ def test_a_shard_that_is_not_the_cards_is_named(
         storage.copy_to_remote(changed, remote / name)
     said = "is missing" if damage == "gone" else "size and checksum that were expected"
     with pytest.raises(RecordsError, match=rf"^{remote}/{name}: .*{said}.*; restore it"):
-        spool.local_records(remote, card)
+        local_copies.local_records(remote, card)
     assert not list(base.rglob(name))
     storage.copy_to_remote(film / name, remote / name)
-    assert contents(Path(spool.local_records(remote, card)), card) == contents(film, card)
+    assert contents(Path(local_copies.local_records(remote, card)), card) == contents(film, card)
 
 
 def test_a_fetch_that_was_stopped_is_resumed(
     film: Path, remote: RemotePath, fetched: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = load_card(remote)
-    monkeypatch.setattr(spool, "_AT_ONCE", 1)
-    counting = spool._fetch_file
+    monkeypatch.setattr(local_copies, "_AT_ONCE", 1)
+    counting = local_copies._fetch_file
 
     def stopped(*arguments: Any) -> None:
         if len(fetched) == 2:
@@ -142,20 +142,20 @@ def test_a_fetch_that_was_stopped_is_resumed(
         counting(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(spool, "_fetch_file", stopped)
+        patch.setattr(local_copies, "_fetch_file", stopped)
         with pytest.raises(KeyboardInterrupt):
-            spool.local_records(remote, card)
-    copy = Path(spool.local_records(remote, card))
+            local_copies.local_records(remote, card)
+    copy = Path(local_copies.local_records(remote, card))
     assert fetched == [shard.name for shard in card.shards], "none twice"
     assert contents(copy, card) == contents(film, card)
 
 
 def test_two_processes_fetch_it_once(tmp_path: Path, film: Path) -> None:
     program = (
-        "import sys, time; from tfrecords import spool, card; fetch = spool._fetch_file\n"
+        "import sys, time; from tfrecords import spool, card; fetch = local_copies._fetch_file\n"
         "def slow(*a): time.sleep(0.3); fetch(*a)\n"
         "spool._fetch_file = slow\n"
-        "found = card.load_card(sys.argv[1]); print(spool.local_records(sys.argv[1], found))"
+        "found = card.load_card(sys.argv[1]); print(local_copies.local_records(sys.argv[1], found))"
     )
     url = f"file://{film}"
     both = [
@@ -178,15 +178,15 @@ def test_unused_copies_make_room_the_oldest_first(
         other = RemotePath(f"memory://spool{next(_numbers)}/film{number}")
         for path in film.iterdir():
             storage.copy_to_remote(path, other / path.name)
-        others.append(Path(spool.local_records(other, card)))
+        others.append(Path(local_copies.local_records(other, card)))
         os.utime(f"{others[-1]}.lock", (number, number))
-    in_use = spool._in_use.pop(others[0])
-    for descriptor in spool._in_use.values():
+    in_use = local_copies._in_use.pop(others[0])
+    for descriptor in local_copies._in_use.values():
         os.close(descriptor)
-    spool._in_use.clear()
+    local_copies._in_use.clear()
     size = sum(shard.bytes for shard in card.shards)
     monkeypatch.setenv("BLADERUNNER_SPOOL_GIB", str(3.5 * size / 2**30))
-    copy = Path(spool.local_records(remote, card))
+    copy = Path(local_copies.local_records(remote, card))
     assert [path.exists() for path in others] == [True, False, True], "the first is in use"
     assert copy.exists()
     os.close(in_use)
@@ -199,38 +199,38 @@ def test_a_full_disk_is_one_line(
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
         with pytest.raises(DiskError, match=rf"^{base}: has room for 0\.0 GiB, but {remote}"):
-            spool.local_records(remote, card)
+            local_copies.local_records(remote, card)
 
     def fail(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(DiskError, match=r"the disk is full.*BLADERUNNER_SPOOL or --spool_dir"):
-        spool.local_records(remote, card)
+        local_copies.local_records(remote, card)
 
 
 def test_a_folder_that_changes_gets_another_copy() -> None:
     model = RemotePath(f"memory://spool{next(_numbers)}/model")
     for name in ("saved_model.pb", "variables/variables.index", "other"):
         storage.write_text(model / name, name)
-    copy = Path(spool.local_folder(model))
+    copy = Path(local_copies.local_folder(model))
     assert storage.files_below(copy) == [
         ".whole", "other", "saved_model.pb", "variables/variables.index"
     ]  # fmt: skip
-    assert spool.local_folder(model) == copy
-    assert not (Path(spool.local_folder(model, start="saved")) / "other").exists()
+    assert local_copies.local_folder(model) == copy
+    assert not (Path(local_copies.local_folder(model, start="saved")) / "other").exists()
     time.sleep(0.01)
     storage.write_text(model / "other", "eight..")
-    assert Path(spool.local_folder(model)) != copy
-    assert (Path(spool.local_folder(model)) / "other").read_text() == "eight.."
+    assert Path(local_copies.local_folder(model)) != copy
+    assert (Path(local_copies.local_folder(model)) / "other").read_text() == "eight.."
 
 
 def test_tensorflow_reads_by_itself_what_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert spool.streams("gs://bucket/film") and not spool.streams("s3://bucket/film")
-    assert spool.local_folder("gs://bucket/model") == "gs://bucket/model"
+    assert local_copies.streams("gs://bucket/film") and not local_copies.streams("s3://bucket/film")
+    assert local_copies.local_folder("gs://bucket/model") == "gs://bucket/model"
     monkeypatch.setenv("BLADERUNNER_STREAM", "s3, hdfs")
-    assert not spool.streams("gs://bucket/film")
+    assert not local_copies.streams("gs://bucket/film")
     if tf.__version__.startswith("2.16."):
         pytest.skip("this TensorFlow may have it")
     with pytest.raises(StorageError, match=r"^s3://bucket/film: TensorFlow .* does not read s3://"):
-        spool.streams("s3://bucket/film")
+        local_copies.streams("s3://bucket/film")
