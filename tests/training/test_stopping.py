@@ -73,6 +73,8 @@ def test_signals_that_are_ignored_stay_ignored() -> None:
 
 STUCK = """
 import hashlib, time
+from bladerunner_ae.command_line.tensorflow_import import import_tensorflow
+import_tensorflow()
 from bladerunner_ae.training import stopping as module
 steps = []
 with module.Preemption(lambda: len(steps)) as preemption:
