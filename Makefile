@@ -74,6 +74,7 @@ oldest_test: set_up  ## a short film and part of the tests with the oldest of al
 # tensorflow-io loads with TensorFlow 2.16 only, so it cannot live beside a newer one.
 io_test: set_up  ## TensorFlow's own reading of s3://, in build/io/venv; needs Python 3.11 or 3.12
 	@test -x build/io/venv/bin/python || $(python) -m venv build/io/venv
+	@build/io/venv/bin/python -m pip install --quiet --upgrade "pip>=24.3"  # older ones find no solution
 	@build/io/venv/bin/python -m pip install --quiet -e ".[io]" "moto[server]>=5" "pytest>=8"
 	@build/io/venv/bin/python -m pytest -m remote tests/remote $(ARGS)
 
