@@ -341,7 +341,7 @@ def test_flipped_byte_is_data_loss_and_is_explained(fragile_film: Path) -> None:
 
 def test_explanation_of_other_losses(fragile_film: Path) -> None:
     card = load_card(fragile_film)
-    assert "every record is whole when read again" in str(explain_data_loss(fragile_film, card))
+    assert "every record is undamaged when read again" in str(explain_data_loss(fragile_film, card))
     path = fragile_film / card.shards[3].name
     path.unlink()
     assert str(explain_data_loss(fragile_film, card)).startswith(f"{path}: shard is missing")
