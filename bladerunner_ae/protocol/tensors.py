@@ -80,9 +80,11 @@ def write(values: Array, content: bool = False) -> bytes:
     if kind.kind in "fb":  # a packed list of these is their bytes
         setattr(packed, field, tensor.tensor_content)
     elif values.min() >= 0 and values.max() < _TWO_BYTES:
-        # Seven bits a byte, the last byte below 128; two bytes each, needed or not, are valid.
-        wide = values.ravel().astype("<u2")
-        setattr(packed, field, (wide & 127 | 128 | wide >> 7 << 8).astype("<u2").tobytes())
+        # Varints: seven bits a byte, the lowest first; all bytes but the last have 128 added.
+        wide = values.ravel().astype(np.uint16)
+        more = wide > 127
+        pairs = np.stack([wide & 127 | more * np.uint16(128), wide >> 7], axis=1).astype(np.uint8)
+        setattr(packed, field, pairs[np.stack([np.ones_like(more), more], axis=1)].tobytes())
     else:
         getattr(tensor, field).extend(values.ravel().tolist())
         tensor.ClearField("tensor_content")
