@@ -26,7 +26,13 @@ from typing import Any
 from uuid import uuid4
 
 from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
-from bladerunner_ae.runs.files import CHECKPOINTS, CONFIG_NAME, FLAGS_NAME, is_run_file
+from bladerunner_ae.runs.files import (
+    CHECKPOINTS,
+    CONFIG_NAME,
+    FLAGS_NAME,
+    checkpoint_steps,
+    is_run_file,
+)
 from tfrecords import local_copies, remote_files, storage
 from tfrecords.hidden_names import hidden_path
 from tfrecords.lock import FileLock
@@ -147,11 +153,15 @@ class WorkingCopy:
     def _fetch(self, overwrite: bool) -> None:
         """Fill the local folder with what a start needs of the run in the bucket."""
         assert isinstance(self._run, RemotePath)
-        shutil.rmtree(self._folder, ignore_errors=True)
         found = set(remote_files.files_below(self._run.url)) - {_WRITER}
         if found and CONFIG_NAME not in found:
             raise InputError(f"{self._run}: not empty and not a run; choose another --model_dir")
         ours = set(filter(is_run_file, found))
+        if not overwrite and self._is_ahead():
+            print(f"{self._run}: resuming from {self._folder}, not all sent", file=sys.stderr)
+            self._known = {path for path in ours if not _NOT_FETCHED.fullmatch(path)}
+            return
+        shutil.rmtree(self._folder, ignore_errors=True)
         if overwrite:
             self._known, self._replaced = ours, bool(ours)
             wanted = ours & {CONFIG_NAME, FLAGS_NAME}
@@ -165,6 +175,17 @@ class WorkingCopy:
                 shutil.copyfileobj(file, local, storage.READ_BYTES)
             if stamp := _stamp(target):
                 self._sent[path] = stamp
+
+    def _is_ahead(self) -> bool:
+        """Whether a stopped process left later steps of this very run that could not be sent."""
+        local = checkpoint_steps(self._folder)
+        if not local or local[-1] <= max(checkpoint_steps(self._run), default=-1):
+            return False
+        configs = [folder / CONFIG_NAME for folder in (self._folder, self._run)]
+        if not all(map(storage.is_file, configs)):
+            return False
+        ours, theirs = map(storage.read_bytes, configs)
+        return ours == theirs
 
     @contextmanager
     def _naming_the_run(self) -> Iterator[None]:

@@ -113,34 +113,6 @@ def test_dry_run_writes_nothing(tmp_path: Path, small_records: Path, commands: C
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "code", "named"),
-    [
-        ({"steps": 0}, 1, "--steps=0: give 1 or more"),
-        ({"steps": "many"}, 1, "--steps"),
-        ({"preset": "huge"}, 1, "--preset=huge: choose one of preview, base, large"),
-        ({"objective": "gan"}, 1, "--objective=gan: choose one of"),
-        ({"gamma": 2}, 1, "vae has no weight --gamma"),
-        ({"holdout": 1.5}, 1, "--holdout=1.5"),
-        ({"strategy": "tpu"}, 1, "--strategy=tpu"),
-        ({"precision": "float8"}, 1, "--precision=float8"),
-        ({"holdout": 0.01}, 2, "too few shots (2)"),
-        ({"preset": "base"}, 2, "frames of 24x32 do not fit 4 halvings: convert the film again "
-         "with --multiple=16"),
-        ({"data": "/no/such/folder"}, 2, "/no/such/folder"),
-    ],
-)  # fmt: skip
-def test_impossible_flags_are_refused(
-    changes: dict[str, Any], code: int, named: str, tmp_path: Path, small_records: Path,
-    commands: Commands,
-) -> None:  # fmt: skip
-    run = tmp_path / "run"
-    result = commands.run("train", *arguments(tiny_flags(small_records, run, **changes)))
-    assert result.code == code, result.err
-    assert named in result.error
-    assert not run.exists()
-
-
 def test_required_flags_are_named(commands: Commands) -> None:
     result = commands.run("train", "--data=somewhere")
     assert result.code == 1 and "--model_dir" in result.error

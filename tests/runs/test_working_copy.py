@@ -127,6 +127,27 @@ def test_what_a_killed_run_left_here_is_thrown_away(run: RemotePath) -> None:
         assert not (folder / checkpoint(9)[1]).exists()
 
 
+@pytest.mark.parametrize("kept", ["as it is", "another run", "--overwrite"])
+def test_steps_that_could_not_be_sent_are_kept_here(
+    kept: str, run: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bladerunner_ae.runs.files._INDEX_END", b"x")
+    monkeypatch.setattr(working_copy, "_PAUSE_SECONDS", 0.0)
+    large = "samples/step-0000000.png"
+    start(run, *checkpoint(2), large)
+    sending = storage.copy_to_remote
+    with pytest.raises(ConnectionLostError), WorkingCopy(run).opened() as folder:
+        write(folder, *checkpoint(4))
+        monkeypatch.setattr(storage, "copy_to_remote", _cut)
+    monkeypatch.setattr(storage, "copy_to_remote", sending)
+    if kept == "another run":
+        storage.write_text(run / "config.json", "another")
+    with WorkingCopy(run).opened(overwrite=kept == "--overwrite") as folder:
+        assert (folder / checkpoint(4)[1]).exists() == (kept == "as it is")
+    if kept == "as it is":
+        assert {*checkpoint(2), *checkpoint(4), large} <= set(storage.files_below(run))
+
+
 def test_an_error_sends_nothing_more_and_names_the_run(run: RemotePath) -> None:
     start(run)
     with pytest.raises(InputError) as caught, WorkingCopy(run).opened() as folder:

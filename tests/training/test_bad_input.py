@@ -89,6 +89,21 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ),
     ({"refit_linear_path": True}, 1, "--refit_linear_path belongs to --fine_tune_from=RUN"),
     ({"fine_tune_from": "nowhere"}, 2, "nowhere: "),
+    ({"steps": 0}, 1, "--steps=0: give 1 or more"),
+    ({"steps": "many"}, 1, "--steps"),
+    ({"preset": "huge"}, 1, "--preset=huge: choose one of preview, base, large"),
+    ({"objective": "gan"}, 1, "--objective=gan: choose one of"),
+    ({"gamma": 2}, 1, "vae has no weight --gamma"),
+    ({"holdout": 1.5}, 1, "--holdout=1.5"),
+    ({"strategy": "tpu"}, 1, "--strategy=tpu"),
+    ({"precision": "float8"}, 1, "--precision=float8"),
+    ({"holdout": 0.01}, 2, "too few shots (2)"),
+    (
+        {"preset": "base"},
+        2,
+        "frames of 24x32 do not fit 4 halvings: convert the film again with --multiple=16",
+    ),
+    ({"data": "/no/such/folder"}, 2, "/no/such/folder"),
 ]
 
 
