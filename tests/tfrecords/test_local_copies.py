@@ -152,9 +152,9 @@ def test_a_fetch_that_was_stopped_is_resumed(
 
 def test_two_processes_fetch_it_once(tmp_path: Path, film: Path) -> None:
     program = (
-        "import sys, time; from tfrecords import spool, card; fetch = local_copies._fetch_file\n"
+        "import sys, time; from tfrecords import local_copies, card; fetch = local_copies._fetch_file\n"
         "def slow(*a): time.sleep(0.3); fetch(*a)\n"
-        "spool._fetch_file = slow\n"
+        "local_copies._fetch_file = slow\n"
         "found = card.load_card(sys.argv[1]); print(local_copies.local_records(sys.argv[1], found))"
     )
     url = f"file://{film}"
@@ -164,6 +164,7 @@ def test_two_processes_fetch_it_once(tmp_path: Path, film: Path) -> None:
         for _ in range(2)
     ]  # fmt: skip
     said = [process.communicate(timeout=100) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0] and Path(said[0][0].strip()).is_dir(), said
     assert sum(": fetching " in err for _, err in said) == 1
     assert sum("waiting for another process" in err for _, err in said) <= 1
