@@ -93,6 +93,7 @@ _ALLOCATION = re.compile(
     r"|bad_alloc|insufficient memory",
     re.IGNORECASE,
 )
+_SOME_MEMORY = 64 << 20
 _NODE = re.compile(r"\{\{.*?\}\}")
 
 
@@ -118,11 +119,23 @@ def system_failure_in(text: str) -> SystemFailure | None:
 
 
 def is_no_fault_of_the_file(error: BaseException) -> bool:
-    """Return whether reading failed for lack of memory or open files, not because of the file."""
+    """Return whether reading failed for lack of memory or open files, not because of the file.
+
+    A damaged file may promise a packet of gigabytes, and libav then says that memory is short. It
+    is not if this process can still allocate some.
+    """
+    if is_out_of_memory(error):
+        return not _can_allocate(_SOME_MEMORY)
     failure = system_failure(error)
-    return is_out_of_memory(error) or (
-        failure is not None and failure.number in (errno.EMFILE, errno.ENFILE)
-    )
+    return failure is not None and failure.number in (errno.EMFILE, errno.ENFILE)
+
+
+def _can_allocate(size: int) -> bool:
+    try:
+        bytearray(size)
+    except MemoryError:
+        return False
+    return True
 
 
 def is_out_of_memory(error: BaseException) -> bool:

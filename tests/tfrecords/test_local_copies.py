@@ -152,7 +152,8 @@ def test_a_fetch_that_was_stopped_is_resumed(
 
 def test_two_processes_fetch_it_once(tmp_path: Path, film: Path) -> None:
     program = (
-        "import sys, time; from tfrecords import local_copies, card; fetch = local_copies._fetch_file\n"
+        "import sys, time; from tfrecords import local_copies, card\n"
+        "fetch = local_copies._fetch_file\n"
         "def slow(*a): time.sleep(0.3); fetch(*a)\n"
         "local_copies._fetch_file = slow\n"
         "found = card.load_card(sys.argv[1]); print(local_copies.local_records(sys.argv[1], found))"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 import pytest
 
 from bladerunner_ae.errors import InputError, OutputError, system_error
-from tfrecords.system_failures import is_out_of_memory, system_failure, system_failure_in
+from tfrecords.system_failures import (
+    is_no_fault_of_the_file,
+    is_out_of_memory,
+    system_failure,
+    system_failure_in,
+)
 
 # Number, exit code, reason, a word of the cure.
 KINDS = [
@@ -67,6 +73,16 @@ def test_each_is_told_as_what_it_is(number: int, code: int, reason: str, cure: s
 def test_memory_that_could_not_be_allocated(error: Exception) -> None:
     assert is_out_of_memory(error) and system_failure(error) is None
     assert system_error(error) is None
+
+
+def test_too_much_to_ask_for_is_the_file_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged film promises a packet of gigabytes, and libav says that memory is short."""
+    error = MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM), "film.avi")
+    assert not is_no_fault_of_the_file(error)
+    monkeypatch.setattr("tfrecords.system_failures._SOME_MEMORY", sys.maxsize)
+    assert is_no_fault_of_the_file(error)
+    assert is_no_fault_of_the_file(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+    assert not is_no_fault_of_the_file(OSError(errno.EIO, os.strerror(errno.EIO)))
 
 
 @pytest.mark.parametrize(

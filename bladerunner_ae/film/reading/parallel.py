@@ -27,6 +27,7 @@ from bladerunner_ae.film.reading.container import open_film, prepare_decoder
 from bladerunner_ae.film.reading.packet_table import PacketTable, Run, film_stream
 from bladerunner_ae.film.reading.reading_mode import NotDivisibleError, Obstacle
 from bladerunner_ae.film.reading.timestamps import RepairedPackets
+from tfrecords.system_failures import is_no_fault_of_the_file
 
 Made = TypeVar("Made")
 
@@ -205,7 +206,7 @@ def _decoded(decoder: VideoCodecContext, packets: Sequence[Packet]) -> Iterator[
         for packet in (*packets, None):
             yield from decoder.decode(packet)
     except av.FFmpegError as error:
-        if isinstance(error, MemoryError):
+        if is_no_fault_of_the_file(error):
             raise
         raise NotDivisibleError(Obstacle.UNDECODABLE) from error
 
