@@ -20,6 +20,7 @@ from keras import layers
 from bladerunner_ae.model import pixels
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from bladerunner_ae.model.linear_path import linear_code, linear_picture
+from bladerunner_ae.model.memory import Memory, memory_code, memory_picture
 from bladerunner_ae.runs.config import REFINED_AT, ModelConfig
 
 LOG_VAR_RANGE = (-12.0, 6.0)
@@ -28,11 +29,12 @@ _GROUPS = 8
 
 @dataclass(frozen=True)
 class Networks:
-    """Players; `discriminator` is None for objectives without one."""
+    """Players; `discriminator` is None for objectives without one, `memory` without moments."""
 
     encoder: keras.Model
     decoder: keras.Model
     discriminator: keras.Model | None = None
+    memory: Memory | None = None
 
     def players(self) -> Mapping[str, keras.Model]:
         """Return the existing networks by name, always in the same order."""
@@ -69,14 +71,18 @@ def build_networks(
     """
     keras.utils.set_random_seed(seed)
     policy = keras.DTypePolicy(precision)
+    memory = Memory(config) if config.moments else None
     return Networks(
-        encoder=build_encoder(config, policy),
-        decoder=build_decoder(config, policy),
+        encoder=build_encoder(config, policy, memory),
+        decoder=build_decoder(config, policy, memory),
         discriminator=build_discriminator(config, policy, head) if discriminator else None,
+        memory=memory,
     )
 
 
-def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
+def build_encoder(
+    config: ModelConfig, policy: keras.DTypePolicy, memory: Memory | None = None
+) -> keras.Model:
     """Return picture `[B, H, W, 3]` -> (mean `[B, latent]`, log_var `[B, latent]`), float32."""
     image = keras.Input((config.height, config.width, 3), name="image")
     x = image
@@ -92,7 +98,8 @@ def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
     mean = _head(config, policy, "mean", x)
     mean = layers.Activation("linear", dtype="float32", name="mean_float")(mean)
     if config.linear_path:
-        mean = layers.Add(dtype="float32", name="mean_sum")([mean, linear_code(config, image)])
+        known = memory_code(config, memory, image) if memory else linear_code(config, image)
+        mean = layers.Add(dtype="float32", name="mean_sum")([mean, known])
     log_var = _head(
         config,
         policy,
@@ -105,7 +112,9 @@ def build_encoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
     return keras.Model(image, (mean, log_var), name="encoder")
 
 
-def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model:
+def build_decoder(
+    config: ModelConfig, policy: keras.DTypePolicy, memory: Memory | None = None
+) -> keras.Model:
     """Return latent `[B, latent]` -> picture `[B, H, W, 3]`, float32.
 
     With a linear path the output is unbounded and clipped where it becomes a picture; a tanh
@@ -116,7 +125,11 @@ def build_decoder(config: ModelConfig, policy: keras.DTypePolicy) -> keras.Model
     to add for a latent: that holds for frames that were never seen, too.
     """
     latent = keras.Input((config.latent_size,), name="latent")
-    linear = linear_picture(config, latent) if config.linear_path else None
+    linear = None
+    if config.linear_path:
+        linear = (
+            memory_picture(config, memory, latent) if memory else linear_picture(config, latent)
+        )
     x = _map(config, policy, latent)
     x = _normalized_activation(config, policy, "map", normalize=True)(x)
     x = _residual_blocks(config, policy, x, config.residual_blocks)

@@ -13,6 +13,16 @@ REFINED_AT = 4
 
 _LATENT_SIZE, _LATENT_CHANNELS = 200, 4
 
+CODE_NUMBERS = 32
+"""Numbers of a frame's latent that name its key moment (`model/memory_codes.py`)."""
+
+MOST_MOMENTS = 1000
+_FRAMES_A_MOMENT = 60
+# More components for a longer film: frames, and components that know them.
+_COMPONENTS, _LONG, _COMPONENTS_IF_LONG = 2048, 40_000, 3072
+_LOCAL_SHARE = 0.25
+_FEWEST_NUMBERS = 64
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -33,6 +43,9 @@ class ModelConfig:
             0 for none. Dense layers over wide maps dominate a small model's optimizer time.
         linear_path: adds a linear autoencoder: the film's principal components, fitted before
             training and kept (`training/fit_linear_path.py`).
+        memory, moments, components: what the linear path knows beyond as many components as there
+            are latent numbers; after `sized`, moments is 0 where it knows no more
+            (`model/memory.py`).
         initial_log_var: bias that the log-variance head starts from.
         discriminator_filters: channels of the discriminator's strided convolutions.
         resize: the 3x3 convolution of "upsample" cannot make checkerboards (Odena et al. 2016,
@@ -67,6 +80,31 @@ class ModelConfig:
         False,
         "Add a linear autoencoder, the film's principal components, to the convolutions.",
         "network",
+    )
+    memory: float = option(
+        0.0,
+        "How much of the film the networks know before training: 0, its principal components as "
+        "many as a frame has numbers, to 1, all that they can. Decides --moments and --components.",
+        "network",
+        least=0.0,
+        most=1.0,
+        allowed="0 to 1",
+    )
+    moments: int = option(
+        0,
+        "Key moments of the memory. Default: with --memory=1 one for 60 frames.",
+        "network",
+        least=0,
+        most=MOST_MOMENTS,
+        allowed=f"0 (as --memory says) to {MOST_MOMENTS}",
+    )
+    components: int = option(
+        0,
+        "Principal components in which the memory is written. Default: with --memory=1 2,048, of a "
+        "film of over 40,000 frames 3,072.",
+        "network",
+        least=0,
+        allowed="0 (as --memory says) or more than a frame has numbers",
     )
     initial_log_var: float = option(0.0, above=-math.inf, below=math.inf, allowed="a finite number")
     discriminator_filters: tuple[int, ...] = (80, 160, 320, 640)
@@ -140,6 +178,50 @@ class ModelConfig:
             latent_channels=self._channels,
             refinement_blocks=blocks,
         )
+
+    def sized(self, frames: int) -> "ModelConfig":
+        """Return this configuration, resolved, with the memory's size for a film of `frames`.
+
+        UsageError if a memory was asked for that these networks cannot have.
+        """
+        asked = self.moments or self.components
+        if not asked and not self.memory:
+            return self
+        if reason := self._why_no_memory(frames):
+            if asked:
+                flag = "moments" if self.moments else "components"
+                raise UsageError(f"--{flag}={getattr(self, flag)}: {reason}; leave it out")
+            return self
+        most = _COMPONENTS if frames <= _LONG else _COMPONENTS_IF_LONG
+        most = max(min(most, frames - 1), self.latent_size + 1)
+        components = self.components or round(
+            self.latent_size * (most / self.latent_size) ** (self.memory or 1.0)
+        )
+        components = max(min(components, frames - 1), self.latent_size + 1)
+        moments = self.moments or round(frames / _FRAMES_A_MOMENT * (self.memory or 1.0))
+        moments = min(max(moments, 1), MOST_MOMENTS)
+        return dataclasses.replace(self, components=components, moments=moments)
+
+    def _why_no_memory(self, frames: int) -> str:
+        if not self.linear_path:
+            return "these networks have no linear path, which a memory is a part of"
+        if self.latent != "vector":
+            return "a latent that is a grid has no memory"
+        if self.latent_size < _FEWEST_NUMBERS:
+            return f"a memory needs {_FEWEST_NUMBERS} numbers a frame"
+        if frames < 2 * self.latent_size:
+            return f"{frames} frames are known by their components already"
+        return ""
+
+    @property
+    def local_numbers(self) -> int:
+        """Latent numbers that mean something else in each key moment."""
+        return round(self.latent_size * _LOCAL_SHARE)
+
+    @property
+    def global_numbers(self) -> int:
+        """Latent numbers that are coordinates along the film's first components."""
+        return self.latent_size - self.local_numbers - CODE_NUMBERS
 
     @property
     def smallest(self) -> tuple[int, int]:

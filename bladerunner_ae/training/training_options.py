@@ -137,6 +137,7 @@ def run_config(options: TrainingOptions) -> RunConfig:
     films = tuple(
         FilmUse.of(part.card, part.weight, _held_out(part.card, options)) for part in parts
     )
+    model = model.sized(sum(film.frames - film.held_out_frames for film in films))
     train = {**chosen.train, **for_train}
     fits_path = not options.fine_tune_from or options.refit_linear_path is not False
     if "augment" not in for_train and fits_path and _remembers_all(model, films):

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from bladerunner_ae.model.memory import MemoryCode, MemoryPicture
 from bladerunner_ae.model.networks import Networks
 
 _YOUNG = 9.0
@@ -27,8 +28,9 @@ class WeightAverages:
     def __init__(self, networks: Networks, decay: float) -> None:
         self._trained, self._decay = networks, decay
         self.networks = Networks(
-            encoder=keras.models.clone_model(networks.encoder),
-            decoder=keras.models.clone_model(networks.decoder),
+            encoder=keras.models.clone_model(networks.encoder, clone_function=_copied),
+            decoder=keras.models.clone_model(networks.decoder, clone_function=_copied),
+            memory=networks.memory,
         )
         self._pairs = [
             pair
@@ -63,6 +65,13 @@ class WeightAverages:
 
         # Every replica's weights are the same, so each updates its own copy: nothing is sent.
         tf.distribute.get_replica_context().merge_call(follow_all)
+
+
+def _copied(layer: keras.Layer) -> keras.Layer:
+    """Return a new layer of the same kind; the memory, which is not trained, is shared."""
+    if isinstance(layer, MemoryCode | MemoryPicture):
+        return layer
+    return type(layer).from_config(layer.get_config())
 
 
 def _pairs(ours: Sequence[Any], theirs: Sequence[Any]) -> list[tuple[tf.Variable, tf.Variable]]:
