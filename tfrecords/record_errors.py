@@ -37,6 +37,10 @@ class DamagedError(ReplaceableError):
         self.path, self.problem = path, problem
 
 
+class UnexplainedLossError(RecordsError):
+    """Reading records failed, but none of them is found damaged."""
+
+
 class DiskError(RecordsError):
     """The disk failed or is full while records were written."""
 
