@@ -106,7 +106,7 @@ def run_training(options: TrainingOptions) -> list[Location]:
         exported = []
         if workers.chief:
             dreaming, step = trainer.dreaming, trainer.steps_done
-            exported = export_trained(dreaming, step, config, run, records)
+            exported = export_trained(dreaming, step, config, run, records, new)
             if options.report and (new or not is_reported(run, step)):
                 report_training(dreaming, config.to_json(), step, records, run)
         copy.send()
@@ -149,7 +149,7 @@ def _trained(
     options: TrainingOptions,
     copy: WorkingCopy,
 ) -> tuple[Trainer, RunConfig, bool]:
-    """Train to the end; return also the configuration as written, and whether steps were left."""
+    """Train to the end; return also the configuration as written, and whether anything was left."""
     with workers.strategy.scope():
         trainer = build_trainer(config)
         start = restore(trainer, run)
@@ -158,10 +158,13 @@ def _trained(
             config = fine_tuning.load_source(trainer, config)
             if workers.chief:
                 write_json(run / CONFIG_NAME, config.to_json())
+    if start == 0 and earlier and workers.chief and (lost := resume.lost_checkpoints(run)):
+        _say(lost)
     _say(f"tensorboard --logdir {shlex.quote(str(run))}")
     steps = config.train.steps
     # All workers show it together, as they train: the chief may need what only others have.
-    if start == steps and any(workers.gather(int(not resume.has_finished(run, start)))):
+    unshown = start == steps and any(workers.gather(int(not resume.has_finished(run, start))))
+    if unshown:
         _say(f"trained to step {start}; showing the results")
         fit(trainer, config, records, run, start, workers=workers)
     elif start >= steps:
@@ -177,4 +180,4 @@ def _trained(
             trainer, config, records, run, start, options.data_service, workers,
             after_checkpoint=send,
         )  # fmt: skip
-    return trainer, config, start < steps
+    return trainer, config, unshown or start < steps
