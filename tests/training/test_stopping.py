@@ -232,6 +232,7 @@ AT_THE_END = ("prior.png", "interpolation.png", "tensorboard/projector_config.pb
               "samples/step-0000004.png")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [

@@ -175,6 +175,7 @@ def test_5_overfits_one_batch(objective: str) -> None:
     training_checks.check_overfits(trainer, film_images(frames), steps, psnr)
 
 
+@pytest.mark.slow
 def test_run_on_two_devices_logs_and_resumes(small_records: Path, tmp_path: Path) -> None:
     """Everything round the step works under a strategy too: linear path, samples, restoring."""
     flags = tiny_flags(small_records, tmp_path / "run", "vae", learning_rate=1e-3)

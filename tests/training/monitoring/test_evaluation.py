@@ -105,6 +105,7 @@ def test_a_run_measures_its_averages(small_records: Path, tmp_path: Path) -> Non
         assert (tmp_path / "run" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_not_asked_shows_its_latent_space_only(
     small_records: Path, tmp_path: Path
 ) -> None:
