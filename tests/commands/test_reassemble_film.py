@@ -192,9 +192,7 @@ def test_wrong_usage(film: Path, model: Path, tmp_path: Path) -> None:
     ):
         check_error(run(*arguments, flag), 1, word)
     for flag in ("--crop_bars=none", "--fit=cover"):
-        check_error(
-            run(*arguments, flag, "--data=records"), 1, f"{flag}: --data gives the geometry"
-        )
+        check_error(run(*arguments, flag, "--data=records"), 1, "--data gives the geometry")
     check_error(run_tool("reassemble_film"), 1, "--film")
 
 
