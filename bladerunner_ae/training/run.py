@@ -5,12 +5,15 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.exports.from_run import export_trained
 from bladerunner_ae.memory_report.write import is_reported, report_training
+from bladerunner_ae.objectives import weight_help
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
 from bladerunner_ae.runs.fields import options_of
 from bladerunner_ae.runs.files import CONFIG_NAME, FLAGS_NAME, refuse_to_delete, settling
 from bladerunner_ae.runs.folder import load_config, open_run, write_json, writing
@@ -44,6 +47,11 @@ def train(data: AnyPath | Sequence[AnyPath], model_dir: AnyPath, **options: Any)
     """
     films = [data] if isinstance(data, str | os.PathLike) else list(data)
     own = {name: options.pop(name) for name in options_of(TrainingOptions) if name in options}
+    known = [*options_of(ModelConfig), *options_of(TrainConfig), *weight_help()]
+    for name in options.keys() - set(known):
+        near = get_close_matches(name, [*options_of(TrainingOptions), *known])
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(f"train has no option {name}{hint}")
     return run_training(TrainingOptions(films, model_dir, **own, changes=options))
 
 
