@@ -217,7 +217,8 @@ def test_an_index_that_was_left_half_written_does_not_count(
     assert checkpoint_steps(run) == [2, 4]
 
 
-@pytest.mark.parametrize("listed", ["lost", pytest.param("damaged", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("listed", ["lost", "damaged"])
 def test_the_newest_checkpoint_is_found_without_its_list(
     listed: str, run: Path, small_records: Path, commands: Commands
 ) -> None:

@@ -126,6 +126,7 @@ def test_samples_and_ways_are_what_their_names_say() -> None:
         np.testing.assert_allclose(np.asarray(drawn[name]), np.asarray(sheet), atol=2)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_waits_for_the_pictures_before_it(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +191,7 @@ def test_run_with_unwritable_last_pictures_has_not_finished(
     assert has_finished(run, 4)
 
 
+@pytest.mark.slow
 def test_queued_pictures_are_written_when_training_fails(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
