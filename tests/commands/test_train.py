@@ -16,6 +16,7 @@ from PIL import Image
 from bladerunner_ae.runs.folder import load_config
 from bladerunner_ae.training.checkpoints import checkpoint_steps
 from tests.helpers.commands import Commands, Result, start
+from tests.helpers.parameters import some_slow
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.tiny_training import arguments, forget_after, tiny_flags, train_here
 from tests.helpers.training_checks import check_same_checkpoint
@@ -181,7 +182,9 @@ def test_a_checkpoint_of_other_networks(run: Path, small_records: Path, commands
     assert result.code == 2 and "step-4: does not fit this run" in result.error
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "index", "emptied"])
+@pytest.mark.parametrize(
+    "damage", some_slow("cut", "index", of=("cut", "flipped", "index", "emptied"))
+)
 def test_a_damaged_checkpoint_is_named_and_its_cure_works(
     damage: str, run: Path, small_records: Path, commands: Commands
 ) -> None:

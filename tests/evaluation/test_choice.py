@@ -218,7 +218,8 @@ def read_for(folder: Path, command: str) -> Reads:
     return reads
 
 
-@pytest.mark.parametrize("command", ["evaluate", pytest.param("report", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["evaluate", "report"])
 def test_a_film_twelve_times_as_long_is_read_no_more(
     films: dict[int, Path], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_decoder_left_out_does_not_overfit() -> None:
 
 
 @pytest.mark.parametrize("kind", [ListsSwapped, EveryLossForAll])
-@pytest.mark.parametrize("objective", DIFFERING)
+@pytest.mark.parametrize("objective", some_slow("vae_gan", of=DIFFERING))
 def test_a_wrong_loss_is_noticed(objective: str, kind: type[Trainer]) -> None:
     trainer = tiny_trainer(objective, kind, run_eagerly=True)
     with pytest.raises(AssertionError, match="moved by something else than its loss"):
