@@ -175,7 +175,7 @@ def test_a_full_disk_stops_all_films(film: Path, film_factory: FilmFactory, tmp_
     ("number", "code", "left"),
     [
         (signal.SIGKILL, -signal.SIGKILL, [".film.lock", ".film.partial", ".film.state"]),
-        (signal.SIGINT, 130, []),
+        pytest.param(signal.SIGINT, 130, [], marks=pytest.mark.slow),
         (signal.SIGTERM, 128 + signal.SIGTERM, []),
     ],
 )

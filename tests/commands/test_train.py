@@ -18,6 +18,7 @@ from bladerunner_ae.runs.folder import load_config
 from bladerunner_ae.training.checkpoints import checkpoint_steps
 from bladerunner_ae.training.resume import has_finished
 from tests.helpers.commands import Commands, Result, start
+from tests.helpers.parameters import some_slow
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.tiny_training import arguments, forget_after, tiny_flags, train_here
 from tests.helpers.training_checks import check_same_checkpoint
@@ -203,7 +204,9 @@ def test_a_checkpoint_of_other_networks(run: Path, small_records: Path, commands
     assert result.code == 2 and "step-4: does not fit this run" in result.error
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "index", "emptied"])
+@pytest.mark.parametrize(
+    "damage", some_slow("cut", "index", of=("cut", "flipped", "index", "emptied"))
+)
 def test_a_damaged_checkpoint_is_named_and_its_cure_works(
     damage: str, run: Path, small_records: Path, commands: Commands
 ) -> None:
@@ -240,7 +243,7 @@ def test_an_index_that_was_left_half_written_does_not_count(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("listed", ["lost", pytest.param("damaged", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("listed", ["lost", "damaged"])
 def test_the_newest_checkpoint_is_found_without_its_list(
     listed: str, run: Path, small_records: Path, commands: Commands
 ) -> None:

@@ -17,6 +17,7 @@ from tests.helpers.running_server import running_server
 train = pytest.importorskip("bladerunner_ae.training.run").train
 
 
+@pytest.mark.slow
 def test_every_step_from_python(film_factory: Callable[..., Path], tmp_path: Path) -> None:
     film, run = film_factory(frames=30, height=96, width=160), tmp_path / "run"
     options = ConversionOptions(height=24, width=40, num_shards=1)

@@ -97,7 +97,9 @@ def stuck(rounds: int, begin: str = f"{IMPATIENT}; preemption.begin()") -> subpr
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_second_signal_ends_even_an_endless_step_at_once(number: int) -> None:
     process = stuck(2**31 - 1)
     process.send_signal(signal.SIGTERM)
@@ -110,7 +112,10 @@ def test_a_second_signal_ends_even_an_endless_step_at_once(number: int) -> None:
     assert line.endswith("the same command resumes or starts over cleanly")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_before_the_first_step_native_code_is_not_waited_for(number: int, code: int) -> None:
     process = stuck(2**31 - 1, begin="")
     time.sleep(0.5)  # until it is in native code
@@ -236,8 +241,8 @@ AT_THE_END = ("prior.png", "interpolation.png", "tensorboard/projector_config.pb
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        pytest.param(Probes, "scores", 3, marks=pytest.mark.slow),
-        pytest.param(RunEvaluation, "measure", 2, marks=pytest.mark.slow),
+        (Probes, "scores", 3),
+        (RunEvaluation, "measure", 2),
         (callbacks, "write_projector", 1),
     ],
 )

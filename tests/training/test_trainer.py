@@ -168,7 +168,7 @@ def test_4_path_equality(
     training_checks.check_path_equality(film, records, trained, autoencoder.reconstruct)
 
 
-@pytest.mark.parametrize("objective", some_slow("dream", "vae_gan", of=OBJECTIVES))
+@pytest.mark.parametrize("objective", some_slow("dream", of=OBJECTIVES))
 def test_5_overfits_one_batch(objective: str) -> None:
     frames, steps, psnr = OVERFIT.get(objective, OVERFIT_OTHERS)
     trainer = tiny_trainer(objective, model={"linear_path": False}, beta_1=0.5)

@@ -141,6 +141,7 @@ def saturate(trainer: Trainer) -> None:
     layer.set_weights([layer.kernel, np.full(layer.bias.shape, 1e3, np.float32)])
 
 
+@pytest.mark.slow
 def test_a_dead_decoder_is_named_once(
     small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +158,7 @@ def test_weights_that_do_not_move_are_named(small_records: Path, tmp_path: Path)
     assert found["still_encoder"] == found["still_decoder"] == [10]
 
 
+@pytest.mark.slow
 def test_pictures_that_are_all_the_same_are_noticed(small_records: Path, tmp_path: Path) -> None:
     """Random weights that hardly learn give the same grey for every frame."""
     fit(small_records, tmp_path / "run", steps=20, learning_rate=1e-6)

@@ -138,6 +138,7 @@ def test_hyperparameters_and_the_end_of_the_session(run: Path) -> None:
     assert {"probe/psnr_seen", "evaluate/psnr_held_out"} <= {m.name.tag for m in metrics}
 
 
+@pytest.mark.slow
 def test_start_before_first_checkpoint_leaves_no_curves(
     small_records: Path, tmp_path: Path
 ) -> None:

@@ -191,6 +191,7 @@ def test_run_with_unwritable_last_pictures_has_not_finished(
     assert has_finished(run, 4)
 
 
+@pytest.mark.slow
 def test_queued_pictures_are_written_when_training_fails(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
