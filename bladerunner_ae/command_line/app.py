@@ -134,7 +134,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _refuse_empty_paths() -> None:
     """Refuse paths that are given but empty, as by a shell variable that is not set."""
-    for name in _PATHS & set(flags.FLAGS):
+    for name in sorted(_PATHS & set(flags.FLAGS)):
         flag = flags.FLAGS[name]
         values = flag.value if isinstance(flag.value, list) else [flag.value]
         if flag.present and "" in values:

@@ -48,7 +48,7 @@ def train(data: AnyPath | Sequence[AnyPath], model_dir: AnyPath, **options: Any)
     films = [data] if isinstance(data, str | os.PathLike) else list(data)
     own = {name: options.pop(name) for name in options_of(TrainingOptions) if name in options}
     known = [*options_of(ModelConfig), *options_of(TrainConfig), *weight_help()]
-    for name in options.keys() - set(known):
+    for name in sorted(options.keys() - set(known)):
         near = get_close_matches(name, [*options_of(TrainingOptions), *known])
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(f"train has no option {name}{hint}")

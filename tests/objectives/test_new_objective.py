@@ -83,7 +83,6 @@ def test_help_shows_its_flags(folder: Path) -> None:
     assert "--fade_weight Weight of the absolute error (fading 2)." in text
 
 
-@pytest.mark.slow
 def test_it_trains_with_its_flags_and_curves(folder: Path, small_records: Path) -> None:
     run = folder / "run"
     flags = tiny_flags(small_records, run, steps=2)

@@ -12,12 +12,10 @@ import bladerunner_ae
 from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.training.run import train
 from tests.helpers.running_server import running_server
 
-train = pytest.importorskip("bladerunner_ae.training.run").train
 
-
-@pytest.mark.slow
 def test_every_step_from_python(film_factory: Callable[..., Path], tmp_path: Path) -> None:
     film, run = film_factory(frames=30, height=96, width=160), tmp_path / "run"
     options = ConversionOptions(height=24, width=40, num_shards=1)
