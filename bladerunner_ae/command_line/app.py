@@ -46,8 +46,8 @@ _HELP_END = (
     "",
     "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks, --version.",
     "",
-    "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, 143 SIGTERM"
-    " (0 in training, after a checkpoint).",
+    "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, 143 SIGTERM.",
+    "Training that SIGTERM stops writes a checkpoint and ends with 0.",
 )
 # Flags without which a command cannot work; an empty path would be the current folder.
 _PATHS = frozenset({"film", "data", "model", "model_dir", "output", "output_dir"})
