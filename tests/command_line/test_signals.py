@@ -56,7 +56,7 @@ def _wait_for_handlers(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("delay", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("delay", [0.0, pytest.param(0.1, marks=pytest.mark.slow), 0.4])
 def test_signals_while_importing(name: str, delay: float, tmp_path: Path) -> None:
     for number, said in SAID.items():
         process = _start(name, tmp_path)

@@ -62,7 +62,7 @@ def test_two_films_in_one_call_and_again(
     before = (tmp_path / "data" / "film" / "film.json").stat().st_mtime_ns
     again = run(*films, *SMALL)
     assert again.returncode == 0 and again.stderr == ""
-    assert all(line.endswith("; up to date") for line in again.stdout.splitlines())
+    assert [line.endswith("; up to date") for line in again.stdout.splitlines()] == [True, True]
     assert (tmp_path / "data" / "film" / "film.json").stat().st_mtime_ns == before
 
     other_size = (f"--film={film}", f"--output_dir={tmp_path / 'data'}", *SMALL, "--height=144")
@@ -108,6 +108,7 @@ def test_what_is_no_film(kind: str, film: Path, tmp_path: Path) -> None:
         (["--duration=-1"], "--duration=-1: give seconds"),
         (["--duration=nan"], "--duration=nan: give seconds"),
         (["--start=0:01:00"], "--start=60: no frame of "),
+        (["--frame_rate=25"], "--frame_rate is for folders of images"),
         (["--fit=squeeze"], "fit"),
         (["--format=gif"], "choose jpeg or png"),
         (["--no_such_flag"], "no_such_flag"),
@@ -123,6 +124,11 @@ def test_wrong_usage(arguments: list[str], words: str, film: Path, tmp_path: Pat
 
 def test_missing_flags() -> None:
     assert "--film" in error(run("--output_dir=data"), 1)
+
+
+def test_an_empty_path_is_not_the_current_folder(film: Path) -> None:
+    assert "--output_dir= is empty" in error(run(f"--film={film}", "--output_dir="), 1)
+    assert "--film= is empty" in error(run("--film=", "--output_dir=data"), 1)
 
 
 def test_folders_that_cannot_take_records(film: Path, tmp_path: Path) -> None:
@@ -169,7 +175,7 @@ def test_a_full_disk_stops_all_films(film: Path, film_factory: FilmFactory, tmp_
     ("number", "code", "left"),
     [
         (signal.SIGKILL, -signal.SIGKILL, [".film.lock", ".film.partial", ".film.state"]),
-        (signal.SIGINT, 130, []),
+        pytest.param(signal.SIGINT, 130, [], marks=pytest.mark.slow),
         (signal.SIGTERM, 128 + signal.SIGTERM, []),
     ],
 )

@@ -212,8 +212,14 @@ SHAPES: dict[str, tuple[tuple[str, str], tuple[str, str], list[str], tuple[int, 
 }  # fmt: skip
 
 
+SHAPE_CODECS = [
+    pytest.param(H264, id="h264"),
+    pytest.param(MPEG2, id="mpeg2", marks=pytest.mark.slow),
+]
+
+
 @pytest.mark.parametrize("kind", SHAPES)
-@pytest.mark.parametrize("codec", [H264, MPEG2], ids=["h264", "mpeg2"])
+@pytest.mark.parametrize("codec", SHAPE_CODECS)
 def test_another_shape_on_the_way(tmp_path: Path, kind: str, codec: tuple[str, ...]) -> None:
     before, after, notes, margins = SHAPES[kind]
     film = joined(tmp_path / "film.ts", *(

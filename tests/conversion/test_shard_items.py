@@ -67,7 +67,7 @@ def unbroken(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", FILMS)
-@pytest.mark.parametrize("num_shards", [1, 7, 40])
+@pytest.mark.parametrize("num_shards", [1, pytest.param(7, marks=pytest.mark.slow), 40])
 def test_the_same_bytes(
     film_factory: FilmFactory, tmp_path: Path, kind: str, num_shards: int
 ) -> None:

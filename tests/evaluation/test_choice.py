@@ -218,6 +218,7 @@ def read_for(folder: Path, command: str) -> Reads:
     return reads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["evaluate", "report"])
 def test_a_film_twelve_times_as_long_is_read_no_more(
     films: dict[int, Path], command: str, monkeypatch: pytest.MonkeyPatch

@@ -257,7 +257,8 @@ def test_without_vmaf_and_baselines(
     assert result.code == 1 and "<auto|off>" in result.error
 
 
-@pytest.mark.parametrize("kind", ["one frame", pytest.param("black", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["one frame", "black"])
 def test_one_frame_or_a_black_film(kind: str, tmp_path: Path, commands: Commands) -> None:
     records, run = tmp_path / "film", tmp_path / "run"
     if kind == "black":

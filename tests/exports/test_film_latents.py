@@ -159,6 +159,7 @@ def test_training_exports_them(trained_run: tuple[Path, Result]) -> None:
     assert film is not None and len(film.latents) == 48 and film.held_out.sum() == 8
 
 
+@pytest.mark.slow
 def test_the_command_refuses_records_of_other_films(
     trained_run: tuple[Path, Result], small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:

@@ -132,7 +132,7 @@ saved_models.export_models(None, card, Path(sys.argv[1]))
 
 @pytest.mark.parametrize(
     ("stage", "count", "published"),
-    [("write", 2, 0), ("replay", 3, 0), ("publish", 1, 1)],
+    [("write", 2, 0), pytest.param("replay", 3, 0, marks=pytest.mark.slow), ("publish", 1, 1)],
 )
 def test_a_kill_leaves_complete_versions_only(
     stage: str,

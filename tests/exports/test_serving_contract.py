@@ -143,6 +143,7 @@ def cli(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_saved_model_cli_shows_them(tiny_export: Path) -> None:
     shown = cli("show", f"--dir={tiny_export / 'decoder' / '1'}", "--tag_set=serve",
                 "--signature_def=sample")  # fmt: skip

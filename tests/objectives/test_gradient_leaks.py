@@ -105,9 +105,9 @@ def baseline_hold_out(folder: Path) -> None:
 
 LEAKS = [
     Planted(keep_every_frame, hold_out, _LEAKED),
-    Planted(keep_every_frame, streamed_hold_out, _LEAKED),
-    Planted(keep_every_frame, workers_hold_out, _LEAKED),
-    Planted(forget_what_is_kept, hold_out, _LEAKED),
+    pytest.param(Planted(keep_every_frame, streamed_hold_out, _LEAKED), marks=pytest.mark.slow),
+    pytest.param(Planted(keep_every_frame, workers_hold_out, _LEAKED), marks=pytest.mark.slow),
+    pytest.param(Planted(forget_what_is_kept, hold_out, _LEAKED), marks=pytest.mark.slow),
     Planted(hold_out_one_frame_less, hold_out, _LEAKED),
     Planted(draw_held_out_frames_too, streamed_hold_out, _LEAKED),
     Planted(draw_held_out_frames_too, workers_hold_out, _LEAKED),

@@ -208,10 +208,16 @@ FAULTS = [
         ),
         marks=pytest.mark.slow,
     ),
-    Planted(
-        move_the_same_places_everywhere, augmented_replica_equality, "gradient differs by|loss/"
+    pytest.param(
+        Planted(
+            move_the_same_places_everywhere, augmented_replica_equality, "gradient differs by|loss/"
+        ),
+        marks=pytest.mark.slow,
     ),
-    Planted(clip_before_the_sum, clipped_replica_equality, "gradient differs by"),
+    pytest.param(
+        Planted(clip_before_the_sum, clipped_replica_equality, "gradient differs by"),
+        marks=pytest.mark.slow,
+    ),
     Planted(normalize_over_the_batch, frame_independence, "Not equal to tolerance"),
     Planted(forget_the_optimizers, restoring, "of .* differ: .*optimizer"),
     Planted(swap_neighbouring_frames, path_equality, "the two paths differ by"),
@@ -229,7 +235,13 @@ def test_a_planted_fault_is_noticed(
 
 @pytest.mark.parametrize(
     "check",
-    [isolation, frame_independence, restoring, path_equality, clipped_replica_equality],
+    [
+        isolation,
+        frame_independence,
+        restoring,
+        path_equality,
+        pytest.param(clipped_replica_equality, marks=pytest.mark.slow),
+    ],
     ids=lambda check: check.__name__,
 )
 def test_without_a_fault_the_check_passes(check: Callable[[Path], None], tmp_path: Path) -> None:

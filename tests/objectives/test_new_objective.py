@@ -99,6 +99,7 @@ def test_it_trains_with_its_flags_and_curves(folder: Path, small_records: Path) 
     assert not any("weight/fade_end" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_its_limits_are_checked(folder: Path, small_records: Path) -> None:
     flags = arguments(tiny_flags(small_records, folder / "none", "fading", fade_end=2))
     result = train(folder, *flags)

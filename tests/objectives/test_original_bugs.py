@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from bladerunner_ae.training.trainer import Trainer
 from tests.helpers import training_checks
+from tests.helpers.parameters import some_slow
 from tests.helpers.tiny_training import OBJECTIVES, film_images, tiny_trainer
 
 Losses = Mapping[str, tf.Tensor]
@@ -50,7 +51,7 @@ class EveryLossForAll(Trainer):
         return super()._gradients(tape, dict.fromkeys(losses, together))
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", some_slow("dream", "broad2016", of=OBJECTIVES))
 def test_a_decoder_left_out_is_noticed(objective: str) -> None:
     trainer = tiny_trainer(objective, DecoderLeftOut, run_eagerly=True)
     with pytest.raises(AssertionError, match="decoder: "):
@@ -64,7 +65,7 @@ def test_a_decoder_left_out_does_not_overfit() -> None:
 
 
 @pytest.mark.parametrize("kind", [ListsSwapped, EveryLossForAll])
-@pytest.mark.parametrize("objective", DIFFERING)
+@pytest.mark.parametrize("objective", some_slow("vae_gan", of=DIFFERING))
 def test_a_wrong_loss_is_noticed(objective: str, kind: type[Trainer]) -> None:
     trainer = tiny_trainer(objective, kind, run_eagerly=True)
     with pytest.raises(AssertionError, match="moved by something else than its loss"):

@@ -118,6 +118,7 @@ def test_a_conversion_killed_while_it_sends_is_resumed(
     assert s3.objects("killed/film/") == s3.objects("data/film/")
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_is_one_line(s3: S3Server, film: Path) -> None:
     door = Stalled(s3, writes=3)
     broken = s3.run(

@@ -32,6 +32,7 @@ from tests.helpers.marked_films import (
     watch_training,
     write_marked_film,
 )
+from tests.helpers.parameters import some_slow
 from tests.helpers.tiny_exports import small_networks, write_export
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -47,9 +48,10 @@ WAYS: dict[str, dict[str, Any]] = {
                     "holdout_seconds": 0.25},
     "several_steps": {"steps_per_execution": 4},
 }  # fmt: skip
+THREE_WAYS = ("memory", "streamed", "all_at_once")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", some_slow("memory", "all_at_once", of=WAYS))
 def test_training_sees_all_frames_but_those_held_out(way: str, tmp_path: Path) -> None:
     config, records = marked_run(tmp_path, **WAYS[way])
     if "holdout_seconds" not in WAYS[way]:
@@ -64,7 +66,7 @@ def test_training_sees_all_frames_but_those_held_out(way: str, tmp_path: Path) -
     check_learnt_from(fitted, config, whole=plain)
 
 
-@pytest.mark.parametrize("way", ["memory", "streamed", "all_at_once"])
+@pytest.mark.parametrize("way", some_slow("memory", "all_at_once", of=THREE_WAYS))
 def test_so_does_a_run_that_goes_on(way: str, tmp_path: Path) -> None:
     config, records = marked_run(tmp_path, **WAYS[way])
     unbroken, _ = watch_training(config, records, tmp_path / "unbroken")
@@ -90,7 +92,7 @@ def learnt_by_workers(config: RunConfig, records: list[Path]) -> list[Mark]:
     return [mark for batch in halves for mark in marks(batch["image"].numpy())]
 
 
-@pytest.mark.parametrize("way", ["memory", "streamed", "all_at_once"])
+@pytest.mark.parametrize("way", some_slow("memory", "all_at_once", of=THREE_WAYS))
 def test_so_do_workers_together(way: str, tmp_path: Path) -> None:
     config, records = marked_run(tmp_path, **WAYS[way])
     learnt = learnt_by_workers(config, records)

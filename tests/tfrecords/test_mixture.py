@@ -35,6 +35,12 @@ SETS: list[Any] = [
     pytest.param((2.0, 1.0), "none", id="weights"),
     pytest.param((1.5, 1.0), "shots", id="balanced"),
 ]
+# The same for tests of seconds: balanced films need all that the others do.
+SOME_SETS: list[Any] = [
+    pytest.param((1.0, 1.0), "none", id="plain", marks=pytest.mark.slow),
+    pytest.param((2.0, 1.0), "none", id="weights", marks=pytest.mark.slow),
+    pytest.param((1.5, 1.0), "shots", id="balanced"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +116,7 @@ def test_frames_come_as_often_as_their_quota(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("weights", "balance"), SETS)
+@pytest.mark.parametrize(("weights", "balance"), SOME_SETS)
 def test_going_on_anywhere_gives_what_would_have_come(
     films: list[Path], mode: dict[str, Any], weights: tuple[float, ...], balance: str
 ) -> None:
@@ -206,6 +212,7 @@ def test_a_record_of_a_stranger_does_not_pass(films: list[Path], tmp_path: Path)
 # --- Several workers ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("workers", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_any_number_of_workers_shares_the_frames(
@@ -226,7 +233,7 @@ def test_any_number_of_workers_shares_the_frames(
         np.testing.assert_array_equal(np.concatenate(shares, axis=1), whole[first:])
 
 
-@pytest.mark.parametrize("workers", [2, 5])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("mode", MODES)
 def test_distribute_divides_batches_among_workers(
     films: list[Path], mode: dict[str, Any], workers: int

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tests.helpers.parameters import some_slow
 from tests.helpers.small_records import encode, flip_byte, write_numbered_film, write_small_film
 from tests.helpers.synthetic_film import film_pictures, read_number
 from tfrecords import reader, record_streams, storage
@@ -126,7 +127,7 @@ def test_element_shapes_are_static(film: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("batch_size", [1, 8, 53, 60])
+@pytest.mark.parametrize("batch_size", some_slow(8, 60, of=(1, 8, 53, 60)))
 def test_every_epoch_visits_every_frame_once(
     film: Path, mode: dict[str, int], batch_size: int
 ) -> None:
@@ -139,8 +140,15 @@ def test_every_epoch_visits_every_frame_once(
     assert len(orders | {tuple(range(FRAMES))}) == epochs + 1  # all different, none in film order
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("batch_size", "with_holdout"), [(8, False), (60, True)])
+@pytest.mark.parametrize(
+    ("mode", "batch_size", "with_holdout"),
+    [
+        pytest.param(MODES[0].values[0], 8, False, id="8-False-in memory"),
+        pytest.param(MODES[1].values[0], 60, True, id="60-True-streamed"),
+        pytest.param(MODES[0].values[0], 60, True, id="60-True-in memory", marks=pytest.mark.slow),
+        pytest.param(MODES[1].values[0], 8, False, id="8-False-streamed", marks=pytest.mark.slow),
+    ],
+)
 def test_first_batch_continues_exactly(
     film: Path, mode: dict[str, int], batch_size: int, with_holdout: bool
 ) -> None:
@@ -200,6 +208,7 @@ def test_iterating_twice_gives_the_same(film: Path, mode: dict[str, int]) -> Non
     assert (indices(dataset, 14) == indices(dataset, 14)).all()
 
 
+@pytest.mark.slow
 def test_order_is_the_same_in_a_fresh_process_on_one_core(film: Path) -> None:
     program = (
         "import sys, tensorflow as tf\n"

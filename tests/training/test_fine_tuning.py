@@ -82,6 +82,7 @@ def test_it_begins_with_the_averages_of_the_newest_checkpoint(
         )
 
 
+@pytest.mark.slow
 def test_an_objective_with_a_discriminator_gets_a_new_one(
     small_records: Path, other_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -292,6 +293,7 @@ def test_checkpoint_without_the_watchdogs_state_is_refused(
         restore(fit.build_trainer(config), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("theirs", "ours", "weights"),
     [
@@ -314,6 +316,7 @@ def test_a_discriminator_of_pictures_is_none_of_patches(
         np.testing.assert_array_equal(now, before)
 
 
+@pytest.mark.slow
 def test_run_with_retired_weight_is_a_source_but_not_resumed(
     small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:

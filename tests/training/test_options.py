@@ -80,6 +80,7 @@ def test_the_averages_of_every_preset_begin_as_its_networks(preset: str) -> None
     np.testing.assert_array_equal(copy.decoder(mean), networks.decoder(mean))
 
 
+@pytest.mark.slow
 def test_averages_are_resumed_shown_and_exported(small_records: Path, tmp_path: Path) -> None:
     flags = tiny_flags(small_records, tmp_path / "run", ema=0.99, learning_rate=0.02)
     trainer = train_here(flags)

@@ -138,6 +138,7 @@ def test_a_remote_export_is_found_and_dreams(trained: tuple[dict[str, Any], Remo
     assert dreams.shape == (3, 24, 32, 3) and dreams.std() > 0
 
 
+@pytest.mark.slow
 def test_a_remote_model_is_evaluated_on_remote_records(
     records: tuple[Path, RemotePath],
     trained: tuple[dict[str, Any], RemotePath],
@@ -214,6 +215,7 @@ def test_a_remote_log_is_written_when_asked_and_now_and_then(
     log.close()
 
 
+@pytest.mark.slow
 def test_a_remote_run_is_fine_tuned_and_exported(
     trained: tuple[dict[str, Any], RemotePath], records: tuple[Path, RemotePath], tmp_path: Path
 ) -> None:

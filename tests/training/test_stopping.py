@@ -15,6 +15,7 @@ import pytest
 
 from bladerunner_ae.training import callbacks
 from bladerunner_ae.training.checkpoints import checkpoint_steps
+from bladerunner_ae.training.logs import FINISHED
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
 from bladerunner_ae.training.monitoring.probes import Probes
 from bladerunner_ae.training.resume import has_finished
@@ -96,7 +97,9 @@ def stuck(rounds: int, begin: str = f"{IMPATIENT}; preemption.begin()") -> subpr
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_second_signal_ends_even_an_endless_step_at_once(number: int) -> None:
     process = stuck(2**31 - 1)
     process.send_signal(signal.SIGTERM)
@@ -109,7 +112,10 @@ def test_a_second_signal_ends_even_an_endless_step_at_once(number: int) -> None:
     assert line.endswith("the same command resumes or starts over cleanly")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_before_the_first_step_native_code_is_not_waited_for(number: int, code: int) -> None:
     process = stuck(2**31 - 1, begin="")
     time.sleep(0.5)  # until it is in native code
@@ -208,9 +214,10 @@ def test_a_signal_after_the_last_step_precedes_the_export(
 
 
 def figures_of(run: Path, step: int) -> list[str]:
-    """Names of what metrics.jsonl has of a step, sorted; one twice if it is there twice."""
+    """Names of the figures that metrics.jsonl has of a step, sorted; one twice if there twice."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return sorted(name for line in lines if line["step"] == step for name in line if name != "step")
+    names = [name for line in lines if line["step"] == step for name in line]
+    return sorted(name for name in names if name not in ("step", FINISHED))
 
 
 def signal_in(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
@@ -230,11 +237,12 @@ AT_THE_END = ("prior.png", "interpolation.png", "tensorboard/projector_config.pb
               "samples/step-0000004.png")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        pytest.param(Probes, "scores", 3, marks=pytest.mark.slow),
-        pytest.param(RunEvaluation, "measure", 2, marks=pytest.mark.slow),
+        (Probes, "scores", 3),
+        (RunEvaluation, "measure", 2),
         (callbacks, "write_projector", 1),
     ],
 )

@@ -168,13 +168,14 @@ def test_4_path_equality(
     training_checks.check_path_equality(film, records, trained, autoencoder.reconstruct)
 
 
-@pytest.mark.parametrize("objective", some_slow("dream", "vae_gan", of=OBJECTIVES))
+@pytest.mark.parametrize("objective", some_slow("dream", of=OBJECTIVES))
 def test_5_overfits_one_batch(objective: str) -> None:
     frames, steps, psnr = OVERFIT.get(objective, OVERFIT_OTHERS)
     trainer = tiny_trainer(objective, model={"linear_path": False}, beta_1=0.5)
     training_checks.check_overfits(trainer, film_images(frames), steps, psnr)
 
 
+@pytest.mark.slow
 def test_run_on_two_devices_logs_and_resumes(small_records: Path, tmp_path: Path) -> None:
     """Everything round the step works under a strategy too: linear path, samples, restoring."""
     flags = tiny_flags(small_records, tmp_path / "run", "vae", learning_rate=1e-3)

@@ -65,6 +65,7 @@ def said(run: Path) -> dict[str, list[int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["vae", pytest.param("vae_gan", marks=pytest.mark.slow)])
 def test_healthy_run_raises_no_alarm(
     objective: str, small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -122,6 +123,7 @@ def test_absurd_learning_rates_blow_training_up(
     assert checkpoint_steps(tmp_path / "run") == []
 
 
+@pytest.mark.slow
 def test_training_continues_without_a_watchdog(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +141,7 @@ def saturate(trainer: Trainer) -> None:
     layer.set_weights([layer.kernel, np.full(layer.bias.shape, 1e3, np.float32)])
 
 
+@pytest.mark.slow
 def test_a_dead_decoder_is_named_once(
     small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,12 +151,14 @@ def test_a_dead_decoder_is_named_once(
     assert capsys.readouterr().err.count("the decoder has almost no gradient any more") == 1
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_move_are_named(small_records: Path, tmp_path: Path) -> None:
     fit(small_records, tmp_path / "run", steps=30, learning_rate=1e-12)
     found = said(tmp_path / "run")
     assert found["still_encoder"] == found["still_decoder"] == [10]
 
 
+@pytest.mark.slow
 def test_pictures_that_are_all_the_same_are_noticed(small_records: Path, tmp_path: Path) -> None:
     """Random weights that hardly learn give the same grey for every frame."""
     fit(small_records, tmp_path / "run", steps=20, learning_rate=1e-6)

@@ -45,7 +45,7 @@ def seconds(path: Path, frames: list[DecodedFrame]) -> list[Fraction]:
 
 
 @pytest.mark.parametrize("rate", [24, 25, Fraction(24000, 1001), Fraction(30000, 1001)])
-@pytest.mark.parametrize("count", [47, 64])
+@pytest.mark.parametrize("count", [pytest.param(47, marks=pytest.mark.slow), 64])
 def test_every_frame_in_order_at_its_time(
     film_factory: FilmFactory, rate: Fraction, count: int
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_run_measures_its_averages(small_records: Path, tmp_path: Path) -> Non
         assert (tmp_path / "run" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_not_asked_shows_its_latent_space_only(
     small_records: Path, tmp_path: Path
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_run_that_was_not_asked_shows_its_latent_space_only(
     assert (tmp_path / "run" / "interpolation.png").is_file()
 
 
+@pytest.mark.slow
 def test_measuring_changes_no_weight(small_records: Path, tmp_path: Path) -> None:
     trained = [
         train_here(tiny_flags(small_records, tmp_path / f"run{every}", steps=3,

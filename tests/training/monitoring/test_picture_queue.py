@@ -126,6 +126,7 @@ def test_samples_and_ways_are_what_their_names_say() -> None:
         np.testing.assert_allclose(np.asarray(drawn[name]), np.asarray(sheet), atol=2)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_waits_for_the_pictures_before_it(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +175,7 @@ def test_run_with_unwritable_last_pictures_has_not_finished(
     flags = tiny_flags(small_records, run)
     train_here(flags)
     assert has_finished(run, 4)
-    (run / "log.txt").write_text("")
+    (run / "metrics.jsonl").write_text("")
 
     def full(path: Path, data: bytes) -> None:
         if path.name == "prior.png":
@@ -190,6 +191,7 @@ def test_run_with_unwritable_last_pictures_has_not_finished(
     assert has_finished(run, 4)
 
 
+@pytest.mark.slow
 def test_queued_pictures_are_written_when_training_fails(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
