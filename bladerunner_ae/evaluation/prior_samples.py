@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.evaluation.features import frechet_distance, nearest_distances, random_features
 from bladerunner_ae.model.autoencoder import Autoencoder, Latents, Pictures
-from bladerunner_ae.model.latent_density import fit_density
+from bladerunner_ae.model.latent_density import fit_density, groups_of
 from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.pictures.thumbnails import small
 
@@ -56,7 +56,8 @@ class Drawn:
 
 def draw(model: Autoencoder, film: FilmFrames, count: int = SAMPLES) -> Drawn:
     """Draw pictures both ways; the same for the same weights and frames."""
-    density = fit_density(model.encode(film.training)[0], film.shot_of)
+    latents = model.encode(film.training)[0]
+    density = fit_density(latents, groups_of(latents, film.shot_of, model.code_numbers))
     fitted = model.decode(density.sample(count, _SEED))
     return Drawn(draw_normal(model, count).normal, fitted)
 

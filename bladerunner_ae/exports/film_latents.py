@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.model import pixels
-from bladerunner_ae.model.latent_density import LatentDensity, fit_density
+from bladerunner_ae.model import memory_codes, pixels
+from bladerunner_ae.model.latent_density import LatentDensity, fit_density, groups_of
 from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.pictures.thumbnails import small
 from tfrecords import storage
@@ -46,7 +46,8 @@ class FilmLatents:
             model card, number of its shot in its film.
         seconds: float64 [n], when it is shown, from the film's first frame.
         held_out: bool [n], kept from training.
-        mean: float32 [L], of the latents.
+        groups: int64 [n], the Gaussian of the density that it belongs to.
+        mean: float32 [L], of the latents; of a memory, drawn by the film as a whole.
         directions: float32 [k, L], k <= 16, orthonormal; along them latents and pictures vary
             together, the most visible one first.
         deviations: float32 [k], standard deviation of the latents along each.
@@ -58,6 +59,7 @@ class FilmLatents:
     seconds: NDArray[np.float64]
     shots: Integers
     held_out: NDArray[np.bool_]
+    groups: Integers
     mean: Floats
     directions: Floats
     deviations: Floats
@@ -65,17 +67,20 @@ class FilmLatents:
     def density(self) -> LatentDensity:
         """Return the density of the frames that training saw; of all if it saw none of them."""
         chosen = ~self.held_out if not self.held_out.all() else np.full(len(self.latents), True)
-        shot_of = self.films * (self.shots.max() + 1) + self.shots
-        return fit_density(self.latents[chosen], shot_of[chosen])
+        return fit_density(self.latents[chosen], self.groups[chosen])
 
 
 def collect_film_latents(
-    encoder: "keras.Model", parts: Sequence[FilmPart], places: Sequence[int] | None = None
+    encoder: "keras.Model",
+    parts: Sequence[FilmPart],
+    places: Sequence[int] | None = None,
+    code_numbers: int = 0,
 ) -> FilmLatents:
     """Encode frames of a run's films, given at the encoder's raster.
 
     The encoder takes float32 -1..1; `places` are the films' indices on the model card, None for
-    all. Raises InputError if latents are not finite, as after a training that diverged.
+    all; `code_numbers` see `Autoencoder`. Raises InputError if latents are not finite, as after a
+    training that diverged.
     """
     latents: list[Any] = []
     found: dict[str, list[Any]] = defaultdict(list)
@@ -98,10 +103,21 @@ def collect_film_latents(
     if not np.isfinite(values).all():
         raise InputError("the film's latents are not finite: training has diverged")
     columns = {name: np.concatenate(parts) for name, parts in found.items()}
-    mean, directions, deviations = _spans(values, columns.pop("thumbnails"))
+    mean, directions, deviations = _spans(values, columns.pop("thumbnails"), code_numbers)
+    shots = _shot_of(columns["films"], columns["shots"])
     return FilmLatents(
-        latents=values, mean=mean, directions=directions, deviations=deviations, **columns
+        latents=values,
+        groups=groups_of(values, shots, code_numbers),
+        mean=mean,
+        directions=directions,
+        deviations=deviations,
+        **columns,
     )
+
+
+def _shot_of(films: Integers, shots: Integers) -> Integers:
+    """Return a number for each frame that tells its shot from those of all films."""
+    return films * (shots.max(initial=0) + 1) + shots
 
 
 def _shares(frames: Sequence[int]) -> list[int]:
@@ -113,16 +129,21 @@ def _shares(frames: Sequence[int]) -> list[int]:
     return shares
 
 
-def _spans(latents: Floats, pictures: Floats) -> tuple[Floats, Floats, Floats]:
+def _spans(
+    latents: Floats, pictures: Floats, code_numbers: int = 0
+) -> tuple[Floats, Floats, Floats]:
     """Return the mean of latents [n, L], the directions that show in thumbnails, and deviations.
 
     The directions are the left singular vectors of the covariance of latents and pictures (partial
     least squares by SVD; Wold 1985). Principal components of the latents would not do: a linear
-    path spreads its latents about equally in every direction, and most of them hardly show.
+    path spreads its latents about equally in every direction, and most of them hardly show. None
+    changes the numbers that name a key moment.
     """
     values = latents.astype(np.float64)
     mean = values.mean(axis=0)
-    covariance = (values - mean).T @ (pictures - pictures.mean(axis=0)) / len(values)
+    free = values.copy()
+    free[:, values.shape[1] - code_numbers :] = mean[values.shape[1] - code_numbers :]
+    covariance = (free - mean).T @ (pictures - pictures.mean(axis=0)) / len(values)
     directions, widths, _ = np.linalg.svd(covariance, full_matrices=False)
     count = min(int((widths > 1e-5 * max(widths[0], 1e-5)).sum()), MOST_DIRECTIONS)
     directions = directions.T[:count]
@@ -130,6 +151,7 @@ def _spans(latents: Floats, pictures: Floats) -> tuple[Floats, Floats, Floats]:
     largest = np.abs(directions).argmax(axis=1)
     directions = directions * np.sign(directions[np.arange(count), largest])[:, None]
     deviations = ((values - mean) @ directions.T).std(axis=0)
+    mean[values.shape[1] - code_numbers :] = memory_codes.WHOLE
     return mean.astype(np.float32), directions.astype(np.float32), deviations.astype(np.float32)
 
 
@@ -146,7 +168,10 @@ def load_film_latents(version: Location) -> FilmLatents | None:
         return None
     try:
         with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as file:
-            film = FilmLatents(**{field.name: file[field.name] for field in fields(FilmLatents)})
+            found = {name: file[name] for name in file.files}
+        if "groups" not in found:  # as earlier versions wrote it
+            found["groups"] = _shot_of(found["films"], found["shots"])
+        film = FilmLatents(**{field.name: found[field.name] for field in fields(FilmLatents)})
         _check(film)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, IndexError) as error:
         raise InputError(f"{path}: damaged ({error}); export the run again") from error
@@ -159,7 +184,7 @@ def _check(film: FilmLatents) -> None:
     directions = len(film.directions)
     wanted = {
         "frames": (count,), "films": (count,), "seconds": (count,), "shots": (count,),
-        "held_out": (count,), "mean": (size,), "directions": (directions, size),
+        "held_out": (count,), "groups": (count,), "mean": (size,), "directions": (directions, size),
         "deviations": (directions,),
     }  # fmt: skip
     for name, shape in wanted.items():

@@ -69,8 +69,10 @@ def _encode_films(
     networks: Networks, config: RunConfig, records: Sequence[storage.AnyPath]
 ) -> tuple[list[FilmPart], FilmLatents | None]:
     places, parts = _find_films(config, records)
-    film = collect_film_latents(networks.encoder, parts, places) if parts else None
-    return parts, film
+    if not parts:
+        return parts, None
+    encoder, code_numbers = networks.encoder, networks.code_numbers
+    return parts, collect_film_latents(encoder, parts, places, code_numbers)
 
 
 def _write(

@@ -10,6 +10,7 @@ from bladerunner_ae.exports.export_folders import is_saved_model, run_of, siblin
 from bladerunner_ae.exports.model_card import load_model_card
 from bladerunner_ae.geometry import Size
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves, Latents, Pictures
+from bladerunner_ae.runs.config import CODE_NUMBERS
 from bladerunner_ae.runs.files import CONFIG_NAME
 from bladerunner_ae.runs.folder import refuse_unexported
 from tfrecords import local_copies, storage
@@ -60,6 +61,7 @@ def load_autoencoder(path: AnyPath) -> Autoencoder:
         path=folder,
         card=card,
         run=run if storage.is_file(run / CONFIG_NAME) else None,
+        code_numbers=CODE_NUMBERS if card.get("model", {}).get("moments") else 0,
     )
     # The first call is slow, as it prepares the graph; and a signature can only promise.
     blank = np.zeros((1, *autoencoder.raster, 3), np.uint8)

@@ -47,6 +47,7 @@ class Autoencoder:
         path: folder of the SavedModel; None for networks in memory.
         card: its model card; empty for a model of another program.
         run: folder of the run that it belongs to, if that is known.
+        code_numbers: of a latent, the last ones, which name a key moment of the memory; 0: none do.
     """
 
     raster: Size
@@ -55,6 +56,7 @@ class Autoencoder:
     path: Location | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     run: Location | None = None
+    code_numbers: int = 0
 
     def reconstruct(self, images: Pictures) -> Pictures:
         """Dream each picture by itself, uint8 [n, height, width, 3] in and out, RGB."""

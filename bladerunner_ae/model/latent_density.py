@@ -2,7 +2,8 @@
 
 With a small KL weight the latents are far from N(0, 1), and samples of N(0, 1) show nothing. Ghosh
 et al. 2020 (arXiv:1903.12436, section 4) fit a mixture of Gaussians to the latents of the training
-set afterwards. This one has one Gaussian for each shot.
+set afterwards. This one has one Gaussian for each shot; of a network with a memory, for each key
+moment.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,6 +66,19 @@ def fit_density(latents: Floats, shot_of: NDArray[np.integer]) -> LatentDensity:
     within = np.concatenate([flat[start:end] - flat[start:end].mean(axis=0)
                              for start, end in shots])  # fmt: skip
     return LatentDensity(flat, shots, np.sqrt((within**2).mean(axis=0)))
+
+
+def groups_of(
+    latents: Floats, shot_of: NDArray[np.integer], code_numbers: int
+) -> NDArray[np.integer]:
+    """Return the number of the Gaussian that each frame belongs to, int [n].
+
+    Its shot, or its key moment, which the last `code_numbers` > 0 of its latent numbers name.
+    """
+    if not code_numbers:
+        return shot_of
+    codes = latents.reshape(len(latents), -1)[:, -code_numbers:] > 0
+    return np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 Sampler = Callable[[tf.Tensor], tf.Tensor]

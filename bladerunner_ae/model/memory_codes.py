@@ -19,6 +19,9 @@ NUMBERS = CODE_NUMBERS
 MOST = 1024
 """Codewords that there are."""
 
+WHOLE = 1.0
+"""Every number of the first codeword."""
+
 # Generator polynomial of the binary BCH code of 31 bits, 11 of them free, that corrects five errors
 # (Lin & Costello, Error Control Coding, appendix C). With a parity bit its words differ in 12, 16
 # or 20 places, or in all 32: inner products are 1/4, 0, -1/4 (or -1) of a word's with itself.

@@ -21,9 +21,10 @@ from bladerunner_ae.model import pixels
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from bladerunner_ae.model.linear_path import linear_code, linear_picture
 from bladerunner_ae.model.memory import Memory, memory_code, memory_picture
-from bladerunner_ae.runs.config import REFINED_AT, ModelConfig
+from bladerunner_ae.runs.config import CODE_NUMBERS, REFINED_AT, ModelConfig
 
-LOG_VAR_RANGE = (-12.0, 6.0)
+LOG_VAR_RANGE = (-16.0, 6.0)
+_CODE_LOG_VAR = -6.0
 _GROUPS = 8
 
 
@@ -43,6 +44,11 @@ class Networks:
             named["discriminator"] = self.discriminator
         return named
 
+    @property
+    def code_numbers(self) -> int:
+        """Latent numbers that name a key moment: the last ones; 0 without a memory."""
+        return 0 if self.memory is None else CODE_NUMBERS
+
     @cached_property
     def autoencoder(self) -> Autoencoder:
         """Return encoder and decoder as graphs, made once: layer by layer, calls would be slow."""
@@ -58,7 +64,11 @@ class Networks:
         def decode(latents: tf.Tensor) -> tf.Tensor:
             return pixels.to_pixels(decoder(latents, training=False))
 
-        return Autoencoder((height, width), lambda: Halves(shape, encode, decode))
+        return Autoencoder(
+            (height, width),
+            lambda: Halves(shape, encode, decode),
+            code_numbers=self.code_numbers,
+        )
 
 
 def build_networks(
@@ -98,6 +108,8 @@ def build_encoder(
     mean = _head(config, policy, "mean", x)
     mean = layers.Activation("linear", dtype="float32", name="mean_float")(mean)
     if config.linear_path:
+        if memory:
+            mean = _Code(0.0, dtype="float32", name="mean_code")(mean)
         known = memory_code(config, memory, image) if memory else linear_code(config, image)
         mean = layers.Add(dtype="float32", name="mean_sum")([mean, known])
     log_var = _head(
@@ -109,6 +121,8 @@ def build_encoder(
         bias_initializer=keras.initializers.Constant(config.initial_log_var),
     )
     log_var = _Clip(*LOG_VAR_RANGE, dtype="float32", name="log_var_range")(log_var)
+    if memory:
+        log_var = _Code(_CODE_LOG_VAR, dtype="float32", name="log_var_code")(log_var)
     return keras.Model(image, (mean, log_var), name="encoder")
 
 
@@ -296,3 +310,20 @@ class _Clip(layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         return keras.ops.clip(keras.ops.cast(inputs, "float32"), self.low, self.high)
+
+
+@keras.saving.register_keras_serializable("bladerunner_ae")
+class _Code(layers.Layer):
+    """The same value for the numbers of a latent that name its key moment; the others stay.
+
+    Which moment a frame belongs to is the memory's to say: a gradient cannot move a name a little.
+    """
+
+    def __init__(self, value: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.value = value
+
+    def call(self, inputs: Any) -> Any:
+        others = inputs[:, :-CODE_NUMBERS]
+        code = keras.ops.full_like(inputs[:, -CODE_NUMBERS:], self.value)
+        return keras.ops.concatenate([others, code], axis=1)

@@ -224,6 +224,15 @@ class ModelConfig:
         return self.latent_size - self.local_numbers - CODE_NUMBERS
 
     @property
+    def memory_bytes(self) -> int:
+        """Bytes of the memory's weights, as `model/memory.py` stores them; 0 without moments."""
+        if not self.moments:
+            return 0
+        pixels = self.height * self.width * 3 // self.linear_pool**2
+        rest = self.components - self.global_numbers
+        return 4 * self.components * pixels + (self.moments + 1) * rest * (self.local_numbers + 4)
+
+    @property
     def smallest(self) -> tuple[int, int]:
         """(height, width) of the smallest map."""
         divisor = 2 ** len(self.filters)

@@ -19,6 +19,9 @@ from tfrecords.storage import Location
 
 CONFIG_NAME = "config.json"
 FLAGS_NAME = "flags.txt"
+MEMORY_FIT = "memory_fit"
+"""Folder of an unfinished fit of the memory (`training/fit_memory.py`)."""
+
 CHECKPOINTS = "checkpoints"
 _ASIDE, _DONE = ".replaced", ".replaced.done"
 _FILES, _COMPLETE = "files", "complete"
@@ -31,6 +34,7 @@ _OURS = re.compile(
         (
             r"(config|evaluation)\.json|flags\.txt|log\.txt|metrics\.jsonl|report\.html",
             r"(prior|interpolation)\.png",
+            rf"{MEMORY_FIT}/[0-9a-f]+-(sample|coordinates|rows)\.(npy|json|partial)",
             r"samples/step-\d+\.png",
             r"checkpoints/checkpoint(\.tmp\w+)?",
             rf"checkpoints/step-\d+\.(index|{_SHARD})(\.tempstate\d+)?",
@@ -47,6 +51,7 @@ _OURS = re.compile(
     )
 )
 _FOLDERS = re.compile(
+    rf"{MEMORY_FIT}|"
     r"samples|checkpoints(/step-\d+_temp\w*)?|tensorboard(/plugins(/profile(/[^/]+)?)?)?"
     r"|export(/(autoencoder|encoder|decoder)(/(\d+|\.partial[^/]*)(/(variables|assets|assets\.extra)"
     r")?)?)?"

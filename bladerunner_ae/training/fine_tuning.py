@@ -3,7 +3,7 @@
 It takes over the newest checkpoint's averages, if there are any, since they are what is exported.
 Optimizers start at step 0. The linear path is fitted to the new film, because the other film's
 principal components hold it back; then the convolutions' last layers start at zero again, because
-they had learnt what the old linear path lacks.
+they had learnt what the old linear path lacks. So is the memory, whose size is the new film's.
 """
 
 import dataclasses
@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from bladerunner_ae.errors import InputError, UsageError
+from bladerunner_ae.model.memory import MemoryCode, MemoryPicture
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.config import ModelConfig
 from bladerunner_ae.runs.fields import differences, options_of
@@ -22,6 +25,8 @@ from bladerunner_ae.training.checkpoints import check_newest, checkpoint_steps, 
 from bladerunner_ae.training.fit import build_trainer
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords.storage import Location, location
+
+_MEMORY = ("memory", "moments", "components")
 
 
 def fine_tuned(
@@ -37,6 +42,10 @@ def fine_tuned(
         raise UsageError(
             f"--refit_linear_path: the networks of --preset={config.preset} have no linear path"
         )
+    elif not refit_linear_path and config.model.linear_path and checkpoint_steps(source):
+        theirs = load_config(source).model
+        same = {name: getattr(theirs, name) for name in _MEMORY}
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, **same))
     path = os.path.abspath(source) if isinstance(source, Path) else str(source)
     return dataclasses.replace(config, fine_tune=FineTuning(path, None, refit_linear_path))
 
@@ -59,6 +68,8 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
         raise InputError(f"{source}: has no checkpoint to fine-tune from; train it first")
     # A discriminator's shape matters only if it is taken over, and where a weight began never does.
     ignored = ["initial_log_var"]
+    if config.fine_tune.refit_linear_path:
+        ignored += _MEMORY
     if not _share_discriminator(config, theirs):
         fields = dataclasses.fields(config.model)
         ignored += [f.name for f in fields if f.name.startswith("discriminator")]
@@ -112,12 +123,26 @@ def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
     theirs: dict[str, Any] = {**other.networks.players(), **other.dreaming.players()}
     if not _share_discriminator(config, their_config):
         theirs.pop("discriminator", None)
+    refit = config.fine_tune.refit_linear_path
     for name, network in ours.items():
         if name in theirs:
-            network.set_weights(theirs[name].get_weights())
+            _take_over(network, theirs[name], refit)
     new = [name for name in ours if name not in theirs]
     print(
         f"fine-tuning {source} from its step {step}" + "".join(f", with a new {n}" for n in new),
         file=sys.stderr,
     )
     return dataclasses.replace(config, fine_tune=dataclasses.replace(config.fine_tune, step=step))
+
+
+def _take_over(ours: keras.Model, theirs: keras.Model, refit: bool) -> None:
+    """Give a network another one's weights, layer by layer.
+
+    Without those of the linear path if it is going to be fitted: they may have another size, and
+    one film may have a memory where the other has none.
+    """
+    fitted = (MemoryCode, MemoryPicture) if refit else ()
+    names = {layer.name for layer in theirs.layers}
+    for layer in ours.layers:
+        if layer.weights and layer.name in names and not isinstance(layer, fitted):
+            layer.set_weights(theirs.get_layer(layer.name).get_weights())

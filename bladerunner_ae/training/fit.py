@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from bladerunner_ae.evaluation.measurement import explain_reading
 from bladerunner_ae.model.networks import build_networks
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.config import TrainConfig
+from bladerunner_ae.runs.files import MEMORY_FIT
 from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
 from bladerunner_ae.training import batches as training_batches
@@ -22,6 +24,7 @@ from bladerunner_ae.training.determinism import add_in_order
 from bladerunner_ae.training.distributed.keras_loop import use_workers_step
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.fit_linear_path import initialise_linear_path
+from bladerunner_ae.training.fit_memory import fit_memory, forget_fit, initialise_memory
 from bladerunner_ae.training.logs import RunLog
 from bladerunner_ae.training.monitoring.input_wait import WaitingClock
 from bladerunner_ae.training.monitoring.probes import Probes
@@ -33,6 +36,7 @@ from tfrecords.storage import AnyPath, Location
 from tfrecords.system_failures import is_out_of_memory
 
 _COMPONENT_FRAMES = 2048
+_NOISE_FRAMES = 256
 # TensorFlow's errors for records that are damaged, cut, or gone.
 _READING = (
     tf.errors.DataLossError,
@@ -115,7 +119,7 @@ def fit(
     with workers.own_folder(run) as folder, preemption, contextlib.ExitStack() as opened:
         try:
             if start == 0:
-                _initialise(trainer, config, parts, batches, workers)
+                _initialise(trainer, config, parts, batches, workers, folder, preemption)
             log = RunLog(folder, start, config.train.steps, after_checkpoint)
             opened.callback(log.close)
             save = checkpoint_manager(trainer, run).save if workers.chief else _chief_saves
@@ -133,6 +137,7 @@ def fit(
                     callbacks=[*watch.callbacks, *callbacks],
                 )
             watch.finish()
+            forget_fit(folder / MEMORY_FIT)
             opened.close()
             preemption.check()  # one that came after the last step: what follows takes its time
         except BaseException as error:
@@ -206,7 +211,13 @@ def _explained(
 
 
 def _initialise(
-    trainer: Trainer, config: RunConfig, parts: Sequence[FilmPart], batches: Any, workers: Workers
+    trainer: Trainer,
+    config: RunConfig,
+    parts: Sequence[FilmPart],
+    batches: Any,
+    workers: Workers,
+    folder: Path,
+    preemption: Preemption,
 ) -> None:
     """Do what is done once, before the first step."""
     fits = config.model.linear_path and not (
@@ -219,7 +230,12 @@ def _initialise(
         if workers.several:  # then `batches` are but a part of them
             batches = _batches(config, parts, 0, "", Workers(tf.distribute.get_strategy()))
         count = min(_COMPONENT_FRAMES, sum(int(part.kept().sum()) for part in parts))
-        if fits:
+        if fits and config.model.moments:
+            values = fit_memory(config.model, parts, folder / MEMORY_FIT, preemption.check)
+            images = training_batches.collect_images(batches, min(count, _NOISE_FRAMES))
+            initialise_memory(trainer.networks, config.model, values, images)
+            black = training_batches.is_black(images)
+        elif fits:
             images = training_batches.collect_images(batches, count)
             initialise_linear_path(trainer.networks, config.model, images)
             black = training_batches.is_black(images)

@@ -6,7 +6,6 @@ sample and the components, whatever the film's length. A fit that was stopped is
 its folder holds.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +18,10 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.model import memory_codes, pixels
 from bladerunner_ae.model.memory import MemoryValues, quantised
+from bladerunner_ae.model.networks import LOG_VAR_RANGE, Networks
 from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.runs.config import ModelConfig
+from bladerunner_ae.training.moved_frames import MOVES, moved_frames
 from tfrecords.frames import read_images
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import film_frames
@@ -30,31 +31,93 @@ Floats = NDArray[np.float32]
 _SAMPLE = 2.5
 """Frames of the sample, for each component."""
 
-_BATCH = 256
+_SPARE, _PASSES, _SEED = 64, 2, 1982
+_BATCH = 512
+_ROWS = 4096
 _ROUNDS = 3
+_MOVED_FRAMES, _MOVED_WEIGHT = 5, 0.2
 _FLOOR = 0.05
+_FEW = 32
+_NOISE = 0.023  # 0.1 dB
+_FINEST = (2 / 255) ** 2 / 12  # of a picture in whole grey levels
 _REAL = 1e-9
 
 
-def fit_memory(config: ModelConfig, parts: Sequence[FilmPart], folder: Path) -> MemoryValues:
+def fit_memory(
+    config: ModelConfig,
+    parts: Sequence[FilmPart],
+    folder: Path,
+    check: Callable[[], None] = lambda: None,
+) -> MemoryValues:
     """Fit a memory of the size of `config` to the frames kept of some films.
 
-    `folder` is for the files of an unfinished fit; they stay, for a start that needs them again.
+    `folder` is for the files of an unfinished fit; whoever no longer needs them calls
+    `forget_fit`. `check` is called often, and stops the fit by raising.
     """
-    work = _Work(folder, config, parts)
+    work = _Work(folder, config, parts, check)
     frames = sum(int(part.kept().sum()) for part in parts)
-    sample = work.array("sample", lambda: _sample_components(config, parts, frames))
+    sample = work.array("sample", lambda: _sample_components(config, parts, frames, check))
     mean, components = sample[0], sample[1:]
     coordinates = _coordinates(config, parts, work, mean, components, frames)
     turn = _principal_axes(coordinates)
-    components = turn.T @ components
-    return _moments(config, mean, components, coordinates, turn)
+    components = tf.matmul(turn, components, transpose_a=True).numpy()
+    fit = _Moments(config, parts, mean, components, coordinates, turn)
+    return fit.values(check)
+
+
+def forget_fit(folder: Path) -> None:
+    """Delete the files of a fit; none may be there."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+def initialise_memory(
+    networks: Networks, config: ModelConfig, values: MemoryValues, images: NDArray[np.uint8]
+) -> None:
+    """Set the memory, silence the convolutions, and start the posterior's noise where it is small.
+
+    `images`, uint8 [n, H, W, 3], are some of the film's frames. The noise of all numbers together
+    adds `_NOISE` of the memory's mean squared error on them, each number the same share.
+    """
+    memory = networks.memory
+    assert memory is not None, "the networks have no memory"
+    memory.assign(values)
+    for layer in (networks.encoder.get_layer("mean"), networks.decoder.get_layer("deconv_0")):
+        layer.set_weights([np.zeros_like(weights) for weights in layer.get_weights()])
+    error = float(np.mean([_error(networks, part) for part in _batches(images)]))
+    local = np.mean(values.local_deviations**2, axis=0)
+    shown = np.concatenate([values.deviations**2, local]) / len(values.mean)
+    share = _NOISE * max(error, _FINEST) / len(shown)
+    log_var = np.log(np.maximum(share / np.maximum(shown, _REAL), _REAL))
+    head = networks.encoder.get_layer("log_var")
+    kernel, bias = head.get_weights()
+    bias[: len(shown)] = np.clip(log_var, LOG_VAR_RANGE[0], 0.0)
+    head.set_weights([kernel, bias])
+
+
+def _error(networks: Networks, images: NDArray[np.uint8]) -> float:
+    pictures = pixels.to_float(images)
+    drawn = networks.decoder(networks.encoder(pictures, training=False)[0], training=False)
+    return float(tf.reduce_mean(tf.square(pictures - drawn)))
+
+
+def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [images[i : i + _FEW] for i in range(0, len(images), _FEW)]
 
 
 class _Work:
     """Files of a fit, all of them of the same films, frames and sizes."""
 
-    def __init__(self, folder: Path, config: ModelConfig, parts: Sequence[FilmPart]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: ModelConfig,
+        parts: Sequence[FilmPart],
+        check: Callable[[], None],
+    ) -> None:
+        self.check = check
         facts = [config.components, config.linear_pool] + [
             [part.card.film_id, [shard.sha256 for shard in part.card.shards],
              hashlib.sha256(part.kept().tobytes()).hexdigest()]
@@ -81,7 +144,9 @@ class _Work:
         return np.load(path)
 
 
-def _sample_components(config: ModelConfig, parts: Sequence[FilmPart], frames: int) -> Floats:
+def _sample_components(
+    config: ModelConfig, parts: Sequence[FilmPart], frames: int, check: Callable[[], None]
+) -> Floats:
     """Return the mean and, as rows, orthonormal components of a sample: float32 [1 + M, D]."""
     count = min(frames, max(round(_SAMPLE * config.components), config.components + 1))
     pictures = np.concatenate([
@@ -90,11 +155,34 @@ def _sample_components(config: ModelConfig, parts: Sequence[FilmPart], frames: i
     ])  # fmt: skip
     mean = pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
     pictures -= mean
-    values, vectors = np.linalg.eigh(tf.matmul(pictures, pictures, transpose_b=True).numpy())
-    values, vectors = values[::-1][: config.components], vectors[:, ::-1][:, : config.components]
-    real = values > max(values[0], 0.0) * _REAL
-    weights = (vectors * real / np.sqrt(np.where(real, values, 1.0))).astype(np.float32)
+    check()
+    gram = tf.matmul(pictures, pictures, transpose_b=True)
+    check()
+    weights = _strongest(gram, config.components)
     return np.concatenate([mean[None], tf.matmul(weights, pictures, transpose_a=True).numpy()])
+
+
+def _strongest(gram: tf.Tensor, count: int) -> tf.Tensor:
+    """Return weights, float32 [n, count], that make rows orthonormal components, or zero.
+
+    `gram`, float32 [n, n], holds the rows' inner products. Subspace iteration from random vectors
+    (Halko et al. 2011, doi:10.1137/090771806, algorithm 4.4): a full decomposition takes several
+    times as long, and of the weakest components only their span matters.
+    """
+    rows, width = gram.shape[0], count + _SPARE
+    if width < 0.7 * rows:
+        start = np.random.RandomState(_SEED).standard_normal((rows, width)).astype(np.float32)
+        span = tf.constant(start)
+        for _ in range(_PASSES):
+            span = tf.linalg.qr(tf.matmul(gram, span))[0]
+        small = tf.matmul(span, tf.matmul(gram, span), transpose_a=True)
+    else:
+        span, small = None, gram
+    values, vectors = tf.linalg.eigh(0.5 * (small + tf.transpose(small)))
+    values, vectors = values.numpy()[::-1][:count], vectors.numpy()[:, ::-1][:, :count]
+    real = values > max(float(values[0]), 0.0) * _REAL
+    weights = (vectors * real / np.sqrt(np.where(real, values, 1.0))).astype(np.float32)
+    return tf.constant(weights) if span is None else tf.matmul(span, weights)
 
 
 def _spread_over(parts: Sequence[FilmPart], count: int) -> Iterator[tuple[FilmPart, list[int]]]:
@@ -127,13 +215,14 @@ def _coordinates(
     row = 0
     with Progress("remember", frames, done=done) as progress:
         for images in _kept_batches(parts, config.linear_pool):
+            work.check()
             if row >= done:
                 centred = images - mean
                 # As in the layer: the components are read as they lie in memory.
                 own = tf.transpose(tf.matmul(basis, centred, transpose_b=True)).numpy()
                 found[row : row + len(own)] = own
                 progress.update(len(own))
-                if (row // _BATCH) % 16 == 15:
+                if (row // _BATCH) % 8 == 7:
                     found.flush()
                     done_path.write_text(json.dumps(row + len(own)))
             row += len(images)
@@ -170,53 +259,101 @@ def _principal_axes(coordinates: Floats) -> Floats:
     """
     size = coordinates.shape[1]
     products = np.zeros((size, size))
-    for start in range(0, len(coordinates), 4096):
-        part = tf.constant(coordinates[start : start + 4096])
+    for start in range(0, len(coordinates), _ROWS):
+        part = tf.constant(coordinates[start : start + _ROWS])
         products += tf.matmul(part, part, transpose_a=True).numpy()
-    return np.linalg.eigh(products)[1][:, ::-1].astype(np.float32)
+    return tf.linalg.eigh(products)[1].numpy()[:, ::-1].astype(np.float32)
 
 
-def _moments(
-    config: ModelConfig, mean: Floats, components: Floats, coordinates: Floats, turn: Floats
-) -> MemoryValues:
-    whole, local = config.global_numbers, config.local_numbers
-    numbers = np.concatenate([
-        coordinates[i : i + 4096] @ turn[:, :whole] for i in range(0, len(coordinates), 4096)
-    ])  # fmt: skip
-    deviations = _floored(numbers.std(axis=0))
-    centres, moment_of = nearest_means(numbers, config.moments)
-    rest = len(components) - whole
-    drawings = np.zeros((config.moments + 1, rest), np.float32)
-    directions = np.zeros((config.moments + 1, local, rest), np.int8)
-    steps = np.ones((config.moments + 1, local), np.float32)
-    spreads = np.ones((config.moments + 1, local), np.float32)
-    order = [0]
-    directions[0], steps[0] = quantised(np.eye(local, rest, dtype=np.float32))
-    spreads[0] = _floored(_spread_along(coordinates, turn[:, whole : whole + local]))
-    first_seen = np.full(config.moments, len(numbers))
-    np.minimum.at(first_seen, moment_of, np.arange(len(numbers)))
-    for moment in np.argsort(first_seen, kind="stable"):
-        order.append(int(moment) + 1)
-        rows = np.flatnonzero(moment_of == moment)
-        if not len(rows):
-            continue
-        own = np.asarray(coordinates[rows]) @ turn[:, whole:]
-        centres[moment] = numbers[rows].mean(axis=0)
-        drawings[moment + 1] = own.mean(axis=0)
-        axes, spread_along = own_directions(own - drawings[moment + 1], local)
-        directions[moment + 1], steps[moment + 1] = quantised(axes)
-        spreads[moment + 1] = _floored(spread_along)
-    return MemoryValues(
-        mean=mean,
-        components=components,
-        deviations=deviations,
-        centres=centres,
-        drawings=drawings,
-        directions=directions,
-        steps=steps,
-        local_deviations=spreads,
-        codewords=memory_codes.codewords(config.moments + 1, order),
-    )
+class _Moments:
+    """Key moments of a film whose components and coordinates are known."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        parts: Sequence[FilmPart],
+        mean: Floats,
+        components: Floats,
+        coordinates: Floats,
+        turn: Floats,
+    ) -> None:
+        self._config, self._parts = config, parts
+        self._mean, self._components = mean, components
+        self._coordinates, self._turn = coordinates, turn
+
+    def values(self, check: Callable[[], None]) -> MemoryValues:
+        whole, local = self._config.global_numbers, self._config.local_numbers
+        count, rest = self._config.moments, len(self._components) - whole
+        numbers = self._along(self._turn[:, :whole])
+        centres, moment_of = nearest_means(numbers, count)
+        drawings = np.zeros((count + 1, rest), np.float32)
+        directions = np.zeros((count + 1, local, rest), np.int8)
+        steps = np.ones((count + 1, local), np.float32)
+        spreads = np.ones((count + 1, local), np.float32)
+        directions[0], steps[0] = quantised(np.eye(local, rest, dtype=np.float32))
+        following = self._turn[:, whole : whole + local]
+        spreads[0] = _floored(self._along(following).std(axis=0))
+        first_seen = np.full(count, len(numbers))
+        np.minimum.at(first_seen, moment_of, np.arange(len(numbers)))
+        order = np.argsort(first_seen, kind="stable")
+        rows_of = [np.flatnonzero(moment_of == moment) for moment in range(count)]
+        moves = self._moves([rows_of[moment] for moment in order])
+        with Progress("key moments", count, unit="moments") as progress:
+            for moment in order:
+                check()
+                progress.update()
+                rows, moved = rows_of[moment], next(moves)
+                if not len(rows):
+                    continue
+                centres[moment] = numbers[rows].mean(axis=0)
+                own = np.asarray(self._coordinates[rows]) @ self._turn[:, whole:]
+                drawings[moment + 1] = own.mean(axis=0)
+                own -= drawings[moment + 1]
+                axes = own_directions(np.concatenate([own, moved]), local)
+                directions[moment + 1], steps[moment + 1] = quantised(axes)
+                spreads[moment + 1] = _floored((own @ axes.T).std(axis=0))
+        return MemoryValues(
+            mean=self._mean,
+            components=self._components,
+            deviations=_floored(numbers.std(axis=0)),
+            centres=centres,
+            drawings=drawings,
+            directions=directions,
+            steps=steps,
+            local_deviations=spreads,
+            codewords=memory_codes.codewords(count + 1, [0, *(order + 1).tolist()]),
+        )
+
+    def _along(self, axes: Floats) -> Floats:
+        """Return the coordinates of all frames along axes, float32 [n, axes]."""
+        return np.concatenate([
+            self._coordinates[i : i + _ROWS] @ axes
+            for i in range(0, len(self._coordinates), _ROWS)
+        ])  # fmt: skip
+
+    def _moves(self, rows_of: Sequence[NDArray[np.int64]]) -> Iterator[Floats]:
+        """Yield, for each moment, what a moving camera would change in some of its frames.
+
+        float32 [n, R], in the other components: moved frames less those that were not moved. Of
+        frames that were never seen many are such (Simard et al. 1992, tangent distance).
+        """
+        whole, size = self._config.global_numbers, self._config
+        kept = [(part, int(frame)) for part in self._parts for frame in np.flatnonzero(part.kept())]
+        basis = tf.constant(self._components[whole:])
+        for rows in rows_of:
+            if not len(rows):
+                yield np.zeros((0, len(self._components) - whole), np.float32)
+                continue
+            chosen = [kept[rows[i]] for i in spread(len(rows), min(len(rows), _MOVED_FRAMES))]
+            images = np.concatenate([
+                read_images(part.directory, part.card, [frame]) for part, frame in chosen
+            ])  # fmt: skip
+            shrunk = _flat(images, size.linear_pool)
+            height, width = size.height // size.linear_pool, size.width // size.linear_pool
+            moved = moved_frames(shrunk.reshape(-1, height, width, 3))
+            change = moved.reshape(len(shrunk), MOVES, -1) - shrunk[:, None]
+            change = change.reshape(-1, shrunk.shape[1]) * np.float32(_MOVED_WEIGHT)
+            yield tf.transpose(tf.matmul(basis, change, transpose_b=True)).numpy()
 
 
 def nearest_means(numbers: Floats, count: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -238,39 +375,25 @@ def nearest_means(numbers: Floats, count: int) -> tuple[Floats, NDArray[np.int64
 def _nearest(numbers: Floats, means: Floats) -> NDArray[np.int64]:
     squares = (means**2).sum(axis=1)
     parts = [
-        (squares - 2.0 * numbers[i : i + 4096] @ means.T).argmin(axis=1)
-        for i in range(0, len(numbers), 4096)
+        (squares - 2.0 * numbers[i : i + _ROWS] @ means.T).argmin(axis=1)
+        for i in range(0, len(numbers), _ROWS)
     ]
     return np.concatenate(parts)
 
 
-def own_directions(centred: Floats, count: int) -> tuple[Floats, Floats]:
-    """Return the strongest directions of rows, [count, R], orthonormal or zero, and deviations."""
+def own_directions(centred: Floats, count: int) -> Floats:
+    """Return the strongest directions of rows, float32 [count, R], orthonormal or zero."""
     few = len(centred) <= centred.shape[1]
     values, vectors = np.linalg.eigh(centred @ centred.T if few else centred.T @ centred)
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     real = values > max(float(values[0]), 1e-12) * 1e-6
-    singular = np.sqrt(np.where(real, values, 1.0))
-    axes = (vectors / singular).T @ centred if few else vectors.T
+    axes = (vectors / np.sqrt(np.where(real, values, 1.0))).T @ centred if few else vectors.T
     found = np.zeros((count, centred.shape[1]), np.float32)
     found[: len(values)] = axes * real[:, None]
-    deviations = np.zeros(count, np.float32)
-    deviations[: len(values)] = singular * real / np.sqrt(len(centred))
-    return found, deviations
-
-
-def _spread_along(coordinates: Floats, axes: Floats) -> Floats:
-    squares = np.zeros(axes.shape[1])
-    for start in range(0, len(coordinates), 4096):
-        squares += ((coordinates[start : start + 4096] @ axes) ** 2).sum(axis=0)
-    return np.sqrt(squares / len(coordinates)).astype(np.float32)
+    return found
 
 
 def _floored(deviations: Floats) -> Floats:
     """Return deviations, none so small that the numbers of an unseen frame were huge."""
     largest = float(deviations.max(initial=0.0))
     return np.maximum(deviations, _FLOOR * largest if largest > 0.0 else 1.0).astype(np.float32)
-
-
-def as_fields(values: MemoryValues) -> dict[str, NDArray[np.generic]]:
-    return {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}

@@ -87,7 +87,8 @@ def run_training(options: TrainingOptions) -> list[Location]:
         raise UsageError("--data_service serves one worker only; leave it out")
     _say(describe(config, replicas))
     usual = preset(options.preset).train.get("augment", 0.0)
-    if "augment" not in options.changes and config.train.augment < usual:
+    short = config.train.augment < usual and not config.model.moments
+    if "augment" not in options.changes and short:
         _say(f"a short film for {config.model.latent_size} numbers a frame: its frames are not "
              "moved (--augment=0)")  # fmt: skip
     if options.dry_run:

@@ -140,7 +140,10 @@ def run_config(options: TrainingOptions) -> RunConfig:
     model = model.sized(sum(film.frames - film.held_out_frames for film in films))
     train = {**chosen.train, **for_train}
     fits_path = not options.fine_tune_from or options.refit_linear_path is not False
-    if "augment" not in for_train and fits_path and _remembers_all(model, films):
+    # The memory's fit sees moved frames already.
+    if "augment" not in for_train and (
+        model.moments or (fits_path and _remembers_all(model, films))
+    ):
         train["augment"] = 0.0
     train["warmup_steps"] = min(train.get("warmup_steps", 0), train["steps"] // 3)
     train["precision"] = devices.choose_precision(train.get("precision", "auto"))
@@ -214,4 +217,9 @@ def describe(config: RunConfig, replicas: int) -> str:
         f"{model.height}x{model.width}, preset {config.preset}, objective {config.objective}, "
         f"{counted(train.steps, 'step')} of {counted(train.batch_size, 'frame')}, "
         f"{train.precision}, {counted(replicas, 'device')}"
+    ) + (
+        f"; memory of {counted(model.moments, 'key moment')} in {model.components} components, "
+        f"{model.memory_bytes / 1e6:.0f} MB"
+        if model.moments
+        else ""
     )

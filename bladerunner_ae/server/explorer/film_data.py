@@ -4,7 +4,7 @@
 |---|---|
 | model, version | as in the paths of the REST API |
 | films | names of the films |
-| frames, film_of, seconds, shots, held_out | of each frame, in order; empty without a film |
+| frames, film_of, seconds, shots, groups, held_out | of each frame, in order |
 | latents, mean, directions | little-endian float32 in base64: [n, L], [L], [k, L] |
 | deviations | of the film's latents along each direction |
 | shrinkage | constant of the density of the film's latents (`model/latent_density.py`) |
@@ -27,7 +27,8 @@ from bladerunner_ae.model.latent_density import SHRINKAGE
 MODEL_CARD = "assets.extra/model_card.json"
 
 _EMPTY: dict[str, Any] = {
-    "frames": [], "film_of": [], "seconds": [], "shots": [], "held_out": [], "deviations": [],
+    "frames": [], "film_of": [], "seconds": [], "shots": [], "groups": [], "held_out": [],
+    "deviations": [],
     "latents": "", "mean": "", "directions": "", "note": "",
 }  # fmt: skip
 
@@ -72,6 +73,7 @@ def _film(version: int, folder: Path) -> dict[str, Any]:
             "film_of": film.films.tolist(),
             "seconds": film.seconds.round(6).tolist(),
             "shots": film.shots.tolist(),
+            "groups": film.groups.tolist(),
             "held_out": film.held_out.tolist(),
             "deviations": film.deviations.astype(float).tolist(),
             "latents": _floats(film.latents),

@@ -41,6 +41,7 @@ export class Film {
     this.seconds = json.seconds;
     this.filmOf = json.film_of;
     this.shots = json.shots;
+    this.groups = json.groups;
     this.heldOut = json.held_out;
     this.directions = this.isDrawn ? [] : rows(floats(json.directions), size);
     this.deviations = json.deviations;
@@ -105,12 +106,14 @@ export class Film {
     return mix(1, this.mean, offset * this.deviations[k], this.directions[k]);
   }
 
-  /** A point of the density of the film's latents, one Gaussian a shot; without a film N(0, 1). */
+  /** A point of the density of the film's latents, one Gaussian a shot or key moment; without a
+   * film N(0, 1).
+   */
   draw() {
     if (this.isDrawn) return normals(this.size);
     this.density ??= this.#fitDensity();
-    const shot = this.density.shotOf[Math.floor(Math.random() * this.length)];
-    const { rows: own, mean } = this.density.shots[shot];
+    const group = this.density.groupOf[Math.floor(Math.random() * this.length)];
+    const { rows: own, mean } = this.density.groups[group];
     const share = this.shrinkage / (this.shrinkage + own.length);
     const inner = Math.sqrt((1 - share) / own.length), outer = Math.sqrt(share);
     const point = Float64Array.from(mean);
@@ -125,21 +128,21 @@ export class Film {
   }
 
   #fitDensity() {
-    const numbers = new Map(), shots = [], variance = new Float64Array(this.size);
-    const shotOf = this.latents.map((row, i) => {
-      const key = `${this.filmOf[i]} ${this.shots[i]}`;
-      if (!numbers.has(key)) numbers.set(key, shots.push({ rows: [] }) - 1);
-      shots[numbers.get(key)].rows.push(row);
+    const numbers = new Map(), groups = [], variance = new Float64Array(this.size);
+    const groupOf = this.latents.map((row, i) => {
+      const key = this.groups[i];
+      if (!numbers.has(key)) numbers.set(key, groups.push({ rows: [] }) - 1);
+      groups[numbers.get(key)].rows.push(row);
       return numbers.get(key);
     });
-    for (const shot of shots) {
-      shot.mean = shot.rows.reduce((sum, row) => mix(1, sum, 1 / shot.rows.length, row),
+    for (const group of groups) {
+      group.mean = group.rows.reduce((sum, row) => mix(1, sum, 1 / group.rows.length, row),
         new Float64Array(this.size));
-      for (const row of shot.rows) {
-        row.forEach((value, i) => (variance[i] += (value - shot.mean[i]) ** 2 / this.length));
+      for (const row of group.rows) {
+        row.forEach((value, i) => (variance[i] += (value - group.mean[i]) ** 2 / this.length));
       }
     }
-    return { shots, shotOf, deviation: variance.map(Math.sqrt) };
+    return { groups, groupOf, deviation: variance.map(Math.sqrt) };
   }
 
   /** The typical distance of a frame to the nearest other one: the median. */
