@@ -70,15 +70,15 @@ def fit_density(latents: Floats, shot_of: NDArray[np.integer]) -> LatentDensity:
 
 def groups_of(
     latents: Floats, shot_of: NDArray[np.integer], code_numbers: int
-) -> NDArray[np.integer]:
+) -> NDArray[np.int64]:
     """Return the number of the Gaussian that each frame belongs to, int [n].
 
     Its shot, or its key moment, which the last `code_numbers` > 0 of its latent numbers name.
     """
     if not code_numbers:
-        return shot_of
+        return shot_of.astype(np.int64)
     codes = latents.reshape(len(latents), -1)[:, -code_numbers:] > 0
-    return np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
+    return np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 Sampler = Callable[[tf.Tensor], tf.Tensor]

@@ -117,9 +117,10 @@ def fit(
     preemption = _preemption(trainer, workers)
     watch: RunWatch | None = None
     with workers.own_folder(run) as folder, preemption, contextlib.ExitStack() as opened:
+        unfinished = Path(str(folder)) / MEMORY_FIT  # a run in a bucket is written here first
         try:
             if start == 0:
-                _initialise(trainer, config, parts, batches, workers, folder, preemption)
+                _initialise(trainer, config, parts, batches, workers, unfinished, preemption)
             log = RunLog(folder, start, config.train.steps, after_checkpoint)
             opened.callback(log.close)
             save = checkpoint_manager(trainer, run).save if workers.chief else _chief_saves
@@ -137,7 +138,7 @@ def fit(
                     callbacks=[*watch.callbacks, *callbacks],
                 )
             watch.finish()
-            forget_fit(folder / MEMORY_FIT)
+            forget_fit(unfinished)
             opened.close()
             preemption.check()  # one that came after the last step: what follows takes its time
         except BaseException as error:
@@ -216,7 +217,7 @@ def _initialise(
     parts: Sequence[FilmPart],
     batches: Any,
     workers: Workers,
-    folder: Path,
+    unfinished: Path,
     preemption: Preemption,
 ) -> None:
     """Do what is done once, before the first step."""
@@ -231,7 +232,7 @@ def _initialise(
             batches = _batches(config, parts, 0, "", Workers(tf.distribute.get_strategy()))
         count = min(_COMPONENT_FRAMES, sum(int(part.kept().sum()) for part in parts))
         if fits and config.model.moments:
-            values = fit_memory(config.model, parts, folder / MEMORY_FIT, preemption.check)
+            values = fit_memory(config.model, parts, unfinished, preemption.check)
             images = training_batches.collect_images(batches, min(count, _NOISE_FRAMES))
             initialise_memory(trainer.networks, config.model, values, images)
             black = training_batches.is_black(images)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.model import memory_codes, pixels
+from bladerunner_ae.model.linear_path import linear_size
 from bladerunner_ae.model.memory import MemoryValues, quantised
 from bladerunner_ae.model.networks import LOG_VAR_RANGE, Networks
 from bladerunner_ae.pictures.spread import spread
@@ -35,7 +36,8 @@ _SPARE, _PASSES, _SEED = 64, 2, 1982
 _BATCH = 512
 _ROWS = 4096
 _ROUNDS = 3
-_MOVED_FRAMES, _MOVED_WEIGHT = 5, 0.2
+_MOVED_FRAMES, _MOVED_WEIGHT = 3, 0.2
+_MOMENTS_AT_ONCE = 16
 _FLOOR = 0.05
 _FEW = 32
 _NOISE = 0.023  # 0.1 dB
@@ -337,23 +339,32 @@ class _Moments:
         float32 [n, R], in the other components: moved frames less those that were not moved. Of
         frames that were never seen many are such (Simard et al. 1992, tangent distance).
         """
-        whole, size = self._config.global_numbers, self._config
+        whole = self._config.global_numbers
         kept = [(part, int(frame)) for part in self._parts for frame in np.flatnonzero(part.kept())]
         basis = tf.constant(self._components[whole:])
-        for rows in rows_of:
-            if not len(rows):
-                yield np.zeros((0, len(self._components) - whole), np.float32)
+        for first in range(0, len(rows_of), _MOMENTS_AT_ONCE):
+            changes, counts = [], []
+            for rows in rows_of[first : first + _MOMENTS_AT_ONCE]:
+                chosen = spread(len(rows), min(len(rows), _MOVED_FRAMES)) if len(rows) else []
+                counts.append(len(chosen) * MOVES)
+                if len(chosen):
+                    changes.append(self._changes([kept[rows[i]] for i in chosen]))
+            if not changes:
+                yield from np.zeros((len(counts), 0, basis.shape[0]), np.float32)
                 continue
-            chosen = [kept[rows[i]] for i in spread(len(rows), min(len(rows), _MOVED_FRAMES))]
-            images = np.concatenate([
-                read_images(part.directory, part.card, [frame]) for part, frame in chosen
-            ])  # fmt: skip
-            shrunk = _flat(images, size.linear_pool)
-            height, width = size.height // size.linear_pool, size.width // size.linear_pool
-            moved = moved_frames(shrunk.reshape(-1, height, width, 3))
-            change = moved.reshape(len(shrunk), MOVES, -1) - shrunk[:, None]
-            change = change.reshape(-1, shrunk.shape[1]) * np.float32(_MOVED_WEIGHT)
-            yield tf.transpose(tf.matmul(basis, change, transpose_b=True)).numpy()
+            found = tf.transpose(tf.matmul(basis, np.concatenate(changes), transpose_b=True))
+            yield from np.split(found.numpy(), np.cumsum(counts)[:-1])
+
+    def _changes(self, chosen: Sequence[tuple[FilmPart, int]]) -> Floats:
+        """Return moved frames less those that were not, weighted, float32 [n, D]."""
+        images = np.concatenate([
+            read_images(part.directory, part.card, [frame]) for part, frame in chosen
+        ])  # fmt: skip
+        shrunk = _flat(images, self._config.linear_pool)
+        height, width = linear_size(self._config)
+        moved = moved_frames(shrunk.reshape(-1, height, width, 3))
+        change = moved.reshape(len(shrunk), MOVES, -1) - shrunk[:, None]
+        return change.reshape(-1, shrunk.shape[1]) * np.float32(_MOVED_WEIGHT)
 
 
 def nearest_means(numbers: Floats, count: int) -> tuple[Floats, NDArray[np.int64]]:
