@@ -30,9 +30,10 @@ _FREE_BITS = 11
 _SHARPNESS = 2.5
 """Below 2 more than two moments would mix on the way between words of inner product 0."""
 
-_LEAST = 1e-7
 _MIXED = 4
-"""Moments that are mixed at most."""
+"""Moments that are mixed at most, besides the film as a whole."""
+
+_MEANT = 0.5
 
 
 def codewords(count: int, order: Sequence[int] | None = None) -> NDArray[np.float32]:
@@ -66,7 +67,10 @@ def mixture(code: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     `code` is float32 [B, NUMBERS], `words` float32 [moments, NUMBERS]. The weights, 0 or above with
     sum 1, are the projection of the inner products to the simplex (Martins & Astudillo 2016,
-    arXiv:1602.02068, algorithm 1), of at most four moments.
+    arXiv:1602.02068, algorithm 1). Where that has more than four moments, none clearly meant, the
+    four that are most alike share the weight by how much more alike they are than the fifth; if
+    that is less than `_MEANT` in all, the first moment, the film as a whole, has the rest. So no
+    weight jumps.
     """
     likeness = tf.matmul(code, words, transpose_b=True) * (_SHARPNESS / NUMBERS)
     count = min(_MIXED + 1, words.shape[0])
@@ -75,8 +79,11 @@ def mixture(code: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     sums = tf.cumsum(top, axis=1)
     # (Sum of the first n, less 1) / n rises with n while the n-th has a weight, and then falls.
     threshold = tf.reduce_max((sums - 1.0) / ranks, axis=1, keepdims=True)
-    if count > _MIXED:  # what is left out must have had no weight, or weights would jump
+    if count > _MIXED:
         threshold = tf.maximum(threshold, top[:, -1:])
         top, moments = top[:, :_MIXED], moments[:, :_MIXED]
-    weights = tf.nn.relu(top - threshold) + _LEAST  # where five are equal none is above the fifth
-    return moments, weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+    weights = tf.nn.relu(top - threshold)
+    weights /= tf.maximum(tf.reduce_sum(weights, axis=1, keepdims=True), _MEANT)
+    rest = tf.nn.relu(1.0 - tf.reduce_sum(weights, axis=1, keepdims=True))
+    whole = tf.zeros_like(moments[:, :1])
+    return tf.concat([whole, moments], axis=1), tf.concat([rest, weights], axis=1)

@@ -16,6 +16,9 @@ _LATENT_SIZE, _LATENT_CHANNELS = 200, 4
 CODE_NUMBERS = 32
 """Numbers of a frame's latent that name its key moment (`model/memory_codes.py`)."""
 
+MEMORY_FIELDS = ("memory", "moments", "components")
+"""Fields of `ModelConfig` that a memory's size depends on."""
+
 MOST_MOMENTS = 1000
 _FRAMES_A_MOMENT = 60
 # More components for a longer film: frames, and components that know them.
@@ -179,39 +182,44 @@ class ModelConfig:
             refinement_blocks=blocks,
         )
 
-    def sized(self, frames: int) -> "ModelConfig":
+    def sized(self, frames: int, asked: bool = True) -> "ModelConfig":
         """Return this configuration, resolved, with the memory's size for a film of `frames`.
 
-        UsageError if a memory was asked for that these networks cannot have.
+        UsageError if a memory was `asked` for that these networks cannot have. A film that its
+        components know by heart needs none, and gets none.
         """
-        asked = self.moments or self.components
-        if not asked and not self.memory:
+        if not (self.moments or self.components or self.memory):
             return self
-        if reason := self._why_no_memory(frames):
-            if asked:
-                flag = "moments" if self.moments else "components"
-                raise UsageError(f"--{flag}={getattr(self, flag)}: {reason}; leave it out")
-            return self
-        most = _COMPONENTS if frames <= _LONG else _COMPONENTS_IF_LONG
-        most = max(min(most, frames - 1), self.latent_size + 1)
-        components = self.components or round(
-            self.latent_size * (most / self.latent_size) ** (self.memory or 1.0)
-        )
-        components = max(min(components, frames - 1), self.latent_size + 1)
-        moments = self.moments or round(frames / _FRAMES_A_MOMENT * (self.memory or 1.0))
+        if reason := self._why_no_memory():
+            if not asked:
+                return dataclasses.replace(self, memory=0.0)
+            names = [name for name in MEMORY_FIELDS if getattr(self, name)]
+            given = " ".join(f"--{name}={getattr(self, name):g}" for name in names)
+            raise UsageError(f"{given}: {reason}; leave it out")
+        limit = min(frames - 1, self._path_pixels)
+        if frames < 2 * self.latent_size or limit <= self.latent_size:
+            return dataclasses.replace(self, moments=0, components=0)
+        share = self.memory or 1.0
+        most = min(_COMPONENTS if frames <= _LONG else _COMPONENTS_IF_LONG, limit)
+        components = self.components or round(self.latent_size * (most / self.latent_size) ** share)
+        components = max(min(components, limit), self.latent_size + 1)
+        moments = self.moments or round(frames / _FRAMES_A_MOMENT * share)
         moments = min(max(moments, 1), MOST_MOMENTS)
         return dataclasses.replace(self, components=components, moments=moments)
 
-    def _why_no_memory(self, frames: int) -> str:
+    def _why_no_memory(self) -> str:
         if not self.linear_path:
             return "these networks have no linear path, which a memory is a part of"
         if self.latent != "vector":
             return "a latent that is a grid has no memory"
         if self.latent_size < _FEWEST_NUMBERS:
-            return f"a memory needs {_FEWEST_NUMBERS} numbers a frame"
-        if frames < 2 * self.latent_size:
-            return f"{frames} frames are known by their components already"
+            return f"a memory needs {_FEWEST_NUMBERS} numbers a frame, --latent_size"
         return ""
+
+    @property
+    def _path_pixels(self) -> int:
+        """Numbers of a picture as the linear path sees it."""
+        return self.height * self.width * 3 // self.linear_pool**2
 
     @property
     def local_numbers(self) -> int:
@@ -228,7 +236,7 @@ class ModelConfig:
         """Bytes of the memory's weights, as `model/memory.py` stores them; 0 without moments."""
         if not self.moments:
             return 0
-        pixels = self.height * self.width * 3 // self.linear_pool**2
+        pixels = self._path_pixels
         rest = self.components - self.global_numbers
         return 4 * self.components * pixels + (self.moments + 1) * rest * (self.local_numbers + 4)
 

@@ -17,7 +17,7 @@ import keras
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.model.memory import MemoryCode, MemoryPicture
 from bladerunner_ae.objectives import objective_of_run
-from bladerunner_ae.runs.config import ModelConfig
+from bladerunner_ae.runs.config import MEMORY_FIELDS, ModelConfig
 from bladerunner_ae.runs.fields import differences, options_of
 from bladerunner_ae.runs.folder import load_config
 from bladerunner_ae.runs.run_config import FineTuning, RunConfig
@@ -25,8 +25,6 @@ from bladerunner_ae.training.checkpoints import check_newest, checkpoint_steps, 
 from bladerunner_ae.training.fit import build_trainer
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords.storage import Location, location
-
-_MEMORY = ("memory", "moments", "components")
 
 
 def fine_tuned(
@@ -44,7 +42,7 @@ def fine_tuned(
         )
     elif not refit_linear_path and config.model.linear_path and checkpoint_steps(source):
         theirs = load_config(source).model
-        same = {name: getattr(theirs, name) for name in _MEMORY}
+        same = {name: getattr(theirs, name) for name in MEMORY_FIELDS}
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, **same))
     path = os.path.abspath(source) if isinstance(source, Path) else str(source)
     return dataclasses.replace(config, fine_tune=FineTuning(path, None, refit_linear_path))
@@ -69,7 +67,7 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
     # A discriminator's shape matters only if it is taken over, and where a weight began never does.
     ignored = ["initial_log_var"]
     if config.fine_tune.refit_linear_path:
-        ignored += _MEMORY
+        ignored += MEMORY_FIELDS
     if not _share_discriminator(config, theirs):
         fields = dataclasses.fields(config.model)
         ignored += [f.name for f in fields if f.name.startswith("discriminator")]

@@ -33,7 +33,7 @@ _SAMPLE = 2.5
 """Frames of the sample, for each component."""
 
 _SPARE, _PASSES, _SEED = 64, 2, 1982
-_BATCH = 512
+_BATCH, _WRITTEN_EVERY = 512, 8
 _ROWS = 4096
 _ROUNDS = 3
 _MOVED_FRAMES, _MOVED_WEIGHT = 3, 0.2
@@ -224,7 +224,7 @@ def _coordinates(
                 own = tf.transpose(tf.matmul(basis, centred, transpose_b=True)).numpy()
                 found[row : row + len(own)] = own
                 progress.update(len(own))
-                if (row // _BATCH) % 8 == 7:
+                if (row // _BATCH) % _WRITTEN_EVERY == _WRITTEN_EVERY - 1:
                     found.flush()
                     done_path.write_text(json.dumps(row + len(own)))
             row += len(images)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.objectives import make_objective
-from bladerunner_ae.runs.config import ModelConfig, TrainConfig, check_hold_out
+from bladerunner_ae.runs.config import MEMORY_FIELDS, ModelConfig, TrainConfig, check_hold_out
 from bladerunner_ae.runs.fields import check, option
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.presets import PRESETS, preset
@@ -137,7 +137,10 @@ def run_config(options: TrainingOptions) -> RunConfig:
     films = tuple(
         FilmUse.of(part.card, part.weight, _held_out(part.card, options)) for part in parts
     )
-    model = model.sized(sum(film.frames - film.held_out_frames for film in films))
+    model = model.sized(
+        sum(film.frames - film.held_out_frames for film in films),
+        asked=any(for_model.get(name) for name in MEMORY_FIELDS),
+    )
     train = {**chosen.train, **for_train}
     fits_path = not options.fine_tune_from or options.refit_linear_path is not False
     # The memory's fit sees moved frames already.
