@@ -201,7 +201,9 @@ class ModelConfig:
             return dataclasses.replace(self, moments=0, components=0)
         share = self.memory or 1.0
         most = min(_COMPONENTS if frames <= _LONG else _COMPONENTS_IF_LONG, limit)
-        components = self.components or round(self.latent_size * (most / self.latent_size) ** share)
+        components = self.components or round(
+            self.latent_size * (most / self.latent_size) ** math.sqrt(share)
+        )
         components = max(min(components, limit), self.latent_size + 1)
         moments = self.moments or round(frames / _FRAMES_A_MOMENT * share)
         moments = min(max(moments, 1), MOST_MOMENTS)
@@ -223,8 +225,17 @@ class ModelConfig:
 
     @property
     def local_numbers(self) -> int:
-        """Latent numbers that mean something else in each key moment."""
-        return round(self.latent_size * _LOCAL_SHARE)
+        """Latent numbers that mean something else in each key moment.
+
+        Few of them leave a moment what stands still in it, and blur what moves.
+        """
+        return max(round(self.latent_size * _LOCAL_SHARE * (self.memory or 1.0) ** 2), 1)
+
+    def fitted_components(self, frames: int) -> int:
+        """Return the components of the film of which the memory's are chosen."""
+        most = _COMPONENTS if frames <= _LONG else _COMPONENTS_IF_LONG
+        limit = min(frames - 1, self._path_pixels)
+        return max(min(2 * self.components, most, limit), self.components)
 
     @property
     def global_numbers(self) -> int:

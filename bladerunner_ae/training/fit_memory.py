@@ -120,7 +120,8 @@ class _Work:
         check: Callable[[], None],
     ) -> None:
         self.check = check
-        facts = [config.components, config.linear_pool] + [
+        frames = sum(int(part.kept().sum()) for part in parts)
+        facts = [config.fitted_components(frames), config.linear_pool] + [
             [part.card.film_id, [shard.sha256 for shard in part.card.shards],
              hashlib.sha256(part.kept().tobytes()).hexdigest()]
             for part in parts
@@ -150,7 +151,8 @@ def _sample_components(
     config: ModelConfig, parts: Sequence[FilmPart], frames: int, check: Callable[[], None]
 ) -> Floats:
     """Return the mean and, as rows, orthonormal components of a sample: float32 [1 + M, D]."""
-    count = min(frames, max(round(_SAMPLE * config.components), config.components + 1))
+    wanted = config.fitted_components(frames)
+    count = min(frames, max(round(_SAMPLE * wanted), wanted + 1))
     pictures = np.concatenate([
         _flat(read_images(part.directory, part.card, chosen), config.linear_pool)
         for part, chosen in _spread_over(parts, count)
@@ -160,7 +162,7 @@ def _sample_components(
     check()
     gram = tf.matmul(pictures, pictures, transpose_b=True)
     check()
-    weights = _strongest(gram, config.components)
+    weights = _strongest(gram, wanted)
     return np.concatenate([mean[None], tf.matmul(weights, pictures, transpose_a=True).numpy()])
 
 
@@ -284,17 +286,16 @@ class _Moments:
         self._coordinates, self._turn = coordinates, turn
 
     def values(self, check: Callable[[], None]) -> MemoryValues:
-        whole, local = self._config.global_numbers, self._config.local_numbers
-        count, rest = self._config.moments, len(self._components) - whole
+        config = self._config
+        whole, local, count = config.global_numbers, config.local_numbers, config.moments
+        rest = len(self._components) - whole
         numbers = self._along(self._turn[:, :whole])
         centres, moment_of = nearest_means(numbers, count)
         drawings = np.zeros((count + 1, rest), np.float32)
-        directions = np.zeros((count + 1, local, rest), np.int8)
-        steps = np.ones((count + 1, local), np.float32)
+        directions = np.zeros((count + 1, local, rest), np.float32)
         spreads = np.ones((count + 1, local), np.float32)
-        directions[0], steps[0] = quantised(np.eye(local, rest, dtype=np.float32))
-        following = self._turn[:, whole : whole + local]
-        spreads[0] = _floored(self._along(following).std(axis=0))
+        directions[0] = np.eye(local, rest)
+        spreads[0] = self._along(self._turn[:, whole : whole + local]).std(axis=0)
         first_seen = np.full(count, len(numbers))
         np.minimum.at(first_seen, moment_of, np.arange(len(numbers)))
         order = np.argsort(first_seen, kind="stable")
@@ -311,18 +312,25 @@ class _Moments:
                 own = np.asarray(self._coordinates[rows]) @ self._turn[:, whole:]
                 drawings[moment + 1] = own.mean(axis=0)
                 own -= drawings[moment + 1]
-                axes = own_directions(np.concatenate([own, moved]), local)
-                directions[moment + 1], steps[moment + 1] = quantised(axes)
-                spreads[moment + 1] = _floored((own @ axes.T).std(axis=0))
+                directions[moment + 1] = own_directions(np.concatenate([own, moved]), local)
+                spreads[moment + 1] = (own @ directions[moment + 1].T).std(axis=0)
+        frames = np.array([len(numbers), *map(len, rows_of)], np.float32)
+        axes = _drawn_axes(frames, drawings, directions, spreads, config.components - whole)
+        components = self._components
+        if axes is not None:
+            chosen = tf.matmul(axes, components[whole:], transpose_a=True).numpy()
+            components = np.concatenate([components[:whole], chosen])
+            drawings, directions = drawings @ axes, directions @ axes
+        rounded, steps = quantised(directions)
         return MemoryValues(
             mean=self._mean,
-            components=self._components,
+            components=components,
             deviations=_floored(numbers.std(axis=0)),
             centres=centres,
             drawings=drawings,
-            directions=directions,
+            directions=rounded,
             steps=steps,
-            local_deviations=spreads,
+            local_deviations=np.stack([_floored(spread) for spread in spreads]),
             codewords=memory_codes.codewords(count + 1, [0, *(order + 1).tolist()]),
         )
 
@@ -365,6 +373,24 @@ class _Moments:
         moved = moved_frames(shrunk.reshape(-1, height, width, 3))
         change = moved.reshape(len(shrunk), MOVES, -1) - shrunk[:, None]
         return change.reshape(-1, shrunk.shape[1]) * np.float32(_MOVED_WEIGHT)
+
+
+def _drawn_axes(
+    frames: Floats, drawings: Floats, directions: Floats, spreads: Floats, count: int
+) -> Floats | None:
+    """Return the axes along which moments draw most, orthonormal columns, float32 [R, count].
+
+    The other components of a film hold much that no moment can draw: to keep the strongest of them
+    would leave a grain in what moments do draw. `frames` are how many each moment has, `drawings`
+    [K, R], `directions` [K, L, R] and `spreads` [K, L] what they draw. None: all are kept.
+    """
+    size = drawings.shape[1]
+    if count >= size:
+        return None
+    rows = directions * (spreads * np.sqrt(frames)[:, None])[..., None]
+    rows = np.concatenate([rows.reshape(-1, size), drawings * np.sqrt(frames)[:, None]])
+    products = tf.matmul(rows, rows, transpose_a=True)
+    return tf.linalg.eigh(products)[1].numpy()[:, ::-1][:, :count].copy()
 
 
 def nearest_means(numbers: Floats, count: int) -> tuple[Floats, NDArray[np.int64]]:

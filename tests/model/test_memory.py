@@ -166,7 +166,7 @@ PREVIEW = ModelConfig(72, 128, latent_size=200, filters=(24, 48, 96), linear_pat
     ("asked", "frames", "moments", "components"),
     [
         ({"memory": 1.0}, 14_437, 241, 2048),
-        ({"memory": 0.5}, 14_437, 120, 640),
+        ({"memory": 0.5}, 14_437, 120, 1036),
         ({"memory": 1.0}, 168_480, 1000, 3072),
         ({"memory": 1.0}, 1227, 20, 1226),
         ({"memory": 0.0}, 14_437, 0, 0),
