@@ -28,6 +28,7 @@ from bladerunner_ae.command_line import signals
 from bladerunner_ae.command_line.app import OVERWRITE_HINT
 from bladerunner_ae.disk_space import check_space, estimate_bytes
 from bladerunner_ae.errors import InputError, ReplaceableError
+from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN, UNSEEN
 from bladerunner_ae.film.reading.probe import probe_film
 from bladerunner_ae.film.reading.source import film_name
 from bladerunner_ae.output_files import UnfinishedFilm
@@ -272,6 +273,7 @@ def _quality(job: Job) -> str:
             f"{label} PSNR {group['psnr']:.1f} dB, SSIM {group['ssim']:.2f} "
             f"({group['frames']} frames)"
             for label, group in groups.items()
+            if label in (SEEN, HELD_OUT, UNSEEN)
         )
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return ""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bladerunner_ae.evaluation import prior_samples
+from bladerunner_ae.evaluation import novelty, prior_samples
 from bladerunner_ae.evaluation.baselines import fit_baselines, training_frames
 from bladerunner_ae.evaluation.choice import (
     MAX_FRAMES,
@@ -76,7 +77,7 @@ def evaluate_film(
     raster. Returns plain JSON values, explained in docs/evaluation.md: {"model", "film", "frames",
     "measured", "every", "sample", "raster", "latent_size", "groups", "baselines", "shots", "prior",
     "notes"}. The groups are "seen" and "held out" for a film of the training, "unseen film" for any
-    other.
+    other; among those held out, "held out, no near copy" and "held out, new" are parts (`novelty`).
 
     Raises:
         InputError: no such model, or the records have another size than it takes.
@@ -133,7 +134,8 @@ class _Evaluation:
             vmaf=vmaf,
             batch_size=options.batch_size,
         )
-        summary = summarise(measure(scope, self._records, card), self._labels, pieces)
+        measured = measure(scope, self._records, card)
+        summary = summarise(measured, self._labels, pieces, self._new_frames(choice))
         count = int(choice.frames.sum())
         result = {
             "model": str(self._autoencoder.path),
@@ -163,6 +165,24 @@ class _Evaluation:
                 f"{choice.frames.sum()} that were measured; give a larger --max_frames"
             )
         return choice
+
+    def _new_frames(self, choice: Choice) -> dict[str, NDArray[np.bool_]]:
+        """Return the measured held-out frames that nothing seen is like, bool [frames] by name."""
+        seen, held_out = self._labels == SEEN, self._labels == HELD_OUT
+        chosen = np.flatnonzero(held_out & choice.frames)
+        if not len(chosen) or not seen.any():
+            return {}
+        if seen.sum() > novelty.MOST_SEEN:
+            self._note("a film too long to look for near copies of held-out frames")
+            return {}
+        with explained_damage(self._records, self._card):
+            images = self._read(chosen.tolist())
+            likeness = novelty.nearest_seen(self._records, self._card, images, seen)
+        found = {}
+        for name, limit in ((novelty.NO_COPY, novelty.COPY_DB), (novelty.NEW, novelty.NEW_DB)):
+            found[name] = np.zeros(len(seen), bool)
+            found[name][chosen[likeness < limit]] = True
+        return found
 
     def _training_images(self) -> tuple[list[int], Pictures | None]:
         card, seen = self._card, self._labels == SEEN

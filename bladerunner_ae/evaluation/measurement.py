@@ -67,6 +67,13 @@ class Numbers:
             {name: weights * times[name] for name, weights in self.weights.items()},
         )
 
+    def only(self, frames: NDArray[np.bool_]) -> "Numbers":
+        """Leave out the numbers of other frames than these, bool [frames]."""
+        return Numbers(
+            {name: np.where(frames, values, 0.0) for name, values in self.values.items()},
+            {name: np.where(frames, weights, 0.0) for name, weights in self.weights.items()},
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:

@@ -1,7 +1,7 @@
 """Figures of a film from numbers of its frames, with confidence intervals over its shots."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,28 @@ Stretches = Sequence[tuple[int, int]]
 Figures = dict[str, Any]
 
 
-def summarise(measured: Measured, labels: NDArray[np.str_], pieces: Stretches) -> Figures:
+def summarise(
+    measured: Measured,
+    labels: NDArray[np.str_],
+    pieces: Stretches,
+    subsets: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Figures:
     """Summarise a pass over a film, the model as its first system.
 
-    `pieces` are the frames of one shot and label each, of `measurement.stretches`. Returns plain
-    JSON values {"groups": {label: figures}, "baselines": {name: {label: figures}}, "shots":
-    [figures of the model]}. Figures are {"frames", "shots", metric: value or None, "confidence":
-    {metric: [low, high] or None}}.
+    `pieces` are the frames of one shot and label each, of `measurement.stretches`; `subsets` are
+    more groups, bool [frames] each, which may overlap. Returns plain JSON values {"groups": {label:
+    figures}, "baselines": {name: {label: figures}}, "shots": [figures of the model]}. Figures are
+    {"frames", "shots", metric: value or None, "confidence": {metric: [low, high] or None}}.
     """
     frames = measured.choice.frames
     weighted = {name: own.weighted(measured.choice) for name, own in measured.systems.items()}
     systems = {name: _groups(own, frames, labels, pieces) for name, own in weighted.items()}
+    for name, subset in (subsets or {}).items():
+        if (subset & frames).any():
+            for system, own in weighted.items():
+                systems[system] |= _groups(
+                    own.only(subset), frames & subset, np.where(subset, name, ""), pieces
+                )
     model, *_ = systems
     groups = systems.pop(model)
     whole = sum(measured.moments.values(), LatentMoments())
@@ -48,11 +59,9 @@ def _groups(
 ) -> Figures:
     found: Figures = {}
     for label in sorted(set(labels[frames].tolist())):
-        own = [
-            (start, end) for start, end in pieces
-            if labels[start] == label and frames[start:end].any()
-        ]  # fmt: skip
-        figures: Figures = {"frames": int(frames[labels == label].sum()), "shots": len(own)}
+        there = frames & (labels == label)
+        own = [(start, end) for start, end in pieces if there[start:end].any()]
+        figures: Figures = {"frames": int(there.sum()), "shots": len(own)}
         confidence: Figures = {}
         for name in METRICS:
             values, weights = (

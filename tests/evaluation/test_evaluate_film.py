@@ -17,6 +17,7 @@ from bladerunner_ae.errors import InputError
 from bladerunner_ae.evaluation.choice import choose
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
 from bladerunner_ae.evaluation.labels import frame_labels
+from bladerunner_ae.evaluation.novelty import NEW, NO_COPY
 from bladerunner_ae.evaluation.text import describe
 from bladerunner_ae.evaluation.vmaf import missing_vmaf
 from tests.helpers.commands import Commands, Result
@@ -71,7 +72,8 @@ def test_figures_are_means_over_frames_by_label(
     result = evaluate_film(model, small_records, EvaluationOptions(batch_size))
     psnr = expected_psnr()
     assert (result["film"], result["frames"]) == ("film.mp4", FRAMES)
-    assert result["groups"].keys() == {"seen", "held out"}
+    assert result["groups"].keys() == {"seen", "held out", NO_COPY, NEW}
+    assert result["groups"][NEW]["psnr"] == result["groups"]["held out"]["psnr"]
     for label, part in (("seen", psnr[:40]), ("held out", psnr[40:])):
         group = result["groups"][label]
         assert group["frames"] == len(part)
