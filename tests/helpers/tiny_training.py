@@ -30,7 +30,8 @@ AT_ONCE: dict[str, dict[str, float]] = {
     "dream": {"adversarial_weight": 0.002, "adversarial_start": 0.0, "adversarial_ramp": 0.0}
 }
 
-# Changes of `ModelConfig` for tests of the step itself: most of their time goes into building it.
+# Changes of `ModelConfig` for tests of the step itself, or of what is around it: most of their time
+# goes into building it. As flags, for this process only: commands have none for them.
 FEW_LAYERS: dict[str, Any] = {"filters": (8, 16), "residual_blocks": 0, "bottleneck_channels": 0}
 
 
