@@ -12,7 +12,7 @@ from typing import Any
 
 from tfrecords import storage
 from tfrecords.framing import read_records
-from tfrecords.record_errors import DamagedError, RecordsError
+from tfrecords.record_errors import DamagedError, NewerVersionError, RecordsError
 from tfrecords.shards import is_shard_name
 from tfrecords.wording import counted
 
@@ -176,7 +176,7 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
         version = values.get("schema_version")
         # Checked first: what a newer card lacks or adds is no damage.
         if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise RecordsError(
+            raise NewerVersionError(
                 f"{path}: has schema version {version} but this program reads up to "
                 f"{SCHEMA_VERSION}; update bladerunner_ae"
             )
@@ -188,6 +188,8 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
 
 
 def _missing_card(directory: storage.AnyPath) -> RecordsError:
+    if storage.is_file(directory):
+        return RecordsError(f"{directory}: is a file; give the folder of a film's records")
     if not storage.is_directory(directory):
         return RecordsError(
             f"{directory}: there is no such folder; make it with tools/make_tfrecords.py"

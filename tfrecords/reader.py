@@ -18,7 +18,7 @@ from tfrecords import local_copies, storage
 from tfrecords.card import FilmCard, check_shards, load_card
 from tfrecords.draw_order import Draws
 from tfrecords.mixture import FilmPart, check_together, quotas
-from tfrecords.record_errors import RecordsError
+from tfrecords.record_errors import RecordsError, UnexplainedLossError
 from tfrecords.record_streams import InMemory, Streamed, film_records
 from tfrecords.schema import example_spec
 
@@ -262,9 +262,9 @@ def explain_data_loss(directory: storage.AnyPath, card: FilmCard) -> RecordsErro
     return find_damage(directory, card) or unexplained_loss(directory)
 
 
-def unexplained_loss(*directories: storage.AnyPath) -> RecordsError:
+def unexplained_loss(*directories: storage.AnyPath) -> UnexplainedLossError:
     """Return the error for folders in which reading failed, but no damage can be found."""
-    return RecordsError(
+    return UnexplainedLossError(
         f"{', '.join(map(str, directories))}: reading failed, yet every record is undamaged when "
         "read again; check the disk and the memory of this machine"
     )

@@ -37,6 +37,14 @@ class DamagedError(ReplaceableError):
         self.path, self.problem = path, problem
 
 
+class NewerVersionError(RecordsError):
+    """Records are of a newer version of this program; they are not damaged."""
+
+
+class UnexplainedLossError(RecordsError):
+    """Reading records failed, but none of them is found damaged."""
+
+
 class DiskError(RecordsError):
     """The disk failed or is full while records were written."""
 

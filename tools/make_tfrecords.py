@@ -28,7 +28,13 @@ from absl import flags
 
 from bladerunner_ae.command_line.app import explain
 from bladerunner_ae.command_line.app import run as run_command
-from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate, parse_time
+from bladerunner_ae.command_line.arguments import (
+    parse_bars,
+    parse_local,
+    parse_rate,
+    parse_time,
+    refuse_frame_rate,
+)
 from bladerunner_ae.conversion import upload
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion, warn
 from bladerunner_ae.conversion.existing import finished_card
@@ -81,6 +87,8 @@ def request_from_flags(values: flags.FlagValues) -> Request:
         deinterlace=values.deinterlace,
     )
     films = [parse_local("film", film) for film in values.film]
+    if all(film.is_file() for film in films):
+        refuse_frame_rate(films[0], values["frame_rate"].present)
     names = [film_name(film) for film in films]
     for name in names:
         if names.count(name) > 1:

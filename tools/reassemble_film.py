@@ -25,9 +25,14 @@ from pathlib import Path
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
-from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate
+from bladerunner_ae.command_line.arguments import (
+    parse_bars,
+    parse_local,
+    parse_rate,
+    refuse_frame_rate,
+)
 from bladerunner_ae.command_line.tensorflow_import import import_tensorflow, need_tensorflow
-from bladerunner_ae.errors import InputError
+from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.exports.loading import Autoencoder, find_saved_model, load_autoencoder
 from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.bars import find_bars
@@ -130,10 +135,18 @@ def main() -> None:
         overwrite=values.overwrite,
         keep_damaged=values.keep_damaged,
     )
-    bars = parse_bars(values.crop_bars)
+    bars, rate = parse_bars(values.crop_bars), parse_rate(values.frame_rate)
+    if values.data:
+        for name in ("crop_bars", "fit"):
+            if values[name].present:
+                raise UsageError(
+                    f"--{name}={values[name].value}: --data gives the geometry of the records; "
+                    "leave one of them out"
+                )
+    refuse_frame_rate(film, values["frame_rate"].present)
     need_tensorflow()
     ffmpeg_program()
-    info = probe_film(film, parse_rate(values.frame_rate))
+    info = probe_film(film, rate)
     check_outputs(film, output, options)
     find_saved_model(location(values.model))
     geometry = geometry_from_records(location(values.data), info) if values.data else None

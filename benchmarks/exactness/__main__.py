@@ -27,6 +27,7 @@ from benchmarks.runs import say
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.film.notes import NoteKind
 from bladerunner_ae.geometry import Rectangle, Size
 from tests.helpers.number_panel import read_number
 from tfrecords.card import FilmCard
@@ -144,7 +145,7 @@ def measure(film: Film, folder: Path) -> Row:
             row.problems.append("colours")
         if not _each_is_nearest(pictures, shown.pictures):
             row.problems.append("a frame is more like another one of the display's")
-    single = [note for note in card.notes if note.startswith("read in a single pass: ")]
+    single = [note for note in card.notes if note.startswith(NoteKind.SINGLE_PASS.opening)]
     row.reading = single[0].removeprefix("read in a ") if single else "several decoders"
     return row
 

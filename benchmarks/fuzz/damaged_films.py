@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import BladerunnerError
+from bladerunner_ae.film.notes import NoteKind
 from bladerunner_ae.inspection.inspect_folder import inspect_film
 from bladerunner_ae.inspection.verify_shards import verify
 from tests.helpers.synthetic_film import make_film
@@ -240,7 +241,7 @@ def judge(found: Converted, whole: Converted, film: Path) -> tuple[str, str]:
     notes = [
         note
         for note in found.notes
-        if note not in whole.notes and not note.startswith("read in a single pass")
+        if note not in whole.notes and not note.startswith(NoteKind.SINGLE_PASS.opening)
     ]
     if found.pictures == whole.pictures and found.times == whole.times:
         return IDENTICAL, "; ".join(notes)

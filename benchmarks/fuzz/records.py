@@ -21,7 +21,7 @@ from bladerunner_ae.inspection.inspect_folder import inspect_film
 from bladerunner_ae.inspection.verify_shards import decode_picture, verify
 from tfrecords.card import CARD_NAME
 from tfrecords.framing import read_records
-from tfrecords.record_errors import RecordsError
+from tfrecords.record_errors import RecordsError, UnexplainedLossError
 from tfrecords.schema import parse
 
 _LIMIT_SECONDS = 300
@@ -124,7 +124,7 @@ def read(reader: Callable[[Path], Pictures], folder: Path, truth: Pictures) -> t
                 raise error from None
             raise
     except BladerunnerError as error:
-        return _judge_message(str(error), folder)
+        return judge_error(error, folder)
     except AssertionError as error:
         return SILENT, str(error)
     except Exception as error:
@@ -135,8 +135,11 @@ def read(reader: Callable[[Path], Pictures], folder: Path, truth: Pictures) -> t
     return (SILENT, f"other pictures: frames {wrong[:5]}") if wrong else (HARMLESS, "")
 
 
-def _judge_message(message: str, folder: Path) -> tuple[str, str]:
-    if "\n" in message or str(folder) not in message or "every record is whole when" in message:
+def judge_error(error: BladerunnerError, folder: Path) -> tuple[str, str]:
+    """Return (class, detail) of a refusal; one that finds no cause is no answer to damage."""
+    message = str(error)
+    unexplained = isinstance(error, UnexplainedLossError)
+    if "\n" in message or str(folder) not in message or unexplained:
         return BROKEN, f"message: {message!r}"
     named = ".tfrecord" in message or CARD_NAME in message
     return NAMED if named else REFUSED, message.replace(str(folder), "")

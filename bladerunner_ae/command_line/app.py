@@ -46,8 +46,11 @@ _HELP_END = (
     "",
     "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks, --version.",
     "",
-    "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, 143 SIGTERM.",
+    "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, 143 SIGTERM"
+    " (0 in training, after a checkpoint).",
 )
+# Flags without which a command cannot work; an empty path would be the current folder.
+_PATHS = frozenset({"film", "data", "model", "model_dir", "output", "output_dir"})
 # absl knows the long ones too, but leaves with exit code 1.
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
@@ -117,7 +120,9 @@ def _start(
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(list(argv))
+        left = flags.FLAGS(list(argv))
+        _refuse_empty_paths()
+        return left
     except flags.Error as error:
         # absl's own runner would print the whole help text under the message.
         text = " ".join(str(error).split())
@@ -125,6 +130,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
             text = f"--{missing[1]} is needed"
         print(f"error: {visible(text)} (see --help)", file=sys.stderr)
         sys.exit(1)
+
+
+def _refuse_empty_paths() -> None:
+    """Refuse paths that are given but empty, as by a shell variable that is not set."""
+    for name in _PATHS & set(flags.FLAGS):
+        flag = flags.FLAGS[name]
+        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        if flag.present and "" in values:
+            raise flags.Error(f"--{name}= is empty; give a path")
 
 
 def _call(main: Callable[[], int | None]) -> int:

@@ -26,6 +26,15 @@ def parse_time(name: str, text: str | None) -> Fraction | None:
     return reduce(lambda seconds, part: seconds * 60 + part, parts)
 
 
+def refuse_frame_rate(film: Path, given: bool) -> None:
+    """Refuse --frame_rate, if it was given, for a film, which knows its own."""
+    if given and film.is_file():
+        raise UsageError(
+            f"--frame_rate is for folders of images, and {film} is a film with its own; leave it "
+            "out"
+        )
+
+
 def parse_local(name: str, text: str) -> Path:
     """Return the path of a film; it must be local, as decoders and encoders need it."""
     if is_remote(text):

@@ -45,15 +45,17 @@ def export_trained(
     config: RunConfig,
     run: Location,
     records: Sequence[storage.AnyPath],
+    new: bool = False,
 ) -> list[Location]:
     """Export as `export` does, at the end of a training, which must not be lost.
 
-    If the newest versions are of this step, they stay. Records that cannot be read any more are
+    If the newest versions are of this step, they stay, unless the weights are `new`: a run that has
+    lost its checkpoints comes to the same step again. Records that cannot be read any more are
     reported, and the models are exported without the film's latents.
     """
     newest = saved_models.newest_versions(run / "export")
     steps = {load_model_card(path).get("step") for path in newest}
-    if len(newest) == len(saved_models.MODELS) and steps == {step}:
+    if not new and len(newest) == len(saved_models.MODELS) and steps == {step}:
         return newest
     try:
         found = _encode_films(networks, config, records)

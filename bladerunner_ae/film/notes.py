@@ -121,6 +121,11 @@ class NoteKind(Enum):
 
     SEVERAL = "{notes:; }"
 
+    @property
+    def opening(self) -> str:
+        """The sentence up to its first fact, by which it is known among the notes of a card."""
+        return str(self.value).partition("{")[0]
+
     def note(self, **facts: Any) -> "Note":
         return Note(self, tuple(facts.items()))
 

@@ -14,7 +14,7 @@ from typing import Any
 from tfrecords import storage
 from tfrecords.card import CARD_NAME, FilmCard, Shard, load_card
 from tfrecords.framing import ShardScan
-from tfrecords.record_errors import DamagedError, RecordsError
+from tfrecords.record_errors import DamagedError, NewerVersionError, RecordsError
 from tfrecords.schema import parse
 from tfrecords.shards import is_shard_name, missing_shards
 from tfrecords.unfinished_parts import partial_folder
@@ -109,11 +109,14 @@ def inspect_film(directory: storage.AnyPath) -> Inspection:
     """Inspect DATA/<film>, local or remote, reading only the beginning of each shard.
 
     Of a folder whose card is missing or damaged, the shards are described as far as possible.
-    Raises RecordsError if there is no such folder, or nothing in it is a shard or a card.
+    Raises RecordsError if there is no such folder, nothing in it is a shard or a card, or the card
+    is of a newer version.
     """
     folder = os.fspath(directory)
     try:
         card = load_card(folder)
+    except NewerVersionError:  # no damage, and nothing here that this version could judge
+        raise
     except RecordsError as error:
         return _without_card(folder, error)
     found = Inspection(folder, card, [], remarks=_remarks(folder))

@@ -1,5 +1,6 @@
 """Trained autoencoder, read from an export or still in memory. Imports no TensorFlow."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -59,18 +60,34 @@ class Autoencoder:
         """Dream each picture by itself, uint8 [n, height, width, 3] in and out, RGB."""
         if self.dream is None:
             return self.decode(self.encode(images)[0])
-        return np.asarray(self.dream(images))
+        return np.asarray(self.dream(self._checked(images)))
 
     def encode(self, images: Pictures) -> tuple[Latents, Latents]:
         """Return the posterior of each picture: mean and log-variance, float32 [n, *shape]."""
-        parts = [self._halves.encode(batch) for batch in _batches(images)]
+        parts = [self._halves.encode(batch) for batch in _batches(self._checked(images))]
         means, log_vars = zip(*parts, strict=True)
         return _joined(means), _joined(log_vars)
 
     def decode(self, latents: Latents) -> Pictures:
         """Return the picture of each latent vector, uint8 [n, height, width, 3]."""
-        latents = np.asarray(latents, np.float32).reshape(-1, *self._halves.shape)
+        shape = self._halves.shape
+        latents = np.asarray(latents, np.float32)
+        if latents.shape[-1:] not in (shape[-1:], (math.prod(shape),)):
+            wanted = ", ".join(map(str, ("n", *shape)))
+            raise InputError(f"latents of shape {list(latents.shape)}: give float32 [{wanted}]")
+        latents = latents.reshape(-1, *shape)
         return np.concatenate([np.asarray(self._halves.decode(b)) for b in _batches(latents)])
+
+    def _checked(self, images: Pictures) -> Pictures:
+        """Return pictures as they are; InputError if the network cannot take them."""
+        images, wanted = np.asarray(images), (*self.raster, 3)
+        if images.dtype != np.uint8 or images.shape[1:] != wanted:
+            height, width = self.raster
+            raise InputError(
+                f"pictures are {images.dtype} {list(images.shape)}: give uint8 "
+                f"[n, {height}, {width}, 3]"
+            )
+        return images
 
     @cached_property
     def _loaded(self) -> Halves | InputError:

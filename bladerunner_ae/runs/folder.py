@@ -34,8 +34,8 @@ _DAMAGE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, Rec
 def writing(run: Location) -> Iterator[None]:
     """Keep other processes from writing a run folder, and explain errors of the disk.
 
-    The lock is next to the folder, which need not exist. Remote stores have no locks: nothing keeps
-    two processes from writing one remote run.
+    The lock is next to the folder, which need not exist. Remote stores have no locks; there
+    trainings keep each other out by a file (`working_copy`).
     """
     lock = _lock(run)
     try:

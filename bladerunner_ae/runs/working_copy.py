@@ -2,7 +2,8 @@
 
 Everything that writes a run appends, renames and locks, and a bucket does none of these. So the run
 is fetched, continued in a folder of the spool, and sent: at every moment the bucket holds a run
-that another machine can resume. A local folder that a killed run has left is thrown away.
+that another machine can resume. A local folder that a stopped process has left is
+resumed from if it is of this run and has a later checkpoint than the bucket, and else deleted.
 
 `.writer.json` in the run folder says who writes it. Its owner changes it every few seconds; the
 same number for longer than that means that its owner is dead. No clocks are compared.

@@ -143,7 +143,8 @@ class RunWatch:
             write_projector(log.run, run.trainer.dreaming.encoder, run.parts)
             run_pages.finish(log.summaries, log.step)
         log.pictures.wait()
-        log.say(f"{FINISHED}{log.step}")  # last: `resume.has_finished` looks for it
+        log.say(f"all of step {log.step} is shown")
+        log.write({FINISHED: True})  # last: `resume.finished_steps` looks for it
 
 
 class RunCallback(keras.callbacks.Callback):

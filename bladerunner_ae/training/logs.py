@@ -20,8 +20,8 @@ from bladerunner_ae.training.monitoring.picture_queue import PictureQueue
 from tfrecords import storage
 from tfrecords.storage import Location
 
-FINISHED = "finished step "
-"""Last line of log.txt once a run has shown everything, before the number of its last step."""
+FINISHED = "finished"
+"""Name of the last value that a run records, in metrics.jsonl, once it has shown everything."""
 
 # A remote log is written as a whole each time; one of a long run has about a megabyte.
 _REMOTE_EVERY_SECONDS = 30.0

@@ -3,9 +3,12 @@
 `checkpoints.restore` loads the weights; `run.py` calls both.
 """
 
+import json
 import math
+import re
 
 from bladerunner_ae.errors import UsageError
+from bladerunner_ae.exports.saved_models import newest_versions
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.films import division_differences
 from bladerunner_ae.runs.run_config import RunConfig
@@ -14,12 +17,38 @@ from bladerunner_ae.training.trainer import make_schedule
 from tfrecords import storage
 from tfrecords.storage import Location
 
+_SAID_FINISHED = re.compile(r": finished step (\d+)$")
+
 
 def has_finished(run: Location, step: int) -> bool:
-    """Return whether log.txt says that a run has shown everything of its last step."""
-    log = run / "log.txt"
-    said = storage.read_text(log, "replace").splitlines() if storage.is_file(log) else []
-    return any(line.endswith(f": {FINISHED}{step}") for line in said)
+    """Return whether a run has shown everything of this step, its last."""
+    return step in finished_steps(run)
+
+
+def finished_steps(run: Location) -> set[int]:
+    """Return the steps at which a run ended and had shown everything."""
+    found: set[int] = set()
+    for line in _lines(run / "metrics.jsonl"):
+        try:
+            values = json.loads(line)
+            if values.get(FINISHED) is True:
+                found.add(int(values["step"]))
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+            continue  # half a line of a process that was killed
+    # Earlier versions said it in log.txt instead.
+    said = (_SAID_FINISHED.search(line) for line in _lines(run / "log.txt"))
+    return found | {int(match[1]) for match in said if match}
+
+
+def _lines(path: Location) -> list[str]:
+    return storage.read_text(path, "replace").splitlines() if storage.is_file(path) else []
+
+
+def lost_checkpoints(run: Location) -> str:
+    """Return one line if a run at step 0 has ended before, else ""."""
+    if not finished_steps(run) and not newest_versions(run / "export"):
+        return ""
+    return f"{run}: its checkpoints are gone, so it starts at step 0; its earlier exports stay"
 
 
 def resuming(

@@ -5,12 +5,15 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.exports.from_run import export_trained
 from bladerunner_ae.memory_report.write import is_reported, report_training
+from bladerunner_ae.objectives import weight_help
+from bladerunner_ae.runs.config import ModelConfig, TrainConfig
 from bladerunner_ae.runs.fields import options_of
 from bladerunner_ae.runs.files import CONFIG_NAME, FLAGS_NAME, refuse_to_delete, settling
 from bladerunner_ae.runs.folder import load_config, open_run, write_json, writing
@@ -44,6 +47,11 @@ def train(data: AnyPath | Sequence[AnyPath], model_dir: AnyPath, **options: Any)
     """
     films = [data] if isinstance(data, str | os.PathLike) else list(data)
     own = {name: options.pop(name) for name in options_of(TrainingOptions) if name in options}
+    known = [*options_of(ModelConfig), *options_of(TrainConfig), *weight_help()]
+    for name in options.keys() - set(known):
+        near = get_close_matches(name, [*options_of(TrainingOptions), *known])
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(f"train has no option {name}{hint}")
     return run_training(TrainingOptions(films, model_dir, **own, changes=options))
 
 
@@ -106,7 +114,7 @@ def run_training(options: TrainingOptions) -> list[Location]:
         exported = []
         if workers.chief:
             dreaming, step = trainer.dreaming, trainer.steps_done
-            exported = export_trained(dreaming, step, config, run, records)
+            exported = export_trained(dreaming, step, config, run, records, new)
             if options.report and (new or not is_reported(run, step)):
                 report_training(dreaming, config.to_json(), step, records, run)
         copy.send()
@@ -149,7 +157,7 @@ def _trained(
     options: TrainingOptions,
     copy: WorkingCopy,
 ) -> tuple[Trainer, RunConfig, bool]:
-    """Train to the end; return also the configuration as written, and whether steps were left."""
+    """Train to the end; return also the configuration as written, and whether anything was left."""
     with workers.strategy.scope():
         trainer = build_trainer(config)
         start = restore(trainer, run)
@@ -158,10 +166,13 @@ def _trained(
             config = fine_tuning.load_source(trainer, config)
             if workers.chief:
                 write_json(run / CONFIG_NAME, config.to_json())
+    if start == 0 and earlier and workers.chief and (lost := resume.lost_checkpoints(run)):
+        _say(lost)
     _say(f"tensorboard --logdir {shlex.quote(str(run))}")
     steps = config.train.steps
     # All workers show it together, as they train: the chief may need what only others have.
-    if start == steps and any(workers.gather(int(not resume.has_finished(run, start)))):
+    unshown = start == steps and any(workers.gather(int(not resume.has_finished(run, start))))
+    if unshown:
         _say(f"trained to step {start}; showing the results")
         fit(trainer, config, records, run, start, workers=workers)
     elif start >= steps:
@@ -177,4 +188,4 @@ def _trained(
             trainer, config, records, run, start, options.data_service, workers,
             after_checkpoint=send,
         )  # fmt: skip
-    return trainer, config, start < steps
+    return trainer, config, unshown or start < steps

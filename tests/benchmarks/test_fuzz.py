@@ -20,6 +20,9 @@ from benchmarks.fuzz.damaged_films import (
     Converted,
 )
 from benchmarks.fuzz.pool import Workers
+from bladerunner_ae.film.notes import NoteKind
+from tfrecords.reader import unexplained_loss
+from tfrecords.record_errors import DamagedError
 
 LEAST_GROWTH = 64 * 2**20
 """Caches may grow by so much over a few hundred films; a leak of one film's pictures would not."""
@@ -76,7 +79,7 @@ def test_the_judge_sees_what_is_silent(tmp_path: Path) -> None:
     assert kind(times=(*whole.times[:-1], Fraction(9))) == UNDETECTABLE
     assert kind(pictures=fewer) == SILENT
     # How it was read says nothing of what is lost.
-    notes = ("always said", "read in a single pass: it is damaged")
+    notes = ("always said", str(NoteKind.SINGLE_PASS.note(reason="it is damaged")))
     assert kind(pictures=fewer, notes=notes) == SILENT
 
 
@@ -100,3 +103,17 @@ def test_damaged_records(tmp_path: Path) -> None:
     assert kinds == {fuzz_records.HARMLESS: len(fuzz_records.READERS)}
     verified = [one for one in found if one.reader == "inspect --verify" and one.damage != "none"]
     assert all(one.kind == fuzz_records.NAMED for one in verified), verified
+
+
+def test_the_judge_of_records_sees_a_refusal_without_a_cause(tmp_path: Path) -> None:
+    whole = fuzz_records.write_film(tmp_path / "film")
+
+    def kind(error: Exception) -> str:
+        def refuse(_: Path) -> fuzz_records.Pictures:
+            raise error
+
+        return fuzz_records.read(refuse, tmp_path / "film", whole)[0]
+
+    assert kind(unexplained_loss(tmp_path / "film")) == fuzz_records.BROKEN
+    assert kind(DamagedError(tmp_path / "film", "is damaged")) == fuzz_records.REFUSED
+    assert kind(DamagedError("elsewhere", "is damaged")) == fuzz_records.BROKEN

@@ -75,6 +75,20 @@ def test_damage_ends_with_2_and_the_fix(whole: Path, damaged: Path) -> None:
     assert "1 damage;" in error_of(quick, 2)
 
 
+@pytest.mark.parametrize("flag", ["--verify", "--json"])
+def test_records_of_a_newer_version_are_not_called_damaged(
+    whole: Path, tmp_path: Path, flag: str
+) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "newer"))
+    card = json.loads((folder / "film.json").read_text())
+    (folder / "film.json").write_text(json.dumps({**card, "schema_version": 7}))
+    done = run(flag, folder)
+    assert done.stdout == "" and error_of(done, 2) == (
+        f"error: {folder}/film.json: has schema version 7 but this program reads up to 1; "
+        "update bladerunner_ae"
+    )
+
+
 def test_json_is_all_there_is_on_stdout(whole: Path, damaged: Path) -> None:
     done = run("--json", "--verify", whole, damaged)
     assert done.returncode == 2
@@ -89,6 +103,8 @@ def test_wrong_usage(whole: Path, tmp_path: Path) -> None:
     assert "Unknown command line flag" in error_of(run(whole, "--nonsense"), 1)
     assert "--frames=40" in error_of(run(whole, f"--export_frames={tmp_path}/x", "--frames=40"), 1)
     assert "there is no such folder" in error_of(run(tmp_path / "nothing"), 2)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "is a file; give the folder" in error_of(run(tmp_path / "notes.txt"), 2)
 
 
 def test_impossible_outputs_are_refused_at_once(whole: Path, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_what_is_no_film(kind: str, film: Path, tmp_path: Path) -> None:
         (["--duration=-1"], "--duration=-1: give seconds"),
         (["--duration=nan"], "--duration=nan: give seconds"),
         (["--start=0:01:00"], "--start=60: no frame of "),
+        (["--frame_rate=25"], "--frame_rate is for folders of images"),
         (["--fit=squeeze"], "fit"),
         (["--format=gif"], "choose jpeg or png"),
         (["--no_such_flag"], "no_such_flag"),
@@ -123,6 +124,11 @@ def test_wrong_usage(arguments: list[str], words: str, film: Path, tmp_path: Pat
 
 def test_missing_flags() -> None:
     assert "--film" in error(run("--output_dir=data"), 1)
+
+
+def test_an_empty_path_is_not_the_current_folder(film: Path) -> None:
+    assert "--output_dir= is empty" in error(run(f"--film={film}", "--output_dir="), 1)
+    assert "--film= is empty" in error(run("--film=", "--output_dir=data"), 1)
 
 
 def test_folders_that_cannot_take_records(film: Path, tmp_path: Path) -> None:

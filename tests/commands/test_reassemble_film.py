@@ -186,10 +186,13 @@ def test_wrong_usage(film: Path, model: Path, tmp_path: Path) -> None:
     for flag, word in (
         ("--crop_bars=12", "top:bottom:left:right"),
         ("--frame_rate=fast", "frames per second"),
+        ("--frame_rate=25", "is for folders of images"),
         ("--preset=warp", "preset"),
         ("--crf=99", "crf"),
     ):
         check_error(run(*arguments, flag), 1, word)
+    for flag in ("--crop_bars=none", "--fit=cover"):
+        check_error(run(*arguments, flag, "--data=records"), 1, "--data gives the geometry")
     check_error(run_tool("reassemble_film"), 1, "--film")
 
 

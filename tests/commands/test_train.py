@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bladerunner_ae.exports.saved_models import newest_versions
 from bladerunner_ae.runs.folder import load_config
 from bladerunner_ae.training.checkpoints import checkpoint_steps
+from bladerunner_ae.training.resume import has_finished
 from tests.helpers.commands import Commands, Result, start
 from tests.helpers.parameters import some_slow
 from tests.helpers.small_records import write_numbered_film
@@ -61,15 +63,15 @@ def test_what_a_run_leaves(trained_run: tuple[Path, Result], small_records: Path
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = {line["step"]: line["loss/decoder"] for line in lines if "loss/decoder" in line}
     assert sorted(losses) == [1, 2, 3, 4] and all(0 < loss < 4 for loss in losses.values())
-    assert {"probe/psnr_seen", "probe/psnr_held_out", "probe/ssim_held_out"} <= lines[-1].keys()
-    assert "finished step 4" in (run / "log.txt").read_text()
+    assert {"probe/psnr_seen", "probe/psnr_held_out", "probe/ssim_held_out"} <= lines[-2].keys()
+    assert lines[-1] == {"step": 4, "finished": True}
 
 
 def test_run_stopped_at_its_end_shows_its_results(
     run: Path, small_records: Path, commands: Commands
 ) -> None:
-    log = run / "log.txt"
-    log.write_text(log.read_text().replace("finished step 4", "sample"))
+    log = run / "metrics.jsonl"
+    log.write_text("\n".join(log.read_text().splitlines()[:-1]) + "\n")
     missing = [run / "prior.png", run / "tensorboard" / "projector_config.pbtxt"]
     for path in missing:
         path.unlink()
@@ -80,6 +82,26 @@ def test_run_stopped_at_its_end_shows_its_results(
     assert checkpoint_steps(run) == [2, 4]
     result = commands.run("train", *finished(small_records, run))
     assert "already trained to step 4; nothing to do" in result.err
+
+
+def test_a_finished_run_without_checkpoints_is_trained_and_exported_anew(
+    run: Path, small_records: Path, commands: Commands
+) -> None:
+    before = {path.parent.name: path.name for path in newest_versions(run / "export")}
+    shutil.rmtree(run / "checkpoints")
+    result = commands.run("train", *finished(small_records, run))
+    assert result.code == 0, result.err
+    assert f"{run}: its checkpoints are gone, so it starts at step 0" in result.err
+    assert checkpoint_steps(run) == [2, 4]
+    after = {path.parent.name: path.name for path in newest_versions(run / "export")}
+    assert len(after) == 3 and all(int(after[name]) > int(before[name]) for name in before)
+    assert result.out.splitlines() == [f"{run}/export/{name}/{n}" for name, n in after.items()]
+
+
+def test_what_an_earlier_version_finished_is_known(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text("2026-01-01 10:00:00 step 4: finished step 4\n")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 4, "loss": 1.0}\n[1]\n{"step": 5, "fi')
+    assert has_finished(tmp_path, 4) and not has_finished(tmp_path, 5)
 
 
 def test_a_finished_run_is_left_as_it_is(

@@ -108,6 +108,7 @@ def test_a_damaged_file_is_refused(tiny_export: Path, tmp_path: Path) -> None:
         warm_up.replay(folder)
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_its_requests_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

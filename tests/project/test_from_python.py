@@ -11,6 +11,7 @@ import pytest
 import bladerunner_ae
 from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film
 from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.errors import InputError, UsageError
 from tests.helpers.running_server import running_server
 
 train = pytest.importorskip("bladerunner_ae.training.run").train
@@ -28,6 +29,11 @@ def test_every_step_from_python(film_factory: Callable[..., Path], tmp_path: Pat
     )  # fmt: skip
     assert {path.parent.name for path in map(Path, exported)} >= {"autoencoder", "decoder"}
     network = load_autoencoder(run)
+    for wrong in (np.zeros((1, 24, 41, 3), np.uint8), np.zeros((1, 24, 40, 3), np.float32)):
+        with pytest.raises(InputError, match=r"give uint8 \[n, 24, 40, 3\]"):
+            network.reconstruct(wrong)
+    with pytest.raises(InputError, match=r"shape \[1, 20\]: give float32 \[n, 200\]"):
+        network.decode(np.zeros((1, 20), np.float32))
     result = reassemble_film(film, network, tmp_path / "dream.mp4")
     assert result.films[0].frames == 30 and result.films[0].sound[0].startswith("copied")
     with (
@@ -45,6 +51,11 @@ def test_train_stays_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
         assert bladerunner_ae.train is train
         module = import_module("bladerunner_ae.train")
         assert bladerunner_ae.train is train and module.cli is not train
+
+
+def test_a_mistyped_option_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="train has no option stepz; did you mean steps"):
+        bladerunner_ae.train(tmp_path, tmp_path / "run", stepz=2)
 
 
 def test_unknown_names_are_attribute_errors() -> None:

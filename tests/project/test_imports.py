@@ -27,6 +27,19 @@ def known(source: str) -> set[str]:
     }
 
 
+def test_every_package_has_its_place() -> None:
+    found = [path for path in (ROOT / "bladerunner_ae").iterdir() if path.suffix in ("", ".py")]
+    names = {path.stem for path in found} - {"__pycache__"}
+    assert names == (PLACE.keys() | OTHERS.keys()) - {"tfrecords", "tools", "benchmarks", "tests"}
+
+
+def test_no_tool_imports_another() -> None:
+    for path in ROOT.glob("tools/*.py"):
+        assert not known(path.read_text("utf-8")) & {"tools", "benchmarks", "tests"}, path
+    for path in ROOT.glob("benchmarks/**/*.py"):
+        assert "tools" not in known(path.read_text("utf-8")), path
+
+
 def test_imports_go_one_way() -> None:
     for path in [*ROOT.glob("bladerunner_ae/**/*.py"), *ROOT.glob("tfrecords/**/*.py")]:
         own = path.relative_to(ROOT).as_posix().removeprefix("bladerunner_ae/")

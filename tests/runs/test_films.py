@@ -222,6 +222,7 @@ def test_frames_of_other_moments_have_none(small_records: Path, tmp_path: Path) 
         frame_labels(shifted, trained_on)
 
 
+@pytest.mark.slow
 def test_evaluation_and_report_notice_other_pictures(
     small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

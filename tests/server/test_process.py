@@ -344,9 +344,12 @@ def test_flags_in_the_docs_exist_with_their_defaults(commands: Commands) -> None
     text = commands.run("serve", "--help").out
     defaults = dict(re.findall(r"--(\w+)\n(?:      .*\n)*?.*\(default:\s+(\S+)\)", text))
     docs = (ROOT / "docs" / "server.md").read_text("utf-8")
-    for flag in re.findall(r"`--(\w+)", docs):
+    named = re.findall(r"`--(\w+)", docs)
+    with_default = re.findall(r"\| `--(\w+)`, [^|]+\| ([\d,]+) \|", docs)
+    assert named and with_default
+    for flag in named:
         assert f"--{flag}\n" in text, flag
-    for flag, default in re.findall(r"\| `--(\w+)`, [^|]+\| ([\d,]+) \|", docs):
+    for flag, default in with_default:
         assert float(defaults[flag]) == float(default.replace(",", "")), flag
 
 

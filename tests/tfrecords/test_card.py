@@ -71,7 +71,7 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 
 def test_file_in_place_of_the_folder(film: Path) -> None:
-    with pytest.raises(RecordsError, match="there is no such folder"):
+    with pytest.raises(RecordsError, match="is a file; give the folder"):
         load_card(film / CARD_NAME)
 
 

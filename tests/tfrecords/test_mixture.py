@@ -212,6 +212,7 @@ def test_a_record_of_a_stranger_does_not_pass(films: list[Path], tmp_path: Path)
 # --- Several workers ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("workers", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_any_number_of_workers_shares_the_frames(

@@ -208,6 +208,7 @@ def test_iterating_twice_gives_the_same(film: Path, mode: dict[str, int]) -> Non
     assert (indices(dataset, 14) == indices(dataset, 14)).all()
 
 
+@pytest.mark.slow
 def test_order_is_the_same_in_a_fresh_process_on_one_core(film: Path) -> None:
     program = (
         "import sys, tensorflow as tf\n"

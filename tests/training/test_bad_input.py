@@ -213,6 +213,7 @@ def test_a_black_film_comes_back_black_and_is_called_so(
     assert "watchdog" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", some_slow("dream", of=("dream", "vae_gan")))
 def test_black_film_without_linear_path_has_no_adversary(objective: str, tmp_path: Path) -> None:
     for grey, scale in ((0, 0.0), (2, 1.0)):

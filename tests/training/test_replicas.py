@@ -59,6 +59,7 @@ def test_each_replica_takes_its_own_part_of_the_noise() -> None:
         np.testing.assert_array_equal(np.concatenate([first, second]), getattr(whole, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_norm", [0.0, pytest.param(1e-3, marks=pytest.mark.slow)])
 def test_logs_and_gradients_of_two_devices_are_those_of_one(clip_norm: float) -> None:
     """Lengths of gradients are measured after the sum only where they are needed for clipping."""
@@ -81,6 +82,7 @@ def test_logs_and_gradients_of_two_devices_are_those_of_one(clip_norm: float) ->
         assert length == pytest.approx(clip_norm or norm, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_frame_a_device_is_enough_to_see_latents_differ() -> None:
     with two_devices().scope():
         trainer = tiny_trainer("vae", model=FEW_LAYERS, batch_size=2)

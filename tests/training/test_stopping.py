@@ -15,6 +15,7 @@ import pytest
 
 from bladerunner_ae.training import callbacks
 from bladerunner_ae.training.checkpoints import checkpoint_steps
+from bladerunner_ae.training.logs import FINISHED
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
 from bladerunner_ae.training.monitoring.probes import Probes
 from bladerunner_ae.training.resume import has_finished
@@ -213,9 +214,10 @@ def test_a_signal_after_the_last_step_precedes_the_export(
 
 
 def figures_of(run: Path, step: int) -> list[str]:
-    """Names of what metrics.jsonl has of a step, sorted; one twice if it is there twice."""
+    """Names of the figures that metrics.jsonl has of a step, sorted; one twice if there twice."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return sorted(name for line in lines if line["step"] == step for name in line if name != "step")
+    names = [name for line in lines if line["step"] == step for name in line]
+    return sorted(name for name in names if name not in ("step", FINISHED))
 
 
 def signal_in(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:

@@ -65,6 +65,7 @@ def said(run: Path) -> dict[str, list[int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["vae", pytest.param("vae_gan", marks=pytest.mark.slow)])
 def test_healthy_run_raises_no_alarm(
     objective: str, small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -122,6 +123,7 @@ def test_absurd_learning_rates_blow_training_up(
     assert checkpoint_steps(tmp_path / "run") == []
 
 
+@pytest.mark.slow
 def test_training_continues_without_a_watchdog(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_dead_decoder_is_named_once(
     assert capsys.readouterr().err.count("the decoder has almost no gradient any more") == 1
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_move_are_named(small_records: Path, tmp_path: Path) -> None:
     fit(small_records, tmp_path / "run", steps=30, learning_rate=1e-12)
     found = said(tmp_path / "run")

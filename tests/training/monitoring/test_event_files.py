@@ -42,7 +42,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 def lines_of(run: Path) -> list[dict[str, Any]]:
     lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if "watchdog" not in line]
+    return [line for line in lines if "watchdog" not in line and "finished" not in line]
 
 
 def expected(run: Path) -> dict[str, list[tuple[int, float]]]:

@@ -175,7 +175,7 @@ def test_run_with_unwritable_last_pictures_has_not_finished(
     flags = tiny_flags(small_records, run)
     train_here(flags)
     assert has_finished(run, 4)
-    (run / "log.txt").write_text("")
+    (run / "metrics.jsonl").write_text("")
 
     def full(path: Path, data: bytes) -> None:
         if path.name == "prior.png":
