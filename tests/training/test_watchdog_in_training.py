@@ -70,7 +70,7 @@ def said(run: Path) -> dict[str, list[int]]:
 def test_healthy_run_raises_no_alarm(
     objective: str, small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit(small_records, tmp_path / "run", linear_path=True, objective=objective, steps=80)
+    fit(small_records, tmp_path / "run", linear_path=True, objective=objective, steps=40)
     assert said(tmp_path / "run") == {}
     assert "watchdog" not in capsys.readouterr().err
 
@@ -128,7 +128,7 @@ def test_training_continues_without_a_watchdog(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(objectives.REGISTRY, "vae", Bomb)
-    fit(small_records, tmp_path / "run", steps=10, watchdog="off")
+    fit(small_records, tmp_path / "run", steps=10, sample_every=1000, watchdog="off")
     assert said(tmp_path / "run") == {}
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     (last,) = [line for line in lines if line["step"] == 10 and "loss/decoder" in line]
