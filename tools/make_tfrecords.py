@@ -28,7 +28,13 @@ from absl import flags
 
 from bladerunner_ae.command_line.app import explain
 from bladerunner_ae.command_line.app import run as run_command
-from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate, parse_time
+from bladerunner_ae.command_line.arguments import (
+    parse_bars,
+    parse_local,
+    parse_rate,
+    parse_time,
+    refuse_rate_of_files,
+)
 from bladerunner_ae.conversion import upload
 from bladerunner_ae.conversion.convert import convert_film, plan_conversion, warn
 from bladerunner_ae.conversion.existing import finished_card
@@ -81,6 +87,8 @@ def request_from_flags(values: flags.FlagValues) -> Request:
         deinterlace=values.deinterlace,
     )
     films = [parse_local("film", film) for film in values.film]
+    if values["frame_rate"].present:
+        refuse_rate_of_files(values.frame_rate, films)
     names = [film_name(film) for film in films]
     for name in names:
         if names.count(name) > 1:

@@ -25,9 +25,14 @@ from pathlib import Path
 from absl import flags
 
 from bladerunner_ae.command_line.app import run as run_command
-from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate
+from bladerunner_ae.command_line.arguments import (
+    parse_bars,
+    parse_local,
+    parse_rate,
+    refuse_rate_of_files,
+)
 from bladerunner_ae.command_line.tensorflow_import import import_tensorflow, need_tensorflow
-from bladerunner_ae.errors import InputError
+from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.exports.loading import Autoencoder, find_saved_model, load_autoencoder
 from bladerunner_ae.film.info import FilmInfo
 from bladerunner_ae.film.reading.bars import find_bars
@@ -117,9 +122,20 @@ def print_result(result: Reassembly, film: Path, as_json: bool) -> None:
         print(*(visible(one.report()) for one in result.films), sep="\n")
 
 
+def refuse_ignored(values: flags.FlagValues) -> None:
+    """Raise UsageError for a flag that would have no effect beside --data."""
+    for name in ("crop_bars", "fit"):
+        if values.data and values[name].present:
+            raise UsageError(
+                f"--{name}={values[name].value}: --data={values.data} already says how the film "
+                "lies in its records; leave one of the two out"
+            )
+
+
 def main() -> None:
     """Read the flags, check everything that can be checked at once, dream, report."""
     values = flags.FLAGS
+    refuse_ignored(values)
     film, output = parse_local("film", values.film), parse_local("output", values.output)
     options = ReassemblyOptions(
         side_by_side=side_by_side_path(output, values.side_by_side_output, values.side_by_side),
@@ -130,10 +146,12 @@ def main() -> None:
         overwrite=values.overwrite,
         keep_damaged=values.keep_damaged,
     )
-    bars = parse_bars(values.crop_bars)
+    bars, rate = parse_bars(values.crop_bars), parse_rate(values.frame_rate)
+    if values["frame_rate"].present:
+        refuse_rate_of_files(values.frame_rate, [film])
     need_tensorflow()
     ffmpeg_program()
-    info = probe_film(film, parse_rate(values.frame_rate))
+    info = probe_film(film, rate)
     check_outputs(film, output, options)
     find_saved_model(location(values.model))
     geometry = geometry_from_records(location(values.data), info) if values.data else None

@@ -1,5 +1,6 @@
 """Values of flags: times, frame rates, black bars, names of outputs; UsageError for others."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import reduce
 from pathlib import Path
@@ -90,6 +91,15 @@ def parse_bars(text: str) -> tuple[int, int, int, int] | None:
         )
     top, bottom, left, right = map(int, parts)
     return top, bottom, left, right
+
+
+def refuse_rate_of_files(text: str, films: Sequence[Path]) -> None:
+    """Raise UsageError for a --frame_rate if each of the films is a file, which has its own."""
+    if films and all(film.is_file() for film in films):
+        raise UsageError(
+            f"--frame_rate={text}: is the rate of a folder of images, and {films[0]} is a file "
+            "with a rate of its own; leave --frame_rate out"
+        )
 
 
 def parse_rate(text: str) -> Fraction:

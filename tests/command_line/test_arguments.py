@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate, parse_time
+from bladerunner_ae.command_line.arguments import (
+    parse_bars,
+    parse_local,
+    parse_rate,
+    parse_time,
+    refuse_rate_of_files,
+)
 from bladerunner_ae.errors import UsageError
 
 
@@ -51,3 +57,12 @@ def test_films_are_local() -> None:
     assert parse_local("film", "a/b.mp4") == Path("a/b.mp4")
     with pytest.raises(UsageError, match=r"^--film=s3://a/b\.mp4: films are read and written on"):
         parse_local("film", "s3://a/b.mp4")
+
+
+def test_files_have_a_rate_of_their_own(tmp_path: Path) -> None:
+    film, missing = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    film.touch()
+    with pytest.raises(UsageError, match=f"^--frame_rate=25: .* {film} is a file with a rate"):
+        refuse_rate_of_files("25", [film])
+    for others in ([tmp_path], [film, tmp_path], [missing], [tmp_path / "%06d.png"]):
+        refuse_rate_of_files("25", others)

@@ -97,6 +97,7 @@ def test_what_is_no_film(kind: str, film: Path, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--crop_bars=1:2"], "--crop_bars=1:2: give auto, none, or pixels"),
+        (["--frame_rate=25"], "--frame_rate=25: is the rate of a folder of images, and "),
         (["--start=noon"], "--start=noon: give seconds"),
         (["--height=0"], "height"),
         (["--height=65501"], "--height=65501: give at most 65500"),

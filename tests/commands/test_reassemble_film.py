@@ -186,11 +186,15 @@ def test_wrong_usage(film: Path, model: Path, tmp_path: Path) -> None:
     for flag, word in (
         ("--crop_bars=12", "top:bottom:left:right"),
         ("--frame_rate=fast", "frames per second"),
+        ("--frame_rate=25", f"{film} is a file with a rate of its own; leave --frame_rate out"),
+        ("--data=x", "--crop_bars=none: --data=x already says how the film lies in its records"),
         ("--preset=warp", "preset"),
         ("--crf=99", "crf"),
     ):
         check_error(run(*arguments, flag), 1, word)
     check_error(run_tool("reassemble_film"), 1, "--film")
+    fitted = run_tool("reassemble_film", *arguments, "--data=x", "--fit=cover")
+    check_error(fitted, 1, "--fit=cover: --data=x already says", "leave one of the two out")
 
 
 # --- Writing fails: exit 3; killed: nothing half made ---
