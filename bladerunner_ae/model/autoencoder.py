@@ -1,5 +1,6 @@
 """Trained autoencoder, read from an export or still in memory. Imports no TensorFlow."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,22 +56,56 @@ class Autoencoder:
     card: Mapping[str, Any] = field(default_factory=dict)
     run: Location | None = None
 
+    def __repr__(self) -> str:
+        height, width = self.raster
+        return f"Autoencoder({height}x{width}, {self.path or 'in memory'})"
+
     def reconstruct(self, images: Pictures) -> Pictures:
-        """Dream each picture by itself, uint8 [n, height, width, 3] in and out, RGB."""
+        """Dream each picture by itself, uint8 [n, height, width, 3] in and out, RGB.
+
+        InputError for pictures of another shape or dtype.
+        """
         if self.dream is None:
             return self.decode(self.encode(images)[0])
-        return np.asarray(self.dream(images))
+        return np.asarray(self.dream(self._checked_pictures(images)))
 
     def encode(self, images: Pictures) -> tuple[Latents, Latents]:
-        """Return the posterior of each picture: mean and log-variance, float32 [n, *shape]."""
+        """Return the posterior of each picture: mean and log-variance, float32 [n, *shape].
+
+        InputError for pictures of another shape or dtype.
+        """
+        images = self._checked_pictures(images)
         parts = [self._halves.encode(batch) for batch in _batches(images)]
         means, log_vars = zip(*parts, strict=True)
         return _joined(means), _joined(log_vars)
 
     def decode(self, latents: Latents) -> Pictures:
-        """Return the picture of each latent vector, uint8 [n, height, width, 3]."""
-        latents = np.asarray(latents, np.float32).reshape(-1, *self._halves.shape)
+        """Return the picture of each latent vector, uint8 [n, height, width, 3].
+
+        `latents` is [n, *shape], or [n, latent_size]; InputError for others.
+        """
+        latents = self._checked_latents(latents)
         return np.concatenate([np.asarray(self._halves.decode(b)) for b in _batches(latents)])
+
+    def _checked_pictures(self, images: Pictures) -> Pictures:
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*self.raster, 3):
+            height, width = self.raster
+            raise InputError(
+                f"{self!r}: takes pictures as uint8 [n, {height}, {width}, 3], not "
+                f"{images.dtype} {list(images.shape)}; scale and convert them first"
+            )
+        return images
+
+    def _checked_latents(self, latents: Latents) -> Latents:
+        latents, shape = np.asarray(latents), self.latent_shape
+        numbers = np.issubdtype(latents.dtype, np.floating) or latents.dtype.kind in "iu"
+        if not numbers or latents.ndim < 2 or math.prod(latents.shape[1:]) != math.prod(shape):
+            raise InputError(
+                f"{self!r}: takes latents as float32 [n, {', '.join(map(str, shape))}], not "
+                f"{latents.dtype} {list(latents.shape)}; give what encode returns"
+            )
+        return latents.astype(np.float32, copy=False).reshape(-1, *shape)
 
     @cached_property
     def _loaded(self) -> Halves | InputError:
