@@ -21,9 +21,10 @@ from absl import app, flags, logging
 
 import bladerunner_ae
 from bladerunner_ae.command_line import signals, temporary_files
+from bladerunner_ae.command_line.arguments import check_places
 from bladerunner_ae.command_line.installed import missing_package
 from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
-from bladerunner_ae.errors import BladerunnerError
+from bladerunner_ae.errors import BladerunnerError, UsageError
 from tfrecords import storage
 from tfrecords.system_failures import is_out_of_memory, system_failure
 from tfrecords.wording import first_line, visible
@@ -117,14 +118,33 @@ def _start(
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(list(argv))
-    except flags.Error as error:
+        arguments = flags.FLAGS(list(argv))
+        check_places(flags.FLAGS, arguments[1:])
+        return arguments
+    except UsageError as error:
+        print(f"error: {visible(str(error))} (see --help)", file=sys.stderr)
+        sys.exit(1)
+    except (flags.Error, UnicodeDecodeError) as error:
         # absl's own runner would print the whole help text under the message.
         text = " ".join(str(error).split())
-        if missing := re.match(r"flag --(\w+)=None: .* must have a value other than None", text):
+        if isinstance(error, UnicodeDecodeError):
+            text = "--flagfile: holds bytes that are no text; give a file of flags, one a line"
+        elif isinstance(error, flags.CantOpenFlagFileError):
+            text = _unreadable_flagfile(error)
+        elif missing := re.match(r"flag --(\w+)=None: .* must have a value other than None", text):
             text = f"--{missing[1]} is needed"
         print(f"error: {visible(text)} (see --help)", file=sys.stderr)
         sys.exit(1)
+
+
+def _unreadable_flagfile(error: flags.CantOpenFlagFileError) -> str:
+    """Return what absl says with the words of Python's error, and a prefix of its own."""
+    cause = error.__cause__ or error.__context__
+    if not isinstance(cause, OSError):
+        return str(error)
+    reason = {errno.ENOENT: "no such file", errno.EISDIR: "is a folder, not a file"}
+    problem = reason.get(cause.errno or 0, cause.strerror)
+    return f"--flagfile={cause.filename}: {problem}; check the name"
 
 
 def _call(main: Callable[[], int | None]) -> int:

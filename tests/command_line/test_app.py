@@ -27,6 +27,8 @@ from tfrecords.record_errors import RecordsError
 
 _DO = flags.DEFINE_string("do", None, "what to do,\\n   exactly", required=True)
 _TIMES = flags.DEFINE_integer("times", 3, "how often")
+flags.DEFINE_string("output", "", "not given")
+flags.DEFINE_multi_string("data", [], "folders")
 
 def wait():
     try:
@@ -71,6 +73,7 @@ if __name__ == "__main__":
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("command")
     (path / "command.py").write_text(COMMAND, encoding="utf-8")
+    (path / "binary.flags").write_bytes(b"\xff\xfe\x00")
     return path
 
 
@@ -142,9 +145,16 @@ def test_the_traceback_on_request(folder: Path, deed: str) -> None:
         (["--do=nothing", "--times=often"], "--times=often"),
         ([], "--do"),
         (["--do=nothing", "film.mp4"], "unexpected argument 'film.mp4'"),
-        (["--flagfile=no such file.flags"], "no such file.flags"),
+        (["--flagfile=no such.flags"], "--flagfile=no such.flags: no such file; check the name"),
+        (["--flagfile=."], "--flagfile=.: is a folder, not a file; check the name"),
+        (["--flagfile=binary.flags"], "--flagfile: holds bytes that are no text"),
+        (["--do=nothing", "--output="], "--output=: is empty; give a file or folder"),
+        (["--do=nothing", "--data=a", "--data="], "--data=: is empty; give a file or folder"),
+        (["--do=nothing", ""], "an argument is empty; give a file or folder"),
+        (["--do=nothing", "--output=memory://a/b"],
+         "--output=memory://a/b: would be gone when the command ends; give a local folder or a "),
     ],
-)
+)  # fmt: skip
 def test_wrong_usage_is_one_line(folder: Path, arguments: list[str], words: str) -> None:
     code, stdout, stderr = run(folder, *arguments)
     assert (code, stdout, stderr.count("\n")) == (1, "", 1)
@@ -162,7 +172,8 @@ def test_help(folder: Path, flag: str) -> None:
     code, stdout, stderr = run(folder, "--times=no number", flag)
     assert (code, stderr) == (0, "")
     assert stdout.startswith("Does what it is told.\n\nExamples:\n  python command.py")
-    assert "Flags of command.py:\n  --do\n      what to do, exactly\n  --times\n" in stdout
+    assert "Flags of command.py:\n  --data\n" in stdout
+    assert "\n  --do\n      what to do, exactly\n  --output\n" in stdout
     assert "how often (default: 3)" in stdout
     assert "--flagfile=FILE" in stdout and "143 SIGTERM" in stdout
 
@@ -171,7 +182,7 @@ def test_help_of_an_installed_command_shows_its_flags(folder: Path) -> None:
     program = "import sys; sys.argv[0] = 'bin/bladerunner-command'; import command; command.cli()"
     code, stdout, _ = run(folder, "-c", program, "--help")
     assert code == 0 and stdout.startswith("Does what it is told.")
-    assert "Flags of bladerunner-command:\n  --do\n" in stdout
+    assert "Flags of bladerunner-command:\n  --data\n" in stdout
 
 
 def test_version_names_what_decides_the_results(folder: Path) -> None:

@@ -39,11 +39,12 @@ def test_values(parse: Callable[[str], object], text: str, value: object) -> Non
 @pytest.mark.parametrize(
     ("parse", "texts", "words"),
     [
-        (parse_duration, ("", "-1", "1:2:3:4", "noon", "nan", "inf", "1:", "1/0"),
+        (parse_duration, ("", "-1", "1:2:3:4", "noon", "nan", "inf", "1:", "1/0", "1e400",
+                          "1e999999999", "1e-999999999", "1000000001"),
          "--duration=.*: give seconds or hours:minutes:seconds"),
         (parse_bars, ("", "1:2:3", "1:2:3:4:5", "a:b:c:d", "-1:0:0:0", "1.5:0:0:0"),
          "--crop_bars=.*such as 138:138:0:0"),
-        (parse_rate, ("", "0", "-24", "fast", "1/0", "1000001"),
+        (parse_rate, ("", "0", "-24", "fast", "1/0", "1000001", "1e999999999"),
          "--frame_rate=.*such as 24 or 24000/1001"),
     ],
 )  # fmt: skip
