@@ -188,6 +188,8 @@ def load_card(directory: storage.AnyPath) -> FilmCard:
 
 
 def _missing_card(directory: storage.AnyPath) -> RecordsError:
+    if storage.is_file(directory):
+        return RecordsError(f"{directory}: is a file; give the folder of a film's records")
     if not storage.is_directory(directory):
         return RecordsError(
             f"{directory}: there is no such folder; make it with tools/make_tfrecords.py"
