@@ -193,6 +193,8 @@ def test_wrong_usage(film: Path, model: Path, tmp_path: Path) -> None:
     ):
         check_error(run(*arguments, flag), 1, word)
     check_error(run_tool("reassemble_film"), 1, "--film")
+    wide = run_tool("reassemble_film", *arguments, "--crop_bars=0:0:80:80")
+    check_error(wide, 2, f"error: {film}: --crop_bars=0:0:80:80 (top:bottom:left:right) leave")
     fitted = run_tool("reassemble_film", *arguments, "--data=x", "--fit=cover")
     check_error(fitted, 1, "--fit=cover: --data=x already says", "leave one of the two out")
 
