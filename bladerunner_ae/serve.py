@@ -171,7 +171,7 @@ def cli() -> None:
                        lower_bound=0.1)  # fmt: skip
     flags.DEFINE_bool("prefer_tensor_content", False, "Tensors in gRPC's answers as bytes, which "
                       "is quicker, but not what every client reads.")  # fmt: skip
-    run_command(main)
+    run_command(main, exits="130 Ctrl-C, 143 SIGTERM (once it serves, 0 after either)")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def main() -> None:
 def cli() -> None:
     run(
         main,
+        exits="130 Ctrl-C, 143 SIGTERM (0 in the training loop, with a checkpoint written)",
         less_memory="a smaller --batch_size or --preset takes less, and so does --cache_limit=0",
         define_flags=define_flags,
     )

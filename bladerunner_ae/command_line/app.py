@@ -43,11 +43,10 @@ command whose own flag has another name."""
 
 _LESS_MEMORY = "end other programs, or use a machine with more memory"
 _less_memory = _LESS_MEMORY
+_EXITS = "130 Ctrl-C, 143 SIGTERM"
 _HELP_END = (
     "",
     "Also: --flagfile=FILE reads flags from a file, --verbosity=1 shows tracebacks, --version.",
-    "",
-    "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, 143 SIGTERM.",
 )
 # absl knows the long ones too, but leaves with exit code 1.
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
@@ -57,12 +56,14 @@ def run(
     main: Callable[[], int | None],
     less_memory: str = "",
     define_flags: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+    exits: str = _EXITS,
 ) -> None:
     """Parse the command line, call `main` and exit with its code, 0 for None. Never returns.
 
     The docstring of main's module is the command's help, so it should end with examples.
     `less_memory` is a clause that names the flags with which the command takes less memory;
-    `define_flags` defines flags that need slow imports, and returns the groups that --help lists.
+    `define_flags` defines flags that need slow imports, and returns the groups that --help lists;
+    `exits` are the exit codes after a signal, in words.
     """
     global _less_memory
     _less_memory = less_memory or _LESS_MEMORY
@@ -74,7 +75,7 @@ def run(
             return 1
         return main()
 
-    _start(without_arguments, main.__module__, define_flags)
+    _start(without_arguments, main.__module__, define_flags, exits)
 
 
 def run_with_arguments(main: Callable[[list[str]], int | None]) -> None:
@@ -86,6 +87,7 @@ def _start(
     main: Callable[[list[str]], int | None],
     module_name: str,
     define_flags: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+    exits: str = _EXITS,
 ) -> None:
     set_up_tensorflow()
     if not isinstance(sys.stdout, VisibleText):
@@ -96,7 +98,7 @@ def _start(
         sys.exit(code)
     arguments = sys.argv[1:]
     if _HELP.intersection(arguments):
-        sys.exit(_call(lambda: print(_help_text(module, sys.argv[0], groups))))
+        sys.exit(_call(lambda: print(_help_text(module, sys.argv[0], groups, exits))))
     if "--version" in arguments:
         sys.exit(_call(lambda: print(version_text())))
 
@@ -282,7 +284,9 @@ def version_text() -> str:
     return ", ".join(found)
 
 
-def _help_text(module: ModuleType, program: str, groups: Mapping[str, Sequence[str]]) -> str:
+def _help_text(
+    module: ModuleType, program: str, groups: Mapping[str, Sequence[str]], exits: str
+) -> str:
     if not groups:
         key_flags = flags.FLAGS.get_key_flags_for_module(module)
         groups = {"": sorted(flag.name for flag in key_flags)}
@@ -299,4 +303,5 @@ def _help_text(module: ModuleType, program: str, groups: Mapping[str, Sequence[s
         text = " ".join(flag.help.split()).removesuffix(_REPEATED) + default
         wrapped = textwrap.wrap(text, 88, break_on_hyphens=False)
         lines += [f"  --{flag.name}", *(f"      {line}" for line in wrapped)]
-    return "\n".join([*lines, *_HELP_END])
+    codes = f"Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, {exits}."
+    return "\n".join([*lines, *_HELP_END, "", *textwrap.wrap(codes, 95, break_on_hyphens=False)])

@@ -175,7 +175,19 @@ def test_help(folder: Path, flag: str) -> None:
     assert "Flags of command.py:\n  --data\n" in stdout
     assert "\n  --do\n      what to do, exactly\n  --output\n" in stdout
     assert "how often (default: 3)" in stdout
-    assert "--flagfile=FILE" in stdout and "143 SIGTERM" in stdout
+    assert "--flagfile=FILE" in stdout and stdout.endswith("130 Ctrl-C, 143 SIGTERM.\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "exits"),
+    [
+        ("train", "143 SIGTERM (0 in the training loop, with a checkpoint written)."),
+        ("serve", "143 SIGTERM (once it serves, 0 after either)."),
+    ],
+)
+def test_help_says_where_a_signal_ends_a_command_with_0(command: str, exits: str) -> None:
+    done = run_python("-m", f"bladerunner_ae.{command}", "--help")
+    assert done.returncode == 0 and " ".join(done.stdout.split()).endswith(exits), done.stdout
 
 
 def test_help_of_an_installed_command_shows_its_flags(folder: Path) -> None:
