@@ -1,5 +1,6 @@
 """The package used from Python: a film converted, learnt, loaded, dreamt and served."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 
 import bladerunner_ae
-from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film
+from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film, train
 from bladerunner_ae.conversion.options import ConversionOptions
+from bladerunner_ae.errors import UsageError
+from tests.helpers.commands import run_python
 from tests.helpers.running_server import running_server
 
-train = pytest.importorskip("bladerunner_ae.training.run").train
+pytest.importorskip("tensorflow")
 
 
 def test_every_step_from_python(film_factory: Callable[..., Path], tmp_path: Path) -> None:
@@ -49,3 +52,40 @@ def test_train_stays_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="module 'bladerunner_ae' has no attribute 'dream'"):
         _ = bladerunner_ae.dream
+
+
+def test_the_names_load_no_tensorflow() -> None:
+    code = (
+        "import sys\n"
+        "from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film, train\n"
+        "print([name for name in ('keras', 'tensorflow') if name in sys.modules])"
+    )
+    done = run_python("-c", code)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_train_loads_tensorflow_without_its_chatter() -> None:
+    code = (
+        "from bladerunner_ae import train\n"
+        "try: train('nowhere', 'nowhere', foo=1)\n"
+        "except Exception as error: print(str(error).split(';')[0])"
+    )
+    variables = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = run_python("-c", code, env={**variables, "TF_ENABLE_ONEDNN_OPTS": "1"})
+    assert (done.stdout, done.stderr) == ("train has no option foo\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("latent_sizes", "near ones are latent_size, "),
+        ("foo", "python -m bladerunner_ae.train --help lists them"),
+        ("height", "near ones are "),
+        ("changes", "python -m bladerunner_ae.train --help lists them"),
+    ],
+)
+def test_unknown_options_are_named_with_near_ones(name: str, cure: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        train("nowhere", tmp_path / "run", **{name: 1})
+    assert str(caught.value).startswith(f"train has no option {name}; {cure}"), caught.value
+    assert not (tmp_path / "run").exists()
