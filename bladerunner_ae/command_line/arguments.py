@@ -36,8 +36,8 @@ def check_places(values: flags.FlagValues, others: Sequence[str] = ()) -> None:
                 raise UsageError(f"--{name}=: is empty; give a file or folder")
             if place is not None and place.startswith("memory://"):
                 raise UsageError(
-                    f"--{name}={place}: would be gone when the command ends; give a local folder or "
-                    "a bucket"
+                    f"--{name}={place}: would be gone when the command ends; give a local folder "
+                    "or a bucket"
                 )
     if "" in others:
         raise UsageError("an argument is empty; give a file or folder")
