@@ -171,6 +171,8 @@ def _call_main(main: Callable[[], int | None]) -> int:
     try:
         with signals.working():
             return main() or 0
+    except signals.Interrupted:
+        return 128 + signal.SIGINT
     except KeyboardInterrupt:
         return _say_stopped(signal.SIGINT)
     except signals.Terminated:

@@ -22,6 +22,7 @@ Examples:
 import errno, sys, time
 from absl import flags
 from bladerunner_ae import errors
+from bladerunner_ae.command_line import signals
 from bladerunner_ae.command_line.app import run
 from tfrecords.record_errors import RecordsError
 
@@ -36,6 +37,10 @@ def wait():
         time.sleep(30)
     finally:
         print("cleaned up", flush=True)
+
+def stopped():
+    print("stopped at step 3", file=sys.stderr)
+    raise signals.Interrupted
 
 DEEDS = {
     "nothing": lambda: None,
@@ -55,6 +60,7 @@ DEEDS = {
     "fault": lambda: {}["a key\\nof two lines"],
     "long fault": lambda: (_ for _ in ()).throw(ValueError("x" * 1000 + "\\nsecond line")),
     "interrupt": lambda: (_ for _ in ()).throw(KeyboardInterrupt()),
+    "stopped": stopped,
     "wait": wait,
 }
 
@@ -202,6 +208,10 @@ def test_version_names_what_decides_the_results(folder: Path) -> None:
     assert code == 0 and stdout.startswith(f"bladerunner_ae {bladerunner_ae.__version__}, ")
     for name in ("tensorflow", "keras", "moviepy", "av", "imageio-ffmpeg"):
         assert f"{name} " in stdout.replace("-cpu", "")
+
+
+def test_an_interrupt_that_was_reported_is_not_reported_again(folder: Path) -> None:
+    assert run(folder, "--do=stopped") == (130, "", "stopped at step 3\n")
 
 
 def test_interrupt(folder: Path) -> None:
