@@ -319,8 +319,7 @@ def stop(command: list[str], run: Path, step: int, how: signal.Signals) -> None:
     assert "Traceback" not in err
     if how is not signal.SIGKILL:
         assert "checkpoint written" in err
-    if how is signal.SIGINT:
-        assert "interrupted; the same command resumes" in err
+        assert err.count("the same command resumes") == 1  # one line for one event
     assert not list(run.glob("export/*/[0-9]*"))
 
 
