@@ -169,11 +169,13 @@ def join(parts: list[Arrays]) -> Arrays:
 def check_shapes(signature: Signature, inputs: Arrays) -> None:
     """Raise ServingError if an input does not have the shape that the signature gives it.
 
-    The graph would refuse it too, with the names of its own nodes.
+    The graph would refuse it too, with the names of its own nodes. An input of another dtype is
+    left to the graph, which names both dtypes.
     """
     for alias, array in inputs.items():
-        expected = signature.definition.inputs[alias].tensor_shape
-        if expected.unknown_rank:
+        definition = signature.definition.inputs[alias]
+        expected = definition.tensor_shape
+        if expected.unknown_rank or tf.as_dtype(array.dtype) != tf.as_dtype(definition.dtype):
             continue
         sizes = [dim.size for dim in expected.dim]
         fits = len(sizes) == array.ndim and all(
