@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bladerunner_ae.conversion.convert import convert_film
     from bladerunner_ae.exports.loading import load_autoencoder
     from bladerunner_ae.reassembly import reassemble_film
-    from bladerunner_ae.training.run import train
+    from bladerunner_ae.training.from_python import train
 
 __all__ = ["connect", "convert_film", "load_autoencoder", "reassemble_film", "train"]
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ _PLACES = {
     "convert_film": "conversion.convert",
     "load_autoencoder": "exports.loading",
     "reassemble_film": "reassembly",
-    "train": "training.run",
+    "train": "training.from_python",
 }
 
 

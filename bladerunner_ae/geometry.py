@@ -190,7 +190,7 @@ def decide_geometry(
     left, right) in stored pixels, are cut off; for `pixels` see `choose_raster`.
 
     Raises:
-        InputError: the bars leave nothing of the picture.
+        InputError: the bars leave nothing of the picture; the message does not name the film.
         UsageError: an impossible size, multiple or fit.
     """
     _check_options(sample_aspect, raster, fit, pixels, multiple)
@@ -256,8 +256,8 @@ def _without_bars(stored: Size, bars: tuple[int, int, int, int]) -> Rectangle:
     crop = Rectangle(top, left, stored[0] - top - bottom, stored[1] - left - right)
     if min(bars) < 0 or crop.height < 2 or crop.width < 2:
         raise InputError(
-            f"black bars {top}:{bottom}:{left}:{right} (top:bottom:left:right) leave nothing of a "
-            f"picture of {stored[0]} rows and {stored[1]} columns; give smaller ones or 'auto'"
+            f"--crop_bars={top}:{bottom}:{left}:{right} (top:bottom:left:right) leave nothing of a "
+            f"picture of {stored[0]} rows and {stored[1]} columns; give smaller ones or auto"
         )
     return crop
 

@@ -1,7 +1,8 @@
 """Serve exported models over REST and gRPC, as TensorFlow Serving does.
 
 Clients of one work with the other; see docs/server.md. New versions are picked up while it runs.
-With a decoder, the page at / walks through the film's latent space.
+With a decoder, the page at / walks through the film's latent space. Ctrl-C or SIGTERM has it answer
+the requests that it has received, and ends it with exit code 0.
 
 Examples:
   python -m bladerunner_ae.serve --model=out/my_film/run

@@ -232,6 +232,19 @@ def test_what_is_no_film_is_one_line(tmp_path: Path, name: str) -> None:
     assert done.returncode == 2 and name in error
 
 
+@pytest.mark.parametrize(("level", "flag"), [(None, "--film"), ("1", "FILM")])
+def test_a_missing_film_is_looked_for_where_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str | None, flag: str
+) -> None:
+    monkeypatch.delenv("MAKELEVEL", raising=False)
+    if level:
+        monkeypatch.setenv("MAKELEVEL", level)
+    film = tmp_path / "nope.mp4"
+    done = make_film(film, tmp_path / "out")
+    wrong = f"error: {film}: no such file or folder; check the path given to {flag}"
+    assert (done.returncode, errors(done)) == (2, [wrong])
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

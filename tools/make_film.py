@@ -41,8 +41,9 @@ def main() -> None:
     ffmpeg_program()
     values = flags.FLAGS
     film = parse_local("film", values.film)
-    if not values.film or not Source(film).exists:
-        raise InputError(f"{values.film!r}: no such file or folder; give FILM=path/to/film")
+    if not Source(film).exists:
+        flag = "FILM" if "MAKELEVEL" in os.environ else "--film"  # as the person gave it
+        raise InputError(f"{film}: no such file or folder; check the path given to {flag}")
     job = Job(
         film=film,
         folder=job_folder(parse_local("output_dir", values.output_dir), film),

@@ -156,7 +156,10 @@ def main() -> None:
     autoencoder = load_autoencoder(values.model)
     if geometry is None:
         bars = find_bars(info) if bars is None else bars
-        geometry = choose_geometry(info, autoencoder.raster, bars, values.fit)
+        try:
+            geometry = choose_geometry(info, autoencoder.raster, bars, values.fit)
+        except InputError as error:
+            raise InputError(f"{film}: {error}") from error
     if values.dry_run:
         lines = describe_outputs(info, autoencoder, geometry, output, options)
         print("\n".join(map(visible, lines)))

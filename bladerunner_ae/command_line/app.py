@@ -21,9 +21,10 @@ from absl import app, flags, logging
 
 import bladerunner_ae
 from bladerunner_ae.command_line import signals, temporary_files
+from bladerunner_ae.command_line.arguments import check_places
 from bladerunner_ae.command_line.installed import missing_package
 from bladerunner_ae.command_line.tensorflow_import import set_up_tensorflow
-from bladerunner_ae.errors import BladerunnerError
+from bladerunner_ae.errors import BladerunnerError, UsageError
 from tfrecords import storage
 from tfrecords.system_failures import is_out_of_memory, system_failure
 from tfrecords.wording import first_line, visible
@@ -49,8 +50,6 @@ _HELP_END = (
     "Exit codes: 0 done, 1 wrong usage, 2 bad input, 3 output failed, 130 Ctrl-C, 143 SIGTERM.",
     "Training that SIGTERM stops writes a checkpoint and ends with 0.",
 )
-# Flags without which a command cannot work; an empty path would be the current folder.
-_PATHS = frozenset({"film", "data", "model", "model_dir", "output", "output_dir"})
 # absl knows the long ones too, but leaves with exit code 1.
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
@@ -120,25 +119,33 @@ def _start(
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        left = flags.FLAGS(list(argv))
-        _refuse_empty_paths()
-        return left
-    except flags.Error as error:
+        arguments = flags.FLAGS(list(argv))
+        check_places(flags.FLAGS, arguments[1:])
+        return arguments
+    except UsageError as error:
+        print(f"error: {visible(str(error))} (see --help)", file=sys.stderr)
+        sys.exit(1)
+    except (flags.Error, UnicodeDecodeError) as error:
         # absl's own runner would print the whole help text under the message.
         text = " ".join(str(error).split())
-        if missing := re.match(r"flag --(\w+)=None: .* must have a value other than None", text):
+        if isinstance(error, UnicodeDecodeError):
+            text = "--flagfile: holds bytes that are no text; give a file of flags, one a line"
+        elif isinstance(error, flags.CantOpenFlagFileError):
+            text = _unreadable_flagfile(error)
+        elif missing := re.match(r"flag --(\w+)=None: .* must have a value other than None", text):
             text = f"--{missing[1]} is needed"
         print(f"error: {visible(text)} (see --help)", file=sys.stderr)
         sys.exit(1)
 
 
-def _refuse_empty_paths() -> None:
-    """Refuse paths that are given but empty, as by a shell variable that is not set."""
-    for name in sorted(_PATHS & set(flags.FLAGS)):
-        flag = flags.FLAGS[name]
-        values = flag.value if isinstance(flag.value, list) else [flag.value]
-        if flag.present and "" in values:
-            raise flags.Error(f"--{name}= is empty; give a path")
+def _unreadable_flagfile(error: flags.CantOpenFlagFileError) -> str:
+    """Return what absl says with the words of Python's error, and a prefix of its own."""
+    cause = error.__cause__ or error.__context__
+    if not isinstance(cause, OSError):
+        return str(error)
+    reason = {errno.ENOENT: "no such file", errno.EISDIR: "is a folder, not a file"}
+    problem = reason.get(cause.errno or 0, cause.strerror)
+    return f"--flagfile={cause.filename}: {problem}; check the name"
 
 
 def _call(main: Callable[[], int | None]) -> int:
@@ -163,6 +170,8 @@ def _call_main(main: Callable[[], int | None]) -> int:
     try:
         with signals.working():
             return main() or 0
+    except signals.Interrupted:
+        return 128 + signal.SIGINT
     except KeyboardInterrupt:
         return _say_stopped(signal.SIGINT)
     except signals.Terminated:

@@ -1,14 +1,46 @@
-"""Values of flags: times, frame rates, black bars, names of outputs; UsageError for others."""
+"""Values of flags: times, frame rates, black bars, files and folders; UsageError for others."""
 
+import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import reduce
 from pathlib import Path
+
+from absl import flags
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.output_files import refuse_unwritable
 from tfrecords.storage import Location, is_remote, location
 
 _FASTEST = 1_000_000
+_LONGEST = 1_000_000_000
+# Python's fractions would work out all the digits of 1e999999999.
+_HUGE_EXPONENT = re.compile(r"[eE][+-]?\d{3}")
+# Flags whose values are files or folders, of all commands.
+_PLACES = {
+    "barcode", "cache_dir", "contact_sheet", "data", "export_frames", "film", "fine_tune_from",
+    "model", "model_dir", "output", "output_dir", "pictures", "side_by_side_output", "spool_dir",
+}  # fmt: skip
+
+
+def check_places(values: flags.FlagValues, others: Sequence[str] = ()) -> None:
+    """Raise UsageError for an empty file or folder among the flags or other arguments.
+
+    An unset variable of a shell is one, and would mean the current folder. What lies in the memory
+    of a process (memory://) is gone with the command.
+    """
+    for name in sorted(_PLACES.intersection(values)):
+        given = values[name].value if values[name].present else None
+        for place in given if isinstance(given, list) else [given]:
+            if place == "":
+                raise UsageError(f"--{name}= is empty; give a path")
+            if place is not None and place.startswith("memory://"):
+                raise UsageError(
+                    f"--{name}={place}: would be gone when the command ends; give a local folder "
+                    "or a bucket"
+                )
+    if "" in others:
+        raise UsageError("an argument is empty; give a path")
 
 
 def parse_time(name: str, text: str | None) -> Fraction | None:
@@ -16,10 +48,10 @@ def parse_time(name: str, text: str | None) -> Fraction | None:
     if text is None:
         return None
     try:
-        parts = [Fraction(part) for part in text.split(":")]
+        parts = [_fraction(part) for part in text.split(":")]
     except (ValueError, ZeroDivisionError):
         parts = []
-    if not 1 <= len(parts) <= 3 or min(parts) < 0:
+    if not 1 <= len(parts) <= 3 or min(parts) < 0 or max(parts) > _LONGEST:
         raise UsageError(
             f"--{name}={text}: give seconds or hours:minutes:seconds, such as 90 or 0:01:30"
         )
@@ -104,9 +136,16 @@ def parse_bars(text: str) -> tuple[int, int, int, int] | None:
 def parse_rate(text: str) -> Fraction:
     """Return --frame_rate, such as "24", "23.976" or "24000/1001": above 0, up to a million."""
     try:
-        rate = Fraction(text)
+        rate = _fraction(text)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= _FASTEST:
         raise UsageError(f"--frame_rate={text}: give frames per second, such as 24 or 24000/1001")
     return rate
+
+
+def _fraction(text: str) -> Fraction:
+    """Return a number exactly; ValueError or ZeroDivisionError for what is none."""
+    if _HUGE_EXPONENT.search(text):
+        raise ValueError(text)
+    return Fraction(text)

@@ -37,6 +37,10 @@ class Terminated(SystemExit):
     """SIGTERM came while a command was working."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C came, and the work that it stopped has said so."""
+
+
 class StopRequest:
     """First signal, `number`, that asked to stop; those within `TOGETHER_SECONDS` are the same.
 

@@ -68,6 +68,17 @@ def slow_imports() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Import TensorFlow inside the block, as `slow_imports` does, for a function of the library.
+
+    Signals stay the business of the program that called it.
+    """
+    set_up_tensorflow()
+    with _without_chatter():
+        yield
+
+
+@contextlib.contextmanager
 def _without_chatter() -> Iterator[int]:
     """Hold stderr back inside the block, then write all but the chatter; yield the real one."""
     if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "3" or "tensorflow" in sys.modules:

@@ -35,8 +35,8 @@ from tfrecords.storage import Location
 _Result = TypeVar("_Result")
 
 _MISSING = (
-    "--runner=beam: Apache Beam is not installed here; install it in an environment of its own: "
-    "pip install 'bladerunner_ae[beam]'"
+    "--runner=beam: Apache Beam is not installed here; install it in an environment of its own, "
+    "from requirements/beam.txt as docs/beam.md says, or here: pip install 'bladerunner_ae[beam]'"
 )
 # Beam's own DirectRunner first looks for a server program on the network.
 _LOCAL_RUNNER = "FnApiRunner"

@@ -93,9 +93,12 @@ def plan_conversion(film: Path, output_dir: Path, options: ConversionOptions) ->
         info = without_deinterlacing(info)
     bars = find_bars(info) if options.bars is None else options.bars
     raster = (options.height, options.width)
-    geometry = decide_geometry(
-        info.picture.stored, info.picture.sample_aspect, bars, raster if any(raster) else None,
-        options.fit, options.pixels, options.multiple,
-    )  # fmt: skip
+    try:
+        geometry = decide_geometry(
+            info.picture.stored, info.picture.sample_aspect, bars, raster if any(raster) else None,
+            options.fit, options.pixels, options.multiple,
+        )  # fmt: skip
+    except InputError as error:
+        raise InputError(f"{film}: {error}") from error
     refuse_too_large(geometry.raster)
     return ConversionPlan(info, options, geometry, directory, source)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bladerunner_ae.command_line.tensorflow_import import quiet_imports
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.export_folders import is_saved_model, run_of, sibling, versions
 from bladerunner_ae.exports.model_card import load_model_card
@@ -90,7 +91,8 @@ def find_saved_model(path: Location) -> Location:
 
 def _load(folder: Location) -> Any:
     readable = str(local_copies.local_folder(folder))
-    import tensorflow as tf
+    with quiet_imports():
+        import tensorflow as tf
 
     try:
         return tf.saved_model.load(readable)

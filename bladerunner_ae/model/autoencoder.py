@@ -58,23 +58,36 @@ class Autoencoder:
     run: Location | None = None
     code_numbers: int = 0
 
+    def __repr__(self) -> str:
+        height, width = self.raster
+        return f"Autoencoder({height}x{width}, {self.path or 'in memory'})"
+
     def reconstruct(self, images: Pictures) -> Pictures:
-        """Dream each picture by itself, uint8 [n, height, width, 3] in and out, RGB."""
+        """Dream each picture by itself, uint8 [n, height, width, 3] in and out, RGB.
+
+        InputError for pictures of another shape or dtype.
+        """
         if self.dream is None:
             return self.decode(self.encode(images)[0])
         return np.asarray(self.dream(self._checked(images)))
 
     def encode(self, images: Pictures) -> tuple[Latents, Latents]:
-        """Return the posterior of each picture: mean and log-variance, float32 [n, *shape]."""
+        """Return the posterior of each picture: mean and log-variance, float32 [n, *shape].
+
+        InputError for pictures of another shape or dtype.
+        """
         parts = [self._halves.encode(batch) for batch in _batches(self._checked(images))]
         means, log_vars = zip(*parts, strict=True)
         return _joined(means), _joined(log_vars)
 
     def decode(self, latents: Latents) -> Pictures:
-        """Return the picture of each latent vector, uint8 [n, height, width, 3]."""
+        """Return the picture of each latent vector, uint8 [n, height, width, 3].
+
+        `latents` is [n, *shape], or [n, latent_size]; InputError for others.
+        """
         shape = self._halves.shape
-        latents = np.asarray(latents, np.float32)
-        if latents.shape[-1:] not in (shape[-1:], (math.prod(shape),)):
+        latents, size = np.asarray(latents, np.float32), math.prod(shape)
+        if latents.shape[-1:] not in (shape[-1:], (size,)) or latents.size % size:
             wanted = ", ".join(map(str, ("n", *shape)))
             raise InputError(f"latents of shape {list(latents.shape)}: give float32 [{wanted}]")
         latents = latents.reshape(-1, *shape)

@@ -166,6 +166,29 @@ def join(parts: list[Arrays]) -> Arrays:
     return {alias: np.concatenate([part[alias] for part in parts]) for alias in parts[0]}
 
 
+def check_shapes(signature: Signature, inputs: Arrays) -> None:
+    """Raise ServingError if an input does not have the shape that the signature gives it.
+
+    The graph would refuse it too, with the names of its own nodes. An input of another dtype is
+    left to the graph, which names both dtypes.
+    """
+    for alias, array in inputs.items():
+        definition = signature.definition.inputs[alias]
+        expected = definition.tensor_shape
+        if expected.unknown_rank or tf.as_dtype(array.dtype) != tf.as_dtype(definition.dtype):
+            continue
+        sizes = [dim.size for dim in expected.dim]
+        fits = len(sizes) == array.ndim and all(
+            wanted in (-1, size) for wanted, size in zip(sizes, array.shape, strict=True)
+        )
+        if not fits:
+            takes = ", ".join("?" if size < 0 else str(size) for size in sizes)
+            raise invalid(
+                f'Input "{alias}" of signature "{signature.name}" has the shape '
+                f"{list(array.shape)}, expected is [{takes}]"
+            )
+
+
 WARM_UP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 _MOST = 1000
 
@@ -203,4 +226,5 @@ def _replay(model: SavedModel, log: Any, most_values: int) -> None:
     inputs = {
         alias: tensors.to_array(tensor, most_values) for alias, tensor in request.inputs.items()
     }
+    check_shapes(signature, inputs)
     model.run(signature, inputs)

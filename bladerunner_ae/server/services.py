@@ -8,7 +8,14 @@ from bladerunner_ae.protocol import messages
 from bladerunner_ae.server.json_codec import DEFAULT_SIGNATURE
 from bladerunner_ae.server.limits import Sizes, sizes_of
 from bladerunner_ae.server.running import Runner
-from bladerunner_ae.server.saved_model import CLASSIFY, PREDICT, REGRESS, Arrays, Signature
+from bladerunner_ae.server.saved_model import (
+    CLASSIFY,
+    PREDICT,
+    REGRESS,
+    Arrays,
+    Signature,
+    check_shapes,
+)
 from bladerunner_ae.server.serving_errors import Code, ServingError, invalid
 from bladerunner_ae.server.versions import Catalogue, Version
 
@@ -36,6 +43,7 @@ class Services:
             raise ServingError(Code.FAILED_PRECONDITION, f'The model has no signature "{name}"')
         _check_method(signature)
         _check_inputs(signature, inputs)
+        check_shapes(signature, inputs)
         _check_wanted(signature, wanted)
         outputs = await self._runner.run(version, signature, inputs)
         return {alias: outputs[alias] for alias in wanted} if wanted else outputs

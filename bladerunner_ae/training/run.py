@@ -4,17 +4,11 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.exports.from_run import export_trained
 from bladerunner_ae.memory_report.write import is_reported, report_training
-from bladerunner_ae.objectives import weight_help
-from bladerunner_ae.runs.config import ModelConfig, TrainConfig
-from bladerunner_ae.runs.fields import options_of
 from bladerunner_ae.runs.files import CONFIG_NAME, FLAGS_NAME, refuse_to_delete, settling
 from bladerunner_ae.runs.folder import load_config, open_run, write_json, writing
 from bladerunner_ae.runs.presets import preset
@@ -29,30 +23,7 @@ from bladerunner_ae.training.fit import build_trainer, check_replicas, fit
 from bladerunner_ae.training.trainer import Trainer
 from bladerunner_ae.training.training_options import TrainingOptions, describe, run_config
 from tfrecords import local_copies, storage
-from tfrecords.storage import AnyPath, Location, location
-
-
-def train(data: AnyPath | Sequence[AnyPath], model_dir: AnyPath, **options: Any) -> list[Location]:
-    """Train a network on records, or resume its run, and export it.
-
-        train("DATA/my_film", "RUN", steps=2000, latent_size=100, objective="vae")
-
-    Args:
-        data: folder of a film's records, or of several.
-        model_dir: run folder.
-        options: flags of `python -m bladerunner_ae.train` by name: fields of `TrainingOptions`,
-            `ModelConfig`, `TrainConfig` and the objective.
-
-    Returns, Raises: see `run_training`.
-    """
-    films = [data] if isinstance(data, str | os.PathLike) else list(data)
-    own = {name: options.pop(name) for name in options_of(TrainingOptions) if name in options}
-    known = [*options_of(ModelConfig), *options_of(TrainConfig), *weight_help()]
-    for name in sorted(options.keys() - set(known)):
-        near = get_close_matches(name, [*options_of(TrainingOptions), *known])
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UsageError(f"train has no option {name}{hint}")
-    return run_training(TrainingOptions(films, model_dir, **own, changes=options))
+from tfrecords.storage import Location, location
 
 
 def run_training(options: TrainingOptions) -> list[Location]:

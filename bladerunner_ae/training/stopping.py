@@ -26,7 +26,7 @@ class Preempted(SystemExit):
 
 
 class Preemption:
-    """Answers SIGTERM and Ctrl-C around the training loop, by `Preempted` or `KeyboardInterrupt`.
+    """Answers SIGTERM and Ctrl-C around the training loop, by `Preempted` or `Interrupted`.
 
     After `begin` the answer waits for `check`; before (while TensorFlow builds the graph) and
     inside `at_once` it comes at once.
@@ -64,9 +64,9 @@ class Preemption:
             self._waits = waited
 
     def check(self) -> None:
-        """Answer a signal that came meanwhile: raise Preempted or KeyboardInterrupt."""
+        """Answer a signal that came meanwhile: raise Preempted or Interrupted; `fit` says so."""
         if self._asked is not None:
-            raise Preempted if self._asked == signal.SIGTERM else KeyboardInterrupt
+            raise Preempted if self._asked == signal.SIGTERM else signals.Interrupted
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked is None:

@@ -102,7 +102,10 @@ def test_refusals_are_one_line(client: Client) -> None:
     with pytest.raises(RequestError) as caught:
         client.predict({"latent": [[1, 2]]})
     assert caught.value.status in (400, "INVALID_ARGUMENT")
-    assert "Matrix size-incompatible" in str(caught.value) and "\n" not in str(caught.value)
+    shapes = (
+        'Input "latent" of signature "serving_default" has the shape [1, 2], expected is [?, 3]'
+    )
+    assert shapes in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(RequestError, match="nope; the model has"):
         client.predict({"latent": [[1, 2, 3]]}, "nope")
 

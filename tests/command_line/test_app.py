@@ -22,11 +22,14 @@ Examples:
 import errno, sys, time
 from absl import flags
 from bladerunner_ae import errors
+from bladerunner_ae.command_line import signals
 from bladerunner_ae.command_line.app import run
 from tfrecords.record_errors import RecordsError
 
 _DO = flags.DEFINE_string("do", None, "what to do,\\n   exactly", required=True)
 _TIMES = flags.DEFINE_integer("times", 3, "how often")
+flags.DEFINE_string("output", "", "not given")
+flags.DEFINE_multi_string("data", [], "folders")
 
 def wait():
     try:
@@ -34,6 +37,10 @@ def wait():
         time.sleep(30)
     finally:
         print("cleaned up", flush=True)
+
+def stopped():
+    print("stopped at step 3", file=sys.stderr)
+    raise signals.Interrupted
 
 DEEDS = {
     "nothing": lambda: None,
@@ -53,6 +60,7 @@ DEEDS = {
     "fault": lambda: {}["a key\\nof two lines"],
     "long fault": lambda: (_ for _ in ()).throw(ValueError("x" * 1000 + "\\nsecond line")),
     "interrupt": lambda: (_ for _ in ()).throw(KeyboardInterrupt()),
+    "stopped": stopped,
     "wait": wait,
 }
 
@@ -71,6 +79,7 @@ if __name__ == "__main__":
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("command")
     (path / "command.py").write_text(COMMAND, encoding="utf-8")
+    (path / "binary.flags").write_bytes(b"\xff\xfe\x00")
     return path
 
 
@@ -142,9 +151,16 @@ def test_the_traceback_on_request(folder: Path, deed: str) -> None:
         (["--do=nothing", "--times=often"], "--times=often"),
         ([], "--do"),
         (["--do=nothing", "film.mp4"], "unexpected argument 'film.mp4'"),
-        (["--flagfile=no such file.flags"], "no such file.flags"),
+        (["--flagfile=no such.flags"], "--flagfile=no such.flags: no such file; check the name"),
+        (["--flagfile=."], "--flagfile=.: is a folder, not a file; check the name"),
+        (["--flagfile=binary.flags"], "--flagfile: holds bytes that are no text"),
+        (["--do=nothing", "--output="], "--output= is empty; give a path"),
+        (["--do=nothing", "--data=a", "--data="], "--data= is empty; give a path"),
+        (["--do=nothing", ""], "an argument is empty; give a path"),
+        (["--do=nothing", "--output=memory://a/b"],
+         "--output=memory://a/b: would be gone when the command ends; give a local folder or a "),
     ],
-)
+)  # fmt: skip
 def test_wrong_usage_is_one_line(folder: Path, arguments: list[str], words: str) -> None:
     code, stdout, stderr = run(folder, *arguments)
     assert (code, stdout, stderr.count("\n")) == (1, "", 1)
@@ -162,16 +178,17 @@ def test_help(folder: Path, flag: str) -> None:
     code, stdout, stderr = run(folder, "--times=no number", flag)
     assert (code, stderr) == (0, "")
     assert stdout.startswith("Does what it is told.\n\nExamples:\n  python command.py")
-    assert "Flags of command.py:\n  --do\n      what to do, exactly\n  --times\n" in stdout
+    assert "Flags of command.py:\n  --data\n" in stdout
+    assert "\n  --do\n      what to do, exactly\n  --output\n" in stdout
     assert "how often (default: 3)" in stdout
-    assert "--flagfile=FILE" in stdout and "143 SIGTERM" in stdout
+    assert "--flagfile=FILE" in stdout and "130 Ctrl-C, 143 SIGTERM.\nTraining that" in stdout
 
 
 def test_help_of_an_installed_command_shows_its_flags(folder: Path) -> None:
     program = "import sys; sys.argv[0] = 'bin/bladerunner-command'; import command; command.cli()"
     code, stdout, _ = run(folder, "-c", program, "--help")
     assert code == 0 and stdout.startswith("Does what it is told.")
-    assert "Flags of bladerunner-command:\n  --do\n" in stdout
+    assert "Flags of bladerunner-command:\n  --data\n" in stdout
 
 
 def test_version_names_what_decides_the_results(folder: Path) -> None:
@@ -179,6 +196,10 @@ def test_version_names_what_decides_the_results(folder: Path) -> None:
     assert code == 0 and stdout.startswith(f"bladerunner_ae {bladerunner_ae.__version__}, ")
     for name in ("tensorflow", "keras", "moviepy", "av", "imageio-ffmpeg"):
         assert f"{name} " in stdout.replace("-cpu", "")
+
+
+def test_an_interrupt_that_was_reported_is_not_reported_again(folder: Path) -> None:
+    assert run(folder, "--do=stopped") == (130, "", "stopped at step 3\n")
 
 
 def test_interrupt(folder: Path) -> None:

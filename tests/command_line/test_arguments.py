@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bladerunner_ae.command_line.arguments import parse_bars, parse_local, parse_rate, parse_time
+from bladerunner_ae.command_line.arguments import (
+    parse_bars,
+    parse_local,
+    parse_rate,
+    parse_time,
+    refuse_frame_rate,
+)
 from bladerunner_ae.errors import UsageError
 
 
@@ -33,11 +39,12 @@ def test_values(parse: Callable[[str], object], text: str, value: object) -> Non
 @pytest.mark.parametrize(
     ("parse", "texts", "words"),
     [
-        (parse_duration, ("", "-1", "1:2:3:4", "noon", "nan", "inf", "1:", "1/0"),
+        (parse_duration, ("", "-1", "1:2:3:4", "noon", "nan", "inf", "1:", "1/0", "1e400",
+                          "1e999999999", "1e-999999999", "1000000001"),
          "--duration=.*: give seconds or hours:minutes:seconds"),
         (parse_bars, ("", "1:2:3", "1:2:3:4:5", "a:b:c:d", "-1:0:0:0", "1.5:0:0:0"),
          "--crop_bars=.*such as 138:138:0:0"),
-        (parse_rate, ("", "0", "-24", "fast", "1/0", "1000001"),
+        (parse_rate, ("", "0", "-24", "fast", "1/0", "1000001", "1e999999999"),
          "--frame_rate=.*such as 24 or 24000/1001"),
     ],
 )  # fmt: skip
@@ -51,3 +58,13 @@ def test_films_are_local() -> None:
     assert parse_local("film", "a/b.mp4") == Path("a/b.mp4")
     with pytest.raises(UsageError, match=r"^--film=s3://a/b\.mp4: films are read and written on"):
         parse_local("film", "s3://a/b.mp4")
+
+
+def test_films_have_a_rate_of_their_own(tmp_path: Path) -> None:
+    film = tmp_path / "a.mp4"
+    film.touch()
+    with pytest.raises(UsageError, match=f"^--frame_rate is for folders of images, and {film} is"):
+        refuse_frame_rate(film, given=True)
+    refuse_frame_rate(film, given=False)
+    for other in (tmp_path, tmp_path / "missing.mp4", tmp_path / "%06d.png"):
+        refuse_frame_rate(other, given=True)

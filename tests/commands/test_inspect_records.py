@@ -103,8 +103,9 @@ def test_wrong_usage(whole: Path, tmp_path: Path) -> None:
     assert "Unknown command line flag" in error_of(run(whole, "--nonsense"), 1)
     assert "--frames=40" in error_of(run(whole, f"--export_frames={tmp_path}/x", "--frames=40"), 1)
     assert "there is no such folder" in error_of(run(tmp_path / "nothing"), 2)
-    (tmp_path / "notes.txt").write_text("mine")
-    assert "is a file; give the folder" in error_of(run(tmp_path / "notes.txt"), 2)
+    (tmp_path / "text.txt").touch()
+    wrong = f"error: {tmp_path}/text.txt: is a file; give the folder of a film's records"
+    assert error_of(run(tmp_path / "text.txt"), 2) == wrong
 
 
 def test_impossible_outputs_are_refused_at_once(whole: Path, tmp_path: Path) -> None:

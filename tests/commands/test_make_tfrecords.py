@@ -122,6 +122,14 @@ def test_wrong_usage(arguments: list[str], words: str, film: Path, tmp_path: Pat
     assert everything_in(tmp_path / "data") == []
 
 
+def test_bars_as_large_as_the_film(film: Path, tmp_path: Path) -> None:
+    done = run(f"--film={film}", f"--output_dir={tmp_path / 'data'}", "--crop_bars=60:60:0:0")
+    assert error(done, 2) == (
+        f"error: {film}: --crop_bars=60:60:0:0 (top:bottom:left:right) leave nothing of a picture "
+        "of 96 rows and 160 columns; give smaller ones or auto"
+    )
+
+
 def test_missing_flags() -> None:
     assert "--film" in error(run("--output_dir=data"), 1)
 

@@ -186,7 +186,7 @@ def test_wrong_usage(film: Path, model: Path, tmp_path: Path) -> None:
     for flag, word in (
         ("--crop_bars=12", "top:bottom:left:right"),
         ("--frame_rate=fast", "frames per second"),
-        ("--frame_rate=25", "is for folders of images"),
+        ("--frame_rate=25", f"is for folders of images, and {film} is a film with its own"),
         ("--preset=warp", "preset"),
         ("--crf=99", "crf"),
     ):
@@ -194,6 +194,8 @@ def test_wrong_usage(film: Path, model: Path, tmp_path: Path) -> None:
     for flag in ("--crop_bars=none", "--fit=cover"):
         check_error(run(*arguments, flag, "--data=records"), 1, "--data gives the geometry")
     check_error(run_tool("reassemble_film"), 1, "--film")
+    wide = run_tool("reassemble_film", *arguments, "--crop_bars=0:0:80:80")
+    check_error(wide, 2, f"error: {film}: --crop_bars=0:0:80:80 (top:bottom:left:right) leave")
 
 
 # --- Writing fails: exit 3; killed: nothing half made ---

@@ -227,7 +227,7 @@ def test_a_damaged_checkpoint_is_named_and_its_cure_works(
     assert "checkpoints/step-4: " in result.error and "delete it" in result.error
     if damage == "cut":
         forget_after(run, 2)
-        result = commands.run("train", *finished(small_records, run))
+        result = commands.run("train", *finished(small_records, run), "--noreport")
         assert result.code == 0 and "resuming from step 2" in result.err, result.err
 
 
@@ -236,7 +236,7 @@ def test_an_index_that_was_left_half_written_does_not_count(
 ) -> None:
     index = run / "checkpoints" / "step-4.index"
     index.write_bytes(index.read_bytes()[:-1])
-    result = commands.run("train", *finished(small_records, run))
+    result = commands.run("train", *finished(small_records, run), "--noreport")
     assert result.code == 0, result.err
     assert "resuming from step 2" in result.err and "WARNING" not in result.err
     assert checkpoint_steps(run) == [2, 4]
@@ -319,8 +319,7 @@ def stop(command: list[str], run: Path, step: int, how: signal.Signals) -> None:
     assert "Traceback" not in err
     if how is not signal.SIGKILL:
         assert "checkpoint written" in err
-    if how is signal.SIGINT:
-        assert "interrupted; the same command resumes" in err
+        assert err.count("the same command resumes") == 1  # one line for one event
     assert not list(run.glob("export/*/[0-9]*"))
 
 

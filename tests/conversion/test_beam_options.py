@@ -166,7 +166,8 @@ def test_a_bucket_that_cannot_be_written_is_told_at_once(
     ("arguments", "words"),
     [
         pytest.param(["--runner=beam"], "Beam is not installed here; install it in an environment "
-                     "of its own: pip install 'bladerunner_ae[beam]'",
+                     "of its own, from requirements/beam.txt as docs/beam.md says, or here: pip "
+                     "install 'bladerunner_ae[beam]'",
                      marks=pytest.mark.skipif(find_spec("apache_beam") is not None,
                                               reason="Beam is installed")),
         (["--beam_options=--runner=FlinkRunner"], "--beam_options are for --runner=beam"),

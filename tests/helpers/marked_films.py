@@ -16,7 +16,7 @@ from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import fit as training
 from bladerunner_ae.training.trainer import Trainer
 from tests.helpers.small_records import FILM_ID, write_pictures
-from tests.helpers.tiny_training import tiny_flags, tiny_run
+from tests.helpers.tiny_training import FEW_LAYERS, tiny_flags, tiny_run
 from tfrecords.card import save_card
 
 Mark = tuple[int, int]
@@ -95,7 +95,7 @@ def marked_run(folder: Path, films: int = 1, **flags: Any) -> tuple[RunConfig, l
     for place, directory in enumerate(records):
         if not directory.exists():
             write_marked_film(directory, place)
-    wanted = {"data": records, "steps": 60, "holdout": 0.2, **flags}
+    wanted = {"data": records, "steps": 60, "holdout": 0.2, **FEW_LAYERS, **flags}
     return tiny_run(tiny_flags(records[0], folder / "run", **wanted)), records
 
 

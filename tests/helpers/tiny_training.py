@@ -17,7 +17,7 @@ from bladerunner_ae.runs.folder import open_run
 from bladerunner_ae.runs.presets import PRESETS
 from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training import fit as training
-from bladerunner_ae.training.checkpoints import restore
+from bladerunner_ae.training.checkpoints import checkpoint_manager, restore
 from bladerunner_ae.training.trainer import Trainer
 from bladerunner_ae.training.training_options import TrainingOptions, run_config
 from tests.helpers.synthetic_film import film_pictures
@@ -29,6 +29,10 @@ OBJECTIVES = sorted(REGISTRY)
 AT_ONCE: dict[str, dict[str, float]] = {
     "dream": {"adversarial_weight": 0.002, "adversarial_start": 0.0, "adversarial_ramp": 0.0}
 }
+
+# Changes of `ModelConfig` for tests of the step itself, or of what is around it: most of their time
+# goes into building it. As flags, for this process only: commands have none for them.
+FEW_LAYERS: dict[str, Any] = {"filters": (8, 16), "residual_blocks": 0, "bottleneck_channels": 0}
 
 
 def tiny_model(**changes: Any) -> ModelConfig:
@@ -108,6 +112,13 @@ def train_here(
         after_checkpoint=after_checkpoint,
     )  # fmt: skip
     return trainer
+
+
+def untrained_run(flags: Mapping[str, Any]) -> None:
+    """Leave a run whose checkpoint of step 1 holds the weights that it would begin with."""
+    config, run = tiny_run(flags), storage.location(flags["model_dir"])
+    open_run(run, config, overwrite=False)
+    checkpoint_manager(training.build_trainer(config), run).save(checkpoint_number=1)
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:

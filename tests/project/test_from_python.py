@@ -1,5 +1,6 @@
 """The package used from Python: a film converted, learnt, loaded, dreamt and served."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 
 import bladerunner_ae
-from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film
+from bladerunner_ae import connect, convert_film, load_autoencoder, reassemble_film, train
 from bladerunner_ae.conversion.options import ConversionOptions
 from bladerunner_ae.errors import InputError, UsageError
-from bladerunner_ae.training.run import train
+from tests.helpers.commands import run_python
 from tests.helpers.running_server import running_server
+
+pytest.importorskip("tensorflow")
 
 
 def test_every_step_from_python(film_factory: Callable[..., Path], tmp_path: Path) -> None:
@@ -51,11 +54,43 @@ def test_train_stays_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
         assert bladerunner_ae.train is train and module.cli is not train
 
 
-def test_a_mistyped_option_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="train has no option stepz; did you mean steps"):
-        bladerunner_ae.train(tmp_path, tmp_path / "run", stepz=2)
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("stepz", r"; did you mean steps.*\?"),
+        ("latent_sizes", r"; did you mean latent_size or .*\?"),
+        ("foo", ""),
+        ("changes", ""),  # a field of `TrainingOptions`, but no flag
+    ],
+)
+def test_a_mistyped_option_is_named(name: str, hint: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"^train has no option {name}{hint}$"):
+        train("nowhere", tmp_path / "run", **{name: 2})
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="module 'bladerunner_ae' has no attribute 'dream'"):
         _ = bladerunner_ae.dream
+
+
+def test_the_names_load_no_tensorflow() -> None:
+    code = (
+        "import sys\n"
+        "from bladerunner_ae import connect, convert_film, load_autoencoder\n"
+        "from bladerunner_ae import reassemble_film, train\n"
+        "print([name for name in ('keras', 'tensorflow') if name in sys.modules])"
+    )
+    done = run_python("-c", code)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_train_loads_tensorflow_without_its_chatter() -> None:
+    code = (
+        "from bladerunner_ae import train\n"
+        "try: train('nowhere', 'nowhere', foo=1)\n"
+        "except Exception as error: print(str(error).split(';')[0])"
+    )
+    variables = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = run_python("-c", code, env={**variables, "TF_ENABLE_ONEDNN_OPTS": "1"})
+    assert (done.stdout, done.stderr) == ("train has no option foo\n", "")

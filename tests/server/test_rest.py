@@ -156,9 +156,20 @@ EXAMPLES = {"examples": [{"x": 1}]}
         ("small:predict", b"\xff\xfe\x00garbage", 400, "The body is not JSON: "),
         ("small:predict", {"instances": []}, 400, "'instances' must be a list"),
         ("small:predict", {"instances": [["a", 1, 2]]}, 400, "instances[0]: 'a' is no float"),
-        ("small:predict", {"instances": [[1, 2]]}, 400, "Matrix size-incompatible: In[0]: [1,2]"),
+        (
+            "small:predict",
+            {"instances": [[1, 2]]},
+            400,
+            'Input "latent" of signature '
+            '"serving_default" has the shape [1, 2], expected is [?, 3]',
+        ),
         ("small:predict", {"instances": [[0, 0, 0]] * 9}, 400, "The request has 9 rows, more than"),
-        ("small:predict", {"inputs": []}, 400, "In[0] "),
+        (
+            "small:predict",
+            {"inputs": []},
+            400,
+            'Input "latent" of signature "serving_default" has the shape [0], expected is [?, 3]',
+        ),
         ("small:classify", EXAMPLES, 400, 'Signature "serving_default" is not for classify'),
         ("small:regress", EXAMPLES, 400, 'Signature "serving_default" is not for regress'),
         ("small:classify", {"a": 1}, 400, "The body needs 'examples'"),

@@ -223,7 +223,7 @@ def test_warm_up_requests_are_replayed(watched: Watched, model: Path) -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "words"),
     [
-        (warm_up_request(ONES[:, :2]), "Matrix size-incompatible"),
+        (warm_up_request(ONES[:, :2]), "has the shape [1, 2], expected is [?, 3]"),
         (warm_up_request(ONES, "nope"), 'The model has no signature "nope"'),
         (b"\xff\xff", "warm-up requests failed"),
     ],

@@ -71,8 +71,9 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 
 def test_file_in_place_of_the_folder(film: Path) -> None:
-    with pytest.raises(RecordsError, match="is a file; give the folder"):
-        load_card(film / CARD_NAME)
+    path = film / CARD_NAME
+    with pytest.raises(RecordsError, match=f"^{path}: is a file; give the folder of a film's"):
+        load_card(path)
 
 
 def test_missing_card(film: Path) -> None:

@@ -27,6 +27,7 @@ from tests.helpers.tiny_training import (
     tiny_flags,
     tiny_run,
     train_here,
+    untrained_run,
     weights_of,
 )
 from tests.helpers.training_checks import mean_psnr, reconstruct
@@ -82,12 +83,11 @@ def test_it_begins_with_the_averages_of_the_newest_checkpoint(
         )
 
 
-@pytest.mark.slow
 def test_an_objective_with_a_discriminator_gets_a_new_one(
-    small_records: Path, other_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train_here(tiny_flags(small_records, tmp_path / "a"))
-    begin(other_film, tmp_path / "b", tmp_path / "a", objective="vae_gan")
+    trained_run: tuple[Path, Result], other_film: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    begin(other_film, tmp_path / "b", trained_run[0], objective="vae_gan")
     assert "from its step 4, with a new discriminator" in capsys.readouterr().err
 
 
@@ -293,7 +293,6 @@ def test_checkpoint_without_the_watchdogs_state_is_refused(
         restore(fit.build_trainer(config), tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("theirs", "ours", "weights"),
     [
@@ -306,7 +305,7 @@ def test_a_discriminator_of_pictures_is_none_of_patches(
     theirs: str, ours: str, weights: dict[str, float], small_records: Path, other_film: Path,
     tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    train_here(tiny_flags(small_records, tmp_path / "a", theirs, steps=1))
+    untrained_run(tiny_flags(small_records, tmp_path / "a", theirs, steps=1))
     flags = {"objective": ours, **weights}
     _, trainer = begin(other_film, tmp_path / "b", tmp_path / "a", **flags)
     assert "with a new discriminator" in capsys.readouterr().err
@@ -316,12 +315,11 @@ def test_a_discriminator_of_pictures_is_none_of_patches(
         np.testing.assert_array_equal(now, before)
 
 
-@pytest.mark.slow
 def test_run_with_retired_weight_is_a_source_but_not_resumed(
     small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:
     flags = tiny_flags(small_records, tmp_path / "a", "dream", steps=1)
-    train_here(flags)
+    untrained_run(flags)
     file = tmp_path / "a" / "config.json"
     values = json.loads(file.read_text("utf-8"))
     values["weights"]["detail_weight"] = 0.05

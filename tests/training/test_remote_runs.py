@@ -26,6 +26,7 @@ from bladerunner_ae.training.fit import build_trainer
 from bladerunner_ae.training.logs import LogFile
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.tiny_training import (
+    FEW_LAYERS,
     checkpoint_values,
     film_images,
     tiny_flags,
@@ -58,7 +59,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RemotePath]
 def trained(records: tuple[Path, RemotePath]) -> tuple[dict[str, Any], RemotePath]:
     """Return the flags of a finished run in a remote folder, exported, and that folder."""
     run = RemotePath("memory://runs/a")
-    flags = tiny_flags(records[1], run, sample_every=4, holdout=0.17)  # type: ignore[arg-type]
+    changes = {"sample_every": 4, "holdout": 0.17, **FEW_LAYERS}
+    flags = tiny_flags(records[1], run, **changes)  # type: ignore[arg-type]
     with WorkingCopy(run).opened() as folder:
         trainer = train_here({**flags, "model_dir": folder})
         from_run.export_trained(

@@ -16,6 +16,7 @@ from bladerunner_ae.training import fit
 from bladerunner_ae.training.checkpoints import checkpoint_manager, restore
 from bladerunner_ae.training.trainer import Trainer
 from tests.helpers.tiny_training import (
+    FEW_LAYERS,
     OBJECTIVES,
     film_images,
     take_steps,
@@ -63,9 +64,9 @@ def test_each_replica_takes_its_own_part_of_the_noise() -> None:
 def test_logs_and_gradients_of_two_devices_are_those_of_one(clip_norm: float) -> None:
     """Lengths of gradients are measured after the sum only where they are needed for clipping."""
     images = film_images(8)
-    single = tiny_trainer("vae", clip_norm=clip_norm)
+    single = tiny_trainer("vae", model=FEW_LAYERS, clip_norm=clip_norm)
     with two_devices().scope():
-        double = tiny_trainer("vae", clip_norm=clip_norm)
+        double = tiny_trainer("vae", model=FEW_LAYERS, clip_norm=clip_norm)
     ours, theirs = take_steps(single, images), take_steps(double, images)
     assert ours.keys() == theirs.keys()
     assert ours["latent/active_units"] > 0 and ours["latent/mean_std"] > 0.0
@@ -84,7 +85,7 @@ def test_logs_and_gradients_of_two_devices_are_those_of_one(clip_norm: float) ->
 @pytest.mark.slow
 def test_a_frame_a_device_is_enough_to_see_latents_differ() -> None:
     with two_devices().scope():
-        trainer = tiny_trainer("vae", batch_size=2)
+        trainer = tiny_trainer("vae", model=FEW_LAYERS, batch_size=2)
     logs = take_steps(trainer, film_images(2))
     assert logs["latent/active_units"] > 0 and logs["latent/mean_std"] > 0.01
 

@@ -17,7 +17,13 @@ from bladerunner_ae.runs.run_config import Reading
 from bladerunner_ae.training.batches import check_service
 from tests.helpers.commands import Commands
 from tests.helpers.small_records import write_numbered_film
-from tests.helpers.tiny_training import arguments, forget_after, tiny_flags, train_here
+from tests.helpers.tiny_training import (
+    arguments,
+    forget_after,
+    tiny_flags,
+    train_here,
+    untrained_run,
+)
 from tests.helpers.training_checks import check_same_checkpoint
 from tfrecords.card import load_card
 
@@ -30,29 +36,41 @@ def films(small_records: Path, tmp_path_factory: pytest.TempPathFactory) -> list
     return [small_records, folder]
 
 
+def wanted(films: list[Path], run: Path, **changes: Any) -> dict[str, Any]:
+    others = {"data_weights": ["2", "1"], "holdout_seconds": 0.25, "holdout": 0.2, **changes}
+    return {**tiny_flags(films[0], run), "data": films, **others}
+
+
 def flags(films: list[Path], run: Path, **changes: Any) -> list[str]:
-    others = {"data_weights": "2,1", "holdout_seconds": 0.25, "holdout": 0.2, **changes}
-    return arguments({**tiny_flags(films[0], run), "data": films, **others})
+    return arguments(wanted(films, run, **{"data_weights": "2,1", **changes}))
 
 
 @pytest.fixture(scope="module")
-def finished(
-    films: list[Path], tmp_path_factory: pytest.TempPathFactory, commands: Commands
-) -> Path:
+def begun(films: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("several") / "run"
-    result = commands.run("train", *flags(films, run))
-    assert result.code == 0, result.err
-    assert "film.mp4, film.mp4: 108 frames (18 held out), 24x32" in result.err
+    untrained_run(wanted(films, run))
     return run
 
 
-def test_the_run_and_the_model_remember_both_films(films: list[Path], finished: Path) -> None:
-    config = load_config(finished)
+def test_the_run_remembers_both_films(begun: Path) -> None:
+    config = load_config(begun)
     assert config.reading == Reading("memory", "none")
     assert [(film.frames, film.weight, len(film.held_out)) for film in config.films] == [
         (48, 2.0, 1), (60, 1.0, 2)
     ]  # fmt: skip
-    model = load_model_card(finished / "export" / "autoencoder" / "1")
+
+
+@pytest.mark.slow
+def test_the_command_s_model_remembers_both_films(
+    films: list[Path], begun: Path, tmp_path: Path, commands: Commands
+) -> None:
+    run = tmp_path / "run"
+    result = commands.run("train", *flags(films, run))
+    assert result.code == 0, result.err
+    assert "film.mp4, film.mp4: 108 frames (18 held out), 24x32" in result.err
+    config = load_config(run)
+    assert config == load_config(begun)
+    model = load_model_card(run / "export" / "autoencoder" / "1")
     for film, known in zip(films, config.films, strict=True):
         labels = frame_labels(load_card(film), model)
         held = {frame for start, end in known.held_out for frame in range(start, end)}
@@ -73,16 +91,14 @@ def test_the_run_and_the_model_remember_both_films(films: list[Path], finished: 
     ],
 )
 def test_another_way_of_reading_is_another_run(
-    films: list[Path], finished: Path, commands: Commands, changes: dict[str, Any], named: str
+    films: list[Path], begun: Path, commands: Commands, changes: dict[str, Any], named: str
 ) -> None:
-    result = commands.run("train", *flags(films, finished, **changes))
+    result = commands.run("train", *flags(films, begun, **changes))
     assert result.code == 2 and named in result.error, result.error
 
 
-def test_one_film_less_is_another_run(
-    films: list[Path], finished: Path, commands: Commands
-) -> None:
-    result = commands.run("train", *flags(films[:1], finished, data_weights="1"))
+def test_one_film_less_is_another_run(films: list[Path], begun: Path, commands: Commands) -> None:
+    result = commands.run("train", *flags(films[:1], begun, data_weights="1"))
     assert result.code == 2 and "(films: film.mp4, film.mp4 -> film.mp4)" in result.error
 
 

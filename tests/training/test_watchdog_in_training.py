@@ -128,7 +128,7 @@ def test_training_continues_without_a_watchdog(
     small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(objectives.REGISTRY, "vae", Bomb)
-    fit(small_records, tmp_path / "run", steps=10, watchdog="off")
+    fit(small_records, tmp_path / "run", steps=10, sample_every=1000, watchdog="off")
     assert said(tmp_path / "run") == {}
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     (last,) = [line for line in lines if line["step"] == 10 and "loss/decoder" in line]

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from bladerunner_ae.training.distributed.keras_loop import use_workers_step
 from bladerunner_ae.training.stopping import SharedPreemption
-from tests.helpers.tiny_training import film_images, take_steps, tiny_trainer
+from tests.helpers.tiny_training import FEW_LAYERS, film_images, take_steps, tiny_trainer
 
 
 def test_keras_still_builds_before_the_first_step() -> None:
@@ -15,7 +15,7 @@ def test_keras_still_builds_before_the_first_step() -> None:
 
 
 def test_it_takes_the_steps_of_fit_and_hears_of_signals() -> None:
-    ours, plain = tiny_trainer("vae"), tiny_trainer("vae")
+    ours, plain = (tiny_trainer("vae", model=FEW_LAYERS) for _ in range(2))
     preemption = SharedPreemption()
     use_workers_step(ours, tf.distribute.get_strategy(), preemption)
     preemption._asked = 15

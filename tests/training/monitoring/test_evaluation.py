@@ -14,6 +14,7 @@ from bladerunner_ae.evaluation import image_quality
 from bladerunner_ae.runs.config import TrainConfig
 from bladerunner_ae.training.monitoring import evaluation as during
 from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
+from tests.helpers.commands import Result
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.synthetic_film import film_pictures
 from tests.helpers.tiny_training import HEIGHT, WIDTH, tiny_flags, tiny_networks, train_here
@@ -105,14 +106,13 @@ def test_a_run_measures_its_averages(small_records: Path, tmp_path: Path) -> Non
         assert (tmp_path / "run" / name).read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_a_run_that_was_not_asked_shows_its_latent_space_only(
-    small_records: Path, tmp_path: Path
+    trained_run: tuple[Path, Result],
 ) -> None:
-    train_here(tiny_flags(small_records, tmp_path / "run", steps=2))
-    assert not lines_of(tmp_path / "run")
-    assert (tmp_path / "run" / "prior.png").is_file()
-    assert (tmp_path / "run" / "interpolation.png").is_file()
+    run = trained_run[0]
+    assert not lines_of(run)
+    assert (run / "prior.png").is_file()
+    assert (run / "interpolation.png").is_file()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from tensorboard.util import tensor_util
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.runs.config import TrainConfig
 from tests.helpers.tiny_training import (
+    FEW_LAYERS,
     checkpoint_values,
     forget_after,
     tiny_flags,
@@ -69,7 +70,8 @@ def assert_same_curves(run: Path) -> None:
 def run(small_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of an objective with a discriminator, interrupted after step 4 and resumed."""
     folder = tmp_path_factory.mktemp("summaries") / "run"
-    changes = {"objective": "vae_gan", "sample_every": 3, "evaluate_every": 3, "holdout": 0.17}
+    changes = {"objective": "vae_gan", "sample_every": 3, "evaluate_every": 3, "holdout": 0.17,
+               **FEW_LAYERS}  # fmt: skip
     train_here(tiny_flags(small_records, folder, steps=5, **changes))
     forget_after(folder, 4)
     train_here(tiny_flags(small_records, folder, steps=6, **changes))
@@ -143,7 +145,7 @@ def test_start_before_first_checkpoint_leaves_no_curves(
     small_records: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    flags = tiny_flags(small_records, run, steps=3, checkpoint_every=100)
+    flags = tiny_flags(small_records, run, steps=3, checkpoint_every=100, **FEW_LAYERS)
     train_here(flags)
     forget_after(run, 0)
     train_here({**flags, "steps": 2})

@@ -27,7 +27,13 @@ from bladerunner_ae.training.monitoring.latents import show_latents
 from bladerunner_ae.training.monitoring.picture_queue import PictureQueue
 from bladerunner_ae.training.monitoring.probes import Dream
 from bladerunner_ae.training.resume import has_finished
-from tests.helpers.tiny_training import film_images, tiny_flags, tiny_networks, train_here
+from tests.helpers.tiny_training import (
+    FEW_LAYERS,
+    film_images,
+    tiny_flags,
+    tiny_networks,
+    train_here,
+)
 from tests.training.monitoring.test_event_files import logged
 
 
@@ -109,7 +115,7 @@ def test_errors_are_raised_once_and_other_pictures_written(
 
 def test_samples_and_ways_are_what_their_names_say() -> None:
     """Decoded together, and the same as each by itself."""
-    networks, frames = tiny_networks(), film_images(24)[::3]
+    networks, frames = tiny_networks(**FEW_LAYERS), film_images(24)[::3]
     probes: Any = SimpleNamespace(originals=frames, names=[str(n) for n in range(len(frames))])
     model = networks.autoencoder
     mean, log_var = model.encode(frames)
@@ -143,7 +149,7 @@ def test_a_checkpoint_waits_for_the_pictures_before_it(
 
     monkeypatch.setattr(module, "to_png", slowly)
     monkeypatch.setattr(tf.train.CheckpointManager, "save", saved)
-    changes = {"sample_every": 2, "checkpoint_every": 2}
+    changes = {"sample_every": 2, "checkpoint_every": 2, **FEW_LAYERS}
     train_here(tiny_flags(small_records, tmp_path / "run", steps=4, **changes))
     names = [f"step-{step:07d}.png" for step in (0, 2, 4)]
     assert there == [names[:2], names]
@@ -162,7 +168,7 @@ def test_unwritable_picture_ends_training_in_one_line(
 
     monkeypatch.setattr(module.storage, "write_bytes", full)
     with pytest.raises(OutputError, match=r"step-0000002\.png: no space left"):
-        train_here(tiny_flags(small_records, tmp_path / "run", sample_every=1))
+        train_here(tiny_flags(small_records, tmp_path / "run", sample_every=1, **FEW_LAYERS))
     assert checkpoint_steps(tmp_path / "run") == [2]
 
 
@@ -209,6 +215,6 @@ def test_queued_pictures_are_written_when_training_fails(
     monkeypatch.setattr(module, "to_png", slowly)
     monkeypatch.setattr(Watched, "values", breaks)
     with pytest.raises(OutputError, match="broken off"):
-        train_here(tiny_flags(small_records, tmp_path / "run", sample_every=2))
+        train_here(tiny_flags(small_records, tmp_path / "run", sample_every=2, **FEW_LAYERS))
     for name in ("original_and_dream", "samples_of_prior", "ways_between_frames"):
         assert [event.step for event in logged(tmp_path / "run").Tensors(name)] == [0, 2], name
