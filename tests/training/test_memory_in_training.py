@@ -19,18 +19,26 @@ from bladerunner_ae.runs.config import CODE_NUMBERS
 from bladerunner_ae.runs.files import MEMORY_FIT, is_run_file
 from bladerunner_ae.runs.folder import open_run
 from bladerunner_ae.training import fit, fit_memory
+from bladerunner_ae.training.checkpoints import restore
 from bladerunner_ae.training.fine_tuning import check_source, fine_tuned, load_source
 from bladerunner_ae.training.trainer import Trainer
 from tests.helpers.memories import film_part, scenes, stop_after
 from tests.helpers.small_records import write_pictures
-from tests.helpers.tiny_training import AT_ONCE, OBJECTIVES, tiny_flags, tiny_run, train_here
+from tests.helpers.tiny_training import (
+    AT_ONCE,
+    FEW_LAYERS,
+    OBJECTIVES,
+    tiny_flags,
+    tiny_run,
+    train_here,
+)
 from tests.helpers.training_checks import (
     check_same_checkpoint,
     mean_psnr,
     two_devices,
 )
 
-MEMORY = {"latent_size": 64, "moments": 6, "components": 90, "augment": None}
+MEMORY = {"latent_size": 64, "moments": 6, "components": 90, "augment": None, **FEW_LAYERS}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +68,13 @@ def run(records: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return folder, train_here(memory_flags(records, folder, objective="dream"))
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        name if name in ("dream", "vae_gan") else pytest.param(name, marks=pytest.mark.slow)
+        for name in OBJECTIVES
+    ],
+)
 def test_every_objective_begins_with_the_memory_and_never_changes_it(
     objective: str,
     records: Path,
@@ -77,10 +91,6 @@ def test_every_objective_begins_with_the_memory_and_never_changes_it(
         began["psnr"] = mean_psnr(film, networks.autoencoder.reconstruct(film))
 
     monkeypatch.setattr(fit, "initialise_memory", note)
-    if objective == "broad2016":  # the original's networks have no linear path
-        with pytest.raises(UsageError, match=r"--moments=6 --components=90: .* no linear path"):
-            tiny_run(memory_flags(records, tmp_path, objective=objective, linear_path=False))
-        return
     flags = memory_flags(records, tmp_path / "run", objective=objective, steps=2)
     trainer = train_here({**flags, **AT_ONCE.get(objective, {})})
     for before, after in zip(began["weights"], remembered(trainer.networks), strict=True):
@@ -178,6 +188,13 @@ def test_a_film_without_memory_is_taken_over_by_one_with(records: Path, tmp_path
         check_source(fine_tuned(tiny_run(smaller), tmp_path / "plain"))
 
 
+def test_networks_without_a_linear_path_have_no_memory(records: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--moments=6 --components=90: .* no linear path"):
+        tiny_run(memory_flags(records, tmp_path, linear_path=False))
+    flags = memory_flags(records, tmp_path, moments=None, components=None, linear_path=False)
+    assert tiny_run(flags).model.moments == 0
+
+
 def test_frames_are_moved_by_the_fit_and_not_by_training(records: Path, tmp_path: Path) -> None:
     assert tiny_run(memory_flags(records, tmp_path)).train.augment == 0.0
     assert tiny_run(memory_flags(records, tmp_path, augment=0.5)).train.augment == 0.5
@@ -189,8 +206,6 @@ def test_averages_of_the_weights_share_the_memory(records: Path, tmp_path: Path)
     trainer = train_here(memory_flags(records, tmp_path / "run", ema=0.9, steps=2))
     assert trainer.dreaming.memory is trainer.networks.memory
     restored = fit.build_trainer(tiny_run(memory_flags(records, tmp_path / "run", ema=0.9)))
-    from bladerunner_ae.training.checkpoints import restore
-
     restore(restored, tmp_path / "run")
     pictures = tf.zeros((1, 24, 32, 3))
     np.testing.assert_array_equal(

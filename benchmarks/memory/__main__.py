@@ -1,0 +1,169 @@
+"""Measure what a network knows of a film, for each --memory, before training and after.
+
+Every run is one `bladerunner_ae.train` and one `bladerunner_ae.evaluate`; its folder keeps their
+output, and a finished run is not repeated. Runs "alone" take one step at a learning rate of 1e-9:
+what they draw is the memory's. Time is processor time of the training process, fit and export
+included.
+
+Examples:
+  python -m benchmarks.memory --data=DATA/varied
+  python -m benchmarks.memory --data=DATA/varied --variants=1,0.5_trained --seeds=3
+  python -m benchmarks.memory --table --runs=build/memory --picture=memory.png --output=memory.md
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from benchmarks.markdown import NONE, median_and_spread, publish, table
+from benchmarks.runs import cores_of_processor, run, say
+from bladerunner_ae import load_autoencoder
+from bladerunner_ae.command_line.app import run as run_command
+from bladerunner_ae.errors import UsageError
+from bladerunner_ae.pictures.png import to_png
+from bladerunner_ae.pictures.spread import spread
+from bladerunner_ae.runs.folder import write_json
+from tfrecords.card import load_card
+from tfrecords.frames import read_images
+
+_HOLDOUT = ("--holdout=0.1", "--holdout_seconds=2")
+_ALONE = ("--steps=1", "--learning_rate=1e-9")
+_GROUPS = ("seen", "held out", "held out, no near copy", "held out, new")
+_PICTURES = 8
+
+# Name -> (flags, whether it is trained).
+VARIANTS: dict[str, tuple[tuple[str, ...], bool]] = {
+    **{m: ((f"--memory={m}", *_ALONE), False) for m in ("0", "0.25", "0.5", "0.75", "1")},
+    **{f"{m}_trained": ((f"--memory={m}",), True) for m in ("0", "0.5", "1")},
+}
+
+Result = Mapping[str, Any]
+
+
+def main() -> None:
+    options = flags.FLAGS
+    names, runs = options.variants.split(","), Path(options.runs)
+    if unknown := [name for name in names if name not in VARIANTS]:
+        raise UsageError(f"--variants={unknown[0]}: choose from {', '.join(VARIANTS)}")
+    if not options.table:
+        if options.data is None:
+            raise UsageError("--data=DATA/<film> is needed")
+        for seed in range(options.seeds):
+            for name in names:
+                run_once(options, runs, name, seed)
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(runs.glob("*/run.json"))]
+    if options.picture and options.data is not None:
+        Path(options.picture).write_bytes(strip(runs, Path(options.data)))
+    publish(page(results, options.film), options.output)
+
+
+def run_once(options: flags.FlagValues, runs: Path, name: str, seed: int) -> None:
+    """Train and evaluate one variant with one seed, unless that is done."""
+    folder = (runs / f"{name}-{seed}").absolute()
+    if (folder / "run.json").is_file():
+        return
+    data, started = f"--data={Path(options.data).absolute()}", time.monotonic()
+    spent = run(sys.executable, "-m", "bladerunner_ae.train", data, f"--model_dir={folder}",
+                f"--seed={seed}", "--noreport", "--overwrite", *_HOLDOUT,
+                *VARIANTS[name][0]).processor  # fmt: skip
+    # The same for all: the first run that is evaluated measures them.
+    baselines = "--nobaselines" if any(runs.glob("*/run.json")) else "--baselines"
+    run(sys.executable, "-m", "bladerunner_ae.evaluate", data, f"--model={folder}", baselines,
+        f"--max_frames={options.max_frames}", "--novmaf",
+        f"--output={folder / 'evaluation.json'}")  # fmt: skip
+    evaluation = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    result = {
+        "variant": name,
+        "seed": seed,
+        "trained": VARIANTS[name][1],
+        "steps": config["train"]["steps"],
+        "moments": config["model"]["moments"],
+        "components": config["model"]["components"],
+        "megabytes": round(_bytes_below(folder / "export" / "decoder") / 1e6),
+        "cpu_minutes": round(spent / 60, 2),
+        "film_frames": evaluation["frames"],
+        **{key: evaluation.get(key) for key in ("groups", "baselines", "prior")},
+    }
+    write_json(folder / "run.json", result)
+    say(f"{folder.name}: {time.monotonic() - started:.0f} s")
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def page(results: Sequence[Result], film: str = "") -> str:
+    """Return a page of run.json contents, a row for each variant and baseline."""
+    if not results:
+        return "No runs yet."
+    frames = results[0]["film_frames"]
+    lines = [
+        f"# What a network knows of a film{f': {film}' * bool(film)}",
+        "",
+        f"Written by `benchmarks/memory` from the run folders. {frames} frames; medians over "
+        "seeds, in brackets the largest minus the smallest. Held out is every tenth run of two "
+        "seconds; *no near copy*: those of its frames with no seen frame within 36 dB; *new*: none "
+        f"within 26 dB. PSNR in dB / SSIM. CPU minutes of `train` on {cores_of_processor()}.",
+        "",
+    ]
+    heads = ["", "key moments", "components", "decoder MB", "steps", *_GROUPS, "CPU min"]
+    rows = []
+    for name, (_, trained) in VARIANTS.items():
+        own = [result for result in results if result["variant"] == name]
+        if own:
+            memory = name.partition("_")[0]
+            title = f"`--memory={memory}`, {'trained' if trained else 'memory alone'}"
+            rows.append([
+                title, own[0]["moments"], own[0]["components"], own[0]["megabytes"],
+                own[0]["steps"] if trained else 0,
+                *_figures([result["groups"] for result in own]),
+                median_and_spread((result["cpu_minutes"] for result in own), 1),
+            ])  # fmt: skip
+    baselines = next((found for result in results if (found := result.get("baselines"))), {})
+    rows += [[name, *[NONE] * 4, *_figures([own]), NONE] for name, own in baselines.items()]
+    return "\n".join([*lines, *table(heads, rows)])
+
+
+def _figures(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        " / ".join(
+            median_and_spread([(groups.get(label) or {}).get(key) for groups in runs], decimals)
+            for key, decimals in (("psnr", 2), ("ssim", 3))
+        )
+        for label in _GROUPS
+    ]
+
+
+def strip(runs: Path, records: Path) -> bytes:
+    """Return a PNG: frames of the film, and below them what each finished run draws of them."""
+    card = load_card(records)
+    frames = read_images(records, card, spread(card.frames, _PICTURES + 2)[1:-1])
+    rows = [frames]
+    for name in VARIANTS:
+        if (runs / f"{name}-0" / "run.json").is_file():
+            rows.append(load_autoencoder(runs / f"{name}-0").reconstruct(frames))
+    return to_png(np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))
+
+
+def cli() -> None:
+    flags.DEFINE_string("data", None, "Folder of a film's records.")
+    flags.DEFINE_string("runs", "build/memory", "Folder of runs.")
+    flags.DEFINE_string("variants", ",".join(VARIANTS), "Variants, in this order.")
+    flags.DEFINE_integer("seeds", 1, "Number of seeds, from 0.")
+    flags.DEFINE_integer("max_frames", 5000, "Frames that are measured, evenly spread; 0: all.")
+    flags.DEFINE_string("film", "", "The film in the title of the page.")
+    flags.DEFINE_bool("table", False, "Write the table, train nothing.")
+    flags.DEFINE_string("picture", None, "PNG file for frames as each variant draws them.")
+    flags.DEFINE_string("output", None, "Markdown file for the table.")
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()
