@@ -66,7 +66,7 @@ oldest = film/reading/test_probe film/reading/test_streams film/writing/test_sou
     training/test_replicas test_pipeline
 oldest_test: set_up  ## a short film and part of the tests with the oldest of all dependencies, in build/oldest/venv; needs Python 3.11
 	@test -x build/oldest/venv/bin/python || $(python) -m venv build/oldest/venv
-	@build/oldest/venv/bin/python -m pip install --quiet -e ".[cpu,serve,dev]" \
+	@build/oldest/venv/bin/python -m pip install --quiet -e ".[cpu,perceptual,serve,dev]" \
 	    --constraint requirements/oldest.txt
 	@build/oldest/venv/bin/python -m pytest --numprocesses=2 --dist=loadfile \
 	    -m "not slow and not gpu" $(oldest:%=tests/%.py) $(ARGS)
