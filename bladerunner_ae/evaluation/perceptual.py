@@ -112,17 +112,14 @@ class _Network:
     """The network for pictures of one size.
 
     Attributes:
-        layers, pooled, logits: functions of uint8 [n, H, W, 3], of `unit_features`,
-            `pooled_features` and the classes.
+        layers, pooled: functions of uint8 [n, H, W, 3], of `unit_features` and `pooled_features`.
     """
 
     def __init__(self, weights: "_Weights", size: Size) -> None:
         self._weights, self._size = weights, input_size(*size)
         signature = [tf.TensorSpec((None, *size, 3), tf.uint8)]
-        self.layers, self.pooled, self.logits = (
-            tf.function(function, input_signature=signature)
-            for function in (self._layers, self._pooled, self._logits)
-        )
+        self.layers = tf.function(self._layers, input_signature=signature)
+        self.pooled = tf.function(self._pooled, input_signature=signature)
 
     def _layers(self, images: tf.Tensor) -> Layers:
         outputs = self._stages(images, _COMPARED[-1] + 1)
@@ -136,9 +133,6 @@ class _Network:
         x = self._stages(images, len(_STAGES))[-1]
         head = tf.nn.relu6(self._weights.convolve(x, "_conv_head", "_bn1"))
         return tf.reduce_mean(head, axis=[1, 2])
-
-    def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        return self._weights.classify(self._pooled(images))
 
     def _stages(self, images: tf.Tensor, count: int) -> Layers:
         """Return what the first stages give, float32 [n, rows, columns, channels] each."""
@@ -180,10 +174,6 @@ class _Weights:
         """Convolve each channel by itself."""
         kernel, bias = self._kernel(name, norm, (2, 3, 0, 1))
         return tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], "SAME") + bias
-
-    def classify(self, pooled: tf.Tensor) -> tf.Tensor:
-        matrix, bias = self._tensors["_fc.weight"], self._tensors["_fc.bias"]
-        return tf.matmul(pooled, matrix, transpose_b=True) + bias
 
     def _kernel(self, name: str, norm: str, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
         """Return kernel and bias; `axes` lead from PyTorch's order of them to TensorFlow's."""

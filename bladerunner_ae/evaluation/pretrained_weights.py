@@ -134,10 +134,12 @@ class _View:
 
     def cut(self, numbers: dict[str, NDArray[Any]]) -> NDArray[Any]:
         own = numbers[self.storage.key]
+        if len(self.shape) != len(self.steps) or min((0, *self.shape, *self.steps)) < 0:
+            raise ValueError("a tensor of no shape")
         far = zip(self.shape, self.steps, strict=True)
         last = self.start + sum((length - 1) * step for length, step in far)
         # numpy looks at no borders here, and would show whatever lies beyond.
-        if min((0, *self.shape, *self.steps)) < 0 or not 0 <= self.start <= last < len(own):
+        if not 0 <= self.start <= last < len(own):
             raise ValueError("a tensor reaches beyond its numbers")
         strides = [step * own.itemsize for step in self.steps]
         return np.ascontiguousarray(as_strided(own[self.start :], self.shape, strides))
