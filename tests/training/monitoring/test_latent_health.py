@@ -49,9 +49,8 @@ def test_frechet_distance_does_not_depend_on_the_axes() -> None:
     first, second = random.normal(0, 1, (50, 4)), random.normal(1, 2, (60, 4))
     turned, _ = np.linalg.qr(random.normal(0, 1, (4, 4)))
     expected = set_distances.frechet_distance(first, second)
-    assert set_distances.frechet_distance(first @ turned, second @ turned) == pytest.approx(
-        expected
-    )
+    found = set_distances.frechet_distance(first @ turned, second @ turned)
+    assert found == pytest.approx(expected)
     # Two one-dimensional Gaussians in one, as a check of the sample covariance's divisor.
     a, b = random.normal(0, 1, (30, 1)), random.normal(0, 3, (30, 1))
     by_hand = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
