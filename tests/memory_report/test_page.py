@@ -230,7 +230,15 @@ def test_a_model_without_encoder_or_card_has_no_map(small_records: Path) -> None
     assert "an exported autoencoder without a model card" in page.text
 
 
-def test_a_sample_estimates_the_whole_film(tmp_path: Path) -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the perceptual distance out."""
+    monkeypatch.setattr(
+        "bladerunner_ae.memory_report.gather.missing_perceptual", lambda: "left out"
+    )
+
+
+def test_a_sample_estimates_the_whole_film(tmp_path: Path, quick: None) -> None:
     write_numbered_film(tmp_path / "film", 200, 24, 32)
     whole, some = (gather(_darker(), [location(tmp_path / "film")], n) for n in (0, 60))
     measured = len(some.films[0].frames)
@@ -243,7 +251,7 @@ def test_a_sample_estimates_the_whole_film(tmp_path: Path) -> None:
     assert np.isfinite(some.films[0].original).all()
 
 
-def test_pictures_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
     write_numbered_film(tmp_path / "film", 120, 24, 32)
     monkeypatch.setattr("bladerunner_ae.memory_report.gather.STRIP_CHARACTERS", 60_000)
     found = gather(_darker(), [location(tmp_path / "film")], 0)
