@@ -58,7 +58,8 @@ slow: set_up  ## the long tests; some need the network
 	@$(pytest) -m "slow and not gpu and not remote and not beam and not browser" $(ARGS)
 
 # What the oldest versions of all dependencies would break first: PyAV's and Keras' interfaces.
-oldest = film/reading/test_probe film/reading/test_streams film/writing/test_sound \
+oldest = evaluation/test_perceptual evaluation/test_pretrained_weights \
+    film/reading/test_probe film/reading/test_streams film/writing/test_sound \
     film/headers/test_metadata film/picture/test_tone_map conversion/test_convert \
     tfrecords/test_writer exports/test_image_files exports/test_saved_models \
     exports/test_signatures exports/test_serving_contract server/test_rest \

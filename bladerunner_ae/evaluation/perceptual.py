@@ -2,7 +2,8 @@
 
 The network is EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946; Lite: Google 2020), trained to
 name the thing in a photograph among 1,000 kinds. It is run as a TensorFlow graph, from the weights
-of `pretrained_weights`, in float32, and never trained here.
+of `pretrained_weights`, in float32, and never trained here; on the CPU, because a GPU multiplies
+with ten bits of mantissa, and because training wants all of its memory.
 """
 
 import functools
@@ -16,22 +17,20 @@ from bladerunner_ae.evaluation.pretrained_weights import Tensors, load_weights, 
 from bladerunner_ae.geometry import Size
 
 PIXELS = 144 * 256
-"""About as many pixels has a picture that the network looks at, in the film's own shape."""
+"""Size, about, at which the network looks at pictures of any size, in their own shape."""
 
 FEATURES = 1280
 """Numbers of a picture in `pooled_features`."""
 
-# Repeats, kernel, stride, expansion and channels of each stage (Tan & Le 2019, table 1).
-_STAGES = (
-    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192), (1, 3, 1, 6, 320),
-)  # fmt: skip
+# Repeats, stride and expansion of each stage (Tan & Le 2019, table 1); the weights have the rest.
+_STAGES = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6))
 _COMPARED = (0, 1, 2, 4, 5)  # stages of strides 2, 4, 8, 16 and 32
 _GRAIN, _FEWEST_GRAINS = 16, 2  # of which the sides are multiples
 _MEAN, _SCALE = 127.0, 128.0  # of grey levels, as in its training
 _VARIANCE_FLOOR = 1e-3
 _LENGTH_FLOOR = 1e-6
 _BATCH = 16
+_DEVICE = "CPU:0"
 
 Pictures = NDArray[np.uint8]
 Layers = list[tf.Tensor]
@@ -51,7 +50,7 @@ def missing_perceptual() -> str:
 def perceptual_distances(first: Pictures, second: Pictures) -> NDArray[np.float32]:
     """Return the distance of each picture to its partner, float32 [n], 0 (the same) to 4.
 
-    Pictures are uint8 [n, H, W, 3]. That of Zhang et al. 2018 (LPIPS, arXiv:1801.03924, equation
+    Pictures are uint8 [n >= 1, H, W, 3]. That of Zhang et al. 2018 (LPIPS, arXiv:1801.03924, equation
     1) with features of this network and without their learnt weights of channels:
 
         d(x, y) = mean over layers l and places p of |f_lp(x) / |f_lp(x)| - f_lp(y) / |f_lp(y)||^2
@@ -74,17 +73,19 @@ def unit_features(images: Pictures) -> Layers:
     A float32 tensor [n, rows, columns, channels] for each layer; each place has length 1.
     """
     network = _network(*images.shape[1:3])
-    parts = [network.layers(tf.constant(batch)) for batch in _batches(images)]
-    return [tf.concat(layer, axis=0) for layer in zip(*parts, strict=True)]
+    with tf.device(_DEVICE):
+        parts = [network.layers(tf.constant(batch)) for batch in _batches(images)]
+        return [tf.concat(layer, axis=0) for layer in zip(*parts, strict=True)]
 
 
 def layer_distances(first: Layers, second: Layers) -> tf.Tensor:
     """Return `perceptual_distances` of pictures with these `unit_features`, float32 [n]."""
-    squares = [
-        tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(one, other), axis=-1), axis=[1, 2])
-        for one, other in zip(first, second, strict=True)
-    ]
-    return tf.add_n(squares) / len(squares)
+    with tf.device(_DEVICE):
+        squares = [
+            tf.reduce_sum(tf.math.squared_difference(one, other), axis=-1)
+            for one, other in zip(first, second, strict=True)
+        ]
+        return tf.add_n([tf.reduce_mean(places, axis=[1, 2]) for places in squares]) / len(squares)
 
 
 def pooled_features(images: Pictures) -> NDArray[np.float64]:
@@ -93,7 +94,8 @@ def pooled_features(images: Pictures) -> NDArray[np.float64]:
     Such numbers say what is seen, and little of where and how bright.
     """
     network = _network(*images.shape[1:3])
-    found = [network.pooled(tf.constant(batch)).numpy() for batch in _batches(images)]
+    with tf.device(_DEVICE):
+        found = [network.pooled(tf.constant(batch)).numpy() for batch in _batches(images)]
     return np.concatenate([np.zeros((0, FEATURES)), *found])
 
 
@@ -142,7 +144,7 @@ class _Network:
         x = (x - _MEAN) / _SCALE
         x = tf.nn.relu6(self._weights.convolve(x, "_conv_stem", "_bn0", 2))
         found, number = [], 0
-        for repeats, _, stride, expansion, _ in _STAGES[:count]:
+        for repeats, stride, expansion in _STAGES[:count]:
             for repeat in range(repeats):
                 x = self._block(x, f"_blocks.{number}.", 1 if repeat else stride, expansion)
                 number += 1
@@ -184,7 +186,7 @@ class _Weights:
             )
             factor = scale / np.sqrt(variance + _VARIANCE_FLOOR)
             kernel = self._tensors[f"{name}.weight"] * factor[:, None, None, None]
-            with tf.init_scope():
+            with tf.init_scope(), tf.device(_DEVICE):
                 self._made[name] = tuple(
                     tf.constant(values, tf.float32)
                     for values in (kernel.transpose(axes), bias - mean * factor)

@@ -150,7 +150,7 @@ def evaluated(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, set[Mark]]:
 
     patch.setattr(film_evaluation, "fit_baselines", fit_baselines)
     patch.setattr(film_evaluation.prior_samples, "FilmFrames", film_frames)
-    evaluate_film(folder / "run", records, EvaluationOptions(vmaf=False))
+    evaluate_film(folder / "run", records, EvaluationOptions(vmaf=False, perceptual=False))
     return found
 
 
