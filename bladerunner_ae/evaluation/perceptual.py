@@ -50,8 +50,8 @@ def missing_perceptual() -> str:
 def perceptual_distances(first: Pictures, second: Pictures) -> NDArray[np.float32]:
     """Return the distance of each picture to its partner, float32 [n], 0 (the same) to 4.
 
-    Pictures are uint8 [n >= 1, H, W, 3]. That of Zhang et al. 2018 (LPIPS, arXiv:1801.03924, equation
-    1) with features of this network and without their learnt weights of channels:
+    Pictures are uint8 [n >= 1, H, W, 3]. That of Zhang et al. 2018 (LPIPS, arXiv:1801.03924,
+    equation 1) with features of this network and without their learnt weights of channels:
 
         d(x, y) = mean over layers l and places p of |f_lp(x) / |f_lp(x)| - f_lp(y) / |f_lp(y)||^2
 
