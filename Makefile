@@ -58,7 +58,8 @@ slow: set_up  ## the long tests; some need the network
 	@$(pytest) -m "slow and not gpu and not remote and not beam and not browser" $(ARGS)
 
 # What the oldest versions of all dependencies would break first: PyAV's and Keras' interfaces.
-oldest = film/reading/test_probe film/reading/test_streams film/writing/test_sound \
+oldest = evaluation/test_perceptual evaluation/test_pretrained_weights \
+    film/reading/test_probe film/reading/test_streams film/writing/test_sound \
     film/headers/test_metadata film/picture/test_tone_map conversion/test_convert \
     tfrecords/test_writer exports/test_image_files exports/test_saved_models \
     exports/test_signatures exports/test_serving_contract server/test_rest \
@@ -66,7 +67,7 @@ oldest = film/reading/test_probe film/reading/test_streams film/writing/test_sou
     training/test_replicas test_pipeline
 oldest_test: set_up  ## a short film and part of the tests with the oldest of all dependencies, in build/oldest/venv; needs Python 3.11
 	@test -x build/oldest/venv/bin/python || $(python) -m venv build/oldest/venv
-	@build/oldest/venv/bin/python -m pip install --quiet -e ".[cpu,serve,dev]" \
+	@build/oldest/venv/bin/python -m pip install --quiet -e ".[cpu,perceptual,serve,dev]" \
 	    --constraint requirements/oldest.txt
 	@build/oldest/venv/bin/python -m pytest --numprocesses=2 --dist=loadfile \
 	    -m "not slow and not gpu" $(oldest:%=tests/%.py) $(ARGS)

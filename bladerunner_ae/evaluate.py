@@ -1,11 +1,11 @@
 """Measures how well an exported autoencoder remembers a film, and what it dreams by itself.
 
 For frames that training saw, and for shots that were held out of it: PSNR, SSIM, MS-SSIM, VMAF,
-sharpness, flicker, black level and bits per frame, each with a 95 % interval over shots, compared
-with those of the mean frame and of as many principal components as a frame has latent numbers;
-then scores of samples, and the worst shots. Figures are measured at the records' size.
-docs/evaluation.md explains each of them. The complete result goes to --output as JSON. Of a film
-of more than 5,000 frames a sample is measured unless --max_frames says otherwise.
+perceptual distance, sharpness, flicker, black level and bits per frame, each with a 95 % interval
+over shots, compared with those of the mean frame and of as many principal components as a frame has
+latent numbers; then scores of samples, and the worst shots. Figures are measured at the records'
+size. docs/evaluation.md explains each of them. The complete result goes to --output as JSON. Of a
+film of more than 5,000 frames a sample is measured unless --max_frames says otherwise.
 
 Examples:
   python -m bladerunner_ae.evaluate --model=RUN/export/autoencoder --data=DATA/my_film
@@ -53,6 +53,7 @@ def main() -> None:
         batch_size=values.batch_size,
         max_frames=values.max_frames,
         vmaf=values.vmaf == "auto",
+        perceptual=values.perceptual == "auto",
         baselines=values.baselines,
         pictures=parse_folder("pictures", values.pictures),
         contact_sheet=parse_png("contact_sheet", values.contact_sheet),
@@ -86,6 +87,11 @@ def cli() -> None:
     flags.DEFINE_enum(
         "vmaf", "auto", ["auto", "off"], "auto: measure VMAF if the bundled ffmpeg can, with a "
         "note if it cannot. Film and dream are both scaled to 288 rows for it."
+    )  # fmt: skip
+    flags.DEFINE_enum(
+        "perceptual", "auto", ["auto", "off"], "auto: measure the perceptual distance, on 256 "
+        "frames of each group at most, and the Frechet distance of samples, if the extra "
+        "[perceptual] is installed, with a note if it is not."
     )  # fmt: skip
     flags.DEFINE_bool("baselines", True, "Measure the mean frame and principal components too.")
     run_command(

@@ -109,7 +109,7 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
 fi
 [ -z "$ours" ] || touch "$venv/.installing"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-    --editable ".[$wanted,serve,dev]" >&2 || {
+    --editable ".[$wanted,perceptual,serve,dev]" >&2 || {
     rm -f "$venv/.installing"
     fail "pip could not install what is needed, its last lines say why; the same command resumes"
 }

@@ -34,8 +34,8 @@ _HELD_OUT, _SEEN = "held out", "seen"
 _COLUMNS = (
     (_SEEN, "psnr", "seen PSNR", 2), (_HELD_OUT, "psnr", "held out PSNR", 2),
     (_HELD_OUT, "ssim", "SSIM", 3), (_HELD_OUT, "ms_ssim", "MS-SSIM", 3),
-    (_HELD_OUT, "vmaf", "VMAF", 1), (_HELD_OUT, "sharpness", "sharpness", 2),
-    (_HELD_OUT, "flicker", "flicker", 2),
+    (_HELD_OUT, "vmaf", "VMAF", 1), (_HELD_OUT, "perceptual", "perceptual", 3),
+    (_HELD_OUT, "sharpness", "sharpness", 2), (_HELD_OUT, "flicker", "flicker", 2),
 )  # fmt: skip
 
 Result = Mapping[str, Any]
@@ -148,8 +148,8 @@ def page(results: Sequence[Result], described: Mapping[str, str], film: str = ""
 
 
 def _table(results: Sequence[Result], described: Mapping[str, str]) -> list[str]:
-    heads = ["variant", "seeds", *(head for *_, head, _ in _COLUMNS), "prior: Frechet", "CPU s",
-             "watchdog"]  # fmt: skip
+    heads = ["variant", "seeds", *(head for *_, head, _ in _COLUMNS), "prior: perceptual Frechet",
+             "CPU s", "watchdog"]  # fmt: skip
     rows = []
     for name, text in described.items():
         own = [result for result in results if result["variant"] == name]
@@ -175,7 +175,8 @@ def _figures(runs: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _frechet(result: Result) -> float | None:
     scores = (result.get("prior") or {}).get("scores") or {}
-    return next((score["frechet"] for name, score in scores.items() if "fitted" in name), None)
+    fitted = (score for name, score in scores.items() if "fitted" in name)
+    return next((score.get("perceptual_frechet") for score in fitted), None)
 
 
 def cli() -> None:

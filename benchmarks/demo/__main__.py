@@ -13,14 +13,14 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks.markdown import replace_between, table
+from benchmarks.markdown import NONE, replace_between, table
 from benchmarks.runs import DEMO_FILM, ROOT, Json, machine
 from bladerunner_ae.command_line.app import run_with_arguments
 from bladerunner_ae.errors import UsageError
 
 _BEGIN, _END = "<!-- results: written by benchmarks/demo -->", "<!-- end of results -->"
 _HEADS = ("film", "frames", "raster", "preset, objective", "steps", "group", "PSNR dB", "SSIM",
-          "frames in group", "training s", "all s")  # fmt: skip
+          "perceptual", "frames in group", "training s", "all s")  # fmt: skip
 
 
 def read_result(folder: Path) -> Json:
@@ -42,9 +42,16 @@ def rows(found: Json) -> list[list[object]]:
     kind = f"{config['preset']}, {config['objective']}"
     return [
         [evaluation["film"], evaluation["frames"], raster, kind, config["train"]["steps"], label,
-         f"{group['psnr']:.2f}", f"{group['ssim']:.3f}", group["frames"], training, whole]
+         f"{group['psnr']:.2f}", f"{group['ssim']:.3f}",
+         _perceptual(group), group["frames"], training, whole]
         for label, group in evaluation["groups"].items()
     ]  # fmt: skip
+
+
+def _perceptual(group: Json) -> str:
+    """Return the distance, for which an extra is needed and which earlier versions had not."""
+    distance = group.get("perceptual")
+    return NONE if distance is None else f"{distance:.3f}"
 
 
 def make_command(folder: Path) -> str:
@@ -69,7 +76,8 @@ def results(folders: list[Path]) -> str:
     return (
         f"{lines}\n\nMeasured on {machine()['processor']}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}. PSNR and SSIM are means over frames at the "
-        "raster's size. *Seen* frames were trained on; *held out* ones were kept from training, in "
+        "raster's size, and so is the perceptual distance, over some of them (smaller is nearer). "
+        "*Seen* frames were trained on; *held out* ones were kept from training, in "
         "whole shots, or with HOLDOUT_SECONDS in runs of that length.\n"
     )
 

@@ -110,7 +110,7 @@ def page(results: Sequence[Result], film: str = "") -> str:
         f"Written by `benchmarks/memory` from the run folders. {frames} frames; medians over "
         "seeds, in brackets the largest minus the smallest. Held out is every tenth run of two "
         "seconds; *no near copy*: those of its frames with no seen frame within 36 dB; *new*: none "
-        f"within 26 dB. PSNR in dB / SSIM. CPU minutes of `train` on {cores_of_processor()}.",
+        f"within 26 dB. PSNR in dB / SSIM / perceptual distance (the less the better). CPU minutes of `train` on {cores_of_processor()}.",
         "",
     ]
     heads = ["", "key moments", "components", "decoder MB", "steps", *_GROUPS, "CPU min"]
@@ -135,7 +135,7 @@ def _figures(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         " / ".join(
             median_and_spread([(groups.get(label) or {}).get(key) for groups in runs], decimals)
-            for key, decimals in (("psnr", 2), ("ssim", 3))
+            for key, decimals in (("psnr", 2), ("ssim", 3), ("perceptual", 3))
         )
         for label in _GROUPS
     ]

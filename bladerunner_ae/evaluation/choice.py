@@ -3,6 +3,8 @@
 A longer film than the limit is measured on a sample, always the same: **pairs** of neighbours in
 every shot, more of them in longer ones, because flicker and motion are seen between neighbours; and
 a few **runs** of consecutive frames, evenly spread over the film, each within its shot, for VMAF.
+Of whatever is measured, a **few** hundred frames of each group, evenly spread over its time, are
+for what takes longer still.
 
 A measured frame weighs as much as the frames of its shot to which it is the nearest, and likewise
 a change from frame to frame; so figures estimate those of all frames, wherever the sample is
@@ -21,6 +23,9 @@ from tfrecords.card import FilmCard
 
 MAX_FRAMES = 5_000
 """Most frames of a film that are measured by default."""
+
+FEW_FRAMES = 256
+"""Most frames of a group on which what takes long is measured, evenly spread over its time."""
 
 RUN_FRAMES = 48
 """Most frames in a run."""
@@ -44,6 +49,7 @@ class Choice:
         weights: float32 [frames], how many frames each stands for; 0 if it is not measured.
         change_weights: as `weights`, of the change that leads to a frame; 0 if it does not follow.
         run_weights: as `weights`, for what is measured on the runs alone.
+        few_weights: as `weights`, for what is measured on some hundred frames of each group alone.
     """
 
     frames: NDArray[np.bool_]
@@ -52,6 +58,7 @@ class Choice:
     weights: Weights
     change_weights: Weights
     run_weights: Weights
+    few_weights: Weights
 
     @property
     def complete(self) -> bool:
@@ -67,7 +74,7 @@ def choose(parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most
     in its order, and each group gets some runs.
     """
     if not 0 < at_most < frames:
-        return choose_all(parts, frames)
+        return choose_all(parts, groups, frames)
     runs, run_weights = _choose_runs(parts, groups, frames, at_most)
     chosen = run_weights > 0
     left = at_most - int(chosen.sum())
@@ -82,18 +89,24 @@ def choose(parts: Sequence[Stretch], groups: Sequence[str], frames: int, at_most
     _fill(chosen, parts, at_most)
     follows = _follows(chosen, parts)
     changing = [(start + 1, end) for start, end in parts]
+    weights = _stand_for(_nearest(chosen, parts), parts, groups, has_run)
     return Choice(
-        chosen, follows, runs,
-        _stand_for(_nearest(chosen, parts), parts, groups, has_run),
+        chosen, follows, runs, weights,
         _stand_for(_nearest(follows, changing), changing, groups, has_run), run_weights,
+        _few(weights, parts, groups, FEW_FRAMES),
     )  # fmt: skip
 
 
-def choose_all(parts: Sequence[Stretch], frames: int) -> Choice:
-    """Choose every frame of a film; `parts` as for `choose`."""
+def choose_all(
+    parts: Sequence[Stretch], groups: Sequence[str], frames: int, few: int = FEW_FRAMES
+) -> Choice:
+    """Choose every frame of a film, and `few` of each group; `parts`, `groups` as for `choose`."""
     chosen, ones = np.ones(frames, bool), np.ones(frames, np.float32)
     follows = _follows(chosen, parts)
-    return Choice(chosen, follows, [(0, frames)], ones, follows.astype(np.float32), ones)
+    return Choice(
+        chosen, follows, [(0, frames)], ones, follows.astype(np.float32), ones,
+        _few(ones, parts, groups, few),
+    )  # fmt: skip
 
 
 def spread_pairs(frames: int, pairs: int) -> NDArray[np.int64]:
@@ -110,16 +123,42 @@ def spread_evenly(weights: Weights, count: int) -> NDArray[np.int64]:
     """
     if len(weights) <= count:
         return np.arange(len(weights))
+    return np.unique(_marked(weights, count))
+
+
+def _marked(weights: Weights, count: int) -> NDArray[np.intp]:
+    """Return the frame in which each of `count` marks falls, equally spaced over the film."""
     ends = np.cumsum(weights, dtype=np.float64)
-    marks = spread(round(ends[-1]), count)
-    return np.unique(np.searchsorted(ends[:-1], marks, side="right"))
+    return np.searchsorted(ends[:-1], spread(round(ends[-1]), count), side="right")
 
 
-def describe_choice(choices: Iterable[tuple[Choice, FilmCard]], vmaf: bool = False) -> str:
-    """Describe how many frames of how many shots are measured, and on how many VMAF is.
+def _few(
+    weights: Weights, parts: Sequence[Stretch], groups: Sequence[str], at_most: int
+) -> Weights:
+    """Return how many frames each of a few measured ones stands for: of equal shares of a group."""
+    found = np.zeros_like(weights)
+    for group in dict.fromkeys(groups):
+        own = np.concatenate(
+            [np.arange(*part) for part, name in zip(parts, groups, strict=True) if name == group]
+        )
+        own = own[weights[own] > 0]
+        if len(own) <= at_most:
+            found[own] = weights[own]
+        else:
+            total = weights[own].sum(dtype=np.float64)
+            marks = np.bincount(_marked(weights[own], at_most), minlength=len(own))
+            found[own] = marks * (total / at_most)
+    return found
 
-    >>> describe_choice([(choice, card)], vmaf=True)
-    '4,978 of 172,800 frames in 250 shots, VMAF over 20 runs of 48 frames'
+
+def describe_choice(
+    choices: Iterable[tuple[Choice, FilmCard]], vmaf: bool = False, perceptual: bool = False
+) -> str:
+    """Describe how many frames of how many shots are measured, and on how many what takes long is.
+
+    >>> describe_choice([(choice, card)], vmaf=True, perceptual=True)
+    '4,978 of 172,800 frames in 250 shots, VMAF over 20 runs of 48 frames, perceptual distance over
+    512 frames'
     """
     choices = list(choices)
     frames = sum(len(choice.frames) for choice, _ in choices)
@@ -129,16 +168,25 @@ def describe_choice(choices: Iterable[tuple[Choice, FilmCard]], vmaf: bool = Fal
     amount = "all" if measured == frames else f"{measured:,} of"
     words = f"{amount} {_counted(frames, 'frame')} in "
     words += (f"{shots:,} of " if shots < of else "") + _counted(of, "shot")
-    if not vmaf:
-        return words
-    if measured == frames:
-        return f"{words}, VMAF over all of them"
+    if vmaf:
+        words += f", VMAF over {_runs(choices)}"
+    if perceptual:
+        few = sum(few_frames(choice) for choice, _ in choices)
+        them = "all of them" if few == measured else _counted(few, "frame")
+        words += f", perceptual distance over {them}"
+    return words
+
+
+def few_frames(choice: Choice) -> int:
+    return int((choice.few_weights > 0).sum())
+
+
+def _runs(choices: Sequence[tuple[Choice, FilmCard]]) -> str:
+    if all(choice.complete for choice, _ in choices):
+        return "all of them"
     lengths = [end - start for choice, _ in choices for start, end in choice.runs]
     each = "" if min(lengths) == max(lengths) else "up to "
-    return (
-        f"{words}, VMAF over {_counted(len(lengths), 'run')} of {each}"
-        f"{_counted(max(lengths), 'frame')}"
-    )
+    return f"{_counted(len(lengths), 'run')} of {each}{_counted(max(lengths), 'frame')}"
 
 
 def _counted(number: int, thing: str) -> str:

@@ -15,6 +15,7 @@ from bladerunner_ae.evaluation.choice import (
     Choice,
     choose,
     describe_choice,
+    few_frames,
     measured_shots,
 )
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN, conversion_note, frame_labels
@@ -25,6 +26,7 @@ from bladerunner_ae.evaluation.measurement import (
     measure,
     stretches,
 )
+from bladerunner_ae.evaluation.perceptual import missing_perceptual
 from bladerunner_ae.evaluation.sheets import (
     INTERPOLATION_NAME,
     PRIOR_NAME,
@@ -55,6 +57,7 @@ class EvaluationOptions:
         batch_size: frames at once; the figures do not depend on it.
         max_frames: measure at most so many frames, some of every shot; 0: all.
         vmaf: measure VMAF if ffmpeg can.
+        perceptual: measure perceptual and Frechet distance if the extra [perceptual] is installed.
         baselines: measure the mean frame and principal components too.
         pictures: folder for prior.png and interpolation.png, which are replaced.
         contact_sheet: PNG of frames across the film, each next to its dream.
@@ -63,6 +66,7 @@ class EvaluationOptions:
     batch_size: int = 64
     max_frames: int = MAX_FRAMES
     vmaf: bool = True
+    perceptual: bool = True
     baselines: bool = True
     pictures: Location | None = None
     contact_sheet: Location | None = None
@@ -100,6 +104,9 @@ class _Evaluation:
         if not self._has_latents:
             self._note(f"no latent rate and no samples: {self._autoencoder.missing_halves}")
         self._note(conversion_note(self._card, self._autoencoder.card))
+        missing = missing_perceptual() if options.perceptual else ""
+        self._note(missing)
+        self._perceptual = options.perceptual and not missing
 
     def _note(self, text: str) -> None:
         if text:
@@ -111,13 +118,15 @@ class _Evaluation:
         missing = missing_vmaf() if options.vmaf else ""
         self._note(missing)
         vmaf = options.vmaf and not missing
+        perceptual = self._perceptual
         choice = self._choose(pieces)
         sample = {
-            "description": describe_choice([(choice, card)], vmaf),
+            "description": describe_choice([(choice, card)], vmaf, perceptual),
             "shots": measured_shots(choice, card),
             "of_shots": len(card.shot_starts),
             "vmaf_runs": len(choice.runs) if vmaf else 0,
             "vmaf_frames": sum(end - start for start, end in choice.runs) if vmaf else 0,
+            "perceptual_frames": few_frames(choice) if perceptual else 0,
         }
         print(f"measuring {sample['description']}", file=sys.stderr)
         fitted, images = self._training_images()
@@ -132,6 +141,7 @@ class _Evaluation:
             choice=choice,
             latents=latents,
             vmaf=vmaf,
+            perceptual=perceptual,
             batch_size=options.batch_size,
         )
         measured = measure(scope, self._records, card)
@@ -215,7 +225,8 @@ class _Evaluation:
         drawn = prior_samples.draw(self._autoencoder, film)
         if self._options.pictures is not None:
             self._write_pictures(drawn, self._options.pictures)
-        return {"scores": prior_samples.prior_scores(self._autoencoder, film, drawn)}
+        scores = prior_samples.prior_scores(self._autoencoder, film, drawn, self._perceptual)
+        return {"scores": scores}
 
     def _write_pictures(self, drawn: prior_samples.Drawn, folder: Location) -> None:
         storage.make_directories(folder)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae.command_line.progress import Progress
-from bladerunner_ae.evaluation import image_quality
+from bladerunner_ae.evaluation import image_quality, perceptual
 from bladerunner_ae.evaluation.bit_rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.choice import Choice
 from bladerunner_ae.evaluation.vmaf import VmafMeter
@@ -27,7 +27,10 @@ from tfrecords.reader import find_damage, unexplained_loss
 from tfrecords.record_errors import RecordsError
 from tfrecords.storage import Location
 
-METRICS = ("psnr", "ssim", "ms_ssim", "vmaf", "sharpness", "flicker", "black_level", "rate_bits")
+METRICS = (
+    "psnr", "ssim", "ms_ssim", "vmaf", "perceptual", "sharpness", "flicker", "black_level",
+    "rate_bits",
+)  # fmt: skip
 
 Integers = NDArray[np.int64]
 
@@ -60,7 +63,11 @@ class Numbers:
 
     def weighted(self, choice: Choice) -> "Numbers":
         """Count each frame's numbers as often as it stands for others."""
-        special = {"flicker": choice.change_weights, "vmaf": choice.run_weights}
+        special = {
+            "flicker": choice.change_weights,
+            "vmaf": choice.run_weights,
+            "perceptual": choice.few_weights,
+        }
         times = {name: special.get(name, choice.weights) for name in METRICS}
         return Numbers(
             {name: values * times[name] for name, values in self.values.items()},
@@ -98,7 +105,8 @@ class Scope:
         systems: by name, the model first.
         labels: str [frames], of `frame_labels`.
         latents: gives the first system's posteriors; None: no rate.
-        detail: measure all metrics; else PSNR and SSIM alone.
+        detail: measure all metrics; else PSNR, SSIM and the perceptual distance alone.
+        perceptual: measure the perceptual distance, on the few frames of the choice.
         batch_size: frames at once; the numbers do not depend on it.
         watch: called with the frames, the first system's dreams, frame numbers, and times in units
             of the card's time base.
@@ -110,6 +118,7 @@ class Scope:
     latents: Autoencoder | None = None
     vmaf: bool = True
     detail: bool = True
+    perceptual: bool = False
     batch_size: int = 64
     watch: Callable[[Pictures, Pictures, Integers, Integers], None] | None = None
 
@@ -194,6 +203,8 @@ class _Pass:
         self._motion[index] = np.where(within, change, np.nan)
         gradient = image_quality.gradient(images).numpy() if scope.detail else None
         mean = self._add_posterior(images, index)
+        few = (scope.choice.few_weights[index] > 0) & scope.perceptual
+        features = perceptual.unit_features(images[few]) if few.any() else None
         for place, (name, system) in enumerate(scope.systems.items()):
             if mean is not None and system is scope.latents and scope.latents.dream is None:
                 dreams = scope.latents.decode(mean)
@@ -203,6 +214,9 @@ class _Pass:
                 scope.watch(images, dreams, index, pts)
             numbers = self._numbers[name]
             numbers.put("psnr", index, image_quality.psnr(images, dreams))
+            if features is not None:
+                own = perceptual.unit_features(dreams[few])
+                numbers.put("perceptual", index[few], perceptual.layer_distances(features, own))
             if not scope.detail:
                 numbers.put("ssim", index, image_quality.ssim(images, dreams))
                 continue

@@ -7,13 +7,15 @@ those of real frames; `docs/evaluation.md` explains what they can and cannot tel
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bladerunner_ae.evaluation.features import frechet_distance, nearest_distances, random_features
+from bladerunner_ae.evaluation.perceptual import pooled_features
+from bladerunner_ae.evaluation.set_distances import frechet_distance, nearest_distances
 from bladerunner_ae.model.autoencoder import Autoencoder, Latents, Pictures
 from bladerunner_ae.model.latent_density import fit_density, groups_of
 from bladerunner_ae.pictures.spread import spread
@@ -25,6 +27,9 @@ SAMPLES = 512
 REFERENCE = 1024
 """Most training frames, evenly spread, with which samples are compared."""
 
+FRECHET_PICTURES = 256
+"""Most pictures of a set, evenly spread, whose Frechet distance to as many frames is measured."""
+
 NORMAL, FITTED = "drawn from N(0, 1)", "drawn from fitted density"
 
 _SEED = 1982
@@ -35,11 +40,20 @@ Scores = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class FilmFrames:
-    """Frames to compare samples with: `training` [n >= 1], of shots `shot_of`, and `held_out`."""
+    """Frames to compare samples with: `training` [n >= 1], of shots `shot_of`, and `held_out`.
+
+    A Frechet distance is measured of `frechet_pictures` at most.
+    """
 
     training: Pictures
     shot_of: NDArray[np.integer]
     held_out: Pictures
+    frechet_pictures: int = FRECHET_PICTURES
+
+    @cached_property
+    def features(self) -> NDArray[np.float64]:
+        """`pooled_features` of training frames, evenly spread, as many as are compared."""
+        return pooled_features(some(self.training, self.frechet_pictures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,39 +89,51 @@ def some(pictures: Pictures, at_most: int) -> Pictures:
     return pictures[spread(len(pictures), min(len(pictures), at_most))]
 
 
-def prior_scores(model: Autoencoder, film: FilmFrames, drawn: Drawn) -> Scores:
+def prior_scores(
+    model: Autoencoder, film: FilmFrames, drawn: Drawn, perceptual: bool = False
+) -> Scores:
     """Compare samples with the film, and with held-out frames and dreams of training frames."""
     references = {
         "frames held out": some(film.held_out, SAMPLES),
         "dreams of training frames": model.decode(model.encode(some(film.training, SAMPLES))[0]),
     }
-    return compare({**references, **drawn.sets()}, film)
+    return compare({**references, **drawn.sets()}, film, perceptual)
 
 
-def compare(sets: Mapping[str, Pictures], film: FilmFrames) -> Scores:
+def compare(sets: Mapping[str, Pictures], film: FilmFrames, perceptual: bool = False) -> Scores:
     """Compare sets of pictures, uint8 [n, H, W, 3] (empty ones are left out), with training frames.
 
     Returns name -> {"pictures": how many, "nearest_film": mean distance of each to the most similar
     training frame, "nearest_sample": mean distance of each training frame to the most similar one
-    of them (both by `features.nearest_distances`), "frechet": None for a single picture}.
+    of them (both by `set_distances.nearest_distances`)}. If `perceptual`, also
+    {"perceptual_frechet": Frechet distance of their `pooled_features` to those of the film,
+    "perceptual_frechet_pictures": of how many pictures each}; None for a set of fewer pictures than
+    the film has to compare with, whose distance would be another.
     """
-    reference = some(film.training, REFERENCE)
-    thumbnails, features = small(reference), random_features(reference)
-    return {
-        name: _score(pictures, thumbnails, features)
-        for name, pictures in sets.items()
-        if len(pictures)
-    }
+    thumbnails = small(some(film.training, REFERENCE))
+    found = {name: pictures for name, pictures in sets.items() if len(pictures)}
+    scores = {name: _nearest(pictures, thumbnails) for name, pictures in found.items()}
+    if perceptual:
+        for name, pictures in found.items():
+            scores[name] |= _frechet(pictures, film.features)
+    return scores
 
 
-def _score(
-    pictures: Pictures, thumbnails: NDArray[np.float32], features: NDArray[np.float64]
-) -> dict[str, Any]:
+def _nearest(pictures: Pictures, thumbnails: NDArray[np.float32]) -> dict[str, Any]:
     own = small(pictures)
-    frechet = frechet_distance(random_features(pictures), features)
     return {
         "pictures": len(pictures),
         "nearest_film": round(float(nearest_distances(own, thumbnails).mean()), _DECIMALS),
         "nearest_sample": round(float(nearest_distances(thumbnails, own).mean()), _DECIMALS),
-        "frechet": None if frechet is None else round(frechet, _DECIMALS),
+    }
+
+
+def _frechet(pictures: Pictures, features: NDArray[np.float64]) -> dict[str, Any]:
+    count = len(features)
+    if len(pictures) < count or count < 2:
+        return {"perceptual_frechet": None, "perceptual_frechet_pictures": None}
+    distance = frechet_distance(pooled_features(some(pictures, count)), features)
+    return {
+        "perceptual_frechet": None if distance is None else round(distance, _DECIMALS),
+        "perceptual_frechet_pictures": count,
     }

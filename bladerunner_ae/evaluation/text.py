@@ -6,12 +6,14 @@ from tfrecords.wording import counted
 _WORST_SHOTS = 5
 _COLUMNS = (
     ("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3), ("ms_ssim", "MS-SSIM", 3), ("vmaf", "VMAF", 1),
-    ("sharpness", "sharpness", 2), ("flicker", "flicker", 2), ("black_level", "black", 1),
-    ("rate_bits", "bits", 0),
+    ("perceptual", "perceptual", 3), ("sharpness", "sharpness", 2), ("flicker", "flicker", 2),
+    ("black_level", "black", 1), ("rate_bits", "bits", 0),
 )  # fmt: skip
 _PRIOR_COLUMNS = (
     ("pictures", "pictures", 0), ("nearest_film", "to nearest frame", 2),
-    ("nearest_sample", "from frame to nearest", 2), ("frechet", "Frechet", 3),
+    ("nearest_sample", "from frame to nearest", 2),
+    ("perceptual_frechet", "perceptual Frechet", 1),
+    ("perceptual_frechet_pictures", "of pictures", 0),
 )  # fmt: skip
 _NONE = "-"
 

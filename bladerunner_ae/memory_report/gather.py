@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bladerunner_ae.evaluation.choice import choose, describe_choice, spread_evenly
 from bladerunner_ae.evaluation.labels import conversion_note, frame_labels
+from bladerunner_ae.evaluation.perceptual import missing_perceptual
 from bladerunner_ae.memory_report.measure import FilmMemory, measure_film
 from bladerunner_ae.memory_report.shot_memory import (
     FEW_PARTS,
@@ -38,6 +39,7 @@ class Memory:
         cut: whether the films have so few shots that they were divided into stretches.
         strips: of each film, frames spread over it.
         best, worst: shots remembered best, best first, and worst, worst first, with pictures.
+        missing_perceptual: the reason why there is no perceptual distance; empty if there is.
     """
 
     autoencoder: Autoencoder
@@ -47,6 +49,7 @@ class Memory:
     strips: list[Shown]
     best: list[tuple[ShotMemory, Pair]]
     worst: list[tuple[ShotMemory, Pair]]
+    missing_perceptual: str
 
 
 def gather(autoencoder: Autoencoder, records: Sequence[Location], max_frames: int) -> Memory:
@@ -67,9 +70,10 @@ def gather(autoencoder: Autoencoder, records: Sequence[Location], max_frames: in
         pieces, groups = [(part.start, part.end) for part in own], [part.label for part in own]
         choices.append(choose(pieces, groups, card.frames, share))
     chosen = list(zip(choices, cards, strict=True))
-    print(f"measuring {describe_choice(chosen)}", file=sys.stderr)
+    missing = missing_perceptual()
+    print(f"measuring {describe_choice(chosen, perceptual=not missing)}", file=sys.stderr)
     films = [
-        measure_film(autoencoder, folder, card, choice, own)
+        measure_film(autoencoder, folder, card, choice, own, not missing)
         for folder, card, choice, own in zip(records, cards, choices, labels, strict=True)
     ]
     shots = shot_memories(films, parts)
@@ -86,6 +90,7 @@ def gather(autoencoder: Autoencoder, records: Sequence[Location], max_frames: in
         worst=_gallery(
             autoencoder, records, films, ranked[::-1][:shown] if len(ranked) > 1 else []
         ),
+        missing_perceptual=missing,
     )
 
 

@@ -29,9 +29,10 @@ class FilmMemory:
     Attributes:
         frames: int64 [n], ascending.
         seconds: float64 [n], when each is shown, from 0.
-        psnr, ssim: float32 [n], of the dream.
+        psnr, ssim, perceptual: float32 [n], of the dream; the last is 0 where it was not measured.
         motion: float32 [n], mean absolute change from the frame before, in grey levels; NaN if that
             was not measured or is of another part.
+        perceptual_weights: float32 [n], how many frames each perceptual distance stands for.
         original, dream: float64 [columns, BANDS, 3], mean linear light of the barcodes' columns.
     """
 
@@ -41,6 +42,8 @@ class FilmMemory:
     seconds: NDArray[np.float64]
     psnr: Floats
     ssim: Floats
+    perceptual: Floats
+    perceptual_weights: Floats
     motion: Floats
     original: Light
     dream: Light
@@ -72,17 +75,20 @@ def measure_film(
     card: FilmCard,
     choice: Choice,
     labels: NDArray[np.str_],
+    perceptual: bool = False,
     batch_size: int = 64,
 ) -> FilmMemory:
     barcodes = _Barcodes(card, int(choice.frames.sum()))
     scope = Scope({_MODEL: autoencoder}, labels, choice, vmaf=False, detail=False,
-                  batch_size=batch_size, watch=barcodes.add)  # fmt: skip
+                  perceptual=perceptual, batch_size=batch_size, watch=barcodes.add)  # fmt: skip
     measured = measure(scope, records, card, "report")
     frames = np.flatnonzero(choice.frames)
     values = measured.systems[_MODEL].values
+    weights = measured.systems[_MODEL].weighted(choice).weights
     return FilmMemory(
         card, choice, frames, np.concatenate(barcodes.seconds), values["psnr"][frames],
-        values["ssim"][frames], measured.motion[frames], *barcodes.light(),
+        values["ssim"][frames], values["perceptual"][frames], weights["perceptual"][frames],
+        measured.motion[frames], *barcodes.light(),
     )  # fmt: skip
 
 

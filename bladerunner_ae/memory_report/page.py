@@ -95,8 +95,13 @@ def _watched(memory: Memory) -> str:
 
 def _figures(memory: Memory) -> str:
     means = group_means(memory.shots).items()
-    values = [("PSNR", f"{psnr:.2f} dB", label) for label, (psnr, _) in means]
-    values += [("SSIM", f"{ssim:.3f}", label) for label, (_, ssim) in means]
+    values = [("PSNR", f"{psnr:.2f} dB", label) for label, (psnr, _, _) in means]
+    values += [("SSIM", f"{ssim:.3f}", label) for label, (_, ssim, _) in means]
+    values += [
+        ("perceptual distance", f"{distance:.3f}", label)
+        for label, (_, _, distance) in means
+        if distance is not None
+    ]
     facts = [
         (value, f"{name} {_GROUPS[label]}", "held" if label == HELD_OUT else "")
         for name, value, label in values

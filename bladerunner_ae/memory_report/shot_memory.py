@@ -72,6 +72,8 @@ class ShotMemory:
         seconds: when it begins, from the film's first frame.
         length: in seconds.
         psnr, ssim: means over its frames, dB and -1..1.
+        perceptual: mean perceptual distance; None if it was measured on none of its frames.
+        perceptual_weight: how many frames of the film that stands for.
         motion: mean change between frames, grey levels; None if no two neighbours were measured.
         shown: the frame that represents it: its PSNR is nearest to the mean.
     """
@@ -82,6 +84,8 @@ class ShotMemory:
     length: float
     psnr: float
     ssim: float
+    perceptual: float | None
+    perceptual_weight: float
     motion: float | None
     shown: int
 
@@ -98,6 +102,7 @@ def shot_memories(films: Sequence[FilmMemory], parts: Sequence[Part]) -> list[Sh
         weights = film.weights[own]
         psnr = film.psnr[own].astype(np.float64)
         mean = _mean(psnr, weights)
+        few = film.perceptual_weights[own]
         moving = np.isfinite(film.motion[own])
         shown = int(np.abs(psnr - mean).argmin())
         found.append(
@@ -109,6 +114,8 @@ def shot_memories(films: Sequence[FilmMemory], parts: Sequence[Part]) -> list[Sh
                 length=(part.end - part.start) / float(film.card.frame_rate),
                 psnr=mean,
                 ssim=_mean(film.ssim[own], weights),
+                perceptual=_mean(film.perceptual[own], few) if few.any() else None,
+                perceptual_weight=float(few.sum(dtype=np.float64)),
                 motion=_mean(film.motion[own][moving], film.change_weights[own][moving])
                 if moving.any() else None,
                 shown=int(film.frames[first + shown]),
@@ -122,20 +129,24 @@ def _mean(values: NDArray[np.floating], weights: NDArray[np.float32]) -> float:
     return float((values * weights).sum(dtype=np.float64) / total)
 
 
-def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float]]:
-    """Return label -> (PSNR, SSIM), means over frames, each counting with those it stands for.
+def group_means(shots: Sequence[ShotMemory]) -> dict[str, tuple[float, float, float | None]]:
+    """Return label -> (PSNR, SSIM, perceptual distance or None).
 
-    They equal those that `evaluate` prints if it measures as many frames.
+    They are means over frames, each counting with those it stands for, and equal those that
+    `evaluate` prints if it measures as many frames.
     """
     found = {}
     for label in dict.fromkeys(shot.part.label for shot in shots):
         own = [shot for shot in shots if shot.part.label == label]
-        weights = np.array([shot.weight for shot in own])
-        psnr, ssim = (
-            float(np.average([getattr(shot, name) for shot in own], weights=weights))
-            for name in ("psnr", "ssim")
+        weights = [shot.weight for shot in own]
+        few = [shot.perceptual_weight for shot in own]
+        found[label] = (
+            float(np.average([shot.psnr for shot in own], weights=weights)),
+            float(np.average([shot.ssim for shot in own], weights=weights)),
+            float(np.average([shot.perceptual or 0.0 for shot in own], weights=few))
+            if any(few)
+            else None,
         )
-        found[label] = psnr, ssim
     return found
 
 

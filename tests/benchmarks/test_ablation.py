@@ -53,6 +53,18 @@ def test_baselines_may_stand_in_any_run_and_the_film_in_the_title() -> None:
     assert row(text, "PCA")[3] == "29.75"
 
 
+def test_a_frechet_distance_of_an_earlier_version_is_not_shown() -> None:
+    """It was by other features."""
+    scores = [{"drawn from fitted density": {name: 7.25}}
+              for name in ("frechet", "perceptual_frechet")]  # fmt: skip
+    old, new = (
+        page([result("dream", 0, 28.0, prior={"scores": own})], {"dream": "the default"})
+        for own in scores
+    )
+    place = row(new, "variant").index("prior: perceptual Frechet")
+    assert (row(old, "**dream**")[place], row(new, "**dream**")[place]) == ("-", "7.25")
+
+
 def test_runs_without_the_linear_path_have_a_table_of_their_own() -> None:
     text = page(
         [result("dream", 0, 28.0), result("dream", 0, 20.0, linear_path=False)],

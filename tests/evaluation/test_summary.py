@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bladerunner_ae.evaluation import measurement, summary
+from bladerunner_ae.evaluation import measurement, perceptual, summary
 from bladerunner_ae.evaluation.bit_rate import LatentMoments, kl_bits
 from bladerunner_ae.evaluation.choice import choose_all
 from tests.helpers.small_records import card_maker
+from tests.helpers.synthetic_film import film_pictures
 from tfrecords.card import Shard
 
 Pictures = NDArray[np.uint8]
@@ -39,12 +40,14 @@ def figures(
     pieces: list[tuple[int, int]],
     batch_size: int = 64,
     vmaf: bool = False,
+    few: int = 0,
 ) -> dict[str, float]:
     """Return the figures of frames of one label."""
     labels = np.full(len(images), "seen")
+    choice = choose_all(pieces, ["seen"] * len(pieces), len(images), max(few, 1))
     scope = measurement.Scope(
-        {"dream": Changed(change)}, labels, choose_all(pieces, len(images)),
-        vmaf=vmaf, batch_size=batch_size,
+        {"dream": Changed(change)}, labels, choice,
+        vmaf=vmaf, perceptual=few > 0, batch_size=batch_size,
     )  # fmt: skip
     measured = measurement.measure_pictures(scope, images)
     return summary.summarise(measured, labels, pieces)["groups"]["seen"]
@@ -109,6 +112,20 @@ def test_psnr_is_a_mean_over_frames_not_shots() -> None:
     found = figures(greys(GREYS), worse, PIECES)
     expected = (4 * 20 * math.log10(255 / 2) + 2 * 20 * math.log10(255 / 20)) / 6
     assert found["psnr"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.skipif(not perceptual.available(), reason="[perceptual] is not installed")
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_the_perceptual_distance_is_a_mean_over_a_few_frames(batch_size: int) -> None:
+    def mirrored(images: Pictures) -> Pictures:
+        return images[:, :, ::-1]
+
+    images = np.stack(list(film_pictures(9, 24, 32, flash_every=None)))
+    few = images[[1, 4, 7]]
+    found = figures(images, mirrored, [(0, 7), (7, 9)], batch_size, few=3)
+    expected = perceptual.perceptual_distances(few, mirrored(few)).mean()
+    assert found["perceptual"] == pytest.approx(expected, abs=1e-4)
+    assert figures(images, mirrored, [(0, 9)])["perceptual"] is None
 
 
 def test_the_bootstrap_of_few_shots() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,14 +13,17 @@ import numpy as np
 import pytest
 
 from bladerunner_ae.errors import InputError
-from bladerunner_ae.evaluation import image_quality
+from bladerunner_ae.evaluation import choice, image_quality
+from bladerunner_ae.evaluation.perceptual import available, perceptual_distances
 from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.memory_report.gather import Memory, gather
 from bladerunner_ae.memory_report.page import make_page
+from bladerunner_ae.memory_report.shot_memory import group_means
 from bladerunner_ae.memory_report.write import FILE_NAME, is_reported, report_training
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from tests.helpers.commands import Commands, Result
 from tests.helpers.small_records import write_numbered_film, write_pictures
+from tests.helpers.synthetic_film import film_pictures
 from tfrecords.card import load_card
 from tfrecords.frames import read_images
 from tfrecords.storage import location
@@ -119,6 +123,41 @@ def test_figures_are_those_of_the_metrics(
     seen = psnr[:40].mean()
     assert f"{seen:.2f} dB" in page.text and f"{psnr[40:].mean():.2f} dB" in page.text
     assert rows[-1][-1] == "held out" and "all 48 frames were measured" in page.text
+    if available():
+        distances = perceptual_distances(images, dreams)
+        means = group_means(memory.shots)
+        for label, own in (("seen", distances[:40]), ("held out", distances[40:])):
+            assert means[label][2] == pytest.approx(own.mean(), abs=2e-4)
+            assert f"{means[label][2]:.3f}" in page.text
+        assert "perceptual distance of what was held out" in page.text
+        assert "of 48 frames, by features of EfficientNet-Lite0" in page.text
+
+
+@pytest.mark.skipif(not available(), reason="the extra [perceptual] is not installed")
+def test_the_perceptual_distance_is_of_a_few_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "choose_all", partial(choice.choose_all, few=4))
+    pictures = np.stack(list(film_pictures(24, 24, 32)))
+    write_pictures(tmp_path / "film", pictures)
+    memory = gather(_darker(), [location(tmp_path / "film")], 0)
+    few = pictures[[3, 9, 15, 21]]
+    (means,) = group_means(memory.shots).values()
+    expected = perceptual_distances(few, _still(few)).mean()
+    assert means[2] == pytest.approx(expected, abs=1e-3)
+    assert "of 4 frames, by features of" in _page(memory).text
+
+
+def test_without_the_extra_the_page_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = 'no perceptual figures: it is not installed: pip install "bladerunner_ae[perceptual]"'
+    monkeypatch.setattr("bladerunner_ae.memory_report.gather.missing_perceptual", lambda: reason)
+    write_numbered_film(tmp_path / "film", 12, 24, 32)
+    memory = gather(_darker(), [location(tmp_path / "film")], 0)
+    assert {found[2] for found in group_means(memory.shots).values()} == {None}
+    text = _page(memory).text
+    assert reason in text and "perceptual distance of" not in text
 
 
 def test_the_page_refers_to_no_other_file(measured: tuple[Memory, _Page]) -> None:
@@ -191,7 +230,15 @@ def test_a_model_without_encoder_or_card_has_no_map(small_records: Path) -> None
     assert "an exported autoencoder without a model card" in page.text
 
 
-def test_a_sample_estimates_the_whole_film(tmp_path: Path) -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the perceptual distance out."""
+    monkeypatch.setattr(
+        "bladerunner_ae.memory_report.gather.missing_perceptual", lambda: "left out"
+    )
+
+
+def test_a_sample_estimates_the_whole_film(tmp_path: Path, quick: None) -> None:
     write_numbered_film(tmp_path / "film", 200, 24, 32)
     whole, some = (gather(_darker(), [location(tmp_path / "film")], n) for n in (0, 60))
     measured = len(some.films[0].frames)
@@ -204,7 +251,7 @@ def test_a_sample_estimates_the_whole_film(tmp_path: Path) -> None:
     assert np.isfinite(some.films[0].original).all()
 
 
-def test_pictures_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
     write_numbered_film(tmp_path / "film", 120, 24, 32)
     monkeypatch.setattr("bladerunner_ae.memory_report.gather.STRIP_CHARACTERS", 60_000)
     found = gather(_darker(), [location(tmp_path / "film")], 0)

@@ -95,7 +95,7 @@ def test_set_up_installs_once(checkout: Checkout) -> None:
     assert first.returncode == 0, first.stderr
     assert first.stdout == ""
     pip = "-m pip install --quiet --disable-pip-version-check --no-input --editable"
-    assert checkout.calls() == [[*pip.split(), ".[cpu,serve,dev]"]]
+    assert checkout.calls() == [[*pip.split(), ".[cpu,perceptual,serve,dev]"]]
     second = checkout.make("set_up")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert checkout.calls() == []
@@ -142,14 +142,14 @@ def test_set_up_installs_for_the_gpu_that_answers(checkout: Checkout) -> None:
     _write_program(checkout.programs / "nvidia-smi", "#!/bin/sh\nexit 0\n")
     _write_program(checkout.programs / "uname", "#!/bin/sh\necho Linux\n")
     checkout.make("set_up")
-    assert checkout.calls()[0][-1] == ".[gpu,serve,dev]"
+    assert checkout.calls()[0][-1] == ".[gpu,perceptual,serve,dev]"
     _write_program(checkout.programs / "nvidia-smi", "#!/bin/sh\nexit 9\n")
     checkout.make("set_up")
     assert checkout.calls() == [], "a GPU that is busy today is no reason to install again"
     left = checkout.folder / ".venv" / "left"
     left.touch()
     checkout.make("set_up", "TENSORFLOW=cpu")
-    assert checkout.calls()[0][-1] == ".[cpu,serve,dev]"
+    assert checkout.calls()[0][-1] == ".[cpu,perceptual,serve,dev]"
     assert not left.exists(), "the other TensorFlow must not stay"
 
 

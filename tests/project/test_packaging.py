@@ -119,7 +119,7 @@ def test_wheel_metadata(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["License-File"] == "LICENSE"
     assert set(metadata.get_all("Provides-Extra") or []) == {
-        "az", "beam", "cpu", "dev", "gpu", "gs", "hf", "io", "s3", "serve",
+        "az", "beam", "cpu", "dev", "gpu", "gs", "hf", "io", "perceptual", "s3", "serve",
     }  # fmt: skip
     requirements = metadata.get_all("Requires-Dist") or []
     always = [requirement for requirement in requirements if "extra ==" not in requirement]
@@ -168,7 +168,7 @@ def test_the_oldest_versions_are_what_is_tested() -> None:
     """`make oldest_test` installs requirements/oldest.txt: every lower bound, and nothing else."""
     extras = _setup_cfg()["options.extras_require"]
     needed = _setup_cfg()["options"]["install_requires"]
-    needed += "".join(extras[name] for name in ("cpu", "gpu", "serve", "dev"))
+    needed += "".join(extras[name] for name in ("cpu", "gpu", "perceptual", "serve", "dev"))
     oldest = _lower_bounds((ROOT / "requirements" / "oldest.txt").read_text("utf-8"))
     assert _lower_bounds(needed) == {"tensorflow": oldest["tensorflow-cpu"], **oldest}
     beam = _lower_bounds((ROOT / "requirements" / "beam.txt").read_text("utf-8"))

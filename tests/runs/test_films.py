@@ -231,7 +231,7 @@ def test_evaluation_and_report_notice_other_pictures(
         path = version / "assets.extra" / "model_card.json"
         values = json.loads(path.read_text())
         path.write_text(json.dumps({**values, **model_card(small_records)}))
-    options = EvaluationOptions(vmaf=False, baselines=False)
+    options = EvaluationOptions(vmaf=False, perceptual=False, baselines=False)
     other = other_records(tmp_path / "jpeg")
     said = "film.mp4 was converted otherwise than for the training"
     for records, noticed in ((small_records, False), (other, True)):

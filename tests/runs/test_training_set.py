@@ -121,8 +121,8 @@ def test_what_is_measured_while_training_is_told_apart(tmp_path: Path) -> None:
     found = np.array(marks(evaluation.images))
     for label, expected in (("seen", kept), ("held out", held)):
         assert {tuple(mark) for mark in found[evaluation.labels == label].tolist()} == expected
-    assert set(marks(evaluation._film().training)) == kept
-    assert set(marks(evaluation._film().held_out)) == held
+    assert set(marks(evaluation._film.training)) == kept
+    assert set(marks(evaluation._film.held_out)) == held
 
 
 def test_latent_density_is_fitted_to_seen_frames(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def evaluated(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, set[Mark]]:
 
     patch.setattr(film_evaluation, "fit_baselines", fit_baselines)
     patch.setattr(film_evaluation.prior_samples, "FilmFrames", film_frames)
-    evaluate_film(folder / "run", records, EvaluationOptions(vmaf=False))
+    evaluate_film(folder / "run", records, EvaluationOptions(vmaf=False, perceptual=False))
     return found
 
 

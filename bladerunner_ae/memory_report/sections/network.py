@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 import bladerunner_ae
-from bladerunner_ae.evaluation.choice import describe_choice
+from bladerunner_ae.evaluation.choice import describe_choice, few_frames
 from bladerunner_ae.evaluation.labels import HELD_OUT
 from bladerunner_ae.memory_report import charts
 from bladerunner_ae.memory_report.gather import Memory
@@ -29,6 +29,9 @@ _PANELS: Sequence[tuple[str, str, Sequence[tuple[str, str, str]]]] = (
         ("probe/psnr_seen", "seen", "seen"), ("probe/psnr_held_out", "held out", "held"))),
     ("PSNR of the frames measured", "dB", (
         ("evaluate/psnr_seen", "seen", "seen"), ("evaluate/psnr_held_out", "held out", "held"))),
+    ("Perceptual distance of some frames measured", "", (
+        ("evaluate/perceptual_seen", "seen", "seen"),
+        ("evaluate/perceptual_held_out", "held out", "held"))),
     ("Loss of the encoder and decoder", "", (
         ("loss/encoder", "encoder", "held"), ("loss/decoder", "decoder", "seen"))),
     ("Discriminator's belief that a frame is real", "", (
@@ -131,7 +134,12 @@ def _panel(panel: Panel) -> str:
 def provenance_section(memory: Memory) -> str:
     card = memory.autoencoder.card
     films = "".join(_film(memory, place) for place in range(len(memory.films)))
-    rows = [("Network", _network(card)), ("Sampling", sampling(memory)), ("Page", _page())]
+    rows = [
+        ("Network", _network(card)),
+        ("Sampling", sampling(memory)),
+        ("Perceptual distance", _perceptual(memory)),
+        ("Page", _page()),
+    ]
     listed = "".join(f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in rows)
     config = json.dumps(
         {k: card[k] for k in ("preset", "objective", "weights", "model", "train", "films",
@@ -186,6 +194,15 @@ def sampling(memory: Memory) -> str:
             "much in the figures as the frames it stands for"
         )
     return f"{figures}; {shown} of them can be viewed here"
+
+
+def _perceptual(memory: Memory) -> str:
+    if memory.missing_perceptual:
+        return memory.missing_perceptual
+    count = sum(few_frames(film.choice) for film in memory.films)
+    return (
+        f"of {count} frames, by features of EfficientNet-Lite0, a network that has seen photographs"
+    )
 
 
 def _page() -> str:

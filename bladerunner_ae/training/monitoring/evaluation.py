@@ -1,6 +1,8 @@
 """Figures of a run during training, from a few hundred frames that are read once and kept."""
 
+import sys
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +14,7 @@ from bladerunner_ae.evaluation import prior_samples
 from bladerunner_ae.evaluation.choice import choose_all, spread_pairs
 from bladerunner_ae.evaluation.labels import HELD_OUT, SEEN
 from bladerunner_ae.evaluation.measurement import METRICS, Scope, measure_pictures
+from bladerunner_ae.evaluation.perceptual import missing_perceptual
 from bladerunner_ae.evaluation.sheets import (
     INTERPOLATION_NAME,
     PRIOR_NAME,
@@ -30,6 +33,7 @@ from tfrecords.mixture import FilmPart
 FRAMES = 256
 """Largest number of frames of each label that are measured, over all films."""
 
+_PERCEPTUAL_FRAMES = 64
 _SAMPLES = 128
 _BYTES = 128 << 20
 
@@ -59,22 +63,32 @@ class RunEvaluation:
         self.images = np.concatenate(images)
         self.labels = np.array(labels)
         self._pieces = pieces
+        if missing := missing_perceptual():
+            print(f"note: {missing}", file=sys.stderr)
+        self._perceptual = not missing
         self._shot_of = np.unique(np.array(shots), axis=0, return_inverse=True)[1].reshape(-1)
 
     def measure(self, networks: Networks) -> dict[str, float]:
         """Return the figures by name for the logs.
 
         "evaluate/psnr_held_out" and so on for every metric but VMAF, seen and held out, and of
-        samples "evaluate/frechet_normal", "evaluate/frechet_fitted", "evaluate/nearest_normal",
-        "evaluate/nearest_fitted"; those that are not defined are left out.
+        samples "evaluate/perceptual_frechet_normal", "evaluate/perceptual_frechet_fitted",
+        "evaluate/nearest_normal", "evaluate/nearest_fitted"; those that are not defined, or need an
+        extra that is not installed, are left out.
         """
         model = networks.autoencoder
         scope = Scope(
             systems={"dream": model},
             labels=self.labels,
-            choice=choose_all(self._pieces, len(self.labels)),
+            choice=choose_all(
+                self._pieces,
+                [str(self.labels[start]) for start, _ in self._pieces],
+                len(self.labels),
+                _PERCEPTUAL_FRAMES,
+            ),
             latents=model,
             vmaf=False,
+            perceptual=self._perceptual,
         )
         groups = summarise(measure_pictures(scope, self.images), self.labels, self._pieces)[
             "groups"
@@ -84,19 +98,22 @@ class RunEvaluation:
             for label, figures in groups.items()
             for metric in METRICS
         }
-        scores = prior_samples.compare(self.draw(model).sets(), self._film())
+        scores = prior_samples.compare(self.draw(model).sets(), self._film, self._perceptual)
         for name, title in (("normal", prior_samples.NORMAL), ("fitted", prior_samples.FITTED)):
-            values[f"evaluate/frechet_{name}"] = scores[title]["frechet"]
+            values[f"evaluate/perceptual_frechet_{name}"] = scores[title].get("perceptual_frechet")
             values[f"evaluate/nearest_{name}"] = scores[title]["nearest_film"]
         return {name: float(value) for name, value in values.items() if value is not None}
 
     def draw(self, model: Autoencoder, count: int = _SAMPLES) -> prior_samples.Drawn:
         """Draw pictures from N(0, 1) and from the density fitted to the seen frames' latents."""
-        return prior_samples.draw(model, self._film(), count)
+        return prior_samples.draw(model, self._film, count)
 
+    @cached_property
     def _film(self) -> prior_samples.FilmFrames:
         seen = self.labels == SEEN
-        return prior_samples.FilmFrames(self.images[seen], self._shot_of[seen], self.images[~seen])
+        return prior_samples.FilmFrames(
+            self.images[seen], self._shot_of[seen], self.images[~seen], _SAMPLES
+        )
 
 
 def _choose(part: FilmPart, mask: NDArray[np.bool_], films: int) -> NDArray[Any]:
@@ -114,7 +131,7 @@ def describe_values(values: dict[str, float]) -> str:
     shown = [
         f"{label} {metric} {values[f'evaluate/{metric}_{key}']:.4g}"
         for label, key in ((HELD_OUT, "held_out"), (SEEN, "seen"))
-        for metric in ("psnr", "ssim", "ms_ssim", "sharpness", "flicker")
+        for metric in ("psnr", "ssim", "ms_ssim", "perceptual", "sharpness", "flicker")
         if f"evaluate/{metric}_{key}" in values
     ]
     missing = [] if "evaluate/psnr_held_out" in values else ["no frames are held out"]

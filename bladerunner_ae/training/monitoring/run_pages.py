@@ -15,6 +15,7 @@ from bladerunner_ae.training.monitoring.event_files import Summaries
 
 _METRICS = (
     ("evaluate/psnr_held_out", "PSNR, held out"), ("evaluate/ssim_held_out", "SSIM, held out"),
+    ("evaluate/perceptual_held_out", "perceptual distance, held out"),
     ("evaluate/psnr_seen", "PSNR, seen"), ("evaluate/ssim_seen", "SSIM, seen"),
     ("probe/psnr_held_out", "PSNR, probes held out"), ("probe/psnr_seen", "PSNR, probes seen"),
     ("probe/ssim_seen", "SSIM, probes seen"), ("loss/decoder", "loss of the decoder"),

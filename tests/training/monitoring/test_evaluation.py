@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from bladerunner_ae.errors import UsageError
-from bladerunner_ae.evaluation import image_quality
+from bladerunner_ae.evaluation import image_quality, perceptual, set_distances
+from bladerunner_ae.evaluation.prior_samples import some
+from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.runs.config import TrainConfig
 from bladerunner_ae.training.monitoring import evaluation as during
-from bladerunner_ae.training.monitoring.evaluation import RunEvaluation
+from bladerunner_ae.training.monitoring.evaluation import RunEvaluation, describe_values
 from tests.helpers.commands import Result
 from tests.helpers.small_records import write_numbered_film
 from tests.helpers.synthetic_film import film_pictures
@@ -71,11 +73,45 @@ def test_figures_are_those_of_the_metrics(part: FilmPart) -> None:
         image_quality.gradient(dreams).numpy().sum() / image_quality.gradient(images).numpy().sum()
     )
     assert values["evaluate/sharpness_held_out"] == pytest.approx(sharpness, abs=2e-3)
-    assert {"evaluate/frechet_normal", "evaluate/nearest_fitted", "evaluate/flicker_seen",
-            "evaluate/rate_bits_seen", "evaluate/ms_ssim_held_out"} <= set(values)  # fmt: skip
+    assert {"evaluate/nearest_fitted", "evaluate/flicker_seen", "evaluate/rate_bits_seen",
+            "evaluate/ms_ssim_held_out"} <= set(values)  # fmt: skip
     assert not any("vmaf" in name for name in values)
     assert all(np.isfinite(value) for value in values.values())
     assert values == evaluation.measure(networks)
+
+
+@pytest.mark.skipif(not perceptual.available(), reason="[perceptual] is not installed")
+def test_perceptual_figures_are_of_some_of_the_frames(
+    part: FilmPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(during, "_PERCEPTUAL_FRAMES", 6)
+    monkeypatch.setattr(during, "_SAMPLES", 20)
+    networks = tiny_networks()
+    evaluation = RunEvaluation([part])
+    values = evaluation.measure(networks)
+    for label, first, count in (("seen", 0, 36), ("held_out", 36, 12)):
+        own = evaluation.images[first : first + count][spread(count, 6)]
+        dreams = networks.autoencoder.reconstruct(own)
+        expected = perceptual.perceptual_distances(own, dreams).mean()
+        # A pixel may be rounded the other way in a batch of another size.
+        assert values[f"evaluate/perceptual_{label}"] == pytest.approx(expected, abs=5e-3)
+    film = some(evaluation.images[:36], 20)
+    normal = some(evaluation.draw(networks.autoencoder).normal, 20)
+    expected = set_distances.frechet_distance(*map(perceptual.pooled_features, (normal, film)))
+    assert values["evaluate/perceptual_frechet_normal"] == pytest.approx(expected, rel=1e-3)
+    assert "evaluate/perceptual_frechet_fitted" in values
+    assert f", seen perceptual {values['evaluate/perceptual_seen']:.4g}" in describe_values(values)
+
+
+def test_without_the_extra_a_run_says_so_once(
+    part: FilmPart, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(during, "missing_perceptual", lambda: "no perceptual figures: see there")
+    evaluation = RunEvaluation([part])
+    values = evaluation.measure(tiny_networks())
+    assert capsys.readouterr().err.count("note: no perceptual figures: see there\n") == 1
+    assert "evaluate/psnr_seen" in values and not any("perceptual" in name for name in values)
+    assert "perceptual" not in describe_values(values)
 
 
 def lines_of(run: Path) -> list[dict[str, Any]]:

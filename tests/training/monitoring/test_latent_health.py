@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bladerunner_ae.evaluation import features, prior_samples, sheets
+from bladerunner_ae.evaluation import perceptual, prior_samples, set_distances, sheets
 from bladerunner_ae.model.autoencoder import Autoencoder, Halves
 from bladerunner_ae.model.latent_density import SHRINKAGE, fit_density
 from bladerunner_ae.pictures.thumbnails import small
-from tests.helpers.synthetic_film import film_pictures
 from tests.helpers.tiny_training import film_images, tiny_networks
 
 Pictures = NDArray[np.uint8]
-KERNEL_NUMBERS = [-0.0356294438, -0.1096761152, -0.0611995123, 0.8997528553]
 
 
 def flat_model() -> Autoencoder:
@@ -41,58 +39,44 @@ def test_frechet_distance_in_closed_form() -> None:
     # Sets with exactly these moments, and diagonal covariances: |m|^2 + sum (s1 - s2)^2.
     corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * math.sqrt(3 / 4)
     first, second = corners * [1.0, 2.0], corners * [4.0, 3.0] + [5.0, -1.0]
-    assert features.frechet_distance(first, second) == pytest.approx(25 + 1 + 9 + 1)
-    assert features.frechet_distance(second, first) == pytest.approx(36)
-    assert features.frechet_distance(first, first) == pytest.approx(0.0, abs=1e-9)
+    assert set_distances.frechet_distance(first, second) == pytest.approx(25 + 1 + 9 + 1)
+    assert set_distances.frechet_distance(second, first) == pytest.approx(36)
+    assert set_distances.frechet_distance(first, first) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_frechet_distance_does_not_depend_on_the_axes() -> None:
     random = np.random.default_rng(1)
     first, second = random.normal(0, 1, (50, 4)), random.normal(1, 2, (60, 4))
     turned, _ = np.linalg.qr(random.normal(0, 1, (4, 4)))
-    expected = features.frechet_distance(first, second)
-    assert features.frechet_distance(first @ turned, second @ turned) == pytest.approx(expected)
+    expected = set_distances.frechet_distance(first, second)
+    found = set_distances.frechet_distance(first @ turned, second @ turned)
+    assert found == pytest.approx(expected)
     # Two one-dimensional Gaussians in one, as a check of the sample covariance's divisor.
     a, b = random.normal(0, 1, (30, 1)), random.normal(0, 3, (30, 1))
     by_hand = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
-    assert features.frechet_distance(np.hstack([a, a * 0]), np.hstack([b, b * 0])) == (
+    assert set_distances.frechet_distance(np.hstack([a, a * 0]), np.hstack([b, b * 0])) == (
         pytest.approx(by_hand)
     )
 
 
 def test_frechet_distance_of_a_single_picture() -> None:
-    assert features.frechet_distance(np.zeros((1, 3)), np.zeros((9, 3))) is None
+    assert set_distances.frechet_distance(np.zeros((1, 3)), np.zeros((9, 3))) is None
 
 
 def test_nearest_distances() -> None:
     others = small(even(np.array([0, 100, 200])))
-    found = features.nearest_distances(small(even(np.array([10, 149, 255]))), others)
+    found = set_distances.nearest_distances(small(even(np.array([10, 149, 255]))), others)
     np.testing.assert_allclose(found, [10.0, 49.0, 55.0], atol=1e-3)
 
 
-def test_random_features_never_change() -> None:
-    images = film_images(4)
-    found = features.random_features(images)
-    assert found.shape == (4, sum(features.WIDTHS))
-    np.testing.assert_array_equal(found, features.random_features(images))
-    # The weights are part of the score's definition.
-    (kernel, bias), *_ = features._kernels()
-    assert (kernel.shape, bias.shape) == ((3, 3, 3, 32), (32,))
-    np.testing.assert_allclose(
-        [kernel[0, 0, 0, 0], kernel[2, 2, 2, 31], bias[0], kernel.sum()],
-        KERNEL_NUMBERS, rtol=1e-5,
-    )  # fmt: skip
-    assert float((found > 0.05).mean()) > 0.1 and float(found.std(axis=0).max()) > 0.01
-
-
-def test_features_tell_films_apart() -> None:
-    film = np.stack(list(film_pictures(80, 24, 32)))
-    even_frames, odd_frames = features.random_features(film[::2]), features.random_features(
-        film[1::2])  # fmt: skip
-    noise = np.random.default_rng(0).integers(0, 256, film[::2].shape).astype(np.uint8)
-    near = features.frechet_distance(even_frames, odd_frames)
-    far = features.frechet_distance(even_frames, features.random_features(noise))
-    assert near is not None and far is not None and far > 20 * near
+def test_frechet_distance_of_more_features_than_pictures() -> None:
+    """As of features of full rank: the others are 0, and the axes are turned."""
+    random = np.random.default_rng(2)
+    first, second = random.normal(0, 1, (30, 5)), random.normal(1, 2, (30, 5))
+    turned, _ = np.linalg.qr(random.normal(0, 1, (200, 200)))
+    wide = [np.pad(values, [(0, 0), (0, 195)]) @ turned for values in (first, second)]
+    expected = set_distances.frechet_distance(first, second)
+    assert set_distances.frechet_distance(*wide) == pytest.approx(expected)
 
 
 def test_a_density_has_the_moments_of_its_shots() -> None:
@@ -136,7 +120,6 @@ def test_scores_know_what_looks_like_the_film() -> None:
     assert scores["frames held out"]["nearest_film"] == pytest.approx((48 + 48) / 2, abs=0.01)
     assert scores["frames held out"]["nearest_sample"] == pytest.approx(49.0, abs=0.01)
     assert scores["dreams of training frames"]["nearest_film"] == pytest.approx(0, abs=0.01)
-    assert scores["dreams of training frames"]["frechet"] == pytest.approx(0, abs=1e-6)
     # The fitted density stays at its two shots; N(0, 1) is 0 to 300 grey levels.
     assert (
         scores[prior_samples.FITTED]["nearest_film"]
@@ -144,7 +127,27 @@ def test_scores_know_what_looks_like_the_film() -> None:
         < 20
         < scores[prior_samples.NORMAL]["nearest_film"]
     )
-    assert scores[prior_samples.FITTED]["frechet"] < 0.1 * scores[prior_samples.NORMAL]["frechet"]
+    assert not any("perceptual_frechet" in row for row in scores.values())
+
+
+@pytest.mark.skipif(not perceptual.available(), reason="[perceptual] is not installed")
+def test_frechet_distances_are_of_equally_many_pictures() -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (60, 24, 32, 3)).astype(np.uint8)
+    film = prior_samples.FilmFrames(images[:40], np.arange(40) // 4, images[40:], 16)
+    sets = {"itself": images[:40], "others": images[40:], "few": images[:15]}
+    scores = prior_samples.compare(sets, film, perceptual=True)
+    assert scores["itself"]["perceptual_frechet"] == pytest.approx(0, abs=1e-4)
+    features = [
+        perceptual.pooled_features(prior_samples.some(pictures, 16))
+        for pictures in (images[:40], images[40:])
+    ]
+    expected = set_distances.frechet_distance(*features)
+    assert scores["others"]["perceptual_frechet"] == pytest.approx(expected, abs=1e-3)
+    counts = [row["perceptual_frechet_pictures"] for row in scores.values()]
+    assert counts == [16, 16, None] and scores["few"]["perceptual_frechet"] is None
+    one = prior_samples.FilmFrames(images[:1], np.array([0]), images[:0])
+    assert prior_samples.compare(sets, one, True)["others"]["perceptual_frechet"] is None
 
 
 def test_samples_of_real_networks_repeat() -> None:
