@@ -110,7 +110,8 @@ def page(results: Sequence[Result], film: str = "") -> str:
         f"Written by `benchmarks/memory` from the run folders. {frames} frames; medians over "
         "seeds, in brackets the largest minus the smallest. Held out is every tenth run of two "
         "seconds; *no near copy*: those of its frames with no seen frame within 36 dB; *new*: none "
-        f"within 26 dB. PSNR in dB / SSIM / perceptual distance (the less the better). CPU minutes of `train` on {cores_of_processor()}.",
+        "within 26 dB. PSNR in dB / SSIM / perceptual distance (less is better). CPU minutes of "
+        f"`train` on {cores_of_processor()}.",
         "",
     ]
     heads = ["", "key moments", "components", "decoder MB", "steps", *_GROUPS, "CPU min"]

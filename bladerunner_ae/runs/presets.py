@@ -41,6 +41,7 @@ PRESETS: dict[str, Preset] = {
             "residual_blocks": 1,
             "bottleneck_channels": 32,
             "linear_path": True,
+            "memory": 0.5,
             "linear_pool": 1,
             "refinement_blocks": 3,
             "initial_log_var": -4.0,

@@ -71,7 +71,7 @@ def run(records: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 @pytest.mark.parametrize(
     "objective",
     [
-        name if name in ("dream", "vae_gan") else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "vae_gan" else pytest.param(name, marks=pytest.mark.slow)
         for name in OBJECTIVES
     ],
 )
@@ -202,6 +202,7 @@ def test_frames_are_moved_by_the_fit_and_not_by_training(records: Path, tmp_path
     assert tiny_run(plain).train.augment == 0.25
 
 
+@pytest.mark.slow
 def test_averages_of_the_weights_share_the_memory(records: Path, tmp_path: Path) -> None:
     trainer = train_here(memory_flags(records, tmp_path / "run", ema=0.9, steps=2))
     assert trainer.dreaming.memory is trainer.networks.memory
