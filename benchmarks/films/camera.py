@@ -102,7 +102,7 @@ def choose_camera(random: Random, size: tuple[int, int], is_clip: bool, frames: 
     if move in ("pan", "tilt"):
         begin, end = _pan(random, size, begin, move == "pan", random.uniform(0.05, 0.16) * seconds)
     elif move in ("push", "pull"):
-        nearer = max(width / (1 + random.uniform(0.04, 0.13) * seconds), least * 0.8)
+        nearer = max(width / (1 + random.uniform(0.04, 0.13) * seconds), least)
         begin, end = begin, _toward(random, begin, nearer)
         if move == "pull":
             begin, end = end, begin
@@ -164,12 +164,12 @@ class Light:
 
 LIGHTS = (
     Light("day", 1.0, 1.0, 1.0, 1.0, 1.0),
-    Light("sun", 1.12, 0.95, 1.06, 0.92, 1.12),
+    Light("sun", 1.06, 0.97, 1.06, 0.92, 1.12),
     Light("dusk", 0.85, 1.1, 1.15, 0.75, 1.05),
     Light("night", 0.55, 1.1, 0.72, 1.25, 0.7),
     Light("overcast", 0.92, 0.95, 0.97, 1.04, 0.55),
     Light("neon", 0.9, 1.1, 0.85, 1.15, 1.3),
-    Light("faded", 0.95, 0.9, 1.06, 0.92, 0.6, 24.0),
+    Light("faded", 0.9, 0.95, 1.06, 0.92, 0.6, 20.0),
     Light("noir", 0.95, 1.2, 1.0, 1.0, 0.0),
 )
 _OFTEN_DAY = 0.4

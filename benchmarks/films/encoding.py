@@ -12,7 +12,7 @@ from benchmarks.films.pictures import Pixels, yuv420
 
 _BT709, _LIMITED = 1, 1
 # One thread and no advertisement of versions in the container: the file depends on libx264 alone.
-_OPTIONS = {"crf": "12", "preset": "fast", "threads": "1", "x264-params": "keyint=48"}
+_OPTIONS = {"crf": "13", "preset": "fast", "threads": "1", "x264-params": "keyint=48"}
 
 
 def write_film(frames: Iterable[Pixels], path: Path, told: Callable[[], None]) -> str:
@@ -41,7 +41,7 @@ def write_film(frames: Iterable[Pixels], path: Path, told: Callable[[], None]) -
 
 
 def decoded_sha256(path: Path) -> tuple[str, int]:
-    """Return the SHA-256 of a film's frames as decoded, as `write_film` has it, and their number."""
+    """Return the SHA-256 of a film's decoded frames, as `write_film` has it, and their number."""
     checksum, count = hashlib.sha256(), 0
     with av.open(str(path)) as container:
         stream = container.streams.video[0]

@@ -51,7 +51,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Material:
-    """A file of a package: kind "photograph", "clip" or "ship", group of places, and whose it is."""
+    """A file of a package: kind "photograph", "clip" or "ship", group of places, whose."""
 
     file: PackageFile
     kind: str
@@ -111,9 +111,7 @@ def set_ups(materials: Sequence[Material], paths: dict[str, Path]) -> list[SetUp
 def read_takes() -> list[tuple[Take, ...]]:
     """Return the takes of each set-up of the open film."""
     lines = (_HERE / "big_buck_bunny_takes.txt").read_text("utf-8").splitlines()
-    return [
-        tuple(Take(*map(int, word.split("+"))) for word in line.split()) for line in lines
-    ]
+    return [tuple(Take(*map(int, word.split("+"))) for word in line.split()) for line in lines]
 
 
 def ship_paths(materials: Sequence[Material], paths: dict[str, Path]) -> list[Path]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.films.camera import FRAME_SIZE, Box, Flight, Light
+from benchmarks.films.camera import FRAME_SIZE, Box, Flight
 from benchmarks.films.plan import SetUp, Shot
 from bladerunner_ae.errors import InputError
 
@@ -37,9 +37,11 @@ def load_photograph(path: Path, size: tuple[int, int]) -> Image.Image:
         raise InputError(f"{path}: {error}; remove it and try again") from None
 
 
-def crop(image: Image.Image, box: Box) -> Image.Image:
+def crop(
+    image: Image.Image, box: Box, kernel: Image.Resampling = Image.Resampling.BICUBIC
+) -> Image.Image:
     """Return a window of an image at the frame's size, placed to fractions of a pixel."""
-    return image.resize(FRAME_SIZE, Image.Resampling.BICUBIC, box=box)
+    return image.resize(FRAME_SIZE, kernel, box=box)
 
 
 Planes = tuple[Image.Image, Image.Image, Image.Image]
@@ -94,7 +96,13 @@ def _planes(frame: av.VideoFrame) -> Planes:
 def crop_planes(planes: Planes, box: Box) -> Pixels:
     """Return a window of a 4:2:0 picture at the frame's size, as RGB."""
     half: Box = (box[0] / 2, box[1] / 2, box[2] / 2, box[3] / 2)
-    return rgb(*(np.asarray(crop(plane, box if not k else half)) for k, plane in enumerate(planes)))
+    # The picture has twice the frame's pixels or more, where this kernel is quick and sharp.
+    kernel = Image.Resampling.HAMMING
+    y, cb, cr = (
+        np.asarray(crop(plane, edges, kernel))
+        for plane, edges in zip(planes, (box, half, half), strict=True)
+    )
+    return rgb(y, cb, cr)
 
 
 def rgb(y: Pixels, cb: Pixels, cr: Pixels) -> Pixels:
@@ -102,29 +110,41 @@ def rgb(y: Pixels, cb: Pixels, cr: Pixels) -> Pixels:
     luma = 298 * (y.astype(np.int32) - 16) + 128
     blue, red = cb.astype(np.int32) - 128, cr.astype(np.int32) - 128
     channels = (luma + 459 * red, luma - 55 * blue - 136 * red, luma + 541 * blue)
-    return np.stack([np.clip(each >> 8, 0, 255) for each in channels], -1).astype(np.uint8)
+    return _joined([each >> 8 for each in channels])
+
+
+def _joined(channels: Sequence[npt.NDArray[np.int32]]) -> Pixels:
+    """Return channels, held to 0..255, as one picture."""
+    result = np.empty((*channels[0].shape, len(channels)), np.uint8)
+    for number, channel in enumerate(channels):
+        result[..., number] = np.minimum(np.maximum(channel, 0), 255)
+    return result
 
 
 def yuv420(picture: Pixels) -> Pixels:
     """Return RGB as BT.709 of limited range: Y above Cb above Cr, [height * 3 / 2, width]."""
-    red, green, blue = np.moveaxis(picture.astype(np.int32), -1, 0)
+    red, green, blue = (picture[..., k].astype(np.int32) for k in range(3))
     y = ((47 * red + 157 * green + 16 * blue + 128) >> 8) + 16
-    height, width = y.shape
-    quarters = picture.reshape(height // 2, 2, width // 2, 2, 3).sum((1, 3), dtype=np.int32)
-    red, green, blue = np.moveaxis(quarters, -1, 0)
+    width = y.shape[1]
+    red, green, blue = (_sums_of_four(each) for each in (red, green, blue))
     cb = ((-26 * red - 86 * green + 112 * blue + 512) >> 10) + 128
     cr = ((112 * red - 102 * green - 10 * blue + 512) >> 10) + 128
     chroma = np.concatenate([cb.reshape(-1, width), cr.reshape(-1, width)])
     return np.concatenate([y, chroma]).astype(np.uint8)
 
 
+def _sums_of_four(plane: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    rows = plane[::2] + plane[1::2]
+    return rows[:, ::2] + rows[:, 1::2]
+
+
 def grade(picture: Pixels, curves: Pixels, saturation: float) -> Pixels:
     """Return a picture in a light: `Light.curves`, then the saturation."""
-    graded = np.stack([curves[k][picture[..., k]] for k in range(3)], -1).astype(np.int32)
-    luma = (54 * graded[..., 0] + 183 * graded[..., 1] + 19 * graded[..., 2]) >> 8
+    graded = [curves[k].take(picture[..., k]).astype(np.int32) for k in range(3)]
+    luma = (54 * graded[0] + 183 * graded[1] + 19 * graded[2]) >> 8
     factor = round(saturation * 256)
-    mixed = luma[..., None] + (((graded - luma[..., None]) * factor + 128) >> 8)
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    mixed = [luma + (((each - luma) * factor + 128) >> 8) for each in graded]
+    return _joined(mixed)
 
 
 def shade(picture: Pixels, brightness: int) -> Pixels:
@@ -222,7 +242,7 @@ class Studio:
                 picture = picture[:, ::-1]
             if shot.flight is not None:
                 picture = self._fleet.show(picture, shot.flight, frame, frames)
-            yield shade_ends(_lit(picture, curves, light), shot, frame)
+            yield shade_ends(grade(picture, curves, light.saturation), shot, frame)
 
     def _raw(self, shot: Shot, frames: int) -> Iterator[Pixels]:
         if self._set_ups[shot.set_up].is_clip:
@@ -234,16 +254,12 @@ class Studio:
             yield np.asarray(crop(photograph, shot.camera.box(frame, frames)))
 
 
-def _lit(picture: Pixels, curves: Pixels, light: Light) -> Pixels:
-    return grade(picture, curves, light.saturation)
-
-
 def shade_ends(picture: Pixels, shot: Shot, frame: int) -> Pixels:
     """Return a frame of a shot as dark as its fades make it."""
     brightness = _MOST_SHADE
     if frame < shot.fade_in:
         brightness = _MOST_SHADE * (frame + 1) // (shot.fade_in + 1)
-    elif frame >= shot.frames - shot.fade_out:
+    elif shot.fade_out and frame >= shot.frames - shot.fade_out:
         brightness = _MOST_SHADE * (shot.frames - frame) // (shot.fade_out + 1)
     return picture if brightness == _MOST_SHADE else shade(picture, brightness)
 

@@ -5,7 +5,7 @@ camera move of its own. A shot of a clip goes on where the last one of that clip
 takes are used up they begin again, and the picture is mirrored every other time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,13 +24,15 @@ from benchmarks.films.camera import (
 SHORTEST, LONGEST = 24, 192
 """Frames of a shot."""
 
-_MEDIAN_SHOT = 68.0
+_MEDIAN_SHOT = 74.0
 _SPREAD = 0.42  # of the logarithm of the frames
 _DISSOLVE, _FADE = 12, 10
-_SIZES = (("1", 0.2), ("2", 0.38), ("3", 0.26), ("4", 0.16))
+_SIZES = (("1", 0.16), ("2", 0.36), ("3", 0.28), ("4", 0.2))
 _ROUNDS = {1: (1, 2), 2: (2, 3), 3: (1, 3), 4: (1, 2)}
-_ENDS = (("cut", 0.78), ("dissolve", 0.13), ("fade", 0.09))
-_RETURN = 0.36
+_CLIP_ROUNDS = {1: (2, 4), 2: (3, 5), 3: (2, 4), 4: (2, 4)}  # while there are unseen frames
+_CLIPS = 0.62  # of the scenes
+_ENDS = (("cut", 0.72), ("dissolve", 0.18), ("fade", 0.1))
+_RETURN = 0.4
 _FIRST_RETURN = 6  # scenes
 _APART = 4  # scenes between a place and its return
 _FLIGHT = 0.35
@@ -143,13 +145,32 @@ class _Planner:
     def add_scene(self) -> None:
         place = self._place()
         light = choose_light(self.random, place.light)
-        order = self._order(len(place.set_ups), bool(place.visits))
-        for number, turn in enumerate(order):
-            last = number == len(order) - 1
-            self._add_shot(place, place.set_ups[turn], light, last)
+        order = self._order(place)
+        for number in self._turns(place, order):
+            self._add_shot(place, number, light)
+        self._end_scene()
         self.scenes += 1
         place.last_scene, place.light = self.scenes, light.name
         place.visits += 1
+
+    def _turns(self, place: _Place, order: Sequence[int]) -> Iterator[int]:
+        """Yield the set-ups of a scene, shot by shot, a clip only while it has unseen frames."""
+        shown: list[int] = []
+        for turn in order:
+            number = place.set_ups[turn]
+            if number in shown:
+                stutters = number == shown[-1] and len(place.set_ups) > 1
+                if stutters or self._used_up(number):
+                    continue
+            yield number
+            shown.append(number)
+
+    def _used_up(self, number: int) -> bool:
+        """Return whether the next shot of a clip would begin its takes again."""
+        takes, reel = self.set_ups[number].takes, self.reels.get(number, _Reel())
+        return (
+            bool(takes) and reel.take == len(takes) - 1 and takes[-1].frames - reel.frame < SHORTEST
+        )
 
     def _place(self) -> _Place:
         """Return a new place, or one that was seen some scenes ago."""
@@ -164,11 +185,10 @@ class _Planner:
     def _new_set_ups(self) -> list[int]:
         """Return one to four set-ups of one group; none was seen before while there are such."""
         size = int(choose(self.random, _SIZES))
-        kinds = [kind for kind in (False, True) if self.fresh.get(kind)]
-        if not kinds:
-            return self._mixed(size)
-        kind = kinds[self.random.randint(len(kinds))]
-        groups = self.fresh[kind]
+        kind = self.random.random_sample() < _CLIPS
+        groups = self.fresh.get(kind)
+        if not groups:
+            return self._known_set_ups(size, kind)
         name = sorted(groups)[self.random.randint(len(groups))]
         taken, rest = groups[name][:size], groups[name][size:]
         groups[name] = rest
@@ -176,43 +196,59 @@ class _Planner:
             del groups[name]
         return taken
 
-    def _mixed(self, size: int) -> list[int]:
-        """Return set-ups that were seen before, the least used ones of a few that are drawn."""
-        drawn = self.random.permutation(len(self.set_ups))[: 4 * size]
-        return [int(each) for each in sorted(drawn, key=lambda each: self.uses[int(each)])[:size]]
+    def _known_set_ups(self, size: int, clips: bool) -> list[int]:
+        """Return the least used of some set-ups of a kind, or of the other kind if it has none."""
+        kind = [number for number, each in enumerate(self.set_ups) if each.is_clip == clips]
+        drawn = self.random.permutation(kind or len(self.set_ups))[: 4 * size]
+        return sorted(map(int, drawn), key=lambda number: self.uses.get(number, 0))[:size]
 
-    def _order(self, size: int, back: bool) -> list[int]:
+    def _order(self, place: _Place) -> list[int]:
         """Return whose turn it is, shot by shot; no set-up follows itself unless it is alone."""
-        least, most = _ROUNDS[size]
+        size, back = len(place.set_ups), bool(place.visits)
+        clips = self.set_ups[place.set_ups[0]].is_clip
+        least, most = (_CLIP_ROUNDS if clips else _ROUNDS)[size]
         rounds = self.random.randint(least, most + 1)
         order = [*range(size)] * max(rounds - (back and rounds > least), 1)
         if size > 2 and self.random.random_sample() < 0.5:
             order.append(order[-2])
         return order
 
-    def _add_shot(self, place: _Place, number: int, light: Light, last: bool) -> None:
-        set_up, begun_by = self.set_ups[number], self.end
-        self.end = choose(self.random, _ENDS) if last else "cut"
-        tail = _DISSOLVE if self.end == "dissolve" else 0
-        frames, first, times = self._length(number, tail)
+    def _add_shot(self, place: _Place, number: int, light: Light) -> None:
+        set_up = self.set_ups[number]
+        frames, first, times = self._length(number)
         self.uses[number] = self.uses.get(number, 0) + 1
         flies = not set_up.is_clip and self.random.random_sample() < _FLIGHT
+        size = (set_up.width, set_up.height)
         self.shots.append(
             Shot(
-                self.frames, frames, number, self.scenes, place.visits,
-                choose_camera(
-                    self.random, (set_up.width, set_up.height), set_up.is_clip, frames + tail
-                ),
-                vary_light(self.random, light), first,
+                self.frames,
+                frames,
+                number,
+                self.scenes,
+                place.visits,
+                choose_camera(self.random, size, set_up.is_clip, frames),
+                vary_light(self.random, light),
+                first,
                 mirrored=times % 2 == 1 if set_up.is_clip else self.uses[number] % 4 == 0,
-                dissolve=_DISSOLVE if begun_by == "dissolve" else 0, tail=tail,
-                fade_in=_FADE if begun_by == "fade" else 0,
-                fade_out=_FADE if self.end == "fade" else 0,
+                dissolve=_DISSOLVE if self.end == "dissolve" else 0,
+                fade_in=_FADE if self.end == "fade" else 0,
                 flight=choose_flight(self.random, self.ships) if flies and self.ships else None,
             )
-        )  # fmt: skip
+        )
+        self.end = "cut"
 
-    def _length(self, number: int, tail: int) -> tuple[int, int, int]:
+    def _end_scene(self) -> None:
+        """Choose how the scene's last shot goes over into the next one, if it is long enough."""
+        last, end = self.shots[-1], choose(self.random, _ENDS)
+        if last.frames < SHORTEST + max(_DISSOLVE, _FADE):
+            return
+        self.end = end
+        if end == "dissolve":
+            self.shots[-1] = replace(last, frames=last.frames - _DISSOLVE, tail=_DISSOLVE)
+        elif end == "fade":
+            self.shots[-1] = replace(last, fade_out=_FADE)
+
+    def _length(self, number: int) -> tuple[int, int, int]:
         """Return a shot's frames, its first one in the clip, and how often the clip ran before."""
         wanted = _MEDIAN_SHOT * float(self.random.lognormal(0.0, _SPREAD))
         frames = min(max(round(wanted), SHORTEST), LONGEST)
@@ -220,17 +256,18 @@ class _Planner:
         if not takes:
             return frames, 0, 0
         reel = self.reels.setdefault(number, _Reel())
-        if takes[reel.take].frames - reel.frame < SHORTEST + tail:
+        if takes[reel.take].frames - reel.frame < SHORTEST:
             reel.take += 1
             if reel.take == len(takes):
                 reel.take, reel.times = 0, reel.times + 1
-            spare = takes[reel.take].frames - SHORTEST - tail
+            spare = takes[reel.take].frames - SHORTEST
             # The next time through, cuts fall elsewhere.
             reel.frame = self.random.randint(spare // 3 + 1) if reel.times else 0
         take = takes[reel.take]
-        frames = min(frames, take.frames - reel.frame - tail)
+        rest = take.frames - reel.frame
+        frames = rest if rest - frames < SHORTEST and rest <= LONGEST else min(frames, rest)
         first = take.first + reel.frame
-        reel.frame += frames + tail
+        reel.frame += frames
         return frames, first, reel.times
 
 
@@ -238,7 +275,7 @@ def plan_film(set_ups: Sequence[SetUp], frames: int, ships: int = 0, seed: int =
     """Return the shots of a film of exactly so many frames.
 
     Args:
-        set_ups: what there is to be seen; every take has SHORTEST frames and a dissolve or more.
+        set_ups: what there is to be seen; every take has SHORTEST frames or more.
         frames: length of the film; of two lengths, one film is the begin of the other but for the
             last shot.
         ships: number of ships that may fly past photographs.

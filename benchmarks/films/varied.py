@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 from absl import flags
 
 from benchmarks.films.encoding import decoded_sha256, write_film
@@ -150,52 +151,69 @@ def verdicts(found: Checksums, expected: Checksums | None) -> list[str]:
     return lines
 
 
+_PAGE = """\
+# A varied film
+
+Written by `python -m benchmarks.films.varied --output=build/films/varied.mp4
+--page=docs/measured/varied_film.md` on {machine}.
+
+A trailer has few places; a feature film has many, each seen several times. This film stands for
+one, and anyone can make it: photographs under a moving camera, some with a ship that flies past,
+and takes of an open film. Scenes of one to four set-ups alternate; a third of them come back in
+another light, and every shot has a crop and a camera move of its own. No clip runs backwards, or
+twice within a shot.
+
+{figures}
+
+`--frames=168480` makes 117 minutes: the same film, going on, with every set-up again in other crops,
+moves and lights. `build/films/varied.shots.json` has each shot: `start`, `n` (frames), `setup`,
+`scene`, `back` (how often its place was seen before), `move`, `light`, `kind`, `src`.
+
+{checksums}
+
+The first depends on nothing but Pillow's and NumPy's arithmetic, the others on libx264 too, here
+that of PyAV {pyav}.
+
+## Material
+
+Downloaded by pip and apt-get (Debian 12), each file verified by its SHA-256, which is in
+`benchmarks/films/material.tsv`; none of it is part of this project. Who shows the film, or what a
+network made of it, names the authors and keeps to the licences. Without apt-get, put the four
+packages of Debian 12 (`NAME_VERSION_all.deb`) into the folder `--cache_dir`.
+
+{material}
+"""
+
+
 def page(made: Made, materials: Sequence[Material]) -> str:
     """Return docs/measured/varied_film.md."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    versions = {package.name: package for package in PACKAGES}
+    files: dict[tuple[str, str, str], list[str]] = {}
     for each in materials:
-        rows.setdefault((each.file.package, each.licence, each.author), []).append(each.file.name)
-    cells = [
-        [package, versions[package].registry, versions[package].version, licence, author, len(names),
-         ", ".join(f"`{name}`" for name in names)]
-        for (package, licence, author), names in rows.items()
-    ]  # fmt: skip
-    heads = ["package", "of", "version", "licence", "author", "files", "names"]
-    figures = [[name, value] for name, value in describe(made).items()]
-    checks = [["frames before the encoder", made.checksums.frames],
-              ["decoded frames", made.checksums.decoded], ["file", made.checksums.file]]  # fmt: skip
-    return "\n".join(
+        owner = (each.file.package, each.licence, each.author)
+        files.setdefault(owner, []).append(each.file.name)
+    packages = {package.name: package for package in PACKAGES}
+    material = [
         [
-            "# A varied film",
-            "",
-            "Written by `python -m benchmarks.films.varied --output=build/films/varied.mp4 "
-            f"--page=docs/measured/varied_film.md` on {cores_of_processor()}.",
-            "",
-            "A trailer has few places; a feature film has many, each seen several times. This film",
-            "stands for one, and anyone can make it: photographs under a moving camera, some with a",
-            "ship that flies past, and takes of an open film. Scenes of one to four set-ups",
-            "alternate; a third of them come back in another light, and every shot has a crop and a",
-            "camera move of its own. No clip runs backwards or twice within a shot.",
-            "",
-            *table(["", ""], figures),
-            "",
-            "`--frames=168480` makes 117 minutes: the same film, going on.",
-            "",
-            *table(["SHA-256 of", ""], checks),
-            "",
-            "The first depends on nothing but Pillow's and NumPy's arithmetic, the others on",
-            "libx264 too, here that of PyAV 18.1.0.",
-            "",
-            "## Material",
-            "",
-            "Downloaded by pip and apt-get, each file verified by its SHA-256",
-            "(`benchmarks/films/material.tsv`); none of it is part of this project. Who shows the",
-            "film, or what a network made of it, names the authors and keeps to the licences.",
-            "",
-            *table(heads, cells),
-            "",
+            f"{name} {packages[name].version} ({packages[name].registry})",
+            licence,
+            author,
+            len(names),
+            ", ".join(names),
         ]
+        for (name, licence, author), names in files.items()
+    ]
+    sums = made.checksums
+    checksums = [
+        ["frames before the encoder", sums.frames],
+        ["decoded frames", sums.decoded],
+        ["file", sums.file],
+    ]
+    return _PAGE.format(
+        machine=cores_of_processor(),
+        pyav=av.__version__,
+        figures="\n".join(table(["figure", "value"], describe(made).items())),
+        checksums="\n".join(table(["what", "SHA-256"], checksums)),
+        material="\n".join(table(["package", "licence", "author", "files", "names"], material)),
     )
 
 
