@@ -16,10 +16,15 @@ RATE = 24
 _ASPECT = FRAME_SIZE[0] / FRAME_SIZE[1]
 _NARROWEST = 0.42  # of the widest window
 _GRID = 64
+_MOST_SWAY = 0.018  # of the window's width
 _HAND_PERIODS = (89.0, 34.0, 73.0, 29.0)  # frames: slow and quick sway, across and down
 
 _PHOTOGRAPH_MOVES = (("pan", 0.32), ("tilt", 0.12), ("push", 0.22), ("pull", 0.14), ("hand", 0.2))
 _CLIP_MOVES = (("fixed", 0.5), ("push", 0.14), ("pull", 0.06), ("pan", 0.15), ("hand", 0.15))
+
+_SHARES = {"fixed": (0.35, 1.0), "hand": (0.35, 0.9), "push": (0.4, 1.0), "pull": (0.4, 1.0),
+           "pan": (0.15, 0.7), "tilt": (0.15, 0.7)}  # fmt: skip
+"""How wide a move is between the narrowest and the widest window: pans need room."""
 
 Random = np.random.RandomState
 Box = tuple[float, float, float, float]
@@ -96,7 +101,7 @@ def choose_camera(random: Random, size: tuple[int, int], is_clip: bool, frames: 
     most = widest(size)
     least = min(max(_NARROWEST * most, FRAME_SIZE[0]), most)
     seconds = frames / RATE
-    share = random.uniform(0.35, 1.0) if move in ("fixed", "hand") else random.uniform(0.3, 0.9)
+    share = random.uniform(*_SHARES[move])
     width = least + (most - least) * share
     begin = _place(random, size, width)
     if move in ("pan", "tilt"):
@@ -108,7 +113,7 @@ def choose_camera(random: Random, size: tuple[int, int], is_clip: bool, frames: 
             begin, end = end, begin
     else:
         end = begin
-    hand = {"hand": random.uniform(0.008, 0.018), "fixed": 0.0}.get(
+    hand = {"hand": random.uniform(0.008, _MOST_SWAY), "fixed": 0.0}.get(
         move, random.uniform(0.0, 0.005)
     )
     phases = tuple(float(value) for value in random.random_sample(4))
@@ -116,8 +121,12 @@ def choose_camera(random: Random, size: tuple[int, int], is_clip: bool, frames: 
 
 
 def _place(random: Random, size: tuple[int, int], width: float) -> Window:
-    left = random.random_sample() * (size[0] - width)
-    return Window(left, random.random_sample() * max(size[1] - width / _ASPECT, 0.0), width)
+    """Return a window anywhere in the picture, with room to sway if there is any."""
+    edges = []
+    for room in (size[0] - width, max(size[1] - width / _ASPECT, 0.0)):
+        margin = min(_MOST_SWAY * width, room / 2)
+        edges.append(margin + random.random_sample() * (room - 2 * margin))
+    return Window(edges[0], edges[1], width)
 
 
 def _pan(

@@ -22,6 +22,7 @@ from benchmarks.runs import say
 from bladerunner_ae.errors import OutputError
 
 _AR_MAGIC, _AR_HEADER = b"!<arch>\n", 60
+_OTHER_VERSION = "another version of the package is needed"
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,12 @@ def extract(archive: Path, files: Iterable[PackageFile], folder: Path) -> None:
                     _write(_inner(content.read(), file), file, archive, folder)
                 if not wanted:
                     return
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise OutputError(f"{archive.name}: {error}; remove it and try again") from None
-    raise OutputError(
-        f"{archive.name}: has no {next(iter(wanted))}; another version of the package is needed"
-    )
+    except KeyError as error:
+        raise OutputError(f"{archive.name}: {error.args[0]}; {_OTHER_VERSION}") from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise OutputError(f"{archive.name}: {reason}; remove it and try again") from None
+    raise OutputError(f"{archive.name}: has no {next(iter(wanted))}; {_OTHER_VERSION}")
 
 
 def _tar(archive: Path) -> tarfile.TarFile:
@@ -199,8 +201,5 @@ def _inner(content: bytes, file: PackageFile) -> bytes:
 
 def _write(content: bytes, file: PackageFile, archive: Path, folder: Path) -> None:
     if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise OutputError(
-            f"{file.path} in {archive.name}: wrong checksum; another version of the package is "
-            "needed"
-        )
+        raise OutputError(f"{file.path} in {archive.name}: wrong checksum; {_OTHER_VERSION}")
     (folder / file.name).write_bytes(content)

@@ -165,9 +165,9 @@ twice within a shot.
 
 {figures}
 
-`--frames=168480` makes 117 minutes: the same film, going on, with every set-up again in other crops,
-moves and lights. `build/films/varied.shots.json` has each shot: `start`, `n` (frames), `setup`,
-`scene`, `back` (how often its place was seen before), `move`, `light`, `kind`, `src`.
+`--frames=168480` makes 117 minutes: the same film, going on, with every set-up again in other
+crops, moves and lights. `build/films/varied.shots.json` has each shot: `start`, `n` (frames),
+`setup`, `scene`, `back` (how often its place was seen before), `move`, `light`, `kind`, `src`.
 
 {checksums}
 
