@@ -31,7 +31,7 @@ def write_film(frames: Iterable[Pixels], path: Path, told: Callable[[], None]) -
         context.color_range = _LIMITED
         for number, picture in enumerate(frames):
             planes = yuv420(picture)
-            checksum.update(planes)
+            checksum.update(planes.data)
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts = number
             container.mux(stream.encode(frame))
@@ -47,6 +47,6 @@ def decoded_sha256(path: Path) -> tuple[str, int]:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
-            checksum.update(np.ascontiguousarray(frame.to_ndarray(format="yuv420p")))
+            checksum.update(np.ascontiguousarray(frame.to_ndarray(format="yuv420p")).data)
             count += 1
     return checksum.hexdigest(), count

@@ -156,7 +156,9 @@ def extract(archive: Path, files: Iterable[PackageFile], folder: Path) -> None:
         with _tar(archive) as tar:
             wanted = {file.path.partition("!")[0]: file for file in files}
             for member in tar:
-                if file := wanted.pop(member.name.removeprefix("./"), None):
+                name = member.name.removeprefix("./")
+                if name in wanted:
+                    file = wanted.pop(name)
                     content = tar.extractfile(member)
                     assert content is not None
                     _write(_inner(content.read(), file), file, archive, folder)

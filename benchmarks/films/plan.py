@@ -24,15 +24,16 @@ from benchmarks.films.camera import (
 SHORTEST, LONGEST = 24, 192
 """Frames of a shot."""
 
-_MEDIAN_SHOT = 74.0
+_MEDIAN_SHOT = 82.0
 _SPREAD = 0.42  # of the logarithm of the frames
 _DISSOLVE, _FADE = 12, 10
 _SIZES = (("1", 0.16), ("2", 0.36), ("3", 0.28), ("4", 0.2))
-_ROUNDS = {1: (1, 2), 2: (2, 3), 3: (1, 3), 4: (1, 2)}
+_ROUNDS = {1: (1, 2), 2: (1, 3), 3: (1, 2), 4: (1, 2)}
 _CLIP_ROUNDS = {1: (2, 4), 2: (3, 5), 3: (2, 4), 4: (2, 4)}  # while there are unseen frames
-_CLIPS = 0.62  # of the scenes
+_CLIPS = 0.45  # of the frames
+_KEEN = 0.85  # on the kind of which there is too little
 _ENDS = (("cut", 0.72), ("dissolve", 0.18), ("fade", 0.1))
-_RETURN = 0.4
+_RETURN = 0.37
 _FIRST_RETURN = 6  # scenes
 _APART = 4  # scenes between a place and its return
 _FLIGHT = 0.35
@@ -185,7 +186,8 @@ class _Planner:
     def _new_set_ups(self) -> list[int]:
         """Return one to four set-ups of one group; none was seen before while there are such."""
         size = int(choose(self.random, _SIZES))
-        kind = self.random.random_sample() < _CLIPS
+        scarce = self._clip_frames() < _CLIPS * self.frames
+        kind = scarce == (self.random.random_sample() < _KEEN)
         groups = self.fresh.get(kind)
         if not groups:
             return self._known_set_ups(size, kind)
@@ -195,6 +197,9 @@ class _Planner:
         if not rest:
             del groups[name]
         return taken
+
+    def _clip_frames(self) -> int:
+        return sum(shot.frames for shot in self.shots if self.set_ups[shot.set_up].is_clip)
 
     def _known_set_ups(self, size: int, clips: bool) -> list[int]:
         """Return the least used of some set-ups of a kind, or of the other kind if it has none."""

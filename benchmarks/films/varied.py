@@ -44,6 +44,8 @@ from bladerunner_ae.errors import InputError, OutputError
 from bladerunner_ae.output_files import UnfinishedFilm, refuse_unwritable
 
 FRAMES = 21_600
+SEED = 1
+"""Of the first three seeds the one whose plan has most set-ups."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def make_film(output: Path, frames: int, cache: Path) -> Made:
     began = time.monotonic()
     known = set_ups(materials, paths)
     ships = ship_paths(materials, paths)
-    shots = plan_film(known, frames, len(ships))
+    shots = plan_film(known, frames, len(ships), SEED)
     (clip,) = (paths[key(each.file)] for each in materials if each.kind == "clip")
     with UnfinishedFilm(output) as unfinished:
         with Clip(clip) as reader, Progress("varied film", frames) as progress:
