@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from benchmarks.films.camera import FRAME_SIZE, RATE
-from benchmarks.films.pictures import Pixels, yuv420
+from benchmarks.films.camera_moves import FRAME_SIZE, RATE
+from benchmarks.films.shot_frames import Pixels, yuv420
 
 _BT709, _LIMITED = 1, 1
 # One thread and no advertisement of versions in the container: the file depends on libx264 alone.

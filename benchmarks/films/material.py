@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.films import packages
 from benchmarks.films.packages import Package, PackageFile
-from benchmarks.films.plan import SetUp, Take
+from benchmarks.films.shot_plan import SetUp, Take
 
 _HERE = Path(__file__).parent
 _TOGETHER = 6

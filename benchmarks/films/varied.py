@@ -34,8 +34,8 @@ from benchmarks.films.material import (
     ship_paths,
 )
 from benchmarks.films.packages import file_sha256
-from benchmarks.films.pictures import Clip, Studio, film_frames
-from benchmarks.films.plan import SetUp, Shot, plan_film
+from benchmarks.films.shot_frames import Clip, Studio, film_frames
+from benchmarks.films.shot_plan import SetUp, Shot, plan_film
 from benchmarks.markdown import table
 from benchmarks.runs import ROOT, cores_of_processor, say
 from bladerunner_ae.command_line.app import run as run_command

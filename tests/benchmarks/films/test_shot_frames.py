@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.films.camera import LIGHTS, Camera, Flight, Window
+from benchmarks.films.camera_moves import LIGHTS, Camera, Flight, Window
 from benchmarks.films.encoding import decoded_sha256, write_film
-from benchmarks.films.pictures import (
+from benchmarks.films.shot_frames import (
     Clip,
     Fleet,
     Pixels,
@@ -25,7 +25,7 @@ from benchmarks.films.pictures import (
     shade_ends,
     yuv420,
 )
-from benchmarks.films.plan import SetUp, Shot, Take
+from benchmarks.films.shot_plan import SetUp, Shot, Take
 from bladerunner_ae.errors import InputError
 
 WHOLE = Camera("fixed", (640, 360), Window(0, 0, 640), Window(0, 0, 640))

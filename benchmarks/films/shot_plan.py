@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.films.camera import (
+from benchmarks.films.camera_moves import (
     Camera,
     Flight,
     Light,

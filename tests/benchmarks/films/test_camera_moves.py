@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.films.camera import (
+from benchmarks.films.camera_moves import (
     LIGHTS,
     Camera,
     Flight,

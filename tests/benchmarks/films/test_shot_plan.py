@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from benchmarks.films.material import read_takes
-from benchmarks.films.plan import LONGEST, SHORTEST, SetUp, Shot, Take, plan_film
+from benchmarks.films.shot_plan import LONGEST, SHORTEST, SetUp, Shot, Take, plan_film
 
 SHIPS = 3
 PHOTOGRAPHS = [SetUp(f"photo{k}", f"place{k % 17}", 720, 360) for k in range(200)]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.films.camera import FRAME_SIZE, Box, Flight
-from benchmarks.films.plan import SetUp, Shot
+from benchmarks.films.camera_moves import FRAME_SIZE, Box, Flight
+from benchmarks.films.shot_plan import SetUp, Shot
 from bladerunner_ae.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
