@@ -22,7 +22,7 @@ SHOTS = [
     Shot(48, 24, 1, 1, 1, Camera("fixed", (1280, 720), WINDOW, WINDOW), LIGHTS[1], dissolve=12),
 ]
 SUMS = Checksums("a" * 64, "b" * 64, "c" * 64)
-MADE = Made(SHOTS, SET_UPS, SUMS, 12.4, 3_400_000)
+MADE = Made(SHOTS, SET_UPS, SUMS, 12.4, 8.6, 3_400_000)
 
 
 def test_checksums_are_judged() -> None:
@@ -52,7 +52,7 @@ def test_figures_of_a_film() -> None:
         "frames of the film": "33 %",
         "dissolves, fades": "1, 0",
         "size": "3.4 MB",
-        "made in": "12 s",
+        "made in": "12 s, 9 s of processors",
     }
 
 
@@ -82,7 +82,6 @@ def test_the_real_material(tmp_path: Path) -> None:
     again = varied.make_film(output, 300, cache)
     assert again.checksums == made.checksums
     assert {path.name for path in tmp_path.iterdir()} == {"film.mp4", "film.shots.json"}
-    assert all(output.parent.glob("film.*"))
     known = varied.set_ups(
         varied.read_materials(), varied.fetch_materials(varied.read_materials(), cache)
     )
