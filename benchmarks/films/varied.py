@@ -130,8 +130,9 @@ def describe(made: Made) -> dict[str, str]:
         "frames": f"{frames:,}, {frames / 24 / 60:.1f} minutes",
         "shots": f"{len(shots):,}, median {statistics.median(s.frames for s in shots) / 24:.1f} s",
         "scenes": f"{len(scenes):,}, {back:,} of them come back",
-        "set-ups": f"{len(used)}: {len(used) - len(clips)} photographs, {len(clips)} of the film",
-        "frames of the film": f"{100 * clip_frames / frames:.0f} %",
+        "set-ups": f"{len(used)}: {len(used) - len(clips)} photographs, "
+        f"{len(clips)} of the open film",
+        "frames of the open film": f"{100 * clip_frames / frames:.0f} %",
         "dissolves, fades": f"{sum(1 for s in shots if s.dissolve)}, "
         f"{sum(1 for s in shots if s.fade_out)}",
         "size": f"{made.size / 1e6:.1f} MB",
