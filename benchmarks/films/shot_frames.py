@@ -164,6 +164,7 @@ class Fleet:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._turned = functools.lru_cache(maxsize=4)(self._turn)
+        self._smaller = functools.lru_cache(maxsize=16)(self._reduce)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -175,11 +176,21 @@ class Fleet:
         turned = upright.rotate(angle, Image.Resampling.BICUBIC, expand=True)
         return turned, upright.height
 
+    def _reduce(self, ship: int, angle: float, times: int) -> Image.Image:
+        """Return a ship on its course, so many times as small."""
+        turned, _ = self._turned(ship, angle)
+        padded = (-(-turned.width // times) * times, -(-turned.height // times) * times)
+        return turned.crop((0, 0, *padded)).reduce(times)
+
     def show(self, picture: Pixels, flight: Flight, frame: int, frames: int) -> Pixels:
         """Return a picture with the ship of a flight before it."""
         ship, upright = self._turned(flight.ship, flight.angle)
         x, y, height = flight.at(frame, frames)
         scale = upright / height  # pixels of the ship in one of the frame
+        # The resampling below takes four pixels into account. One size serves the whole flight.
+        times = int(upright / max(flight.begin[2], flight.end[2]))
+        if times >= 2:
+            ship, scale = self._smaller(flight.ship, flight.angle, times), scale / times
         left, top = x - ship.width / scale / 2, y - ship.height / scale / 2
         # The ship is resampled on the frame's grid, with a margin, so that it glides.
         first = (int(np.floor(left)) - 1, int(np.floor(top)) - 1)
