@@ -59,9 +59,9 @@ class Checksums:
 
 EXPECTED = {
     FRAMES: Checksums(
-        frames="d189e75617b23735a4a57c2ef049265606bb0c6399112a8b2d3847d28c865519",
-        decoded="8e96bdeb4f9e776f1ebe3543de75e646eff9c3749ef42c1a1743461d790420cb",
-        file="0b57e237c95ddd0cecc0c99b3ef6345f111a02578c9479bbc24b29b56b73872c",
+        frames="817e8cf753cf9e817852858f3a260f77f675442cda1b364930a319ddae065d47",
+        decoded="f9338d3621ecb5f41f671b898c812ac126d93372d1e49f36a83e274f3240a421",
+        file="2f4098f17c2c0bd06ae0df5b1aed0fe6ff2ac75ee1f687d41bf1f9bedb439ef1",
     )
 }
 """Checksums by number of frames; the last two with PyAV 18.1.0's libx264."""
