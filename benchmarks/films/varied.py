@@ -155,8 +155,10 @@ def verdicts(found: Checksums, expected: Checksums | None) -> list[str]:
             said = "as expected"
         elif name == "frames":
             said = "NOT as expected: figures of this film cannot be compared with others'"
-        else:
+        elif found.frames == expected.frames:
             said = "not as expected: another version of libx264"
+        else:
+            said = "not as expected"
         lines.append(f"SHA-256 of {label}: {value} ({said})")
     return lines
 
