@@ -1,0 +1,1 @@
+"""Tests of `benchmarks/films`; none but the slow one needs the network."""
