@@ -19,6 +19,7 @@ from tfrecords.storage import Location
 
 CONFIG_NAME = "config.json"
 FLAGS_NAME = "flags.txt"
+TIME_NAME = "time.json"
 CHECKPOINTS = "checkpoints"
 _ASIDE, _DONE = ".replaced", ".replaced.done"
 _FILES, _COMPLETE = "files", "complete"
@@ -29,7 +30,7 @@ _SHARD = r"data-\d+-of-\d+"
 _OURS = re.compile(
     "|".join(
         (
-            r"(config|evaluation)\.json|flags\.txt|log\.txt|metrics\.jsonl|report\.html",
+            r"(config|evaluation|time)\.json|flags\.txt|log\.txt|metrics\.jsonl|report\.html",
             r"(prior|interpolation)\.png",
             r"samples/step-\d+\.png",
             r"checkpoints/checkpoint(\.tmp\w+)?",

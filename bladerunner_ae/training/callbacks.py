@@ -4,6 +4,7 @@ In the order of `RunWatch.callbacks` a step is counted and judged, then shown, t
 then does the run answer a signal. A caller may replace or add callbacks there.
 """
 
+import dataclasses
 import functools
 import math
 import time
@@ -28,7 +29,9 @@ from bladerunner_ae.training.monitoring.latents import judged, show_latents
 from bladerunner_ae.training.monitoring.probes import Movement, Probes
 from bladerunner_ae.training.monitoring.profile import Profile
 from bladerunner_ae.training.monitoring.projector import write_projector
+from bladerunner_ae.training.run_length import most_steps
 from bladerunner_ae.training.stopping import Preemption
+from bladerunner_ae.training.time_limit import LearningClock, Pace, steps_now
 from bladerunner_ae.training.trainer import Trainer
 from bladerunner_ae.training.watchdog import LOOK_EVERY, Verdict, Watchdog, not_finite
 from tfrecords.mixture import FilmPart
@@ -47,6 +50,10 @@ class Watched:
     step.
 
     Attributes:
+        learning: the time that is spent on learning.
+        keep_config: called with the configuration when the run's length has changed.
+        agree: returns the chief's number, on every worker at the same step.
+        pace_is_known: whether steps of this start were timed before.
         checks: called with all logs that are fetched, (step, logs) in order.
         ends: why the run is to be stopped; None: it is not.
     """
@@ -59,6 +66,10 @@ class Watched:
     clock: WaitingClock
     save: Callable[[int], object]
     probes: Probes
+    learning: LearningClock
+    keep_config: Callable[[RunConfig], object] = lambda config: None
+    agree: Callable[[int], int] = lambda steps: steps
+    pace_is_known: bool = False
     checks: list[Callable[[History], None]] = field(default_factory=list)
     ends: Verdict | None = None
     _before: int = 0
@@ -70,7 +81,7 @@ class Watched:
         """Note that Keras has taken the next steps, with these logs."""
         train, self._before = self.config.train, self.log.step
         # The last execution may have fewer steps to do.
-        step = min(self._before + train.steps_per_execution, train.steps)
+        step = min(self._before + train.steps_per_execution, self.trainer.length.steps)
         self._unread.append((step, logs))
         self.log.advance(step, _status_line(self._values))
         if time.monotonic() - self._read_at > _STATUS_SECONDS:
@@ -79,7 +90,7 @@ class Watched:
     def due(self, every: int) -> bool:
         """Return whether a multiple of `every`, or the last step, has just been reached."""
         step = self.log.step
-        return step // every > self._before // every or step == self.config.train.steps
+        return step // every > self._before // every or step == self.trainer.length.steps
 
     def values(self) -> dict[str, float]:
         """Return the logs of the newest step, once all that were not fetched yet are checked."""
@@ -111,6 +122,7 @@ class RunWatch:
         self._evaluations, self.checkpoints = Evaluations(run), Checkpoints(run, alarms)
         self.callbacks: list[keras.callbacks.Callback] = [
             Steps(run),
+            Timing(run, alarms),
             Profile(run.log, run.config.train.profiled()),
             alarms,
             self._curves,
@@ -124,10 +136,11 @@ class RunWatch:
         """Introduce the run, and show its start or what a signal has kept from being shown."""
         run, log, train = self._run, self._run.log, self._run.config.train
         run_pages.introduce(log.summaries, run.config, run.trainer.networks, log.start)
-        log.say(f"training from step {log.start} to {train.steps}")
+        steps = run.trainer.length.steps
+        log.say(f"training from step {log.start} to {steps}")
         if monotony := run.probes.monotony():
             log.announce(monotony)
-        ended = log.start == train.steps
+        ended = log.start == steps
         if log.start == 0 or (ended and not log.has_shown("probe/")):
             self._samples.take({})
         before, every = max(log.start - train.steps_per_execution, 0), train.evaluate_every
@@ -139,10 +152,11 @@ class RunWatch:
     def finish(self) -> None:
         """Show what the run came to, if it has come to its end, and wait for its pictures."""
         run, log = self._run, self._run.log
-        if log.step == run.config.train.steps:
+        if log.step == run.trainer.length.steps:
             write_projector(log.run, run.trainer.dreaming.encoder, run.parts)
             run_pages.finish(log.summaries, log.step)
         log.pictures.wait()
+        run.learning.write()
         log.say(f"all of step {log.step} is shown")
         log.write({FINISHED: True})  # last: `resume.finished_steps` looks for it
 
@@ -170,6 +184,52 @@ class Steps(RunCallback):
         self._run.count(logs)
 
 
+class Timing(RunCallback):
+    """Keeps the time that was spent on learning, and a run of so many minutes within them."""
+
+    def __init__(self, run: Watched, alarms: "Alarms") -> None:
+        super().__init__(run)
+        self._alarms, minutes = alarms, run.config.train.minutes
+        self._limit = None if minutes is None else minutes * 60.0
+        self._most = most_steps(run.config)
+        self._pace = Pace(run.trainer.length.steps, run.log.start, run.pace_is_known)
+
+    def after_step(self, logs: Mapping[str, Any]) -> None:
+        run = self._run
+        run.learning.write(always=False)
+        if self._limit is None:
+            return
+        step, length = run.log.step, run.trainer.length
+        if self._pace.is_due(step) and step < length.steps:
+            run.values()  # waits for the device
+            pace = self._pace.note(step, run.learning.seconds)
+            if pace is not None:
+                self._keep_in_time(step, pace, self._limit)
+        if step >= length.steps:
+            self.model.stop_training = True
+
+    def _keep_in_time(self, step: int, pace: float, limit: float) -> None:
+        run, length = self._run, self._run.trainer.length
+        at_once, before = run.config.train.steps_per_execution, length.steps
+        left = limit - run.learning.seconds
+        steps = steps_now(step, before, left, pace, limit, at_once)
+        if self._most is not None:
+            steps = min(steps, max(self._most, before))
+        steps = run.agree(steps)
+        if steps == before:
+            return
+        length.change(step, steps)
+        run.config = dataclasses.replace(run.config, train=length.config)
+        run.keep_config(run.config)
+        self._alarms.watchdog.steps = steps
+        run.log.expect(steps)
+        run.log.write({"steps": steps, "seconds_a_step": float(f"{pace:.4g}")})
+        run.log.announce(
+            f"a step takes {pace:.3g} s: the run is to be {steps} steps long instead of {before}, "
+            f"to end after {limit / 60:g} minutes of learning"
+        )
+
+
 class Alarms(RunCallback):
     """Reports what the watchdog has found, and does what `--watchdog` asks for."""
 
@@ -177,7 +237,7 @@ class Alarms(RunCallback):
         super().__init__(run)
         self._mode = run.config.train.watchdog
         self.watchdog = Watchdog(
-            run.config.train.steps,
+            run.trainer.length.steps,
             run.trainer.state.watchdog.numpy().copy(),
             run.trainer.objective.mastered,
             monotonous=bool(run.probes.monotony()),
@@ -238,7 +298,8 @@ class Curves(RunCallback):
         scale = float(trainer.state.adversarial_scale.numpy())
         if "learning_rate/discriminator" in values:
             values["adversarial_scale"] = scale
-        run.log.record({**values, **trainer.objective.weights_now(step / train.steps, scale)})
+        done = trainer.length.done(step)
+        run.log.record({**values, **trainer.objective.weights_now(done, scale)})
 
 
 class Samples(RunCallback):
@@ -277,7 +338,7 @@ class Evaluations(RunCallback):
         self._figures = RunEvaluation(run.parts) if self._every else None
 
     def after_step(self, logs: Mapping[str, Any]) -> None:
-        if self._run.due(self._every or self._run.config.train.steps):
+        if self._run.due(self._every or self._run.trainer.length.steps):
             with self._run.preemption.at_once():
                 self.take()
 
@@ -316,6 +377,7 @@ class Checkpoints(RunCallback):
             trainer.state.watchdog.assign(self._alarms.watchdog.state)
             self._run.save(step)
             log.saved = step
+            self._run.learning.write()
             settle(log.run)  # an earlier run that waited for this one's first checkpoint
             if log.after_checkpoint is not None:
                 log.after_checkpoint()

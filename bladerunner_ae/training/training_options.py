@@ -8,13 +8,19 @@ from typing import Any
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.objectives import make_objective
-from bladerunner_ae.runs.config import ModelConfig, TrainConfig, check_hold_out
+from bladerunner_ae.runs.config import (
+    ModelConfig,
+    TrainConfig,
+    check_hold_out,
+    check_one_length,
+)
 from bladerunner_ae.runs.fields import check, option
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.presets import PRESETS, preset
 from bladerunner_ae.runs.run_config import Reading, RunConfig
 from bladerunner_ae.runs.training_set import Shots, hold_out_runs, hold_out_shots
 from bladerunner_ae.training.distributed import devices
+from bladerunner_ae.training.run_length import length_asked, pass_frames, warmup
 from tfrecords.card import FilmCard, load_card
 from tfrecords.mixture import BALANCES, FilmPart, check_together
 from tfrecords.reader import fits
@@ -137,11 +143,13 @@ def run_config(options: TrainingOptions) -> RunConfig:
     films = tuple(
         FilmUse.of(part.card, part.weight, _held_out(part.card, options)) for part in parts
     )
+    check_one_length(for_train)
     train = {**chosen.train, **for_train}
+    train.update(length_asked(chosen, train, pass_frames(films), devices.on_cpu()))
     fits_path = not options.fine_tune_from or options.refit_linear_path is not False
     if "augment" not in for_train and fits_path and _remembers_all(model, films):
         train["augment"] = 0.0
-    train["warmup_steps"] = min(train.get("warmup_steps", 0), train["steps"] // 3)
+    train["warmup_steps"] = warmup(train.get("warmup_steps", 0), train["steps"])
     train["precision"] = devices.choose_precision(train.get("precision", "auto"))
     objective = make_objective(options.objective or chosen.objective, for_objective)
     rate = for_train.get("discriminator_learning_rate")
@@ -211,6 +219,14 @@ def describe(config: RunConfig, replicas: int) -> str:
     return (
         f"{names}: {counted(frames, 'frame')} ({held} held out), "
         f"{model.height}x{model.width}, preset {config.preset}, objective {config.objective}, "
-        f"{counted(train.steps, 'step')} of {counted(train.batch_size, 'frame')}, "
+        f"{_length(train)} of {counted(train.batch_size, 'frame')}, "
         f"{train.precision}, {counted(replicas, 'device')}"
     )
+
+
+def _length(train: TrainConfig) -> str:
+    steps = counted(train.steps, "step")
+    if train.minutes is None:
+        return steps
+    minutes = f"{train.minutes:g} minutes"
+    return f"{minutes} of steps" if train.epochs is None else f"{steps}, at most {minutes},"

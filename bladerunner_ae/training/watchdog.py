@@ -85,7 +85,7 @@ class Watchdog:
     """Judges a run by its logs and samples.
 
     Args:
-        steps: of the run, which decide how long is long.
+        steps: of the run, which decide how long is long; may be set again.
         state: int64 [rows, 3]: how often in a row each problem was seen, from which step on, and
             whether it was reported. Changed in place; `new_state()` for a new run.
         mastered: "term/gan" below which the discriminator has nothing left to learn, though it may
@@ -101,7 +101,7 @@ class Watchdog:
         mastered: float = 0.0,
         monotonous: bool = False,
     ) -> None:
-        self._steps, self._mastered, self._monotonous = steps, mastered, monotonous
+        self.steps, self._mastered, self._monotonous = steps, mastered, monotonous
         self.state = state
 
     def look(self, step: int, logs: Mapping[str, float], scale: float = 1.0) -> list[Verdict]:
@@ -178,7 +178,7 @@ class Watchdog:
         won = real > _SURE and fake < 1.0 - _SURE
         # An adversary that has not come in yet logs zeros everywhere.
         won |= real > 0.5 > fake and logs.get("term/gan", math.inf) < self._mastered
-        patience = max(_WON_STEPS, self._steps // 10)
+        patience = max(_WON_STEPS, self.steps // 10)
         if not self._lasts("discriminator_won", step, won, looks=2, steps=patience):
             return None
         lowered = f", though its weight was lowered to {scale:g} of what was asked"

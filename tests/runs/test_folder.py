@@ -27,7 +27,7 @@ def make_config(**changes: Any) -> RunConfig:
         "objective": "vae",
         "weights": {"kl_weight": 1e-5, "noise": 1.0},
         "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model).resolve(),
-        "train": TrainConfig(**PRESETS["preview"].train),
+        "train": TrainConfig(steps=500, **PRESETS["preview"].train),
         "films": (film(),),
         "reading": Reading(),
     }
