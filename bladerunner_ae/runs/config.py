@@ -292,6 +292,13 @@ class TrainConfig:
         least=0,
         allowed="0 (never) or more",
     )
+    keep: str = option(
+        "best",
+        "Weights to export and evaluate: best (of those measured in training, its start included) "
+        "or last.",
+        "watching",
+        choices=("best", "last"),
+    )
     profile_steps: str = option(
         "", "a,b: take a profile of steps a to b for TensorBoard, once.", "watching"
     )

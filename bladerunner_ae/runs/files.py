@@ -20,7 +20,7 @@ from tfrecords.storage import Location
 CONFIG_NAME = "config.json"
 FLAGS_NAME = "flags.txt"
 TIME_NAME = "time.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, BEST = "checkpoints", "best"
 _ASIDE, _DONE = ".replaced", ".replaced.done"
 _FILES, _COMPLETE = "files", "complete"
 # The last eight bytes of every table of TensorFlow's (tensorflow/tsl/lib/io/format.h, kTableMagic).
@@ -33,6 +33,7 @@ _OURS = re.compile(
             r"(config|evaluation|time)\.json|flags\.txt|log\.txt|metrics\.jsonl|report\.html",
             r"(prior|interpolation)\.png",
             r"samples/step-\d+\.png",
+            rf"{BEST}/step-\d+\.npz",
             r"checkpoints/checkpoint(\.tmp\w+)?",
             rf"checkpoints/step-\d+\.(index|{_SHARD})(\.tempstate\d+)?",
             rf"checkpoints/step-\d+_temp\w*/[\w-]+\.(index|{_SHARD})(\.tempstate\d+)?",
@@ -48,7 +49,7 @@ _OURS = re.compile(
     )
 )
 _FOLDERS = re.compile(
-    r"samples|checkpoints(/step-\d+_temp\w*)?|tensorboard(/plugins(/profile(/[^/]+)?)?)?"
+    r"samples|best|checkpoints(/step-\d+_temp\w*)?|tensorboard(/plugins(/profile(/[^/]+)?)?)?"
     r"|export(/(autoencoder|encoder|decoder)(/(\d+|\.partial[^/]*)(/(variables|assets|assets\.extra)"
     r")?)?)?"
 )

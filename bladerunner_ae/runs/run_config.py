@@ -14,7 +14,7 @@ from bladerunner_ae.runs.films import FilmUse, conversion_differences
 # trains, the warm-up, which is cut to a third of a short run, and what the watchdog does.
 _FREE = ("steps", "epochs", "minutes", "length", "warmup_steps", "checkpoint_every",
          "sample_every", "log_every", "evaluate_every", "steps_per_execution", "watchdog",
-         "profile_steps")  # fmt: skip
+         "keep", "profile_steps")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,15 @@ from typing import Any
 import keras
 
 from bladerunner_ae.errors import OutputError
-from bladerunner_ae.runs.files import settle
+from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.runs.files import checkpoint_steps, settle
 from bladerunner_ae.runs.run_config import RunConfig
+from bladerunner_ae.training.best_weights import (
+    BestWeights,
+    best_step,
+    networks_to_show,
+    score_of,
+)
 from bladerunner_ae.training.logs import FINISHED, RunLog, fetched
 from bladerunner_ae.training.monitoring import run_pages
 from bladerunner_ae.training.monitoring.evaluation import (
@@ -29,6 +36,7 @@ from bladerunner_ae.training.monitoring.latents import judged, show_latents
 from bladerunner_ae.training.monitoring.probes import Movement, Probes
 from bladerunner_ae.training.monitoring.profile import Profile
 from bladerunner_ae.training.monitoring.projector import write_projector
+from bladerunner_ae.training.monitoring.score_frames import ScoreFrames
 from bladerunner_ae.training.run_length import most_steps
 from bladerunner_ae.training.stopping import Preemption
 from bladerunner_ae.training.time_limit import LearningClock, Pace, steps_now
@@ -53,6 +61,7 @@ class Watched:
         learning: the time that is spent on learning.
         keep_config: called with the configuration when the run's length has changed.
         agree: returns the chief's number, on every worker at the same step.
+        best: keeps the best weights; None: somebody else does, or the last ones are wanted.
         pace_is_known: whether steps of this start were timed before.
         checks: called with all logs that are fetched, (step, logs) in order.
         ends: why the run is to be stopped; None: it is not.
@@ -68,7 +77,8 @@ class Watched:
     probes: Probes
     learning: LearningClock
     keep_config: Callable[[RunConfig], object] = lambda config: None
-    agree: Callable[[int], int] = lambda steps: steps
+    agree: Callable[[int], int] = lambda number: number
+    best: BestWeights | None = None
     pace_is_known: bool = False
     checks: list[Callable[[History], None]] = field(default_factory=list)
     ends: Verdict | None = None
@@ -91,6 +101,10 @@ class Watched:
         """Return whether a multiple of `every`, or the last step, has just been reached."""
         step = self.log.step
         return step // every > self._before // every or step == self.trainer.length.steps
+
+    def shown(self) -> Networks:
+        """Return the networks that stand for the run at its end: with the weights that are kept."""
+        return networks_to_show(self.trainer, self.log.run, self.config.train.keep)[0]
 
     def values(self) -> dict[str, float]:
         """Return the logs of the newest step, once all that were not fetched yet are checked."""
@@ -119,6 +133,7 @@ class RunWatch:
         self._run = run
         alarms = Alarms(run)
         self._curves, self._samples = Curves(run), Samples(run, alarms)
+        self._scores = Scores(run, alarms)
         self._evaluations, self.checkpoints = Evaluations(run), Checkpoints(run, alarms)
         self.callbacks: list[keras.callbacks.Callback] = [
             Steps(run),
@@ -127,6 +142,7 @@ class RunWatch:
             alarms,
             self._curves,
             self._samples,
+            self._scores,
             self._evaluations,
             self.checkpoints,
             Stop(run),
@@ -143,6 +159,8 @@ class RunWatch:
         ended = log.start == steps
         if log.start == 0 or (ended and not log.has_shown("probe/")):
             self._samples.take({})
+        if log.start == 0 and not ended:
+            self._scores.take()
         before, every = max(log.start - train.steps_per_execution, 0), train.evaluate_every
         missed = every and log.start // every > before // every and not log.has_shown("evaluate/")
         if ended or missed:
@@ -153,7 +171,8 @@ class RunWatch:
         """Show what the run came to, if it has come to its end, and wait for its pictures."""
         run, log = self._run, self._run.log
         if log.step == run.trainer.length.steps:
-            write_projector(log.run, run.trainer.dreaming.encoder, run.parts)
+            self._scores.say_kept()
+            write_projector(log.run, run.shown().encoder, run.parts)
             run_pages.finish(log.summaries, log.step)
         log.pictures.wait()
         run.learning.write()
@@ -223,7 +242,7 @@ class Timing(RunCallback):
         run.keep_config(run.config)
         self._alarms.watchdog.steps = steps
         run.log.expect(steps)
-        run.log.write({"steps": steps, "seconds_a_step": float(f"{pace:.4g}")})
+        run.log.record({"length/steps": float(steps), "length/seconds_a_step": pace})
         run.log.announce(
             f"a step takes {pace:.3g} s: the run is to be {steps} steps long instead of {before}, "
             f"to end after {limit / 60:g} minutes of learning"
@@ -261,7 +280,7 @@ class Alarms(RunCallback):
                 self.watchdog.acted(verdict.kind, log.step)
             log.write({"watchdog": verdict.kind, "wrong": verdict.problem, "cure": fix})
             log.announce(f"watchdog: {verdict.problem}; {fix}")
-            if self._mode == "stop":
+            if self._mode == "stop" and not verdict.late:
                 self._run.ends = self._run.ends or verdict
 
     def _check_finite(self, history: History) -> None:
@@ -329,6 +348,59 @@ class Samples(RunCallback):
             self._alarms.judge(self._alarms.watchdog.look_at_sample(log.step, facts, logs))
 
 
+class Scores(RunCallback):
+    """Measures a few frames about ten times, by which the best weights are kept.
+
+    Also whenever there is an evaluation. Step 0 is measured too.
+    """
+
+    def __init__(self, run: Watched, alarms: Alarms) -> None:
+        super().__init__(run)
+        self._alarms, self._evaluate_every = alarms, run.config.train.evaluate_every
+        self._frames = ScoreFrames(run.parts)
+
+    def after_step(self, logs: Mapping[str, Any]) -> None:
+        run = self._run
+        steps, batch = run.trainer.length.steps, run.config.train.batch_size
+        due = run.due(self._frames.interval(steps, batch))
+        if due or (self._evaluate_every and run.due(self._evaluate_every)):
+            run.values()  # no weights that have blown up
+            self.take()
+
+    def take(self) -> None:
+        """Measure the weights of this step, and keep them if they are the best so far."""
+        run, log, objective = self._run, self._run.log, self._run.trainer.objective
+        # Workers that round otherwise must come to the same verdicts.
+        psnr = {
+            label: run.agree(round(1e6 * value)) / 1e6
+            for label, value in self._frames.psnr(run.trainer.dreaming).items()
+        }
+        score = objective.score(psnr)
+        values = {f"score/psnr_{name.replace(' ', '_')}": value for name, value in psnr.items()}
+        values["score/all"] = score
+        if run.best is not None:
+            run.best.offer(log.step, score, run.trainer.dreaming)
+            values["score/weights_of_step"] = float(best_step(log.run, "best", log.step))
+        log.record(values)
+        ends = log.step == run.trainer.length.steps
+        self._alarms.judge(
+            self._alarms.watchdog.look_at_psnr(log.step, psnr, objective.allowed_fall, ends)
+        )
+
+    def say_kept(self) -> None:
+        """Say which step the weights are of, if it is not the last."""
+        run, log = self._run, self._run.log
+        if run.best is None:
+            return
+        step = best_step(log.run, run.config.train.keep, log.step)
+        if step != log.step:
+            log.announce(
+                f"the weights of step {step} are the best that were measured "
+                f"({score_of(log.run, step):.2f} dB) and are the ones exported; "
+                "--keep=last exports those of the last step"
+            )
+
+
 class Evaluations(RunCallback):
     """Measures the run every `evaluate_every` steps; at its end also shows its latent space."""
 
@@ -348,6 +420,8 @@ class Evaluations(RunCallback):
             values = self._figures.measure(networks)
             log.record(values)
             log.say(describe_values(values))
+        if log.step == self._run.trainer.length.steps:
+            networks = self._run.shown()
         for name, draw in latent_sheets(networks, self._run.probes, self._figures).items():
             log.pictures.add(name.removesuffix(".png"), draw, log.step, log.run / name)
 
@@ -378,6 +452,8 @@ class Checkpoints(RunCallback):
             self._run.save(step)
             log.saved = step
             self._run.learning.write()
+            if self._run.best is not None:
+                self._run.best.tidy(checkpoint_steps(log.run))
             settle(log.run)  # an earlier run that waited for this one's first checkpoint
             if log.after_checkpoint is not None:
                 log.after_checkpoint()

@@ -20,6 +20,7 @@ from bladerunner_ae.runs.presets import preset
 from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
 from bladerunner_ae.training import batches as training_batches
+from bladerunner_ae.training.best_weights import BestWeights
 from bladerunner_ae.training.callbacks import RunWatch, Watched
 from bladerunner_ae.training.checkpoints import checkpoint_manager
 from bladerunner_ae.training.determinism import add_in_order
@@ -140,9 +141,12 @@ def fit(
             opened.callback(log.close)
             save = checkpoint_manager(trainer, run).save if workers.chief else _chief_saves
             probes = Probes(parts)
+            keeps = workers.chief and config.train.keep == "best"
             watched = Watched(
                 config, parts, trainer, log, preemption, clock, save, probes, learning,
-                keep_config, agree=lambda number: workers.gather(number)[0], pace_is_known=opens,
+                keep_config, agree=lambda number: workers.gather(number)[0],
+                best=BestWeights(run, start, trainer.objective.allowed_fall) if keeps else None,
+                pace_is_known=opens,
             )  # fmt: skip
             watch = RunWatch(watched)
             watch.begin()

@@ -23,6 +23,7 @@ from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.working_copy import WorkingCopy
 from bladerunner_ae.training import fine_tuning, resume
 from bladerunner_ae.training.batches import check_service
+from bladerunner_ae.training.best_weights import networks_to_show
 from bladerunner_ae.training.checkpoints import checkpoint_steps, restore
 from bladerunner_ae.training.distributed import agreement, devices
 from bladerunner_ae.training.distributed.workers import Workers
@@ -117,10 +118,11 @@ def run_training(options: TrainingOptions) -> list[Location]:
         trainer, config, new = _trained(config, earlier, workers, records, run, options, copy)
         exported = []
         if workers.chief:
-            dreaming, step = trainer.dreaming, trainer.steps_done
-            exported = export_trained(dreaming, step, config, run, records, new)
+            networks, step = networks_to_show(trainer, run, config.train.keep)
+            done = trainer.steps_done
+            exported = export_trained(networks, step, config, run, records, new, done)
             if options.report and (new or not is_reported(run, step)):
-                report_training(dreaming, config.to_json(), step, records, run)
+                report_training(networks, config.to_json(), step, records, run, done)
         copy.send()
         workers.wait_for_all()
         return [copy.place_of(model) for model in exported]

@@ -30,7 +30,7 @@ TRAILER, FEATURE = 1323, 168_480
     [
         ("preview", TRAILER, True, {}, {"steps": 500, "epochs": 6.0, "minutes": None}),
         ("preview", 10_000, True, {}, {"steps": 1875, "epochs": 6.0, "minutes": None}),
-        ("preview", FEATURE, True, {}, {"steps": 31_590, "epochs": 6.0, "minutes": 40.0}),
+        ("preview", FEATURE, True, {}, {"steps": 31_590, "epochs": 6.0, "minutes": 38.0}),
         ("preview", FEATURE, False, {}, {"steps": 31_590, "epochs": 6.0, "minutes": None}),
         ("base", FEATURE, True, {}, {"steps": 84_240, "epochs": 6.0, "minutes": None}),
         ("base", TRAILER, False, {}, {"steps": 5000, "epochs": 6.0, "minutes": None}),

@@ -100,8 +100,11 @@ def test_clock_counts_all_starts(tmp_path: Path) -> None:
     assert LearningClock(tmp_path, fresh=True, now=lambda: 1.0).seconds == 0.0
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"learning_seconds": "x"}',
-                                  '{"learning_seconds": -1}', '{"learning_seconds": NaN}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}"]
+    + [f'{{"learning_seconds": {value}}}' for value in ('"x"', "-1", "NaN", "1e300", "[]")],
+)
 def test_a_damaged_clock_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "time.json").write_text(text)
     assert seconds_spent(tmp_path) == 0.0
@@ -197,7 +200,7 @@ def test_another_speed_sets_the_steps_again(
     assert load_config(run).train.length == ((0, 6), (3, length))
     assert f"the run is to be {length} steps long instead of 6" in capsys.readouterr().err
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["steps"] for line in lines if "steps" in line] == [length]
+    assert [line["length/steps"] for line in lines if "length/steps" in line] == [length]
     rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
     assert (np.diff(rates[2:]) < 0).all() and rates[-1] < 0.2 * max(rates)
 
@@ -251,6 +254,7 @@ def test_one_length_at_most(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_command_ends_in_time_and_goes_on_for_more(
     small_records: Path, tmp_path: Path, commands: Commands
 ) -> None:
