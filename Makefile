@@ -13,11 +13,13 @@ override HOLDOUT := $(value HOLDOUT)
 override HOLDOUT_SECONDS := $(value HOLDOUT_SECONDS)
 override PRESET := $(value PRESET)
 override STEPS := $(value STEPS)
+override EPOCHS := $(value EPOCHS)
+override MINUTES := $(value MINUTES)
 override OVERWRITE := $(value OVERWRITE)
 override MAX_HEIGHT := $(value MAX_HEIGHT)
 override PYTHON := $(value PYTHON)
 override TENSORFLOW := $(value TENSORFLOW)
-export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS OVERWRITE MAX_HEIGHT PYTHON TENSORFLOW
+export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS EPOCHS MINUTES OVERWRITE MAX_HEIGHT PYTHON TENSORFLOW
 
 python = "$$VENV/bin/python"
 # Two at a time: each has TensorFlow loaded and some gigabytes of graphs.
@@ -28,9 +30,10 @@ pytest = $(python) -m pytest --numprocesses=2 --dist=loadfile
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 help:  ## this text
-	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [STEPS=500]'
+	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [MINUTES=60]'
 	@echo '    Without FILM: an open demo film. Results: OUT/<film>/autoencoded.mp4 and more.'
 	@echo '    HOLDOUT keeps that part back, in whole shots, or in runs of HOLDOUT_SECONDS=2.'
+	@echo '    MINUTES, EPOCHS (passes over the film) or STEPS say how long it learns.'
 	@echo '    OVERWRITE=1 starts the film over; MAX_HEIGHT=0 writes films as high as the original.'
 	@echo 'make test [ARGS="-k geometry"]'
 	@echo
@@ -48,7 +51,8 @@ film: set_up  ## turn a film into its autoencoded self
 	exec $(python) tools/make_film.py --film="$$FILM" --output_dir="$$OUT" \
 	    $${HOLDOUT:+--holdout="$$HOLDOUT"} \
 	    $${HOLDOUT_SECONDS:+--holdout_seconds="$$HOLDOUT_SECONDS"} $${PRESET:+--preset="$$PRESET"} \
-	    $${STEPS:+--steps="$$STEPS"} $${OVERWRITE:+--overwrite} \
+	    $${STEPS:+--steps="$$STEPS"} $${EPOCHS:+--epochs="$$EPOCHS"} \
+	    $${MINUTES:+--minutes="$$MINUTES"} $${OVERWRITE:+--overwrite} \
 	    $${MAX_HEIGHT:+--max_height="$$MAX_HEIGHT"}
 
 test: set_up  ## the quick tests, some minutes

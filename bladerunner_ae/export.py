@@ -1,4 +1,4 @@
-"""Exports a run's newest checkpoint as SavedModels.
+"""Exports a run's newest checkpoint, or the best weights until then, as SavedModels.
 
 Writes RUN/export/{autoencoder,encoder,decoder}/<version>/, each when it is complete and has
 answered its warm-up requests; older versions stay. Training does the same at its end.
@@ -25,8 +25,9 @@ from tfrecords.storage import Location
 
 
 def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location]:
-    """Export the newest checkpoint of a run folder; return the folders written, one for each model.
+    """Export the best weights of a run folder, or with keep "last" those of its newest checkpoint.
 
+    Returns the folders written, one for each model.
     `records` are the folders of those of the run's films that are available.
 
     Raises:
@@ -39,6 +40,7 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
         from bladerunner_ae.exports import from_run
         from bladerunner_ae.runs.folder import load_config, writing
         from bladerunner_ae.training import fit
+        from bladerunner_ae.training.best_weights import networks_to_show
         from bladerunner_ae.training.checkpoints import restore
 
     config = load_config(run)
@@ -46,7 +48,8 @@ def export_run(run: Location, records: Sequence[Location] = ()) -> list[Location
         trainer = fit.build_trainer(config)
         if restore(trainer, run) == 0:
             raise InputError(f"{run}: has no checkpoint yet; train first")
-        return from_run.export(trainer.dreaming, trainer.steps_done, config, run, records)
+        networks, step = networks_to_show(trainer, run, config.train.keep)
+        return from_run.export(networks, step, config, run, records, trainer.steps_done)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ from bladerunner_ae.film.reading.source import film_name
 from bladerunner_ae.output_files import UnfinishedFilm
 from bladerunner_ae.reassembly import ReassemblyOptions, WrittenFilm, check_outputs, plan_sounds
 from bladerunner_ae.runs import presets
-from bladerunner_ae.runs.config import TrainConfig, check_hold_out
+from bladerunner_ae.runs.config import LENGTHS, TrainConfig, check_hold_out, check_one_length
 from bladerunner_ae.runs.files import refuse_to_delete
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import write_json
@@ -49,8 +49,9 @@ _HINT = (
     "hint: OVERWRITE=1 (--overwrite) starts this film over, OUT=another_folder (--output_dir) "
     "keeps both"
 )
-_TRAINING = ("preset", "holdout", "holdout_seconds", "steps", "overwrite")
+_TRAINING = ("preset", "holdout", "holdout_seconds", *LENGTHS, "overwrite")
 _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
+_DECIDING_IF_GIVEN = ("epochs", "minutes")  # so that results of earlier versions keep their key
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; a player enlarges it beyond this height as well.
 _LARGEST_HEIGHT = 720
@@ -64,7 +65,7 @@ class Job:
 
     Attributes:
         film: a film, or a folder of numbered images.
-        steps: of training; None: the preset's.
+        steps, epochs, minutes: length of training, one of them; all None: the preset's.
         max_height: of the films written; None: depends on their length, 0: any.
         overwrite: start over.
     """
@@ -73,6 +74,8 @@ class Job:
     folder: Path
     preset: str
     steps: int | None = None
+    epochs: float | None = None
+    minutes: float | None = None
     holdout: float = 0.0
     holdout_seconds: float = 0.0
     max_height: int | None = None
@@ -172,8 +175,9 @@ def check_job(job: Job) -> None:
 
 
 def check_training(job: Job) -> None:
-    steps = {} if job.steps is None else {"steps": job.steps}
-    TrainConfig(**{**presets.preset(job.preset).train, **steps})
+    given = {n: value for n in LENGTHS if (value := getattr(job, n)) is not None}
+    check_one_length(given)
+    TrainConfig(**{**presets.preset(job.preset).train, "steps": 1, **given})
     check_hold_out(job.holdout, job.holdout_seconds)
 
 
@@ -337,6 +341,7 @@ def _key(job: Job) -> dict[str, Any]:
     return {
         **FilmUse.of(load_card(job.data)).identity(),
         **{name: getattr(job, name) for name in _DECIDING},
+        **{n: value for n in _DECIDING_IF_GIVEN if (value := getattr(job, n)) is not None},
     }
 
 

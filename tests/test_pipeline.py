@@ -346,3 +346,25 @@ def test_two_signals_at_once_leave_no_step_behind(tmp_path: Path) -> None:
     process.terminate()
     assert process.wait(60) == 128 + signal.SIGTERM
     assert (tmp_path / "ended").exists(), "the step was still at work"
+
+
+def test_the_length_is_handed_to_the_training() -> None:
+    film, folder = Path("film.mp4"), Path("out/film")
+    for asked in ({"steps": 3}, {"epochs": 2.5}, {"minutes": 60.0}):
+        job = Job(film, folder, "preview", **asked)  # type: ignore[arg-type]
+        pipeline.check_training(job)
+        (name, value), *_ = asked.items()
+        assert f"--{name}={value}" in job.train()
+        lengths = ("--steps", "--epochs", "--minutes")
+        assert sum(flag.startswith(lengths) for flag in job.train()) == 1
+    with pytest.raises(UsageError, match=r"--steps=3 --minutes=60: .*give one of them"):
+        pipeline.check_training(Job(film, folder, "preview", steps=3, minutes=60.0))
+    with pytest.raises(UsageError, match=r"--minutes=0: give a finite number above 0"):
+        pipeline.check_training(Job(film, folder, "preview", minutes=0.0))
+
+
+def test_results_of_earlier_versions_keep_their_key(made: Made) -> None:
+    film, folder, _ = made
+    job = job_of(film, folder)
+    assert not {"epochs", "minutes"} & pipeline._key(job).keys()
+    assert pipeline._key(replace(job, steps=None, minutes=5.0))["minutes"] == 5.0

@@ -14,6 +14,7 @@ Stopped at any moment, the same command resumes with the first step that is not 
 Examples:
   python tools/make_film.py --film=my_film.mp4
   python tools/make_film.py --film=my_film.mp4 --output_dir=out --holdout=0.1
+  python tools/make_film.py --film=my_film.mp4 --minutes=60
   python tools/make_film.py --film=my_film.mp4 --preset=base --steps=50000
 """
 
@@ -49,6 +50,8 @@ def main() -> None:
         folder=job_folder(parse_local("output_dir", values.output_dir), film),
         preset=values.preset,
         steps=values.steps,
+        epochs=values.epochs,
+        minutes=values.minutes,
         holdout=values.holdout,
         holdout_seconds=values.holdout_seconds,
         max_height=values.max_height,
@@ -62,7 +65,11 @@ def cli() -> None:
     flags.DEFINE_string("film", None, "Film file, or folder of numbered images.", required=True)
     flags.DEFINE_string("output_dir", "out", "Folder for the results of all films.")
     flags.DEFINE_string("preset", "preview", f"Model: {', '.join(presets.PRESETS)}.")
-    flags.DEFINE_integer("steps", None, "Training steps. Default: the preset's.")
+    flags.DEFINE_integer("steps", None, "Training steps. Default: by --epochs.")
+    flags.DEFINE_float(
+        "epochs", None, "Passes over the film in training. Default: the preset's number."
+    )
+    flags.DEFINE_float("minutes", None, "Minutes of learning on this machine.")
     flags.DEFINE_float("holdout", 0.0, "Fraction of the film to keep from training.")
     flags.DEFINE_float(
         "holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots."

@@ -100,7 +100,7 @@ def run_once(options: flags.FlagValues, runs: Path, name: str, seed: int) -> Non
     data, started = f"--data={Path(options.data).absolute()}", time.monotonic()
     spent = run(sys.executable, "-m", "bladerunner_ae.train", data, f"--model_dir={folder}",
                 "--preset=preview", f"--steps={options.steps}", f"--seed={seed}", "--noreport",
-                "--overwrite", *_HOLDOUT, *variant).processor  # fmt: skip
+                "--overwrite", "--keep=last", *_HOLDOUT, *variant).processor  # fmt: skip
     # The same for all: the first run that is evaluated measures them.
     baselines = "--nobaselines" if any(runs.glob("*/run.json")) else "--baselines"
     run(sys.executable, "-m", "bladerunner_ae.evaluate", data, f"--model={folder}", baselines,

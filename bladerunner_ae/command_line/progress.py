@@ -36,6 +36,12 @@ class Progress:
             self._last_line = time.monotonic()
             print(self._line(note), file=sys.stderr, flush=True)
 
+    def expect(self, total: int) -> None:
+        """Take another number of items in all."""
+        self._total = total
+        if self._bar is not None:
+            self._bar.total = total
+
     def _fitting(self, note: str) -> str:
         """Return as many of a note's figures as fit the terminal; half of one would be wrong."""
         assert self._bar is not None

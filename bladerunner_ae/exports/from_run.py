@@ -17,7 +17,7 @@ from tfrecords.mixture import FilmPart
 from tfrecords.record_errors import RecordsError
 from tfrecords.storage import Location
 
-_METRICS = ("probe/", "evaluate/")
+_METRICS = ("probe/", "evaluate/", "score/psnr")
 
 
 def export(
@@ -26,17 +26,20 @@ def export(
     config: RunConfig,
     run: Location,
     records: Sequence[storage.AnyPath] = (),
+    trained_steps: int | None = None,
 ) -> list[Location]:
     """Write the SavedModels of a trained run to RUN/export as a new version; return their folders.
 
-    `networks` are the averages of the weights if the run keeps them; `records` those of its films
+    `networks` are the averages of the weights if the run keeps them; `step` is theirs,
+    `trained_steps` how far the run has come, if that is further; `records` those of its films
     that are available, whose latents are exported too.
 
     Raises:
         InputError: records of a film that the run has not seen, or of another size.
         RecordsError: records are missing or damaged.
     """
-    return _write(networks, step, config, run, *_encode_films(networks, config, records))
+    found = _encode_films(networks, config, records)
+    return _write(networks, step, config, run, *found, trained_steps)
 
 
 def export_trained(
@@ -46,6 +49,7 @@ def export_trained(
     run: Location,
     records: Sequence[storage.AnyPath],
     new: bool = False,
+    trained_steps: int | None = None,
 ) -> list[Location]:
     """Export as `export` does, at the end of a training, which must not be lost.
 
@@ -62,7 +66,7 @@ def export_trained(
     except (InputError, RecordsError) as error:
         print(f"exported without the film's latents: {error}", file=sys.stderr)
         found = [], None
-    return _write(networks, step, config, run, *found)
+    return _write(networks, step, config, run, *found, trained_steps)
 
 
 def _encode_films(
@@ -82,9 +86,10 @@ def _write(
     run: Location,
     parts: Sequence[FilmPart],
     film: FilmLatents | None,
+    trained_steps: int | None,
 ) -> list[Location]:
     cards = [part.card for part in parts]
-    card = make_model_card(config.to_json(), step, cards, _last_metrics(run, step))
+    card = make_model_card(config.to_json(), step, cards, _last_metrics(run, step), trained_steps)
     return saved_models.export_models(networks, card, run / "export", film)
 
 

@@ -26,16 +26,19 @@ def make_model_card(
     step: int,
     cards: Sequence[FilmCard] = (),
     metrics: Mapping[str, float] | None = None,
+    trained_steps: int | None = None,
 ) -> dict[str, Any]:
     """Return the card that all models of an export share, as JSON values.
 
     `config` is `RunConfig.to_json`, `step` of the weights, `cards` of the films whose records are
-    available, `metrics` the figures that training measured last.
+    available, `metrics` the figures that training measured then. `trained_steps` is how far the run
+    had come, where these weights are earlier ones.
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "step": step,
         **config,
+        "trained_steps": step if trained_steps is None else trained_steps,
         "averaged_weights": bool(config.get("train", {}).get("ema")),
         "film_cards": [_film(card) for card in cards],
         "metrics": dict(metrics or {}),
@@ -116,7 +119,7 @@ def describe(card: Mapping[str, Any], name: str) -> str:
         f"* Pictures of {model.get('height')}x{model.get('width')} pixels (height x width), RGB; "
         f"{model.get('latent_size')} latent numbers a picture",
         f"* Preset {card.get('preset')}, objective {card.get('objective')}, {weights} of step "
-        f"{card['step']}, bladerunner_ae {card.get('tool_version')}",
+        f"{describe_step(card)}, bladerunner_ae {card.get('tool_version')}",
         *(f"* {_film_line(film, card['film_cards'])}" for film in films),
         *(f"* {metric}: {value:.4g}" for metric, value in sorted(card["metrics"].items())),
         "",
@@ -128,6 +131,12 @@ def describe(card: Mapping[str, Any], name: str) -> str:
         "programs. Consider the rights in a film before you show what a network made of it.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def describe_step(card: Mapping[str, Any]) -> str:
+    """Return the step that a model's weights are of, and of how many, if it is not the last."""
+    step, steps = card.get("step"), card.get("trained_steps")
+    return f"{step}" if steps in (None, step) else f"{step}, the best measured of {steps}"
 
 
 def _film_line(film: FilmUse, cards: Sequence[Mapping[str, Any]]) -> str:

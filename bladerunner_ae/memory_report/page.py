@@ -85,6 +85,8 @@ def _watched(memory: Memory) -> str:
     shown = {film.card.film_id for film in memory.films}
     numbers = card.get("model", {}).get("latent_size")
     keeps = f"{numbers} numbers per frame and {card.get('step')} steps of training"
+    if (steps := card.get("trained_steps", card.get("step"))) != card.get("step"):
+        keeps += f", the best measured of {steps}"
     if shown == watched:
         return f"as remembered by a network that has watched nothing else, with {keeps}"
     if shown < watched:

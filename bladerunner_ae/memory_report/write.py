@@ -42,16 +42,18 @@ def report_training(
     step: int,
     records: Sequence[Location],
     run: Location,
+    trained_steps: int | None = None,
 ) -> None:
     """Write RUN/report.html at the end of a training, from 2,000 frames at most.
 
     The training must not be lost to it: any failure becomes one line on stderr. `networks` are the
-    averages of the weights where training keeps them, `config` is `RunConfig.to_json`.
+    averages of the weights where training keeps them, `config` is `RunConfig.to_json`, `step` is
+    theirs, `trained_steps` how far the run has come, if that is further.
     """
     from bladerunner_ae.exports.model_card import make_model_card
 
     try:
-        card = make_model_card(config, step)
+        card = make_model_card(config, step, trained_steps=trained_steps)
         autoencoder = replace(networks.autoencoder, card=card, run=run)
         _write(autoencoder, records, run / FILE_NAME, _AFTER_TRAINING)
     except Exception as error:  # the trained run is worth more than any report

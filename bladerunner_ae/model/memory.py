@@ -233,3 +233,27 @@ def quantised(directions: Floats) -> tuple[NDArray[np.int8], Floats]:
     """Return rows, float32 [..., R], as int8 and the step of each, float32 [...]."""
     steps = np.maximum(np.abs(directions).max(axis=-1), 1e-12) / STEPS
     return np.rint(directions / steps[..., None]).astype(np.int8), steps.astype(np.float32)
+
+
+def copied(network: keras.Model) -> keras.Model:
+    """Return a network of the same layers with new weights; the memory, never trained, is shared.
+
+    The new weights are the initial ones.
+    """
+    return keras.models.clone_model(network, clone_function=_copied_layer)
+
+
+def _copied_layer(layer: keras.Layer) -> keras.Layer:
+    if isinstance(layer, MemoryCode | MemoryPicture):
+        return layer
+    return type(layer).from_config(layer.get_config())
+
+
+def weights_beside_memory(network: keras.Model) -> list[Any]:
+    """Return the variables of a network but for the memory's, always in the same order."""
+    return [
+        weight
+        for layer in network.layers
+        if not isinstance(layer, MemoryCode | MemoryPicture)
+        for weight in layer.weights
+    ]

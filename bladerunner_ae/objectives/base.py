@@ -116,6 +116,21 @@ class Objective:
         """Parts of the run after which it learns from something else: event in words -> part."""
         return {}
 
+    @property
+    def allowed_fall(self) -> float:
+        """dB by which the score may be below the run's best, and later weights still be kept.
+
+        0 where the objective asks for PSNR. An adversary trades some of it for sharpness.
+        """
+        return 1.0 if "discriminator" in self.players else 0.0
+
+    def score(self, psnr: Mapping[str, float]) -> float:
+        """Return the figure by which weights are kept, the higher the better.
+
+        `psnr` is in dB, of "seen" frames and, where there are any, "held out" ones.
+        """
+        return sum(psnr.values()) / len(psnr)
+
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         """Run the networks on `batch`; pure, takes no gradient and changes nothing."""
         raise NotImplementedError

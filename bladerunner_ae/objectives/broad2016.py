@@ -10,6 +10,7 @@ and the encoder's and decoder's lists were swapped.
 `tests/objectives/test_original_bugs.py` shows both.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,6 +53,11 @@ class Broad2016(Objective):
         1.0 / 72.0, "Scale of the discriminator's cross-entropies", adversarial
     )
     noise: float = weight(1.0, NOISE)
+
+    @property
+    def allowed_fall(self) -> float:
+        """dB, as in `Objective`: any, since what its formulas lead to is what is asked for."""
+        return math.inf
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
         run = run_players(networks, batch, noise=self.noise, feature_layers=None)

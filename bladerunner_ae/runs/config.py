@@ -3,10 +3,14 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.runs.fields import check, option
+
+LENGTHS = ("steps", "epochs", "minutes")
+"""Ways to say how long a run is."""
 
 REFINED_AT = 4
 """The decoder's map that sees the linear path's picture has this part of its height and width."""
@@ -277,12 +281,39 @@ class TrainConfig:
         beta_1, beta_2: Adam's moment decays.
         clip_norm: longest gradient of a player, measured over all of its variables after the
             replicas' sum; longer ones are shortened to it. 0: never.
+        steps: what the length that was asked for has come to; with `minutes` and an empty `length`
+            the most, or an estimate.
+        epochs, minutes: the length as it was asked for; None: in another way. Both: `epochs`, but
+            `minutes` at most.
+        length: with `minutes`, (step, steps) in order: from this step on the run was to be so many
+            steps long (`training/run_length.py`). The first pair begins at 0.
         augment, ema, watchdog: see the modules of `training`.
         profile_steps: "a,b", counted from 1; "": none.
     """
 
-    steps: int = option(help="Optimizer steps in all.", group="learning", least=1)
+    steps: int = option(
+        help="Optimizer steps in all. Default: by --epochs, a number of the preset's.",
+        group="learning",
+        least=1,
+    )
     batch_size: int = option(help="Frames in a step, over all devices.", group="learning", least=1)
+    epochs: float | None = option(
+        None,
+        "Length of the run in passes over the frames that it sees, in place of --steps.",
+        "learning",
+        above=0.0,
+        below=math.inf,
+        allowed="a finite number above 0",
+    )
+    minutes: float | None = option(
+        None,
+        "Length of the run in minutes of learning on this machine, in place of --steps.",
+        "learning",
+        above=0.0,
+        below=math.inf,
+        allowed="a finite number above 0",
+    )
+    length: tuple[tuple[int, int], ...] = ()
     learning_rate: float = option(
         2e-4,
         "Peak learning rate.",
@@ -371,6 +402,13 @@ class TrainConfig:
         least=0,
         allowed="0 (never) or more",
     )
+    keep: str = option(
+        "best",
+        "Weights to export and evaluate: best (of those measured in training, its start included) "
+        "or last.",
+        "watching",
+        choices=("best", "last"),
+    )
     profile_steps: str = option(
         "", "a,b: take a profile of steps a to b for TensorBoard, once.", "watching"
     )
@@ -390,6 +428,13 @@ class TrainConfig:
                 "--profile_steps=100,105"
             )
         return int(match[1]), int(match[2])
+
+
+def check_one_length(given: Mapping[str, float | None]) -> None:
+    """Check that at most one of "steps", "epochs" and "minutes" is given."""
+    asked = [f"--{name}={given[name]:g}" for name in LENGTHS if given.get(name) is not None]
+    if len(asked) > 1:
+        raise UsageError(f"{' '.join(asked)}: each says how long to train; give one of them")
 
 
 def check_hold_out(fraction: float, seconds: float) -> None:

@@ -19,10 +19,11 @@ from tfrecords.storage import Location
 
 CONFIG_NAME = "config.json"
 FLAGS_NAME = "flags.txt"
+TIME_NAME = "time.json"
+CHECKPOINTS, BEST = "checkpoints", "best"
 MEMORY_FIT = "memory_fit"
 """Folder of an unfinished fit of the memory (`training/fit_memory.py`)."""
 
-CHECKPOINTS = "checkpoints"
 _ASIDE, _DONE = ".replaced", ".replaced.done"
 _FILES, _COMPLETE = "files", "complete"
 # The last eight bytes of every table of TensorFlow's (tensorflow/tsl/lib/io/format.h, kTableMagic).
@@ -32,10 +33,11 @@ _SHARD = r"data-\d+-of-\d+"
 _OURS = re.compile(
     "|".join(
         (
-            r"(config|evaluation)\.json|flags\.txt|log\.txt|metrics\.jsonl|report\.html",
+            r"(config|evaluation|time)\.json|flags\.txt|log\.txt|metrics\.jsonl|report\.html",
             r"(prior|interpolation)\.png",
             rf"{MEMORY_FIT}/[0-9a-f]+-(sample|coordinates|rows)\.(npy|json|partial)",
             r"samples/step-\d+\.png",
+            rf"{BEST}/step-\d+\.npz",
             r"checkpoints/checkpoint(\.tmp\w+)?",
             rf"checkpoints/step-\d+\.(index|{_SHARD})(\.tempstate\d+)?",
             rf"checkpoints/step-\d+_temp\w*/[\w-]+\.(index|{_SHARD})(\.tempstate\d+)?",
@@ -52,7 +54,7 @@ _OURS = re.compile(
 )
 _FOLDERS = re.compile(
     rf"{MEMORY_FIT}|"
-    r"samples|checkpoints(/step-\d+_temp\w*)?|tensorboard(/plugins(/profile(/[^/]+)?)?)?"
+    r"samples|best|checkpoints(/step-\d+_temp\w*)?|tensorboard(/plugins(/profile(/[^/]+)?)?)?"
     r"|export(/(autoencoder|encoder|decoder)(/(\d+|\.partial[^/]*)(/(variables|assets|assets\.extra)"
     r")?)?)?"
 )

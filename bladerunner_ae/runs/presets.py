@@ -15,7 +15,11 @@ class Preset:
         pixels: that a frame should have, approximately.
         multiple: that height and width must be multiples of.
         objective: name in `objectives.REGISTRY`.
-        model, train: arguments of `ModelConfig`, besides height and width, and of `TrainConfig`.
+        model, train: arguments of `ModelConfig`, besides height and width, and of `TrainConfig`,
+            besides its length.
+        epochs: passes over the seen frames that a run takes by default.
+        least_steps: that it takes even of a short film.
+        most_cpu_minutes: that it takes at most of a long film without a GPU; None: no bound.
         run_bytes: approximate size of a finished run folder.
     """
 
@@ -24,8 +28,11 @@ class Preset:
     objective: str
     model: Mapping[str, Any]
     train: Mapping[str, Any]
+    epochs: float
+    least_steps: int
     run_bytes: int
     description: str
+    most_cpu_minutes: float | None = None
 
 
 PRESETS: dict[str, Preset] = {
@@ -48,7 +55,6 @@ PRESETS: dict[str, Preset] = {
             "discriminator_filters": (24, 48, 96),
         },
         train={
-            "steps": 500,
             "batch_size": 32,
             "learning_rate": 1e-3,
             "warmup_steps": 100,
@@ -58,8 +64,12 @@ PRESETS: dict[str, Preset] = {
             "checkpoint_every": 250,
             "sample_every": 100,
         },
-        # Three checkpoints of 85 MB, exports of 110 MB.
-        run_bytes=400_000_000,
+        epochs=6.0,
+        least_steps=500,
+        # Conversion, evaluation and the dreamt films of two hours take some half an hour more.
+        most_cpu_minutes=38.0,
+        # Three checkpoints of 85 MB, the best weights until each, of 55 MB, exports of 110 MB.
+        run_bytes=600_000_000,
         description="72x128, minutes on two CPU cores",
     ),
     "base": Preset(
@@ -67,9 +77,12 @@ PRESETS: dict[str, Preset] = {
         multiple=16,
         objective="vae_gan",
         model={},
-        train={"steps": 84_240, "batch_size": 12, "checkpoint_every": 1000, "sample_every": 1000},
-        # Three checkpoints with weights and two moments in float32, 0.9 GB each; exports, 0.5 GB.
-        run_bytes=4_500_000_000,
+        train={"batch_size": 12, "checkpoint_every": 1000, "sample_every": 1000},
+        epochs=6.0,  # the paper's
+        least_steps=5000,
+        # Three checkpoints with weights and two moments in float32, 0.9 GB each, the best weights
+        # until each, 0.25 GB; exports, 0.5 GB.
+        run_bytes=5_500_000_000,
         description="144x256, the paper's widths, 75.7 M parameters, for a GPU",
     ),
     "large": Preset(
@@ -80,8 +93,10 @@ PRESETS: dict[str, Preset] = {
             "filters": (40, 80, 160, 320, 640),
             "discriminator_filters": (40, 80, 160, 320, 640),
         },
-        train={"steps": 84_240, "batch_size": 12, "checkpoint_every": 1000, "sample_every": 1000},
-        run_bytes=4_500_000_000,
+        train={"batch_size": 12, "checkpoint_every": 1000, "sample_every": 1000},
+        epochs=6.0,  # the paper's
+        least_steps=5000,
+        run_bytes=5_500_000_000,
         description="288x512, twice the raster of base, for a large GPU",
     ),
 }

@@ -12,8 +12,9 @@ from bladerunner_ae.runs.films import FilmUse, conversion_differences
 
 # May change between one start and the next of the same run: how often it reports, how long it
 # trains, the warm-up, which is cut to a third of a short run, and what the watchdog does.
-_FREE = ("steps", "warmup_steps", "checkpoint_every", "sample_every", "log_every",
-         "evaluate_every", "steps_per_execution", "watchdog", "profile_steps")  # fmt: skip
+_FREE = ("steps", "epochs", "minutes", "length", "warmup_steps", "checkpoint_every",
+         "sample_every", "log_every", "evaluate_every", "steps_per_execution", "watchdog",
+         "keep", "profile_steps")  # fmt: skip
 
 
 @dataclass(frozen=True)

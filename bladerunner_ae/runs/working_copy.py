@@ -28,9 +28,11 @@ from uuid import uuid4
 
 from bladerunner_ae.errors import BladerunnerError, InputError, OutputError
 from bladerunner_ae.runs.files import (
+    BEST,
     CHECKPOINTS,
     CONFIG_NAME,
     FLAGS_NAME,
+    TIME_NAME,
     checkpoint_steps,
     is_run_file,
 )
@@ -50,7 +52,7 @@ _NOT_FETCHED = re.compile(r"samples/.*|tensorboard/(events\.out|plugins/).*|expo
 # checkpoint's index is what makes it one, and the list of checkpoints names only what is there.
 _ORDER = (
     rf"{re.escape(CONFIG_NAME)}|{re.escape(FLAGS_NAME)}",
-    r"[^/]+\.(jsonl|txt)",
+    rf"[^/]+\.(jsonl|txt)|{re.escape(TIME_NAME)}|{BEST}/.*",
     rf"{CHECKPOINTS}/.*\.data-.*",
     rf"{CHECKPOINTS}/.*\.index",
     rf"{CHECKPOINTS}/.*",
@@ -136,7 +138,8 @@ class WorkingCopy:
             if "/." not in f"/{path}" and (stamp := _stamp(self._folder / path))
         }
         if self._replaced:  # or a new run would resume from the old one's checkpoints
-            self._remove(run, (path for path in self._known if path.startswith(f"{CHECKPOINTS}/")))
+            folders = (f"{CHECKPOINTS}/", f"{BEST}/")
+            self._remove(run, (path for path in self._known if path.startswith(folders)))
             self._replaced = False
         for path in sorted(there, key=lambda path: (_rank(path), path)):
             if self._sent.get(path) != there[path]:

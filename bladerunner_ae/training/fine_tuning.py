@@ -1,7 +1,7 @@
 """A run that begins with the weights of another one, trained on another film.
 
-It takes over the newest checkpoint's averages, if there are any, since they are what is exported.
-Optimizers start at step 0. The linear path is fitted to the new film, because the other film's
+It takes over the weights that are exported: the best or the last ones, and averages if there are
+any. Optimizers start at step 0. The linear path is fitted to the new film, because the other film's
 principal components hold it back; then the convolutions' last layers start at zero again, because
 they had learnt what the old linear path lacks. So is the memory, whose size is the new film's.
 """
@@ -21,6 +21,7 @@ from bladerunner_ae.runs.config import MEMORY_FIELDS, ModelConfig
 from bladerunner_ae.runs.fields import differences, options_of
 from bladerunner_ae.runs.folder import load_config
 from bladerunner_ae.runs.run_config import FineTuning, RunConfig
+from bladerunner_ae.training.best_weights import networks_to_show
 from bladerunner_ae.training.checkpoints import check_newest, checkpoint_steps, restore
 from bladerunner_ae.training.fit import build_trainer
 from bladerunner_ae.training.trainer import Trainer
@@ -116,9 +117,10 @@ def load_source(trainer: Trainer, config: RunConfig) -> RunConfig:
     source = location(config.fine_tune.run)
     their_config = load_config(source)
     other = build_trainer(their_config)
-    step = restore(other, source)
+    restore(other, source)
+    shown, step = networks_to_show(other, source, their_config.train.keep)
     ours = trainer.networks.players()
-    theirs: dict[str, Any] = {**other.networks.players(), **other.dreaming.players()}
+    theirs: dict[str, Any] = {**other.networks.players(), **shown.players()}
     if not _share_discriminator(config, their_config):
         theirs.pop("discriminator", None)
     refit = config.fine_tune.refit_linear_path

@@ -1,6 +1,7 @@
 """A run from its configuration to its weights: build, initialise, fit."""
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,10 +15,13 @@ from bladerunner_ae.evaluation.measurement import explain_reading
 from bladerunner_ae.model.networks import build_networks
 from bladerunner_ae.objectives import objective_of_run
 from bladerunner_ae.runs.config import TrainConfig
-from bladerunner_ae.runs.files import MEMORY_FIT
+from bladerunner_ae.runs.files import CONFIG_NAME, MEMORY_FIT
+from bladerunner_ae.runs.folder import write_json
+from bladerunner_ae.runs.presets import preset
 from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.training_set import film_parts
 from bladerunner_ae.training import batches as training_batches
+from bladerunner_ae.training.best_weights import BestWeights
 from bladerunner_ae.training.callbacks import RunWatch, Watched
 from bladerunner_ae.training.checkpoints import checkpoint_manager
 from bladerunner_ae.training.determinism import add_in_order
@@ -28,7 +32,9 @@ from bladerunner_ae.training.fit_memory import fit_memory, forget_fit, initialis
 from bladerunner_ae.training.logs import RunLog
 from bladerunner_ae.training.monitoring.input_wait import WaitingClock
 from bladerunner_ae.training.monitoring.probes import Probes
+from bladerunner_ae.training.run_length import decided, is_open, most_steps
 from bladerunner_ae.training.stopping import Preemption, SharedPreemption
+from bladerunner_ae.training.time_limit import LearningClock, steps_in, trial_pace
 from bladerunner_ae.training.trainer import Trainer
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import mixed_frames, through_service
@@ -37,6 +43,7 @@ from tfrecords.system_failures import is_out_of_memory
 
 _COMPONENT_FRAMES = 2048
 _NOISE_FRAMES = 256
+_UNENDING = 2**40
 # TensorFlow's errors for records that are damaged, cut, or gone.
 _READING = (
     tf.errors.DataLossError,
@@ -96,9 +103,10 @@ def fit(
 ) -> None:
     """Train from step `start` to the configured number of steps and checkpoint at the end.
 
-    From that number on it only shows what the run came to, which a signal may have cut short. Asked
-    to stop by SIGTERM or Ctrl-C, it finishes the step, writes a checkpoint and raises Preempted or
-    KeyboardInterrupt.
+    Where the configuration has minutes, the number is found out, written to RUN/config.json and
+    left in `trainer.length`. From that number on it only shows what the run came to, which a signal
+    may have cut short. Asked to stop by SIGTERM or Ctrl-C, it finishes the step, writes a
+    checkpoint and raises Preempted or KeyboardInterrupt.
 
     Args:
         trainer: restored to `start`, or new if that is 0.
@@ -111,6 +119,7 @@ def fit(
     workers = workers or Workers(trainer.distribute_strategy)
     parts = film_parts(config, records)
     batches = _batches(config, parts, start, service, workers)
+    timed = config.train.minutes is not None
     clock = WaitingClock()
     if workers.strategy.num_replicas_in_sync == 1 and not workers.several:
         batches = clock.watch(batches)
@@ -118,20 +127,38 @@ def fit(
     watch: RunWatch | None = None
     with workers.own_folder(run) as folder, preemption, contextlib.ExitStack() as opened:
         unfinished = Path(str(folder)) / MEMORY_FIT  # a run in a bucket is written here first
+        learning = LearningClock(folder, fresh=start == 0)
+
+        def keep_config(changed: RunConfig) -> None:
+            if workers.chief:
+                write_json(run / CONFIG_NAME, changed.to_json())
+
         try:
             if start == 0:
                 _initialise(trainer, config, parts, batches, workers, unfinished, preemption)
-            log = RunLog(folder, start, config.train.steps, after_checkpoint)
+            opens = is_open(config.train)
+            if timed and (opens or start < trainer.length.steps):
+                config = _decided(trainer, config, batches, start, learning, workers)
+                keep_config(config)
+            steps = trainer.length.steps
+            log = RunLog(folder, start, steps, after_checkpoint)
             opened.callback(log.close)
             save = checkpoint_manager(trainer, run).save if workers.chief else _chief_saves
             probes = Probes(parts)
-            watched = Watched(config, parts, trainer, log, preemption, clock, save, probes)
+            keeps = workers.chief and config.train.keep == "best"
+            watched = Watched(
+                config, parts, trainer, log, preemption, clock, save, probes, learning,
+                keep_config, agree=lambda number: workers.gather(number)[0],
+                best=BestWeights(run, start, trainer.objective.allowed_fall) if keeps else None,
+                pace_is_known=opens,
+            )  # fmt: skip
             watch = RunWatch(watched)
             watch.begin()
-            if start < config.train.steps:
+            if start < steps:
                 trainer.fit(
                     batches,
-                    steps_per_epoch=config.train.steps - start,
+                    # `callbacks.Timing` ends a run of so many minutes.
+                    steps_per_epoch=_UNENDING if timed else steps - start,
                     epochs=1,
                     verbose=0,
                     shuffle=False,
@@ -146,9 +173,13 @@ def fit(
                 if watch is not None:
                     watch.checkpoints.write()
                 opened.close()
+                if trainer.steps_done:
+                    learning.write()
                 _say_stopped(trainer.steps_done)
                 preemption.check()  # native code may have made another error of the answer
             opened.close()
+            if trainer.steps_done:
+                learning.write()
             if explained := _explained(error, config, parts):
                 raise explained from None
             raise
@@ -186,9 +217,46 @@ def _batches(
     if workers.several:
         return workers.batches(read, config.train.batch_size)
     batches = through_service(read(), service) if service else read()
-    if config.train.steps_per_execution > 1:  # an end, so that the last takes no step too many
+    ends = config.train.minutes is None
+    if (
+        ends and config.train.steps_per_execution > 1
+    ):  # an end, so that the last takes no step too many
         batches = batches.take(config.train.steps - start)
     return batches
+
+
+def _decided(
+    trainer: Trainer,
+    config: RunConfig,
+    batches: Any,
+    start: int,
+    learning: LearningClock,
+    workers: Workers,
+) -> RunConfig:
+    """Find out how many steps fit into the minutes asked for, if that is open; return it as data.
+
+    The last of several steps that are taken at once must be the last of all.
+    """
+    train = config.train
+    at_once = train.steps_per_execution
+    assert train.minutes is not None
+    if is_open(train):
+        limit = train.minutes * 60.0
+        pace = trial_pace(trainer, batches, limit - learning.seconds, not workers.several)
+        fitting = start + max(steps_in(limit - learning.seconds, pace, at_once), at_once)
+        most = most_steps(config)
+        steps = workers.gather(fitting if most is None else min(fitting, most))[0]
+        usual = preset(config.preset).train.get("warmup_steps", 0)
+        trainer.length.set(decided(train, steps, usual))
+        if workers.chief:
+            print(
+                f"{train.minutes:g} minutes: {steps} steps, each of {pace:.3g} s "
+                f"(--steps={steps} repeats the run)",
+                file=sys.stderr,
+            )
+    if over := (trainer.length.steps - start) % at_once:
+        trainer.length.change(start, max(trainer.length.steps - over, start + at_once))
+    return dataclasses.replace(config, train=trainer.length.config)
 
 
 def _say_stopped(step: int) -> None:

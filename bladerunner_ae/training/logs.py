@@ -119,6 +119,10 @@ class RunLog:
         self._progress.update(step - self.step, note)
         self.step = step
 
+    def expect(self, steps: int) -> None:
+        """Let the status line count up to so many steps."""
+        self._progress.expect(steps)
+
     def record(self, values: Mapping[str, float]) -> None:
         """Add figures of the current step to metrics.jsonl and to TensorBoard's curves."""
         self.write(

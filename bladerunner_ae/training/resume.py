@@ -3,6 +3,7 @@
 `checkpoints.restore` loads the weights; `run.py` calls both.
 """
 
+import dataclasses
 import json
 import math
 import re
@@ -10,9 +11,11 @@ import re
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.exports.saved_models import newest_versions
 from bladerunner_ae.objectives import objective_of_run
+from bladerunner_ae.runs.config import TrainConfig
 from bladerunner_ae.runs.films import division_differences
 from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training.logs import FINISHED
+from bladerunner_ae.training.run_length import is_open, refitted
 from bladerunner_ae.training.trainer import make_schedule
 from tfrecords import storage
 from tfrecords.storage import Location
@@ -51,6 +54,42 @@ def lost_checkpoints(run: Location) -> str:
     return f"{run}: its checkpoints are gone, so it starts at step 0; its earlier exports stay"
 
 
+def kept_length(config: RunConfig, earlier: RunConfig | None) -> RunConfig:
+    """Return the configuration of a run that is resumed, with the length found out before.
+
+    Asked for more minutes, or in minutes for the first time, the length is open again.
+    """
+    if earlier is None or is_open(earlier.train):
+        return config
+    now, before = config.train.minutes, earlier.train.minutes
+    if now is None or before is None or now > before:
+        return config
+    if config.train.epochs != earlier.train.epochs:
+        return config
+    return _with_length(config, earlier.train)
+
+
+def length_at(config: RunConfig, start: int, time_is_up: bool) -> RunConfig:
+    """Return the configuration with the length as far as it is known at the start from a step.
+
+    With no checkpoint left it is open again; with no time left the run ends where it is.
+    """
+    train = config.train
+    if train.minutes is None:
+        return config
+    if start == 0:
+        return dataclasses.replace(config, train=dataclasses.replace(train, length=()))
+    if time_is_up and (is_open(train) or start < train.steps):
+        return _with_length(config, refitted(train, start, start))
+    return config
+
+
+def _with_length(config: RunConfig, train: TrainConfig) -> RunConfig:
+    names = ("steps", "warmup_steps", "length")
+    changes = {name: getattr(train, name) for name in names}
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **changes))
+
+
 def resuming(
     config: RunConfig, earlier: RunConfig | None, run: Location, start: int, service: str
 ) -> list[str]:
@@ -70,6 +109,11 @@ def resuming(
 
 def rate_change(earlier: RunConfig, config: RunConfig, start: int) -> str:
     """Return one line if other steps change the learning rate from `start` on, else ""."""
+    if is_open(config.train):
+        return (
+            f"--minutes={config.train.minutes:g}: the run gets another length, so from step "
+            f"{start} on its learning rate is another one"
+        )
     before, after = (make_schedule(c.train) for c in (earlier, config))
     if not callable(before) or before.get_config() == after.get_config():
         return ""

@@ -1,6 +1,7 @@
 """A training from its options to the exported models: the function behind the command."""
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import sys
@@ -16,10 +17,13 @@ from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.runs.working_copy import WorkingCopy
 from bladerunner_ae.training import fine_tuning, resume
 from bladerunner_ae.training.batches import check_service
+from bladerunner_ae.training.best_weights import networks_to_show
 from bladerunner_ae.training.checkpoints import checkpoint_steps, restore
 from bladerunner_ae.training.distributed import agreement, devices
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.fit import build_trainer, check_replicas, fit
+from bladerunner_ae.training.run_length import is_open
+from bladerunner_ae.training.time_limit import seconds_spent
 from bladerunner_ae.training.trainer import Trainer
 from bladerunner_ae.training.training_options import TrainingOptions, describe, run_config
 from tfrecords import local_copies, storage
@@ -75,6 +79,7 @@ def run_training(options: TrainingOptions) -> list[Location]:
         stack.enter_context(agreement.losses_explained(workers, run))
         resumes = storage.is_file(run / CONFIG_NAME) and not options.overwrite
         earlier = load_config(run) if resumes else None
+        config = resume.kept_length(config, earlier)
         if workers.chief:
             config = open_run(run, config, options.overwrite)
             if options.flagfile:
@@ -85,10 +90,11 @@ def run_training(options: TrainingOptions) -> list[Location]:
         trainer, config, new = _trained(config, earlier, workers, records, run, options, copy)
         exported = []
         if workers.chief:
-            dreaming, step = trainer.dreaming, trainer.steps_done
-            exported = export_trained(dreaming, step, config, run, records, new)
+            networks, step = networks_to_show(trainer, run, config.train.keep)
+            done = trainer.steps_done
+            exported = export_trained(networks, step, config, run, records, new, done)
             if options.report and (new or not is_reported(run, step)):
-                report_training(dreaming, config.to_json(), step, records, run)
+                report_training(networks, config.to_json(), step, records, run, done)
         copy.send()
         workers.wait_for_all()
         return [copy.place_of(model) for model in exported]
@@ -138,16 +144,19 @@ def _trained(
             config = fine_tuning.load_source(trainer, config)
             if workers.chief:
                 write_json(run / CONFIG_NAME, config.to_json())
+    config = _with_known_length(config, workers, run, start)
+    trainer.length.set(config.train)
     if start == 0 and earlier and workers.chief and (lost := resume.lost_checkpoints(run)):
         _say(lost)
     _say(f"tensorboard --logdir {shlex.quote(str(run))}")
     steps = config.train.steps
     # All workers show it together, as they train: the chief may need what only others have.
-    unshown = start == steps and any(workers.gather(int(not resume.has_finished(run, start))))
+    ended = start == steps and not is_open(config.train)
+    unshown = ended and any(workers.gather(int(not resume.has_finished(run, start))))
     if unshown:
         _say(f"trained to step {start}; showing the results")
         fit(trainer, config, records, run, start, workers=workers)
-    elif start >= steps:
+    elif start >= steps and not is_open(config.train):
         _say(f"already trained to step {start}; nothing to do")
     else:
         if start:
@@ -160,4 +169,16 @@ def _trained(
             trainer, config, records, run, start, options.data_service, workers,
             after_checkpoint=send,
         )  # fmt: skip
-    return trainer, config, unshown or start < steps
+    trained = unshown or start < trainer.length.steps
+    return trainer, dataclasses.replace(config, train=trainer.length.config), trained
+
+
+def _with_known_length(config: RunConfig, workers: Workers, run: Location, start: int) -> RunConfig:
+    """Return the configuration with its length, as far as the chief's clock tells."""
+    if config.train.minutes is None:
+        return config
+    time_is_up = workers.gather(int(seconds_spent(run) >= 60.0 * config.train.minutes))[0] > 0
+    config = resume.length_at(config, start, time_is_up)
+    if workers.chief:
+        write_json(run / CONFIG_NAME, config.to_json())
+    return config

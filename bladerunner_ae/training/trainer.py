@@ -1,5 +1,6 @@
 """One training step over the players. It names no loss: the objective says who learns what."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import Batch, Objective, Outcome
 from bladerunner_ae.runs.config import TrainConfig
 from bladerunner_ae.training import augmentation, watchdog
+from bladerunner_ae.training.run_length import RunLength
 from bladerunner_ae.training.weight_averages import WeightAverages
 
 _ACTIVE_VARIANCE = 0.01
+_LOWEST_RATE = 0.01  # of the peak
 
 
 class Trainer(keras.Model):
@@ -29,6 +32,7 @@ class Trainer(keras.Model):
     def __init__(self, networks: Networks, objective: Objective, config: TrainConfig) -> None:
         super().__init__(name="trainer")
         self._networks, self._objective, self._config = networks, objective, config
+        self._length = RunLength(config)
         players = networks.players()
         missing = set(objective.players) - set(players)
         if missing:
@@ -37,7 +41,7 @@ class Trainer(keras.Model):
             # As attributes, so that checkpoints hold networks and optimizer slots; built now,
             # because restoring into an unbuilt optimizer silently loses its slots.
             setattr(self, name, players[name])
-            optimizer = make_optimizer(config, name)
+            optimizer = make_optimizer(config, name, self._length)
             optimizer.build(players[name].trainable_variables)
             setattr(self, f"{name}_optimizer", optimizer)
         self._state = RunState(
@@ -50,6 +54,11 @@ class Trainer(keras.Model):
     @property
     def objective(self) -> Objective:
         return self._objective
+
+    @property
+    def length(self) -> RunLength:
+        """Steps of the run, on which the schedules depend."""
+        return self._length
 
     @property
     def state(self) -> "RunState":
@@ -140,7 +149,7 @@ class Trainer(keras.Model):
             prior=share[:, 1],
             step=step,
             adversarial_scale=tf.convert_to_tensor(self._state.adversarial_scale),
-            progress=tf.cast(step, tf.float32) / self._config.steps,
+            progress=self._length.progress(step),
         )
 
     def _gradients(
@@ -172,26 +181,47 @@ class RunState:
     watchdog: tf.Variable
 
 
-def make_optimizer(config: TrainConfig, player: str = "decoder") -> keras.Optimizer:
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear warm-up from a hundredth of the peak, then a cosine to a hundredth at the end."""
+
+    def __init__(self, peak: float, length: RunLength) -> None:
+        self._peak, self._length = peak, length
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        step = tf.cast(tf.convert_to_tensor(step), tf.float32)
+        risen = self._length.risen(step)
+        rising = _LOWEST_RATE + (1.0 - _LOWEST_RATE) * risen
+        cosine = 0.5 * (1.0 + tf.cos(math.pi * self._length.decayed(step)))
+        falling = _LOWEST_RATE + (1.0 - _LOWEST_RATE) * cosine
+        return self._peak * tf.where(risen < 1.0, rising, falling)
+
+    def get_config(self) -> dict[str, Any]:
+        config = self._length.config
+        return {
+            "peak": self._peak,
+            "warmup_steps": config.warmup_steps,
+            "length": config.length or ((0, config.steps),),
+        }
+
+
+def make_optimizer(
+    config: TrainConfig, player: str = "decoder", length: RunLength | None = None
+) -> keras.Optimizer:
     """Return Adam with the player's learning rate."""
-    rate = make_schedule(config, player)
+    rate = make_schedule(config, player, length)
     return keras.optimizers.Adam(rate, beta_1=config.beta_1, beta_2=config.beta_2)
 
 
-def make_schedule(config: TrainConfig, player: str = "decoder") -> Any:
-    """Return the learning rate: linear warm-up, then cosine decay to a hundredth; or a number."""
+def make_schedule(
+    config: TrainConfig, player: str = "decoder", length: RunLength | None = None
+) -> Any:
+    """Return the player's learning rate over `length`, by default `config`'s; or a number."""
     rate = config.learning_rate
     if player == "discriminator" and config.discriminator_learning_rate is not None:
         rate = config.discriminator_learning_rate
     if config.constant_learning_rate:
         return rate
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=rate * 0.01 if config.warmup_steps else rate,
-        decay_steps=max(config.steps - config.warmup_steps, 1),
-        alpha=0.01,
-        warmup_target=rate if config.warmup_steps else None,
-        warmup_steps=config.warmup_steps,
-    )
+    return LearningRate(rate, length or RunLength(config))
 
 
 def _scaled(losses: Mapping[str, tf.Tensor], global_size: tf.Tensor) -> dict[str, tf.Tensor]:

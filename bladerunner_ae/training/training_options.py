@@ -8,13 +8,20 @@ from typing import Any
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.objectives import make_objective
-from bladerunner_ae.runs.config import MEMORY_FIELDS, ModelConfig, TrainConfig, check_hold_out
+from bladerunner_ae.runs.config import (
+    MEMORY_FIELDS,
+    ModelConfig,
+    TrainConfig,
+    check_hold_out,
+    check_one_length,
+)
 from bladerunner_ae.runs.fields import check, option
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.presets import PRESETS, preset
 from bladerunner_ae.runs.run_config import Reading, RunConfig
 from bladerunner_ae.runs.training_set import Shots, hold_out_runs, hold_out_shots
 from bladerunner_ae.training.distributed import devices
+from bladerunner_ae.training.run_length import length_asked, pass_frames, warmup
 from tfrecords.card import FilmCard, load_card
 from tfrecords.mixture import BALANCES, FilmPart, check_together
 from tfrecords.reader import fits
@@ -141,14 +148,16 @@ def run_config(options: TrainingOptions) -> RunConfig:
         sum(film.frames - film.held_out_frames for film in films),
         asked=any(for_model.get(name) for name in MEMORY_FIELDS),
     )
+    check_one_length(for_train)
     train = {**chosen.train, **for_train}
+    train.update(length_asked(chosen, train, pass_frames(films), devices.on_cpu()))
     fits_path = not options.fine_tune_from or options.refit_linear_path is not False
     # The memory's fit sees moved frames already.
     if "augment" not in for_train and (
         model.moments or (fits_path and _remembers_all(model, films))
     ):
         train["augment"] = 0.0
-    train["warmup_steps"] = min(train.get("warmup_steps", 0), train["steps"] // 3)
+    train["warmup_steps"] = warmup(train.get("warmup_steps", 0), train["steps"])
     train["precision"] = devices.choose_precision(train.get("precision", "auto"))
     objective = make_objective(options.objective or chosen.objective, for_objective)
     rate = for_train.get("discriminator_learning_rate")
@@ -218,7 +227,7 @@ def describe(config: RunConfig, replicas: int) -> str:
     return (
         f"{names}: {counted(frames, 'frame')} ({held} held out), "
         f"{model.height}x{model.width}, preset {config.preset}, objective {config.objective}, "
-        f"{counted(train.steps, 'step')} of {counted(train.batch_size, 'frame')}, "
+        f"{_length(train)} of {counted(train.batch_size, 'frame')}, "
         f"{train.precision}, {counted(replicas, 'device')}"
     ) + (
         f"; memory of {counted(model.moments, 'key moment')} in {model.components} components, "
@@ -226,3 +235,11 @@ def describe(config: RunConfig, replicas: int) -> str:
         if model.moments
         else ""
     )
+
+
+def _length(train: TrainConfig) -> str:
+    steps = counted(train.steps, "step")
+    if train.minutes is None:
+        return steps
+    minutes = f"{train.minutes:g} minutes"
+    return f"{minutes} of steps" if train.epochs is None else f"{steps}, at most {minutes},"

@@ -11,6 +11,7 @@ same steps.
 | still player | weights the same as at the last sample | once |
 | collapse | unlike frames come back alike | two samples |
 | vanished latents | no latent differs between unlike frames; in collapse hardly one | two samples |
+| harm | frames are remembered worse than before the first step | half of the run, or its end |
 | discriminator won | sure of film and fakes, or nothing left to learn | a tenth of the run |
 """
 
@@ -31,7 +32,12 @@ _ROWS = {
     "collapse": 6,
     "vanished_latents": 7,
     "discriminator_won": 8,
+    "harm": 9,
 }
+# Of step 0, in millionths of a decibel: seen, held out, and whether they were measured.
+_START_ROW = 10
+_LABELS = ("seen", "held out")
+_NO_FRAMES = -(10**12)
 _SPARE_ROWS = 16
 _STREAK, _SINCE, _SAID = range(3)
 
@@ -42,6 +48,7 @@ _SURE = 0.95
 _WON_STEPS = 50
 _ALIKE = 0.02  # of the film's own variance between frames
 _FEW_LATENTS = 0.1  # of all of them
+_HARM_DB = 0.1
 _LOWEST_SCALE = 1.0 / 64.0
 
 
@@ -49,13 +56,15 @@ _LOWEST_SCALE = 1.0 / 64.0
 class Verdict:
     """One problem and its fix in words; `kind` is its name for programs, such as "collapse".
 
-    `lowers`: the adversarial weight should be halved.
+    `lowers`: the adversarial weight should be halved. `late`: the run is at its end, so nothing
+    is gained by stopping it.
     """
 
     kind: str
     problem: str
     fix: str
     lowers: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class Watchdog:
     """Judges a run by its logs and samples.
 
     Args:
-        steps: of the run, which decide how long is long.
+        steps: of the run, which decide how long is long; may be set again.
         state: int64 [rows, 3]: how often in a row each problem was seen, from which step on, and
             whether it was reported. Changed in place; `new_state()` for a new run.
         mastered: "term/gan" below which the discriminator has nothing left to learn, though it may
@@ -101,7 +110,7 @@ class Watchdog:
         mastered: float = 0.0,
         monotonous: bool = False,
     ) -> None:
-        self._steps, self._mastered, self._monotonous = steps, mastered, monotonous
+        self.steps, self._mastered, self._monotonous = steps, mastered, monotonous
         self.state = state
 
     def look(self, step: int, logs: Mapping[str, float], scale: float = 1.0) -> list[Verdict]:
@@ -137,6 +146,42 @@ class Watchdog:
         if self._lasts("vanished_latents", step, vanished, looks=2):
             found.append(_vanished(logs))
         return [verdict for verdict in found if verdict is not None]
+
+    def look_at_psnr(
+        self, step: int, psnr: Mapping[str, float], allowed_fall: float, last: bool
+    ) -> list[Verdict]:
+        """Return whether training harms: some frames have been worse than at step 0 for long.
+
+        Args:
+            psnr: dB, of "seen" and "held out" frames, as far as there are any.
+            allowed_fall: dB that the objective may cost.
+            last: the run is at its end.
+        """
+        start = self.state[_START_ROW]
+        if step == 0:
+            start[:2] = [round(1e6 * psnr[n]) if n in psnr else _NO_FRAMES for n in _LABELS]
+            start[2] = 1
+            return []
+        if not start[2] or self._monotonous:
+            return []
+        before = {n: value / 1e6 for n, value in zip(_LABELS, start, strict=False)}
+        worse = [n for n in psnr if psnr[n] < before[n] - allowed_fall - _HARM_DB]
+        lasts = self._lasts("harm", step, bool(worse), looks=3, steps=self.steps // 2)
+        row = self.state[_ROWS["harm"]]
+        if not worse or not (lasts or (last and not row[_SAID])):
+            return []
+        row[_SAID] = 1
+        found = " and ".join(f"{n} frames {before[n]:.2f} -> {psnr[n]:.2f} dB" for n in worse)
+        return [
+            Verdict(
+                "harm",
+                f"training harms: after {step} steps frames are remembered worse than before the "
+                f"first ({found})",
+                "start over with a lower --learning_rate, with --augment=0 or another --objective; "
+                "--keep=best, the default, keeps the best weights until then",
+                late=last,
+            )
+        ]
 
     def _may_be_dead(self, loss: float) -> bool:
         return loss > _NOTHING_TO_LEARN and not self._monotonous
@@ -178,7 +223,7 @@ class Watchdog:
         won = real > _SURE and fake < 1.0 - _SURE
         # An adversary that has not come in yet logs zeros everywhere.
         won |= real > 0.5 > fake and logs.get("term/gan", math.inf) < self._mastered
-        patience = max(_WON_STEPS, self._steps // 10)
+        patience = max(_WON_STEPS, self.steps // 10)
         if not self._lasts("discriminator_won", step, won, looks=2, steps=patience):
             return None
         lowered = f", though its weight was lowered to {scale:g} of what was asked"

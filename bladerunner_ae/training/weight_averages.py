@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from bladerunner_ae.model.memory import MemoryCode, MemoryPicture
+from bladerunner_ae.model.memory import copied
 from bladerunner_ae.model.networks import Networks
 
 _YOUNG = 9.0
@@ -28,8 +27,8 @@ class WeightAverages:
     def __init__(self, networks: Networks, decay: float) -> None:
         self._trained, self._decay = networks, decay
         self.networks = Networks(
-            encoder=keras.models.clone_model(networks.encoder, clone_function=_copied),
-            decoder=keras.models.clone_model(networks.decoder, clone_function=_copied),
+            encoder=copied(networks.encoder),
+            decoder=copied(networks.decoder),
             memory=networks.memory,
         )
         self._pairs = [
@@ -65,13 +64,6 @@ class WeightAverages:
 
         # Every replica's weights are the same, so each updates its own copy: nothing is sent.
         tf.distribute.get_replica_context().merge_call(follow_all)
-
-
-def _copied(layer: keras.Layer) -> keras.Layer:
-    """Return a new layer of the same kind; the memory, which is not trained, is shared."""
-    if isinstance(layer, MemoryCode | MemoryPicture):
-        return layer
-    return type(layer).from_config(layer.get_config())
 
 
 def _pairs(ours: Sequence[Any], theirs: Sequence[Any]) -> list[tuple[tf.Variable, tf.Variable]]:

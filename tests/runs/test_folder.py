@@ -27,7 +27,7 @@ def make_config(**changes: Any) -> RunConfig:
         "objective": "vae",
         "weights": {"kl_weight": 1e-5, "noise": 1.0},
         "model": ModelConfig(height=64, width=128, **PRESETS["preview"].model).resolve(),
-        "train": TrainConfig(**PRESETS["preview"].train),
+        "train": TrainConfig(steps=500, **PRESETS["preview"].train),
         "films": (film(),),
         "reading": Reading(),
     }
@@ -59,7 +59,7 @@ def test_a_run_round_trips_through_its_file(tmp_path: Path) -> None:
 def test_presets_round_trip_through_json(name: str) -> None:
     found = preset(name)
     model = ModelConfig(height=64, width=96, **found.model)
-    training = TrainConfig(**found.train)
+    training = TrainConfig(steps=9, **found.train)
     for config in (model, training):
         assert from_json(type(config), json.loads(json.dumps(to_json(config)))) == config
 

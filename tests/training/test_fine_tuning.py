@@ -16,6 +16,7 @@ from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.runs.folder import load_config, open_run, write_json
 from bladerunner_ae.runs.run_config import FineTuning, RunConfig
 from bladerunner_ae.training import fit
+from bladerunner_ae.training.best_weights import networks_to_show
 from bladerunner_ae.training.checkpoints import checkpoint_steps, restore
 from bladerunner_ae.training.fine_tuning import check_source, fine_tuned, load_source
 from bladerunner_ae.training.trainer import Trainer
@@ -63,10 +64,20 @@ def begin(
     return config, trainer
 
 
-def test_it_begins_with_the_averages_of_the_newest_checkpoint(
+def test_it_begins_with_the_averages_that_are_exported(
     small_records: Path, other_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = train_here(tiny_flags(small_records, tmp_path / "a", ema=0.9, learning_rate=0.01))
+    flags = tiny_flags(small_records, tmp_path / "a", ema=0.9, learning_rate=0.01)
+    source = train_here(flags)
+    best, step = networks_to_show(source, tmp_path / "a", "best")
+    assert step < 4, "such a learning rate harms"
+    config, trainer = begin(other_film, tmp_path / "best", tmp_path / "a")
+    assert config.fine_tune is not None and config.fine_tune.step == step
+    for ours, theirs in zip(
+        trainer.networks.decoder.variables, best.decoder.variables, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    write_json(tmp_path / "a/config.json", tiny_run({**flags, "keep": "last"}).to_json())
     config, trainer = begin(other_film, tmp_path / "b", tmp_path / "a")
     assert trainer.steps_done == 0
     assert config.fine_tune == FineTuning(str(tmp_path / "a"), 4, refit_linear_path=False)
@@ -198,6 +209,7 @@ def test_flags_for_the_shape_of_the_source_are_named(
 ) -> None:
     """Also of runs older than a flag, which is missing in their config.json."""
     old = Path(shutil.copytree(trained_run[0], tmp_path / "old"))
+    shutil.rmtree(old / "best")  # there was none
     values = json.loads((old / "config.json").read_text())
     del values["model"]["refinement_blocks"]
     (old / "config.json").write_text(json.dumps(values))
@@ -267,9 +279,10 @@ def test_runs_without_later_fields_can_be_a_source(
     small_records: Path, trained_run: tuple[Path, Result], tmp_path: Path
 ) -> None:
     old = Path(shutil.copytree(trained_run[0], tmp_path / "old"))
+    shutil.rmtree(old / "best")  # there was none
     values = json.loads((old / "config.json").read_text())
     for name in ("discriminator_learning_rate", "clip_norm", "ema", "steps_per_execution", "jit",
-                 "watchdog"):  # fmt: skip
+                 "watchdog", "keep", "epochs", "minutes", "length"):  # fmt: skip
         del values["train"][name]
     del values["fine_tune"]
     (old / "config.json").write_text(json.dumps(values))

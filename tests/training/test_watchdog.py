@@ -196,3 +196,43 @@ def test_what_it_remembers_fits_into_a_checkpoint() -> None:
         found = looks(first, logs, range(10, cut, 10))
         second = Watchdog(500, first.state.copy())
         assert found + looks(second, logs, range(cut, 210, 10)) == unbroken
+
+
+def psnr_looks(
+    watchdog: Watchdog, figures: dict[int, dict[str, float]], fall: float = 0.0, last: int = 1000
+) -> list[tuple[int, str]]:
+    """Return (step, problem) of what is said of these measurements."""
+    return [
+        (step, verdict.problem)
+        for step, psnr in figures.items()
+        for verdict in watchdog.look_at_psnr(step, psnr, fall, step == last)
+    ]
+
+
+def test_harm_is_said_once_when_it_lasts_or_at_the_end() -> None:
+    start = {0: {"seen": 40.0, "held out": 30.0}}
+    worse = {"seen": 39.8, "held out": 31.0}
+    lasting = {step: worse for step in range(100, 1001, 100)}
+    said = psnr_looks(Watchdog(1000, new_state()), {**start, **lasting})
+    assert said == [(600, "training harms: after 600 steps frames are remembered worse than before "
+                          "the first (seen frames 40.00 -> 39.80 dB)")]  # fmt: skip
+    passing = {**start, 100: worse, 200: worse, 300: {"seen": 41.0, "held out": 30.0}}
+    assert psnr_looks(Watchdog(1000, new_state()), passing) == []
+    ending = {**passing, 1000: {"seen": 41.0, "held out": 29.0}}
+    assert psnr_looks(Watchdog(1000, new_state()), ending) == [
+        (1000, "training harms: after 1000 steps frames are remembered worse than before the "
+               "first (held out frames 30.00 -> 29.00 dB)")]  # fmt: skip
+    assert psnr_looks(Watchdog(1000, new_state()), ending, fall=1.0) == []
+    assert psnr_looks(Watchdog(1000, new_state(), monotonous=True), ending) == []
+    nearly = {**start, 1000: {"seen": 39.95, "held out": 30.0}}
+    assert psnr_looks(Watchdog(1000, new_state()), nearly) == []
+
+
+def test_the_start_is_remembered_over_a_resume() -> None:
+    first = Watchdog(1000, new_state())
+    psnr_looks(first, {0: {"seen": 40.0}, 500: {"seen": 39.0}})
+    resumed = Watchdog(1000, first.state.copy())
+    verdicts = resumed.look_at_psnr(1000, {"seen": 39.0}, 0.0, True)
+    assert [(v.kind, v.late) for v in verdicts] == [("harm", True)]
+    # A run of an earlier version, whose start was never measured.
+    assert psnr_looks(Watchdog(1000, new_state()), {1000: {"seen": 1.0}}) == []

@@ -31,6 +31,11 @@ def choose_device(name: str) -> None:
         )
 
 
+def on_cpu() -> bool:
+    """Return whether this process computes on processors alone."""
+    return not tf.config.get_visible_devices("GPU")
+
+
 def why_no_gpu() -> str:
     """Return why TensorFlow uses no GPU where one could be expected; else an empty text."""
     if tf.config.list_physical_devices("GPU"):

@@ -22,7 +22,7 @@ _METRICS = (
 )  # fmt: skip
 # How a run reports, not what it learns.
 _NOT_SHOWN = ("checkpoint_every", "sample_every", "log_every", "evaluate_every", "watchdog",
-              "profile_steps")  # fmt: skip
+              "keep", "length", "epochs", "minutes", "profile_steps")  # fmt: skip
 
 
 def introduce(summaries: Summaries, config: RunConfig, networks: Networks, start: int) -> None:
