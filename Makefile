@@ -15,11 +15,12 @@ override PRESET := $(value PRESET)
 override STEPS := $(value STEPS)
 override EPOCHS := $(value EPOCHS)
 override MINUTES := $(value MINUTES)
+override MEMORY := $(value MEMORY)
 override OVERWRITE := $(value OVERWRITE)
 override MAX_HEIGHT := $(value MAX_HEIGHT)
 override PYTHON := $(value PYTHON)
 override TENSORFLOW := $(value TENSORFLOW)
-export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS EPOCHS MINUTES OVERWRITE MAX_HEIGHT PYTHON TENSORFLOW
+export VENV FILM OUT HOLDOUT HOLDOUT_SECONDS PRESET STEPS EPOCHS MINUTES MEMORY OVERWRITE MAX_HEIGHT PYTHON TENSORFLOW
 
 python = "$$VENV/bin/python"
 # Two at a time: each has TensorFlow loaded and some gigabytes of graphs.
@@ -33,7 +34,8 @@ help:  ## this text
 	@echo 'make film [FILM=any.mp4] [OUT=out] [HOLDOUT=0.1] [PRESET=preview] [MINUTES=60]'
 	@echo '    Without FILM: an open demo film. Results: OUT/<film>/autoencoded.mp4 and more.'
 	@echo '    HOLDOUT keeps that part back, in whole shots, or in runs of HOLDOUT_SECONDS=2.'
-	@echo '    MINUTES, EPOCHS (passes over the film) or STEPS say how long it learns.'
+	@echo '    MINUTES, EPOCHS (passes over the film) or STEPS say how long it learns;'
+	@echo '    MEMORY=0..1 what it knows before that: hazy to exact.'
 	@echo '    OVERWRITE=1 starts the film over; MAX_HEIGHT=0 writes films as high as the original.'
 	@echo 'make test [ARGS="-k geometry"]'
 	@echo
@@ -52,7 +54,7 @@ film: set_up  ## turn a film into its autoencoded self
 	    $${HOLDOUT:+--holdout="$$HOLDOUT"} \
 	    $${HOLDOUT_SECONDS:+--holdout_seconds="$$HOLDOUT_SECONDS"} $${PRESET:+--preset="$$PRESET"} \
 	    $${STEPS:+--steps="$$STEPS"} $${EPOCHS:+--epochs="$$EPOCHS"} \
-	    $${MINUTES:+--minutes="$$MINUTES"} $${OVERWRITE:+--overwrite} \
+	    $${MINUTES:+--minutes="$$MINUTES"} $${MEMORY:+--memory="$$MEMORY"} $${OVERWRITE:+--overwrite} \
 	    $${MAX_HEIGHT:+--max_height="$$MAX_HEIGHT"}
 
 test: set_up  ## the quick tests, some minutes

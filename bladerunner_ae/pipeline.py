@@ -34,7 +34,13 @@ from bladerunner_ae.film.reading.source import film_name
 from bladerunner_ae.output_files import UnfinishedFilm
 from bladerunner_ae.reassembly import ReassemblyOptions, WrittenFilm, check_outputs, plan_sounds
 from bladerunner_ae.runs import presets
-from bladerunner_ae.runs.config import LENGTHS, TrainConfig, check_hold_out, check_one_length
+from bladerunner_ae.runs.config import (
+    LENGTHS,
+    ModelConfig,
+    TrainConfig,
+    check_hold_out,
+    check_one_length,
+)
 from bladerunner_ae.runs.files import refuse_to_delete
 from bladerunner_ae.runs.films import FilmUse
 from bladerunner_ae.runs.folder import write_json
@@ -49,9 +55,15 @@ _HINT = (
     "hint: OVERWRITE=1 (--overwrite) starts this film over, OUT=another_folder (--output_dir) "
     "keeps both"
 )
-_TRAINING = ("preset", "holdout", "holdout_seconds", *LENGTHS, "overwrite")
+_TRAINING = ("preset", "holdout", "holdout_seconds", *LENGTHS, "memory", "overwrite")
 _DECIDING = ("preset", "steps", "holdout", "holdout_seconds", "max_height")
-_DECIDING_IF_GIVEN = ("epochs", "minutes")  # so that results of earlier versions keep their key
+_DECIDING_IF_GIVEN = (
+    "epochs",
+    "minutes",
+    "memory",
+)  # so that results of earlier versions keep their key
+# In three checkpoints and three exported models.
+_COPIES_OF_MEMORY = 6
 _STEPS = ("records", "training", "evaluation", "films")
 # The dream holds no more than its raster; a player enlarges it beyond this height as well.
 _LARGEST_HEIGHT = 720
@@ -66,6 +78,7 @@ class Job:
     Attributes:
         film: a film, or a folder of numbered images.
         steps, epochs, minutes: length of training, one of them; all None: the preset's.
+        memory: what the network knows before, 0..1; None: the preset's.
         max_height: of the films written; None: depends on their length, 0: any.
         overwrite: start over.
     """
@@ -76,6 +89,7 @@ class Job:
     steps: int | None = None
     epochs: float | None = None
     minutes: float | None = None
+    memory: float | None = None
     holdout: float = 0.0
     holdout_seconds: float = 0.0
     max_height: int | None = None
@@ -179,6 +193,16 @@ def check_training(job: Job) -> None:
     check_one_length(given)
     TrainConfig(**{**presets.preset(job.preset).train, "steps": 1, **given})
     check_hold_out(job.holdout, job.holdout_seconds)
+    if job.memory:
+        _model(job).sized(presets.MANY_FRAMES)
+
+
+def _model(job: Job) -> ModelConfig:
+    """Return the networks of a job on a raster of as many pixels as its film's is going to have."""
+    chosen = presets.preset(job.preset)
+    asked = {} if job.memory is None else {"memory": job.memory}
+    height, width = chosen.multiple, chosen.pixels // chosen.multiple
+    return ModelConfig(height, width, **{**chosen.model, **asked}).resolve()
 
 
 def check_paths(job: Job) -> None:
@@ -225,8 +249,12 @@ def check_reassembly(job: Job) -> None:
     height, width = info.picture.stored
     written = min(height, most or height)
     preset = presets.preset(job.preset)
+    memory = _model(job).sized(info.timing.frames_estimate or 0, asked=False).memory_bytes
     needed = estimate_bytes(
-        info, preset.pixels, (written, width * written // height), preset.run_bytes
+        info,
+        preset.pixels,
+        (written, width * written // height),
+        preset.run_bytes + _COPIES_OF_MEMORY * memory,
     )
     fix = "free some, choose another disk with OUT=folder, or lower films with MAX_HEIGHT=360"
     check_space(job.folder, needed, fix)

@@ -359,6 +359,13 @@ def test_the_length_is_handed_to_the_training() -> None:
         assert sum(flag.startswith(lengths) for flag in job.train()) == 1
     with pytest.raises(UsageError, match=r"--steps=3 --minutes=60: .*give one of them"):
         pipeline.check_training(Job(film, folder, "preview", steps=3, minutes=60.0))
+    job = Job(film, folder, "preview", memory=0.25)
+    pipeline.check_training(job)
+    assert "--memory=0.25" in job.train()
+    with pytest.raises(UsageError, match=r"--memory=2: give 0 to 1"):
+        pipeline.check_training(replace(job, memory=2.0))
+    with pytest.raises(UsageError, match=r"--memory=1: these networks have no linear path"):
+        pipeline.check_training(replace(job, memory=1.0, preset="base"))
     with pytest.raises(UsageError, match=r"--minutes=0: give a finite number above 0"):
         pipeline.check_training(Job(film, folder, "preview", minutes=0.0))
 
@@ -366,5 +373,5 @@ def test_the_length_is_handed_to_the_training() -> None:
 def test_results_of_earlier_versions_keep_their_key(made: Made) -> None:
     film, folder, _ = made
     job = job_of(film, folder)
-    assert not {"epochs", "minutes"} & pipeline._key(job).keys()
+    assert not {"epochs", "minutes", "memory"} & pipeline._key(job).keys()
     assert pipeline._key(replace(job, steps=None, minutes=5.0))["minutes"] == 5.0

@@ -52,6 +52,7 @@ def main() -> None:
         steps=values.steps,
         epochs=values.epochs,
         minutes=values.minutes,
+        memory=values.memory,
         holdout=values.holdout,
         holdout_seconds=values.holdout_seconds,
         max_height=values.max_height,
@@ -70,6 +71,9 @@ def cli() -> None:
         "epochs", None, "Passes over the film in training. Default: the preset's number."
     )
     flags.DEFINE_float("minutes", None, "Minutes of learning on this machine.")
+    flags.DEFINE_float(
+        "memory", None, "What the network knows before it learns: 0 hazy, 1 all. Default: 0.5."
+    )
     flags.DEFINE_float("holdout", 0.0, "Fraction of the film to keep from training.")
     flags.DEFINE_float(
         "holdout_seconds", 0.0, "Hold out runs of this length instead of whole shots."

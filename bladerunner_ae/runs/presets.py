@@ -35,6 +35,9 @@ class Preset:
     most_cpu_minutes: float | None = None
 
 
+MANY_FRAMES = 168_480
+"""Frames of a film of 117 minutes at 24 a second."""
+
 PRESETS: dict[str, Preset] = {
     "preview": Preset(
         pixels=72 * 128,

@@ -226,8 +226,9 @@ def test_film_passes_its_variables_on_to_the_letter(checkout: Checkout) -> None:
     assert checkout.calls()[-1] == [tool, "--film=/nowhere/a.mp4", *flags]
     checkout.make("film", "FILM=a.mp4", "MINUTES=60")
     checkout.make("film", "FILM=a.mp4", "EPOCHS=2.5")
-    asked = [call[-1] for call in checkout.calls()[-2:]]
-    assert asked == ["--minutes=60", "--epochs=2.5"]
+    checkout.make("film", "FILM=a.mp4", "MEMORY=0.25")
+    asked = [call[-1] for call in checkout.calls()[-3:]]
+    assert asked == ["--minutes=60", "--epochs=2.5", "--memory=0.25"]
 
 
 def test_film_without_a_film_fetches_the_demo(checkout: Checkout) -> None:
