@@ -202,7 +202,7 @@ def test_a_training_is_exported_without_its_records(
     monkeypatch.setattr(from_run, "_write", lambda *arguments: written.append(arguments) or [])
     networks, config = object(), SimpleConfig()
     from_run.export_trained(networks, 4, config, tmp_path, [tmp_path / "gone"])  # type: ignore[arg-type]
-    assert written == [(networks, 4, config, tmp_path, [], None)]
+    assert written == [(networks, 4, config, tmp_path, [], None, None)]
     said = capsys.readouterr().err
     assert said.startswith(f"exported without the film's latents: {tmp_path / 'gone'}: there is no")
 
