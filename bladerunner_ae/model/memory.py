@@ -33,9 +33,6 @@ Floats = NDArray[np.float32]
 _CANDIDATES = 4
 """Moments that the encoder tries, besides the film as a whole."""
 
-STEPS = 127
-"""Largest whole number by which a direction is stored, as int8."""
-
 
 @dataclass(frozen=True, eq=False)
 class MemoryValues:
@@ -50,8 +47,7 @@ class MemoryValues:
         deviations: float32 [G], of the global numbers' components.
         centres: float32 [K, G], of each moment, in components.
         drawings: float32 [K + 1, R], mean of each moment in the other components.
-        directions: int8 [K + 1, L, R], times `steps` the moment's directions, orthonormal rows.
-        steps: float32 [K + 1, L].
+        directions: float16 [K + 1, L, R], of each moment, orthonormal rows.
         local_deviations: float32 [K + 1, L], of the coordinates along the directions.
         codewords: float32 [K + 1, memory_codes.NUMBERS].
     """
@@ -61,8 +57,7 @@ class MemoryValues:
     deviations: Floats
     centres: Floats
     drawings: Floats
-    directions: NDArray[np.int8]
-    steps: Floats
+    directions: NDArray[np.float16]
     local_deviations: Floats
     codewords: Floats
 
@@ -84,12 +79,12 @@ class Memory(layers.Layer):
             "centres": (moments, whole),
             "drawings": (moments + 1, rest),
             "directions": (moments + 1, local, rest),
-            "steps": (moments + 1, local),
             "local_deviations": (moments + 1, local),
             "codewords": (moments + 1, memory_codes.NUMBERS),
         }
         for field in dataclasses.fields(MemoryValues):
-            kind = "int8" if field.name == "directions" else "float32"
+            # Not int8: workers cannot give each other numbers of eight bits.
+            kind = "float16" if field.name == "directions" else "float32"
             initial = "ones" if field.name.endswith("deviations") else "zeros"
             made = self.add_weight(
                 shape=shapes[field.name],
@@ -162,8 +157,7 @@ class Memory(layers.Layer):
 
     def _directions(self, moments: tf.Tensor) -> tf.Tensor:
         """Return the directions of moments, int32 [B, n] -> float32 [B, n, L, R]."""
-        steps = tf.gather(self._value("steps"), moments)
-        return tf.cast(tf.gather(self._value("directions"), moments), tf.float32) * steps[..., None]
+        return tf.cast(tf.gather(self._value("directions"), moments), tf.float32)
 
     def _value(self, name: str) -> tf.Tensor:
         return tf.convert_to_tensor(getattr(self, f"{name}_weight").value)
@@ -227,12 +221,6 @@ def memory_picture(config: ModelConfig, memory: Memory, latent: Any) -> Any:
     return layers.UpSampling2D(
         config.linear_pool, interpolation="bilinear", dtype="float32", name="memory_up"
     )(x)
-
-
-def quantised(directions: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """Return rows, float32 [..., R], as int8 and the step of each, float32 [...]."""
-    steps = np.maximum(np.abs(directions).max(axis=-1), 1e-12) / STEPS
-    return np.rint(directions / steps[..., None]).astype(np.int8), steps.astype(np.float32)
 
 
 def copied(network: keras.Model) -> keras.Model:

@@ -253,7 +253,9 @@ class ModelConfig:
             return 0
         pixels = self._path_pixels
         rest = self.components - self.global_numbers
-        return 4 * self.components * pixels + (self.moments + 1) * rest * (self.local_numbers + 4)
+        return 4 * self.components * pixels + (self.moments + 1) * rest * (
+            2 * self.local_numbers + 4
+        )
 
     @property
     def smallest(self) -> tuple[int, int]:

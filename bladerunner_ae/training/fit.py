@@ -311,7 +311,9 @@ def _initialise(
         else:
             black = training_batches.are_black(batches, count)
     if fits:
-        decided += [v.value for p in trainer.networks.players().values() for v in p.variables]
+        players = trainer.networks.players().values()
+        shared = {id(v): v.value for p in players for v in p.variables}  # the memory, once
+        decided += shared.values()
     if adversary:
         if black:
             # An adversary could only tell apart the last grey levels of the dream, and would

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bladerunner_ae.command_line.progress import Progress
 from bladerunner_ae.model import memory_codes, pixels
 from bladerunner_ae.model.linear_path import linear_size
-from bladerunner_ae.model.memory import MemoryValues, quantised
+from bladerunner_ae.model.memory import MemoryValues
 from bladerunner_ae.model.networks import LOG_VAR_RANGE, Networks
 from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.runs.config import ModelConfig
@@ -321,15 +321,13 @@ class _Moments:
             chosen = tf.matmul(axes, components[whole:], transpose_a=True).numpy()
             components = np.concatenate([components[:whole], chosen])
             drawings, directions = drawings @ axes, directions @ axes
-        rounded, steps = quantised(directions)
         return MemoryValues(
             mean=self._mean,
             components=components,
             deviations=_floored(numbers.std(axis=0)),
             centres=centres,
             drawings=drawings,
-            directions=rounded,
-            steps=steps,
+            directions=directions.astype(np.float16),
             local_deviations=np.stack([_floored(spread) for spread in spreads]),
             codewords=memory_codes.codewords(count + 1, [0, *(order + 1).tolist()]),
         )

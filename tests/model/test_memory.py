@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.model import memory_codes
-from bladerunner_ae.model.memory import Memory, MemoryValues, quantised
+from bladerunner_ae.model.memory import Memory, MemoryValues
 from bladerunner_ae.runs.config import CODE_NUMBERS, ModelConfig
 from tests.helpers.memories import memory_model, memory_networks
 from tests.helpers.tiny_training import tiny_model
@@ -28,11 +28,7 @@ def some_values(seed: int = 0) -> MemoryValues:
     def orthonormal(rows: int, size: int) -> NDArray[np.float32]:
         return np.linalg.qr(random.standard_normal((size, rows)))[0].T.astype(np.float32)
 
-    directions, steps = zip(
-        quantised(np.eye(LOCAL, REST, dtype=np.float32)),
-        *(quantised(orthonormal(LOCAL, REST)) for _ in range(5)),
-        strict=True,
-    )
+    directions = [np.eye(LOCAL, REST), *(orthonormal(LOCAL, REST) for _ in range(5))]
     drawings = random.standard_normal((6, REST)).astype(np.float32)
     drawings[0] = 0.0
     return MemoryValues(
@@ -41,8 +37,7 @@ def some_values(seed: int = 0) -> MemoryValues:
         deviations=np.linspace(9, 2, WHOLE).astype(np.float32),
         centres=random.standard_normal((5, WHOLE)).astype(np.float32) * 9,
         drawings=drawings,
-        directions=np.stack(directions),
-        steps=np.stack(steps),
+        directions=np.stack(directions).astype(np.float16),
         local_deviations=random.uniform(0.5, 2, (6, LOCAL)).astype(np.float32),
         codewords=memory_codes.codewords(6),
     )
@@ -59,7 +54,7 @@ def memory() -> Memory:
 
 
 def directions_of(moment: int) -> NDArray[np.float32]:
-    return VALUES.directions[moment] * VALUES.steps[moment][:, None]
+    return VALUES.directions[moment].astype(np.float32)
 
 
 def picture_of(
@@ -90,8 +85,8 @@ def test_a_latent_is_drawn_by_its_moment_and_a_picture_of_it_encoded_to_it(
     latent = latent_of(numbers, local, moment)
     drawn = memory.decode(tf.constant(latent)).numpy()
     np.testing.assert_allclose(drawn[0], picture_of(numbers, local, moment), atol=1e-4)
-    # Directions are stored in steps of a 127th: their rows are not quite orthonormal.
-    np.testing.assert_allclose(memory.encode(tf.constant(drawn)).numpy(), latent, atol=0.1)
+    # Directions are stored in 16 bits: their rows are not quite orthonormal.
+    np.testing.assert_allclose(memory.encode(tf.constant(drawn)).numpy(), latent, atol=0.01)
 
 
 def test_between_two_moments_two_drawings_are_mixed(memory: Memory) -> None:
@@ -146,16 +141,6 @@ def test_names_of_moments_are_not_learnt() -> None:
     np.testing.assert_array_equal(log_var.numpy()[:, -CODE_NUMBERS:], -6.0)
     trained = {v.path for v in networks.encoder.trainable_variables}
     assert not any("memory" in path for path in trained)
-
-
-def test_directions_of_eight_bits_are_within_half_a_step() -> None:
-    rows = np.random.default_rng(8).standard_normal((3, 4, 50)).astype(np.float32)
-    rows[0, 0] = 0.0
-    numbers, steps = quantised(rows)
-    assert numbers.dtype == np.int8 and np.abs(numbers[1]).max(axis=-1).tolist() == [127] * 4
-    found = numbers * steps[..., None]
-    assert (np.abs(found - rows) <= 0.5 * steps[..., None] + 1e-7).all()
-    assert not found[0, 0].any()
 
 
 PREVIEW = ModelConfig(72, 128, latent_size=200, filters=(24, 48, 96), linear_path=True,

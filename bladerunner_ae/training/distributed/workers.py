@@ -70,13 +70,15 @@ class Workers:
         def first_ones() -> list[tf.Tensor]:
             context = tf.distribute.get_replica_context()
             first = tf.equal(context.replica_id_in_sync_group, 0)
+            # In one type, as they are sent together; every number of 16 bits is one of 32.
+            values = [tf.cast(v.read_value(), tf.float32) for v in variables]
             return context.all_reduce(
-                "SUM", [tf.where(first, v.read_value(), tf.zeros_like(v)) for v in variables]
+                "SUM", [tf.where(first, value, tf.zeros_like(value)) for value in values]
             )
 
         with self._strategy.scope():
             for variable, value in zip(variables, self._on_replicas(first_ones)(), strict=True):
-                variable.assign(value)
+                variable.assign(tf.cast(value, variable.dtype))
 
     def _on_replicas(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Have all workers' replicas call a function that returns the same on each of them."""

@@ -24,6 +24,8 @@ from bladerunner_ae.training.distributed.cluster import Cluster, check_port, clu
 from bladerunner_ae.training.distributed.workers import Workers
 from bladerunner_ae.training.stopping import Preempted, SharedPreemption
 from tests.helpers.commands import ROOT, Commands, environment
+from tests.helpers.memories import scenes
+from tests.helpers.small_records import write_pictures
 from tests.helpers.tiny_training import arguments, tiny_flags, train_here
 from tests.helpers.training_checks import check_nearly_same_checkpoint, check_same_checkpoint
 
@@ -274,6 +276,23 @@ def test_two_workers_equal_one(small_records: Path, tmp_path: Path) -> None:
     errors = finish(start_workers([flags, flags]), 0, 0)
     assert all("showing the results" in err for err in errors)
     assert (both / "prior.png").is_file() and checkpoint_steps(both) == [3, 6]
+
+
+@pytest.mark.slow
+def test_two_workers_have_the_chiefs_memory(tmp_path: Path) -> None:
+    records, both, alone = (tmp_path / name for name in ("film", "both", "alone"))
+    write_pictures(records, list(scenes()), image_format="png")
+    options: dict[str, Any] = {"steps": 4, "checkpoint_every": 2, "augment": 0.0,
+                               "latent_size": 64, "moments": 6, "components": 90}  # fmt: skip
+    flags = parallel(records, both, **options)
+    errors = finish(start_workers([flags, flags]), 0, 0)
+    assert "memory of 6 key moments in 90 components" in errors[1]
+    assert "key moments" not in errors[1].partition("MB")[2], "only the chief fits"
+    trainer = train_here(tiny_flags(records, alone, **options))
+    # A worker without the chief's memory would have sent gradients of something else.
+    ends = (both / "checkpoints/step-4", alone / "checkpoints/step-4")
+    check_nearly_same_checkpoint(*ends, before=alone / "checkpoints/step-2")
+    assert trainer.networks.memory is not None
 
 
 def logged(run: Path) -> list[dict[str, Any]]:
