@@ -120,7 +120,8 @@ def trained_run(
     run = tmp_path_factory.mktemp("run") / "run"
     flags = {"data": small_records, "model_dir": run, "steps": 4, "batch_size": 8, "seed": 1,
              "strategy": "none", "precision": "float32", "checkpoint_every": 2, "log_every": 1,
-             "sample_every": 100, "holdout": 0.17, "objective": "vae", "augment": 0.25}  # fmt: skip
+             "sample_every": 100, "holdout": 0.17, "objective": "vae", "augment": 0.25,
+             "keep": "last"}  # fmt: skip
     result = commands.run("train", *(f"--{name}={value}" for name, value in flags.items()))
     assert result.code == 0, result.err
     return run, result

@@ -274,7 +274,7 @@ def test_reassembly_is_checked_before_training(
     assert words in capsys.readouterr().err
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(InputError, match=r"about 0\.4 GB will be written, 10 MB are free"):
+    with pytest.raises(InputError, match=r"about 0\.6 GB will be written, 10 MB are free"):
         check_reassembly(job)
     assert not list(tmp_path.iterdir())
 

@@ -234,6 +234,7 @@ def test_the_best_is_exported_and_said_to_be(
     assert "of step 0, the best measured of 4" in readme
     page = (run / "report.html").read_text()
     assert "0 steps of training, the best measured of 4" in page
+    assert "4 steps of 8 frames, weights of step 0, the best measured" in page
     new = build_trainer(tiny_run({**flags, "steps": 4}))
     restore(new, run)
     shown, _ = networks_to_show(new, run, "best")

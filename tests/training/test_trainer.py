@@ -23,6 +23,7 @@ from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.film.reading.frame_reader import FrameReader
 from bladerunner_ae.objectives import Batch, make_objective
 from bladerunner_ae.runs.presets import PRESETS
+from bladerunner_ae.training.best_weights import networks_to_show
 from bladerunner_ae.training.distributed import devices
 from bladerunner_ae.training.trainer import Trainer, make_optimizer
 from tests.helpers import training_checks
@@ -163,9 +164,10 @@ def test_4_path_equality(
     runs, (film, records) = two_runs(objective), converted
     assert film.shape == (FRAMES, HEIGHT, WIDTH, 3)
     autoencoder = load_autoencoder(runs.broken)
+    networks, _ = networks_to_show(runs.trainer, runs.broken, "best")
 
     def trained(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return training_checks.reconstruct(runs.trainer, images)
+        return training_checks.reconstruct(runs.trainer, images, networks)
 
     training_checks.check_path_equality(film, records, trained, autoencoder.reconstruct)
 

@@ -176,7 +176,8 @@ def _network(card: Mapping[str, Any]) -> str:
     watched = ", ".join(film.name for film in films_of(card)) or "no film"
     return (
         f"has watched {watched}; preset {card.get('preset')}, objective {card.get('objective')}, "
-        f"{card.get('step')} steps of {train.get('batch_size')} frames, "
+        f"{card.get('trained_steps', card.get('step'))} steps of {train.get('batch_size')} frames"
+        f"{_earlier_weights(card)}, "
         f"{model.get('latent_size')} latent numbers, seed {train.get('seed')}, "
         f"bladerunner_ae {card.get('tool_version')}"
     )
@@ -210,3 +211,9 @@ def _page() -> str:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, bladerunner_ae {bladerunner_ae.__version__}, "
         f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
     )
+
+
+def _earlier_weights(card: Mapping[str, Any]) -> str:
+    step = card.get("step")
+    earlier = card.get("trained_steps", step) != step
+    return f", weights of step {step}, the best measured" if earlier else ""
