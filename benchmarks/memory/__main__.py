@@ -30,7 +30,6 @@ from bladerunner_ae.pictures.png import to_png
 from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.runs.folder import write_json
 from tfrecords.card import load_card
-from tfrecords.frames import read_images
 
 _HOLDOUT = ("--holdout=0.1", "--holdout_seconds=2")
 _ALONE = ("--steps=1", "--learning_rate=1e-9")
@@ -144,6 +143,8 @@ def _figures(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def strip(runs: Path, records: Path) -> bytes:
     """Return a PNG: frames of the film, and below them what each finished run draws of them."""
+    from tfrecords.frames import read_images
+
     card = load_card(records)
     frames = read_images(records, card, spread(card.frames, _PICTURES + 2)[1:-1])
     rows = [frames]

@@ -9,6 +9,7 @@ they had learnt what the old linear path lacks. So is the memory, whose size is 
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,7 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
     if not checkpoint_steps(source):
         raise InputError(f"{source}: has no checkpoint to fine-tune from; train it first")
     # A discriminator's shape matters only if it is taken over, and where a weight began never does.
-    ignored = ["initial_log_var"]
-    if config.fine_tune.refit_linear_path:
-        ignored += MEMORY_FIELDS
+    ignored = ["initial_log_var", *_fitted_fields(config)]
     if not _share_discriminator(config, theirs):
         fields = dataclasses.fields(config.model)
         ignored += [f.name for f in fields if f.name.startswith("discriminator")]
@@ -80,6 +79,15 @@ def check_source(config: RunConfig, run: Location | None = None) -> None:
         )
     if run is not None:
         check_newest(source)  # before --overwrite deletes what this run was before
+
+
+def _fitted_fields(config: RunConfig) -> Sequence[str]:
+    """Return the fields of the memory that may differ: all if it is going to be fitted.
+
+    Else only --memory, which says how its sizes were chosen.
+    """
+    assert config.fine_tune is not None
+    return MEMORY_FIELDS if config.fine_tune.refit_linear_path else MEMORY_FIELDS[:1]
 
 
 def _share_discriminator(ours: RunConfig, theirs: RunConfig) -> bool:
@@ -95,6 +103,7 @@ def _fix(ours: RunConfig, theirs: RunConfig) -> str:
     flags = [
         f"--{'' if value else 'no'}{name}" if isinstance(value, bool) else f"--{name}={value}"
         for name in options_of(ModelConfig)
+        if name not in _fitted_fields(ours)
         if (value := getattr(model, name)) != getattr(ours.model, name)
     ]
     same_raster = (ours.model.height, ours.model.width) == (model.height, model.width)

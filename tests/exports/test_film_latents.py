@@ -44,7 +44,7 @@ def test_the_facts_of_each_frame(film: FilmLatents, small_records: Path) -> None
     assert kinds == {
         "latents": np.float32, "frames": np.int64, "films": np.int64, "seconds": np.float64,
         "shots": np.int64, "held_out": np.bool_, "mean": np.float32, "directions": np.float32,
-        "deviations": np.float32,
+        "deviations": np.float32, "groups": np.int64,
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ def film_latents() -> FilmLatents:
         seconds=np.array([0.0, 7 / 24, 0.375]),
         shots=np.array([0, 1, 0]),
         held_out=np.array([False, True, False]),
+        groups=np.array([0, 1, 2]),
         mean=np.array([1.7, 2], np.float32),
         directions=np.array([[0.6, 0.8]], np.float32),
         deviations=np.array([2.5], np.float32),
@@ -78,6 +79,7 @@ def test_the_film_as_it_was_exported(tmp_path: Path) -> None:
     assert found["films"] == ["a.mp4", "b.mkv"]
     assert found["frames"] == [0, 7, 9] and found["film_of"] == [0, 0, 1]
     assert found["seconds"] == [0.0, 0.291667, 0.375]
+    assert found["groups"] == [0, 1, 2]
     assert found["shots"] == [0, 1, 0] and found["held_out"] == [False, True, False]
     assert floats(found["latents"]) == film.latents.ravel().tolist()
     assert floats(found["mean"]) == film.mean.tolist()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bladerunner_ae import train
 from bladerunner_ae.errors import InputError
 from bladerunner_ae.exports.loading import load_autoencoder
 from bladerunner_ae.exports.model_card import load_model_card
@@ -28,7 +29,6 @@ from bladerunner_ae.training.best_weights import (
 from bladerunner_ae.training.checkpoints import restore
 from bladerunner_ae.training.fit import build_trainer
 from bladerunner_ae.training.monitoring.score_frames import ScoreFrames
-from bladerunner_ae.training.run import train
 from bladerunner_ae.training.trainer import Trainer
 from tests.helpers.tiny_training import (
     forget_after,

@@ -38,7 +38,8 @@ from tests.helpers.training_checks import (
     two_devices,
 )
 
-MEMORY = {"latent_size": 64, "moments": 6, "components": 90, "augment": None, **FEW_LAYERS}
+MEMORY = {"latent_size": 64, "moments": 6, "components": 90, "augment": None, "keep": "last",
+          **FEW_LAYERS}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,9 @@ def test_a_run_taken_over_gets_a_memory_of_its_own_film(
 
 
 def test_a_film_without_memory_is_taken_over_by_one_with(records: Path, tmp_path: Path) -> None:
-    plain = memory_flags(records, tmp_path / "plain", moments=None, components=None, steps=2)
+    plain = memory_flags(
+        records, tmp_path / "plain", memory=0.0, moments=None, components=None, steps=2
+    )
     train_here(plain)
     config = fine_tuned(tiny_run(memory_flags(records, tmp_path / "b")), tmp_path / "plain")
     check_source(config)
@@ -198,7 +201,7 @@ def test_networks_without_a_linear_path_have_no_memory(records: Path, tmp_path: 
 def test_frames_are_moved_by_the_fit_and_not_by_training(records: Path, tmp_path: Path) -> None:
     assert tiny_run(memory_flags(records, tmp_path)).train.augment == 0.0
     assert tiny_run(memory_flags(records, tmp_path, augment=0.5)).train.augment == 0.5
-    plain = memory_flags(records, tmp_path, moments=None, components=None)
+    plain = memory_flags(records, tmp_path, memory=0.0, moments=None, components=None)
     assert tiny_run(plain).train.augment == 0.25
 
 
