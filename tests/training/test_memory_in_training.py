@@ -176,6 +176,7 @@ def test_a_run_taken_over_gets_a_memory_of_its_own_film(
         np.testing.assert_array_equal(ours, earlier)
 
 
+@pytest.mark.slow
 def test_a_film_without_memory_is_taken_over_by_one_with(records: Path, tmp_path: Path) -> None:
     plain = memory_flags(
         records, tmp_path / "plain", memory=0.0, moments=None, components=None, steps=2

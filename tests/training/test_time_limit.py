@@ -143,7 +143,7 @@ def minutes_flags(records: Path, run: Path, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("six_steps")
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_minutes_are_the_steps_they_come_to(
     at_once: int, small_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +162,7 @@ def test_minutes_are_the_steps_they_come_to(
     assert "training from step 0 to 6" in log and "all of step 6 is shown" in log
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("six_steps")
 def test_interrupted_at_the_same_speed_it_ends_with_the_same_weights(
     small_records: Path, tmp_path: Path
