@@ -70,11 +70,13 @@ class _Frozen(layers.Dense):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         if not training:  # exported models hold no gradients
             return super().call(inputs)
-        return _product(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
+        return product(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
 
 
 @tf.custom_gradient
-def _product(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+def product(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """Return x @ kernel; the gradient of x reads the kernel as it lies in memory."""
+
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         return tf.transpose(tf.matmul(kernel, upstream, transpose_b=True)), None
 

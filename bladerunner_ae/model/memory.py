@@ -25,7 +25,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from bladerunner_ae.model import memory_codes
-from bladerunner_ae.model.linear_path import linear_size
+from bladerunner_ae.model.linear_path import linear_size, product
 from bladerunner_ae.runs.config import ModelConfig
 
 Floats = NDArray[np.float32]
@@ -144,7 +144,7 @@ class Memory(layers.Layer):
         drawings = tf.gather(self._value("drawings"), moments) + details
         rest = tf.reduce_sum(weights[..., None] * drawings, axis=1)
         found = tf.concat([whole * self._value("deviations"), rest], axis=1)
-        return _picture(found, self._value("components")) + self._value("mean")
+        return product(found, self._value("components")) + self._value("mean")
 
     def _candidates(self, whole: tf.Tensor) -> tf.Tensor:
         """Return the moments to try, int32 [B, n]: the nearest ones, and the film as a whole."""
@@ -161,16 +161,6 @@ class Memory(layers.Layer):
 
     def _value(self, name: str) -> tf.Tensor:
         return tf.convert_to_tensor(getattr(self, f"{name}_weight").value)
-
-
-@tf.custom_gradient
-def _picture(found: tf.Tensor, components: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """Return found @ components; the gradient reads the components as they lie in memory."""
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-        return tf.transpose(tf.matmul(components, upstream, transpose_b=True)), None
-
-    return tf.matmul(found, components), gradient
 
 
 @keras.saving.register_keras_serializable("bladerunner_ae")

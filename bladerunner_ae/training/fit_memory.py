@@ -9,6 +9,7 @@ its folder holds.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from bladerunner_ae.model.memory import MemoryValues
 from bladerunner_ae.model.networks import LOG_VAR_RANGE, Networks
 from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.runs.config import ModelConfig
+from bladerunner_ae.runs.files import MEMORY_FIT, is_run_file
 from bladerunner_ae.training.moved_frames import MOVES, moved_frames
+from tfrecords import storage
 from tfrecords.frames import read_images
 from tfrecords.mixture import FilmPart
 from tfrecords.reader import film_frames
@@ -68,11 +71,15 @@ def fit_memory(
 
 
 def forget_fit(folder: Path) -> None:
-    """Delete the files of a fit; none may be there."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            path.unlink()
+    """Delete the files of a fit, if there are any; other files stay, and the folder with them."""
+    for path in _own_files(folder):
+        path.unlink()
+    with suppress(OSError):
         folder.rmdir()
+
+
+def _own_files(folder: Path) -> list[Path]:
+    return [folder / name for name in storage.names(folder) if is_run_file(f"{MEMORY_FIT}/{name}")]
 
 
 def initialise_memory(
@@ -129,7 +136,7 @@ class _Work:
         self._key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
+        for path in _own_files(folder):
             if not path.name.startswith(self._key):
                 path.unlink()
 
@@ -228,10 +235,10 @@ def _coordinates(
                 progress.update(len(own))
                 if (row // _BATCH) % _WRITTEN_EVERY == _WRITTEN_EVERY - 1:
                     found.flush()
-                    done_path.write_text(json.dumps(row + len(own)))
+                    storage.write_text(done_path, json.dumps(row + len(own)))
             row += len(images)
     found.flush()
-    done_path.write_text(json.dumps(row))
+    storage.write_text(done_path, json.dumps(row))
     return found
 
 

@@ -182,6 +182,11 @@ def test_what_is_done_is_not_done_again_and_other_films_fits_are_dropped(
     fitted(CONFIG, film_part(tmp_path / "other", film, slice(0, 20)), folder)
     others = {path.name for path in folder.iterdir()}
     assert len(others) == 3 and not names & others
+    (folder / "mine.txt").write_text("a person's")
+    fitted(CONFIG, part, folder)
+    forget_fit(folder)
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+    (folder / "mine.txt").unlink()
     forget_fit(folder)
     assert not folder.exists()
     forget_fit(folder)
