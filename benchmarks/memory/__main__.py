@@ -8,7 +8,7 @@ included.
 Examples:
   python -m benchmarks.memory --data=DATA/varied
   python -m benchmarks.memory --data=DATA/varied --variants=1,0.5_trained --seeds=3
-  python -m benchmarks.memory --table --runs=build/memory --picture=memory.png --output=memory.md
+  python -m benchmarks.memory --data=DATA/varied --table --picture=memory.png --output=memory.md
 """
 
 import json
@@ -50,14 +50,14 @@ def main() -> None:
     names, runs = options.variants.split(","), Path(options.runs)
     if unknown := [name for name in names if name not in VARIANTS]:
         raise UsageError(f"--variants={unknown[0]}: choose from {', '.join(VARIANTS)}")
+    if options.data is None and (options.picture or not options.table):
+        raise UsageError("--data=DATA/<film> is needed")
     if not options.table:
-        if options.data is None:
-            raise UsageError("--data=DATA/<film> is needed")
         for seed in range(options.seeds):
             for name in names:
                 run_once(options, runs, name, seed)
     results = [json.loads(path.read_text("utf-8")) for path in sorted(runs.glob("*/run.json"))]
-    if options.picture and options.data is not None:
+    if options.picture:
         Path(options.picture).write_bytes(strip(runs, Path(options.data)))
     publish(page(results, options.film), options.output)
 
