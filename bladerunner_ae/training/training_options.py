@@ -241,5 +241,5 @@ def _length(train: TrainConfig) -> str:
     steps = counted(train.steps, "step")
     if train.minutes is None:
         return steps
-    minutes = f"{train.minutes:g} minutes"
+    minutes = f"{train.minutes:g} minute" + "s" * (train.minutes != 1)
     return f"{minutes} of steps" if train.epochs is None else f"{steps}, at most {minutes},"
