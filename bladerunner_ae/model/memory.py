@@ -100,6 +100,11 @@ class Memory(layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return {"config": dataclasses.asdict(self._config)}
 
+    @property
+    def global_numbers(self) -> int:
+        """G: the first numbers of a latent."""
+        return self._config.global_numbers
+
     def assign(self, values: MemoryValues) -> None:
         """Set the weights; ValueError if a shape is another."""
         for field in dataclasses.fields(values):
@@ -109,8 +114,12 @@ class Memory(layers.Layer):
         """Return the weights in the order of the fields of `MemoryValues`."""
         return [getattr(self, f"{field.name}_weight") for field in dataclasses.fields(MemoryValues)]
 
-    def encode(self, image: tf.Tensor) -> tf.Tensor:
-        """Return the latent of pictures, float32 [B, D] -> [B, G + L + NUMBERS]."""
+    def encode(self, image: tf.Tensor, forgotten: tf.Tensor | None = None) -> tf.Tensor:
+        """Return the latent of pictures, float32 [B, D] -> [B, G + L + NUMBERS].
+
+        Those that `forgotten`, bool [B], says are encoded as if their key moment were not known: by
+        the one that draws them second best, or by the film as a whole.
+        """
         config = self._config
         # Written so that the components are read as they lie in memory (see `linear_path`).
         centred = image - self._value("mean")
@@ -122,6 +131,10 @@ class Memory(layers.Layer):
         known = tf.reduce_sum(tf.square(local), -1)
         error = tf.reduce_sum(tf.square(missing), -1) - known
         best = tf.argmin(error, axis=1, output_type=tf.int32)
+        if forgotten is not None:
+            without = tf.one_hot(best, tf.shape(error)[1], on_value=np.inf, off_value=0.0)
+            second = tf.argmin(error + without, axis=1, output_type=tf.int32)
+            best = tf.where(forgotten, second, best)
         moment = tf.gather(moments, best, batch_dims=1)
         numbers = tf.gather(local, best, batch_dims=1)
         return tf.concat(
@@ -171,8 +184,15 @@ class MemoryCode(layers.Layer):
         super().__init__(dtype="float32", trainable=False, **kwargs)
         self.memory = memory
 
-    def call(self, inputs: Any) -> Any:
-        return self.memory.encode(tf.reshape(inputs, [tf.shape(inputs)[0], -1]))
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Encode pictures; in training every second one as if its key moment were not known.
+
+        A frame that was never seen has no key moment of its own. So the convolutions learn to mend
+        what is drawn of such frames, and not only what is left of frames known by heart.
+        """
+        count = tf.shape(inputs)[0]
+        forgotten = every_second(count) if training else None
+        return self.memory.encode(tf.reshape(inputs, [count, -1]), forgotten)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape[0], self.memory._config.latent_size
@@ -191,6 +211,13 @@ class MemoryPicture(layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape[0], self.memory.mean_weight.shape[0]
+
+
+def every_second(count: tf.Tensor) -> tf.Tensor:
+    """Return the second, fourth, ... of the global batch, bool [count], of this replica's share."""
+    context = tf.distribute.get_replica_context()
+    first = context.replica_id_in_sync_group * count if context else 0
+    return tf.equal((first + tf.range(count)) % 2, 1)
 
 
 def memory_code(config: ModelConfig, memory: Memory, image: Any) -> Any:

@@ -35,7 +35,11 @@ class AdversarialPass:
 
 
 def run_players(
-    networks: Networks, batch: Batch, *, noise: float, feature_layers: tuple[int, ...] | None
+    networks: Networks,
+    batch: Batch,
+    *,
+    noise: tf.Tensor | float,
+    feature_layers: tuple[int, ...] | None,
 ) -> AdversarialPass:
     """Encode, reconstruct, dream a prior sample and have the discriminator judge all three.
 
@@ -48,10 +52,26 @@ def run_players(
     mean, log_var = networks.encoder(batch.images, training=True)
     latent = sample_posterior(mean, log_var, batch.epsilon, noise)
     reconstruction = networks.decoder(latent, training=True)
-    dreamt = networks.decoder(batch.prior, training=True)
+    dreamt = networks.decoder(_prior(networks, batch, mean), training=True)
     (real, real_features), (fake, fake_features), (prior, _) = (
         discriminator(pictures, training=True)
         for pictures in (batch.images, reconstruction, dreamt)
     )
     distance = losses.feature_distance(real_features, fake_features, feature_layers)
     return AdversarialPass(mean, log_var, reconstruction, distance, real, fake, prior)
+
+
+def _prior(networks: Networks, batch: Batch, mean: tf.Tensor) -> tf.Tensor:
+    """Return samples of the prior, float32 [B, latent].
+
+    N(0, 1), but with a memory: that is one Gaussian a key moment, whose local numbers are N(0, 1)
+    and whose global ones are those of one of its frames, here of the batch.
+    """
+    if networks.memory is None:
+        return batch.prior
+    known, start, end = (
+        tf.stop_gradient(mean),
+        networks.memory.global_numbers,
+        -networks.code_numbers,
+    )
+    return tf.concat([known[:, :start], batch.prior[:, start:end], known[:, end:]], axis=1)

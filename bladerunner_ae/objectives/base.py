@@ -36,8 +36,11 @@ def adversarial(objective: Any, progress: float, scale: float) -> float:
     return scale
 
 
-def weight(default: float, help: str, share: Share = constant) -> Any:
-    """Return a field for a finite number, 0 or above, with a curve "weight/NAME" in the logs."""
+def weight(default: float, help: str, share: Share | None = constant) -> Any:
+    """Return a field for a finite number, 0 or above, with a curve "weight/NAME" in the logs.
+
+    Without a share it has no curve.
+    """
     option = Option(help, "objective", "a finite number, 0 or above", least=0.0, below=math.inf)
     return dataclasses.field(default=default, metadata={"option": option, "share": share})
 
@@ -152,7 +155,7 @@ class Objective:
 
 
 def sample_posterior(
-    mean: tf.Tensor, log_var: tf.Tensor, epsilon: tf.Tensor, noise: float = 1.0
+    mean: tf.Tensor, log_var: tf.Tensor, epsilon: tf.Tensor, noise: tf.Tensor | float = 1.0
 ) -> tf.Tensor:
     """Return mean + noise * exp(log_var / 2) * epsilon (Kingma & Welling 2014, section 2.4)."""
     return mean + noise * tf.exp(0.5 * log_var) * epsilon

@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import tensorflow as tf
+
 from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.objectives import losses
 from bladerunner_ae.objectives.adversarial_pass import run_players
@@ -27,6 +29,10 @@ from bladerunner_ae.objectives.base import (
 )
 
 
+def _noise(objective: "Broad2016", progress: float, scale: float) -> float:
+    return float(objective.noise_share(progress))
+
+
 @dataclass(frozen=True)
 class Broad2016(Objective):
     """Four feature layers of equal weight, gamma 2.5, means where the paper has sums.
@@ -38,12 +44,14 @@ class Broad2016(Objective):
     The cross-entropies are taken of logits, not of clipped probabilities, and prior samples are
     drawn from N(0, 1), which the posterior is pulled to, not from a uniform distribution.
 
-    Expect haze: the KL divergence weighs as much as feature means that are small, so the latents
-    carry little (at the preview's size 0.1 to 0.3 nats), and a few unlike frames that are trained
-    on together blend into one picture. That is the formula, not a fault of this code.
+    Expect haze: the KL divergence weighs as much as feature means that are small, so at a noise of
+    1 the latents carry little (at the preview's size 0.1 to 0.3 nats) and unlike frames blend into
+    one picture. Frames come apart as the noise falls. The original's was 1 at first, lowered by
+    hand in later runs, 0 when rendering; which values it had is not known. Here each quarter of a
+    run has `noise_decay` of the noise of the one before.
 
     The original divided each mean of the cross-entropies by its batch size of 12 and their sum by
-    6. Its noise was 1 at first, lowered by hand in later runs, 0 when rendering.
+    6.
     """
 
     name: ClassVar[str] = "broad2016"
@@ -52,7 +60,15 @@ class Broad2016(Objective):
     gan_scale: float = weight(
         1.0 / 72.0, "Scale of the discriminator's cross-entropies", adversarial
     )
-    noise: float = weight(1.0, NOISE)
+    noise: float = weight(1.0, f"{NOISE}; with broad2016 in the first quarter of the run", _noise)
+    noise_decay: float = weight(
+        0.3, "Factor of the noise from each quarter of the run to the next; 1: it stays", None
+    )
+
+    def noise_share(self, progress: tf.Tensor | float) -> tf.Tensor:
+        """Return the part of the noise that is left, float32 scalar, of the run's part done."""
+        quarter = tf.minimum(tf.floor(4.0 * tf.cast(progress, tf.float32)), 3.0)
+        return tf.pow(tf.cast(self.noise_decay, tf.float32), quarter)
 
     @property
     def allowed_fall(self) -> float:
@@ -60,7 +76,8 @@ class Broad2016(Objective):
         return math.inf
 
     def __call__(self, networks: Networks, batch: Batch) -> Outcome:
-        run = run_players(networks, batch, noise=self.noise, feature_layers=None)
+        noise = self.noise * self.noise_share(batch.progress)
+        run = run_players(networks, batch, noise=noise, feature_layers=None)
         kl = losses.kl_divergence(run.mean, run.log_var)
         gan = self.gan_scale * losses.discriminator_cross_entropy(run.real, run.fake, run.prior)
         return Outcome(

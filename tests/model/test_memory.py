@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from bladerunner_ae.errors import UsageError
 from bladerunner_ae.model import memory_codes
-from bladerunner_ae.model.memory import Memory, MemoryValues
+from bladerunner_ae.model.memory import Memory, MemoryCode, MemoryValues, every_second
 from bladerunner_ae.runs.config import CODE_NUMBERS, ModelConfig
 from tests.helpers.memories import memory_model, memory_networks
 from tests.helpers.tiny_training import tiny_model
+from tests.helpers.training_checks import two_devices
 
 CONFIG = memory_model(components=90, moments=5)
 WHOLE, LOCAL = CONFIG.global_numbers, CONFIG.local_numbers
@@ -87,6 +88,43 @@ def test_a_latent_is_drawn_by_its_moment_and_a_picture_of_it_encoded_to_it(
     np.testing.assert_allclose(drawn[0], picture_of(numbers, local, moment), atol=1e-4)
     # Directions are stored in 16 bits: their rows are not quite orthonormal.
     np.testing.assert_allclose(memory.encode(tf.constant(drawn)).numpy(), latent, atol=0.01)
+
+
+def test_in_training_every_second_picture_is_encoded_as_if_its_moment_were_not_known(
+    memory: Memory,
+) -> None:
+    """By the moment that draws it best of all others, found here by drawing it with each."""
+    random = np.random.default_rng(9)
+    numbers = (VALUES.centres.mean(axis=0) / VALUES.deviations).astype(np.float32)
+    locals_ = random.standard_normal((6, LOCAL)).astype(np.float32) * 3
+    pictures = np.stack([picture_of(numbers, locals_[m], m) for m in range(6)])
+    layer = MemoryCode(memory)
+    images = tf.constant(pictures.reshape(6, 24, 32, 3))
+    found = layer(images, training=True).numpy()
+    known = layer(images, training=False).numpy()
+    np.testing.assert_array_equal(found[::2], known[::2])
+    tried = memory._candidates(tf.constant(found[:, :WHOLE] * VALUES.deviations)).numpy()
+    for moment in (1, 3, 5):
+        others = [m for m in tried[moment] if m != moment]
+        assert moment in tried[moment] and len(others) > 2
+        rest = (pictures[moment] - VALUES.mean) @ VALUES.components[WHOLE:].T
+        errors = []
+        for other in others:
+            missing = rest - VALUES.drawings[other]
+            errors.append(
+                np.square(missing).sum() - np.square(directions_of(other) @ missing).sum()
+            )
+        expected = VALUES.codewords[others[int(np.argmin(errors))]]
+        np.testing.assert_array_equal(known[moment, -CODE_NUMBERS:], VALUES.codewords[moment])
+        np.testing.assert_array_equal(found[moment, -CODE_NUMBERS:], expected)
+        np.testing.assert_array_equal(found[moment, :WHOLE], known[moment, :WHOLE])
+
+
+def test_two_devices_forget_what_one_does() -> None:
+    strategy = two_devices()
+    shares = strategy.experimental_local_results(strategy.run(every_second, (tf.constant(3),)))
+    np.testing.assert_array_equal(np.concatenate(shares), every_second(tf.constant(6)))
+    np.testing.assert_array_equal(every_second(tf.constant(3)), [False, True, False])
 
 
 def test_between_two_moments_two_drawings_are_mixed(memory: Memory) -> None:

@@ -156,10 +156,15 @@ class Independent:
         self.fooling = -log(sure["fake"]) - log(sure["prior"])
 
 
+def noise_of(objective: Any) -> float:
+    """The noise at the end of a run, where a batch of no schedule is."""
+    return objective.noise * getattr(objective, "noise_decay", 1.0) ** 3
+
+
 def independent_losses(name: str, networks: Networks, batch: Batch) -> dict[str, tf.Tensor]:
     """The loss of each player, written out from the table at the head of each objective."""
     w = with_all_players(name)
-    run = Independent(networks, batch, w.noise)
+    run = Independent(networks, batch, noise_of(w))
     if name == "vae":
         both = run.pixel + w.kl_weight * run.kl
         return {"encoder": both, "decoder": both}
@@ -273,7 +278,7 @@ def test_the_features_teach_nobody_but_encoder_and_decoder(
     objective: Any = make_objective(name)
     outcome: Outcome = objective(networks, batch)
     mean, log_var = outcome.latent
-    latent = sample_posterior(mean, log_var, batch.epsilon, objective.noise)
+    latent = sample_posterior(mean, log_var, batch.epsilon, noise_of(objective))
     judged = (
         batch.images,
         tf.stop_gradient(networks.decoder(latent)),

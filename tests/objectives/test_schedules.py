@@ -66,3 +66,12 @@ def test_watchdog_lowers_adversarial_weights(objective: str, curve: str) -> None
     whole, half = (make_objective(objective).weights_now(0.5, scale) for scale in (1.0, 0.5))
     lowered = f"weight/{curve}"
     assert half == {**whole, lowered: whole[lowered] / 2} and whole[lowered] > 0
+
+
+def test_the_noise_of_broad2016_falls_in_quarters() -> None:
+    objective = make_objective("broad2016", {"noise": 2.0, "noise_decay": 0.5})
+    at = (0.0, 0.24, 0.25, 0.49, 0.5, 0.75, 1.0)
+    found = [objective.weights_now(progress, 1.0)["weight/noise"] for progress in at]
+    assert found == pytest.approx([2.0, 2.0, 1.0, 1.0, 0.5, 0.25, 0.25])
+    still = make_objective("broad2016", {"noise_decay": 1.0})
+    assert still.weights_now(1.0, 1.0)["weight/noise"] == 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from bladerunner_ae import load_autoencoder
 from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.exports.film_latents import load_film_latents
 from bladerunner_ae.exports.from_run import export
+from bladerunner_ae.model import pixels
 from bladerunner_ae.model.networks import Networks
+from bladerunner_ae.objectives import Batch
+from bladerunner_ae.objectives.adversarial_pass import run_players
 from bladerunner_ae.runs.config import CODE_NUMBERS
 from bladerunner_ae.runs.files import MEMORY_FIT, is_run_file
 from bladerunner_ae.runs.folder import open_run
@@ -150,6 +154,39 @@ def test_exported_models_draw_what_the_networks_do(
     assert len(np.unique(stored.groups)) == len(named)
     np.testing.assert_array_equal(stored.mean[-CODE_NUMBERS:], 1.0)
     assert not stored.directions[:, -CODE_NUMBERS:].any()
+
+
+def test_the_prior_of_an_adversary_is_one_gaussian_a_key_moment(
+    run: tuple[Path, Trainer], film: NDArray[np.uint8]
+) -> None:
+    """Its samples are those of the batch's moments, of other local numbers."""
+    networks = run[1].networks
+    assert networks.memory is not None
+    images = pixels.to_float(tf.constant(film[::10]))
+    mean = networks.encoder(images, training=True)[0].numpy()
+    normal = np.random.default_rng(0).normal(size=mean.shape).astype(np.float32)
+    batch = Batch(images, tf.zeros_like(normal), tf.constant(normal), tf.constant(0, tf.int64))
+    asked: list[NDArray[np.float32]] = []
+
+    def decoder(latent: tf.Tensor, training: bool) -> tf.Tensor:
+        asked.append(latent.numpy())
+        return networks.decoder(latent, training=training)
+
+    spied = dataclasses.replace(networks, decoder=decoder, discriminator=critic)
+    run_players(spied, batch, noise=0.0, feature_layers=None)
+    first, last = networks.memory.global_numbers, mean.shape[1] - CODE_NUMBERS
+    assert 0 < first < last
+    np.testing.assert_array_equal(asked[0], mean)
+    np.testing.assert_array_equal(asked[1][:, :first], mean[:, :first])
+    np.testing.assert_array_equal(asked[1][:, first:last], normal[:, first:last])
+    np.testing.assert_array_equal(asked[1][:, last:], mean[:, last:])
+    without = dataclasses.replace(spied, memory=None)
+    run_players(without, batch, noise=0.0, feature_layers=None)
+    np.testing.assert_array_equal(asked[3], normal)
+
+
+def critic(pictures: tf.Tensor, training: bool) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    return tf.reduce_mean(pictures, [1, 2, 3])[:, None], [pictures]
 
 
 def test_a_run_taken_over_gets_a_memory_of_its_own_film(
