@@ -364,8 +364,7 @@ def test_the_length_is_handed_to_the_training() -> None:
     assert "--memory=0.25" in job.train()
     with pytest.raises(UsageError, match=r"--memory=2: give 0 to 1"):
         pipeline.check_training(replace(job, memory=2.0))
-    with pytest.raises(UsageError, match=r"--memory=1: these networks have no linear path"):
-        pipeline.check_training(replace(job, memory=1.0, preset="base"))
+    pipeline.check_training(replace(job, memory=1.0, preset="base"))
     with pytest.raises(UsageError, match=r"--minutes=0: give a finite number above 0"):
         pipeline.check_training(Job(film, folder, "preview", minutes=0.0))
 

@@ -40,8 +40,12 @@ def convolution(size: int, inputs: int, outputs: int) -> int:
 REFINEMENT = convolution(8, 3, 48) + 3 * 2 * convolution(3, 48, 48)
 
 
+# What base and large have beside the published networks.
+BESIDE = {"linear_path": False, "refinement_blocks": 0}
+
+
 def test_base_has_the_size_of_the_published_model() -> None:
-    players = networks_of("base", 144, 256).players()
+    players = networks_of("base", 144, 256, **BESIDE).players()
     counts = {name: model.count_params() for name, model in players.items()}
     widths, flat = [3, 80, 160, 320, 640], 9 * 16 * 640
     pairs = list(itertools.pairwise(widths))
@@ -57,7 +61,7 @@ def test_base_has_the_size_of_the_published_model() -> None:
 
 
 def test_large_has_one_halving_more_and_half_the_width() -> None:
-    players = networks_of("large", 288, 512).players()
+    players = networks_of("large", 288, 512, **BESIDE).players()
     widths, flat = [3, 40, 80, 160, 320, 640], 9 * 16 * 640
     pairs = list(itertools.pairwise(widths))
     down = sum(convolution(5, a, b) + 2 * b for a, b in pairs) - 2 * 40
