@@ -74,7 +74,7 @@ def run_once(options: flags.FlagValues, runs: Path, name: str, seed: int) -> Non
     # The same for all: the first run that is evaluated measures them.
     baselines = "--nobaselines" if any(runs.glob("*/run.json")) else "--baselines"
     run(sys.executable, "-m", "bladerunner_ae.evaluate", data, f"--model={folder}", baselines,
-        f"--max_frames={options.max_frames}", "--novmaf",
+        f"--max_frames={options.max_frames}", "--vmaf=off",
         f"--output={folder / 'evaluation.json'}")  # fmt: skip
     evaluation = json.loads((folder / "evaluation.json").read_text("utf-8"))
     config = json.loads((folder / "config.json").read_text("utf-8"))

@@ -1,10 +1,18 @@
-"""The table of what a network knows, from run.json contents."""
+"""The table of what a network knows, from run.json contents; and the command that measures it."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.memory.__main__ import VARIANTS, page
+from benchmarks.runs import ROOT
+from tests.helpers.small_records import write_numbered_film
 
 
 def result(variant: str, seed: int, psnr: float, **more: Any) -> dict[str, Any]:
@@ -43,3 +51,19 @@ def test_a_row_is_the_median_of_a_variants_seeds() -> None:
 def test_what_is_not_trained_takes_one_step_that_changes_nothing() -> None:
     for given, trained in VARIANTS.values():
         assert ("--learning_rate=1e-9" in given) == ("--steps=1" in given) == (not trained)
+
+
+@pytest.mark.slow
+def test_the_command_measures_and_draws(tmp_path: Path) -> None:
+    write_numbered_film(tmp_path / "film", 480, 24, 32, image_format="png")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", f"--data={tmp_path / 'film'}",
+         f"--runs={tmp_path / 'runs'}", "--variants=0.5", f"--output={tmp_path / 'page.md'}",
+         f"--picture={tmp_path / 'strip.png'}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "runs/0.5-0/run.json").read_text("utf-8"))
+    assert result["groups"]["seen"]["psnr"] > result["groups"]["held out"]["psnr"] > 10
+    assert "| `--memory=0.5`, memory alone |" in (tmp_path / "page.md").read_text("utf-8")
+    assert (tmp_path / "strip.png").stat().st_size > 1000

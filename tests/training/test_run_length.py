@@ -28,16 +28,16 @@ TRAILER, FEATURE = 1323, 168_480
 @pytest.mark.parametrize(
     ("preset", "frames", "on_cpu", "asked", "expected"),
     [
-        ("preview", TRAILER, True, {}, {"steps": 500, "epochs": 6.0, "minutes": None}),
-        ("preview", 10_000, True, {}, {"steps": 1875, "epochs": 6.0, "minutes": None}),
-        ("preview", FEATURE, True, {}, {"steps": 31_590, "epochs": 6.0, "minutes": 38.0}),
-        ("preview", FEATURE, False, {}, {"steps": 31_590, "epochs": 6.0, "minutes": None}),
+        ("preview", TRAILER, True, {}, {"steps": 500, "epochs": 3.0, "minutes": None}),
+        ("preview", 10_000, True, {}, {"steps": 938, "epochs": 3.0, "minutes": None}),
+        ("preview", FEATURE, True, {}, {"steps": 15_795, "epochs": 3.0, "minutes": 38.0}),
+        ("preview", FEATURE, False, {}, {"steps": 15_795, "epochs": 3.0, "minutes": None}),
         ("base", FEATURE, True, {}, {"steps": 84_240, "epochs": 6.0, "minutes": None}),
         ("base", TRAILER, False, {}, {"steps": 5000, "epochs": 6.0, "minutes": None}),
         ("preview", FEATURE, True, {"steps": 7}, {"steps": 7}),
         ("preview", TRAILER, True, {"epochs": 2.0}, {"steps": 83, "epochs": 2.0}),
         ("preview", TRAILER, True, {"epochs": 0.001}, {"steps": 1, "epochs": 0.001}),
-        ("preview", FEATURE, False, {"minutes": 9.0}, {"steps": 31_590, "minutes": 9.0}),
+        ("preview", FEATURE, False, {"minutes": 9.0}, {"steps": 15_795, "minutes": 9.0}),
     ],
 )
 def test_length_of_a_run(
