@@ -21,7 +21,7 @@ from absl import flags
 from bladerunner_ae.command_line.app import run as run_command
 from bladerunner_ae.command_line.arguments import parse_folder, parse_output, parse_png
 from bladerunner_ae.command_line.tensorflow_import import slow_imports
-from bladerunner_ae.errors import InputError
+from bladerunner_ae.errors import InputError, UsageError
 from bladerunner_ae.evaluation.choice import MAX_FRAMES
 from bladerunner_ae.evaluation.text import describe
 from tfrecords import storage
@@ -40,6 +40,14 @@ def refuse_other_json(output: Location) -> None:
         raise InputError(f"{output}: is not a result of this command; choose another --output")
 
 
+def parse_sizes(given: list[str]) -> tuple[int, ...]:
+    """Return the numbers of --pca; UsageError if one is none."""
+    sizes = tuple(int(text) if text.isascii() and text.isdecimal() else 0 for text in given)
+    if 0 in sizes:
+        raise UsageError(f"--pca={','.join(given)}: give whole numbers from 1, such as 16,200")
+    return sizes
+
+
 def main() -> None:
     with slow_imports():
         from bladerunner_ae.evaluation.evaluate_film import EvaluationOptions, evaluate_film
@@ -55,6 +63,7 @@ def main() -> None:
         vmaf=values.vmaf == "auto",
         perceptual=values.perceptual == "auto",
         baselines=values.baselines,
+        pca=parse_sizes(values.pca),
         pictures=parse_folder("pictures", values.pictures),
         contact_sheet=parse_png("contact_sheet", values.contact_sheet),
     )
@@ -94,6 +103,10 @@ def cli() -> None:
         "[perceptual] is installed, with a note if it is not."
     )  # fmt: skip
     flags.DEFINE_bool("baselines", True, "Measure the mean frame and principal components too.")
+    flags.DEFINE_list(
+        "pca", [], "Numbers of principal components to measure, such as 16,200. Default: as many "
+        "as a frame has latent numbers."
+    )  # fmt: skip
     run_command(
         main,
         less_memory="a smaller --batch_size or --max_frames takes less, and so does --nobaselines",

@@ -4,6 +4,7 @@ Both are fitted to training frames only. The best linear autoencoder of a given 
 component analysis (Baldi & Hornik 1989), so a network of that width is worth what it does better.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,17 +38,19 @@ class LinearBaseline:
         return np.clip(np.rint(output), 0, 255).astype(np.uint8).reshape(images.shape)
 
 
-def fit_baselines(images: NDArray[np.uint8], latent_size: int | None) -> list[LinearBaseline]:
-    """Fit the mean frame, and a PCA of the latent size (None: no PCA), to uint8 [n, H, W, 3].
+def fit_baselines(images: NDArray[np.uint8], sizes: Sequence[int]) -> list[LinearBaseline]:
+    """Fit the mean frame, and a PCA of each of the sizes, to uint8 [n, H, W, 3].
 
     There are fewer components where n frames have only n - 1, or memory holds no more; the
     baseline's name has their number.
     """
-    room = _BYTES // (4 * images[0].size)
-    count = min(latent_size or 0, max(len(images) - 1, 1), max(room, 1))
-    mean, components = principal_components(images, count)
-    found = [LinearBaseline("mean frame", mean, components[:, :0])]
-    return [*found, LinearBaseline(f"PCA-{count}", mean, components)] if latent_size else found
+    most = max(min(len(images) - 1, _BYTES // (4 * images[0].size)), 1)
+    counts = sorted({min(size, most) for size in sizes})
+    mean, components = principal_components(images, max(counts, default=0))
+    return [
+        LinearBaseline("mean frame", mean, components[:, :0]),
+        *(LinearBaseline(f"PCA-{count}", mean, components[:, :count]) for count in counts),
+    ]
 
 
 def principal_components(

@@ -59,6 +59,7 @@ class EvaluationOptions:
         vmaf: measure VMAF if ffmpeg can.
         perceptual: measure perceptual and Frechet distance if the extra [perceptual] is installed.
         baselines: measure the mean frame and principal components too.
+        pca: numbers of components to measure; (): as many as a frame has latent numbers.
         pictures: folder for prior.png and interpolation.png, which are replaced.
         contact_sheet: PNG of frames across the film, each next to its dream.
     """
@@ -68,6 +69,7 @@ class EvaluationOptions:
     vmaf: bool = True
     perceptual: bool = True
     baselines: bool = True
+    pca: tuple[int, ...] = ()
     pictures: Location | None = None
     contact_sheet: Location | None = None
 
@@ -209,7 +211,8 @@ class _Evaluation:
         systems: dict[str, System] = {MODEL: self._autoencoder}
         if images is not None and self._options.baselines:
             size = self._autoencoder.latent_size
-            systems |= {baseline.name: baseline for baseline in fit_baselines(images, size)}
+            sizes = self._options.pca or ((size,) if size else ())
+            systems |= {baseline.name: baseline for baseline in fit_baselines(images, sizes)}
         return systems
 
     def _prior(self, fitted: list[int], images: Pictures | None) -> dict[str, Any] | None:

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks.memory.__main__ import VARIANTS, page
+from benchmarks.memory.__main__ import VARIANTS, grid, page
 from benchmarks.runs import ROOT
 from tests.helpers.small_records import write_numbered_film
 
@@ -20,7 +21,7 @@ def result(variant: str, seed: int, psnr: float, **more: Any) -> dict[str, Any]:
         label: {"psnr": psnr, "ssim": 0.5, "perceptual": 0.25} for label in ("seen", "held out")
     }
     facts = {"moments": 7, "components": 90, "megabytes": 12, "steps": 1, "cpu_minutes": 1.5 + seed,
-             "film_frames": 300}  # fmt: skip
+             "film_frames": 300, "grid": [1.2, 1.5]}  # fmt: skip
     return {"variant": variant, "seed": seed, "groups": groups, **facts, **more}
 
 
@@ -36,21 +37,32 @@ def test_a_row_is_the_median_of_a_variants_seeds() -> None:
     assert rows[1] == (
         "| `--memory=1`, memory alone | 7 | 90 | 12 | 0 | "
         "31.00 (3.00) / 0.500 (0.000) / 0.250 (0.000) | "
-        "31.00 (3.00) / 0.500 (0.000) / 0.250 (0.000) | - / - / - | - / - / - | 2.5 (2.0) |"
+        "31.00 (3.00) / 0.500 (0.000) / 0.250 (0.000) | - / - / - | - / - / - | 1.5 (0.0) | "
+        "2.5 (2.0) |"
     )
     assert rows[2].startswith(
         "| `--memory=0.5`, trained | 7 | 90 | 12 | 900 | 28.00 / 0.500 / 0.250 |"
     )
-    assert (
-        rows[3]
-        == "| PCA-200 | - | - | - | - | 25.00 / 0.600 / - | - / - / - | - / - / - | - / - / - | - |"
-    )
+    nothing = " - / - / - | - / - / - | - / - / - | - | - |"
+    assert rows[3] == f"| PCA-200 | - | - | - | - | 25.00 / 0.600 / - |{nothing}"
     assert len(rows) == 4 and page([]) == "No runs yet."
 
 
 def test_what_is_not_trained_takes_one_step_that_changes_nothing() -> None:
-    for given, trained in VARIANTS.values():
+    for _, given, trained in VARIANTS.values():
         assert ("--learning_rate=1e-9" in given) == ("--steps=1" in given) == (not trained)
+
+
+def test_a_grid_is_seen_and_detail_is_none() -> None:
+    random = np.random.default_rng(0)
+    noise = random.integers(110, 140, (20, 48, 64, 3)).astype(np.uint8)
+    assert grid(noise) < 1.1
+    assert grid(np.full_like(noise, 9)) == 0.0
+    for period in (2, 4, 8):
+        board = noise.copy()
+        board[:, :, ::period] += 10
+        assert grid(board) > 2.0
+        assert grid(board.swapaxes(1, 2)) > 2.0
 
 
 @pytest.mark.slow

@@ -323,6 +323,8 @@ def test_without_vmaf_and_baselines(
     assert "drawn from N(0, 1)" in result.out
     result = commands.run("evaluate", "--model=x", "--data=y", "--vmaf=perhaps")
     assert result.code == 1 and "<auto|off>" in result.error
+    result = commands.run("evaluate", "--model=x", "--data=y", "--pca=16,many")
+    assert result.code == 1 and "--pca=16,many: give whole numbers from 1" in result.error
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def evaluated(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, set[Mark]]:
     write_export(folder / "run" / "export", records, small_networks())
     found: dict[str, set[Mark]] = {}
 
-    def fit_baselines(images: Any, size: int | None) -> list[Any]:
+    def fit_baselines(images: Any, sizes: Sequence[int]) -> list[Any]:
         found["baselines"] = set(marks(images))
         return []
 
