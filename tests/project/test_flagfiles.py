@@ -14,7 +14,7 @@ PLANS = {
         for name in ("vae", "vae_gan", "patch_gan")
     },
     "blade_runner": ((144, 256), "preset base, objective vae_gan, 84240 steps of 12 frames"),
-    "broad2016": ((144, 256), "preset base, objective broad2016, 84240 steps of 12 frames"),
+    "broad2016": ((72, 128), "preset preview, objective broad2016, 10 steps of 12 frames"),
 }
 
 
