@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.markdown import NONE, median_and_spread, publish, table
 from benchmarks.runs import ROOT, cores_of_processor, run, say
@@ -197,7 +198,8 @@ def strip(runs: Path, records: Path) -> bytes:
     for name in VARIANTS:
         if (runs / f"{name}-0" / "run.json").is_file():
             rows.append(load_autoencoder(runs / f"{name}-0").reconstruct(frames))
-    return to_png(np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+    return to_png(Image.fromarray(sheet))
 
 
 def cli() -> None:
