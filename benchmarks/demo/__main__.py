@@ -19,6 +19,7 @@ from bladerunner_ae.command_line.app import run_with_arguments
 from bladerunner_ae.errors import UsageError
 
 _BEGIN, _END = "<!-- results: written by benchmarks/demo -->", "<!-- end of results -->"
+_GROUPS = ("seen", "held out")
 _HEADS = ("film", "frames", "raster", "preset, objective", "steps", "group", "PSNR dB", "SSIM",
           "perceptual", "frames in group", "training s", "all s")  # fmt: skip
 
@@ -39,12 +40,16 @@ def rows(found: Json) -> list[list[object]]:
     training = f"{seconds['training']:.0f}" if seconds else "resumed"
     whole = f"{sum(seconds.values()):.0f}" if seconds else "resumed"
     raster = f"{config['model']['height']}x{config['model']['width']}"
-    kind = f"{config['preset']}, {config['objective']}"
+    kind = f"{config['preset']}, {config['objective']}, memory {config['model']['memory']:g}"
+    network = [kind, config["train"]["steps"]], evaluation["groups"], [training, whole]
+    others = evaluation.get("baselines", {}).items()
+    systems = [network, *(([name, NONE], groups, [NONE, NONE]) for name, groups in others)]
     return [
-        [evaluation["film"], evaluation["frames"], raster, kind, config["train"]["steps"], label,
-         f"{group['psnr']:.2f}", f"{group['ssim']:.3f}",
-         _perceptual(group), group["frames"], training, whole]
-        for label, group in evaluation["groups"].items()
+        [evaluation["film"], evaluation["frames"], raster, *what, label, f"{group['psnr']:.2f}",
+         f"{group['ssim']:.3f}", _perceptual(group), group["frames"], *seconds_taken]
+        for what, groups, seconds_taken in systems
+        for label, group in groups.items()
+        if label in _GROUPS and group["frames"]
     ]  # fmt: skip
 
 
@@ -62,6 +67,7 @@ def make_command(folder: Path) -> str:
         "FILM": None if film == DEMO_FILM.name else film,
         "OUT": None if folder.parent.name == "out" else folder.parent.name,
         "PRESET": None if key["preset"] == "preview" else key["preset"],
+        "MEMORY": key.get("memory"),
         "STEPS": key["steps"],
         "HOLDOUT": key["holdout"] or None,
         "HOLDOUT_SECONDS": key["holdout_seconds"] or None,
@@ -78,7 +84,8 @@ def results(folders: list[Path]) -> str:
         f"{platform.python_version()}. PSNR and SSIM are means over frames at the "
         "raster's size, and so is the perceptual distance, over some of them (smaller is nearer). "
         "*Seen* frames were trained on; *held out* ones were kept from training, in "
-        "whole shots, or with HOLDOUT_SECONDS in runs of that length.\n"
+        "whole shots, or with HOLDOUT_SECONDS in runs of that length. After one step a network "
+        "draws what its memory alone knows.\n"
     )
 
 

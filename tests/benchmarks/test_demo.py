@@ -9,8 +9,8 @@ def found(**group: Any) -> dict[str, Any]:
     """Return the results of a run that saw all of its film."""
     return {
         "config": {
-            "model": {"height": 72, "width": 128}, "preset": "preview", "objective": "dream",
-            "train": {"steps": 500},
+            "model": {"height": 72, "width": 128, "memory": 0.5}, "preset": "preview",
+            "objective": "dream", "train": {"steps": 500},
         },
         "evaluation": {
             "film": "film.mp4", "frames": 1323,
@@ -31,3 +31,19 @@ def test_results_without_a_perceptual_distance() -> None:
     for group in ({}, {"perceptual": None}):
         (row,) = rows(found(**group))
         assert dict(zip(_HEADS, row, strict=True))["perceptual"] == "-"
+
+
+def test_a_row_for_each_baseline() -> None:
+    with_others = found()
+    group = {"psnr": 12.0, "ssim": 0.3, "frames": 1323}
+    with_others["evaluation"]["baselines"] = {
+        "mean frame": {"seen": group, "held out, new": group}, "PCA-200": {"held out": group},
+    }  # fmt: skip
+    _, mean, components = (dict(zip(_HEADS, row, strict=True)) for row in rows(with_others))
+    assert (mean["preset, objective"], mean["group"], mean["PSNR dB"]) == (
+        "mean frame",
+        "seen",
+        "12.00",
+    )
+    assert (components["preset, objective"], components["group"]) == ("PCA-200", "held out")
+    assert components["steps"] == components["all s"] == "-"
