@@ -125,7 +125,8 @@ def test_fine_tuning_starts_better_than_from_scratch(
 def test_linear_path_is_the_other_films_unless_fitted_again(
     refit: bool, small_records: Path, other_film: Path, tmp_path: Path
 ) -> None:
-    source = train_here(tiny_flags(small_records, tmp_path / "a", learning_rate=0.01))
+    flags = tiny_flags(small_records, tmp_path / "a", learning_rate=0.01, keep="last")
+    source = train_here(flags)
     config, trainer = begin(
         other_film, tmp_path / "b", tmp_path / "a", refit, steps=1, learning_rate=1e-9
     )
