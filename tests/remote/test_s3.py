@@ -179,7 +179,7 @@ def test_a_run_arrives_in_the_bucket_whole(s3: S3Server, run: tuple[Result, list
     assert s3.written("runs/a/export/")[-1].endswith("saved_model.pb")
     logged = [json.loads(line) for line in found["metrics.jsonl"].splitlines()]
     assert [line["step"] for line in logged if "loss/decoder" in line] == [1, 2, 3, 4, 5, 6]
-    assert found["log.txt"].decode().rstrip().endswith("finished step 6")
+    assert found["log.txt"].decode().rstrip().endswith("all of step 6 is shown")
     assert run[0].out.splitlines() == [
         f"{RUN}/export/{name}/1" for name in ("autoencoder", "encoder", "decoder")
     ]

@@ -59,7 +59,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RemotePath]
 def trained(records: tuple[Path, RemotePath]) -> tuple[dict[str, Any], RemotePath]:
     """Return the flags of a finished run in a remote folder, exported, and that folder."""
     run = RemotePath("memory://runs/a")
-    changes = {"sample_every": 4, "holdout": 0.17, **FEW_LAYERS}
+    changes = {"sample_every": 4, "holdout": 0.17, "keep": "last", **FEW_LAYERS}
     flags = tiny_flags(records[1], run, **changes)  # type: ignore[arg-type]
     with WorkingCopy(run).opened() as folder:
         trainer = train_here({**flags, "model_dir": folder})
