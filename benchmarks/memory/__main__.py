@@ -32,7 +32,6 @@ from bladerunner_ae.pictures.png import to_png
 from bladerunner_ae.pictures.spread import spread
 from bladerunner_ae.runs.folder import write_json
 from tfrecords.card import load_card
-from tfrecords.frames import read_images
 
 _HOLDOUT = ("--holdout=0.1", "--holdout_seconds=2")
 _ALONE = ("--steps=1", "--learning_rate=1e-9")
@@ -164,8 +163,7 @@ def _figures(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def grids(run: Path, records: Path) -> tuple[float, float]:
     """Return the grid of frames of the film, and that of what a run draws of them."""
-    card = load_card(records)
-    frames = read_images(records, card, spread(card.frames, _GRID_FRAMES))
+    frames = some_frames(records, _GRID_FRAMES)
     return grid(frames), grid(load_autoencoder(run).reconstruct(frames))
 
 
@@ -190,10 +188,17 @@ def grid(pictures: NDArray[np.uint8]) -> float:
     return float(max(found))
 
 
+def some_frames(records: Path, count: int) -> NDArray[np.uint8]:
+    """Return frames of a film, evenly spread, uint8 [count, H, W, 3]."""
+    from tfrecords.frames import read_images  # TensorFlow, which --help and --table need not
+
+    card = load_card(records)
+    return read_images(records, card, spread(card.frames, count))
+
+
 def strip(runs: Path, records: Path) -> bytes:
     """Return a PNG: frames of the film, and below them what each finished run draws of them."""
-    card = load_card(records)
-    frames = read_images(records, card, spread(card.frames, _PICTURES + 2)[1:-1])
+    frames = some_frames(records, _PICTURES + 2)[1:-1]
     rows = [frames]
     for name in VARIANTS:
         if (runs / f"{name}-0" / "run.json").is_file():
