@@ -13,11 +13,12 @@ from bladerunner_ae.model.networks import Networks
 from bladerunner_ae.runs.run_config import RunConfig
 from bladerunner_ae.training.monitoring.event_files import Summaries
 
+# TensorBoard shows five until told otherwise; runs without --evaluate_every have only the probes.
 _METRICS = (
-    ("evaluate/psnr_held_out", "PSNR, held out"), ("evaluate/ssim_held_out", "SSIM, held out"),
-    ("evaluate/perceptual_held_out", "perceptual distance, held out"),
-    ("evaluate/psnr_seen", "PSNR, seen"), ("evaluate/ssim_seen", "SSIM, seen"),
     ("probe/psnr_held_out", "PSNR, probes held out"), ("probe/psnr_seen", "PSNR, probes seen"),
+    ("evaluate/psnr_held_out", "PSNR, held out"), ("evaluate/psnr_seen", "PSNR, seen"),
+    ("evaluate/perceptual_held_out", "perceptual distance, held out"),
+    ("evaluate/ssim_held_out", "SSIM, held out"), ("evaluate/ssim_seen", "SSIM, seen"),
     ("probe/ssim_seen", "SSIM, probes seen"), ("loss/decoder", "loss of the decoder"),
 )  # fmt: skip
 # How a run reports, not what it learns.
