@@ -77,8 +77,9 @@ def make_command(folder: Path) -> str:
 
 def results(folders: list[Path]) -> str:
     """Return the table with a line about the machine."""
-    cells = [row for folder in folders for row in rows(read_result(folder))]
-    lines = "\n".join(table(_HEADS, cells))
+    found = (row for folder in folders for row in rows(read_result(folder)))
+    # Two runs on one film have the same baselines.
+    lines = "\n".join(table(_HEADS, list(dict.fromkeys(map(tuple, found)))))
     return (
         f"{lines}\n\nMeasured on {machine()['processor']}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}. PSNR and SSIM are means over frames at the "
