@@ -160,25 +160,34 @@ def _sample_components(
     """Return the mean and, as rows, orthonormal components of a sample: float32 [1 + M, D]."""
     wanted = config.fitted_components(frames)
     count = min(frames, max(round(_SAMPLE * wanted), wanted + 1))
-    pictures = np.concatenate([
-        _flat(read_images(part.directory, part.card, chosen), config.linear_pool)
-        for part, chosen in _spread_over(parts, count)
-    ])  # fmt: skip
-    mean = pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
-    pictures -= mean
-    check()
-    gram = tf.matmul(pictures, pictures, transpose_b=True)
-    check()
-    weights = _strongest(gram, wanted)
+    # Minutes for a long film, of which each of these steps takes a part.
+    with Progress("components", _PASSES + 3, unit="steps") as progress:
+
+        def done(steps: int = 1) -> None:
+            progress.update(steps)
+            check()
+
+        pictures = np.concatenate([
+            _flat(read_images(part.directory, part.card, chosen), config.linear_pool)
+            for part, chosen in _spread_over(parts, count)
+        ])  # fmt: skip
+        mean = pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
+        pictures -= mean
+        done()
+        gram = tf.matmul(pictures, pictures, transpose_b=True)
+        done()
+        weights = _strongest(gram, wanted, done)
+        done()
     return np.concatenate([mean[None], tf.matmul(weights, pictures, transpose_a=True).numpy()])
 
 
-def _strongest(gram: tf.Tensor, count: int) -> tf.Tensor:
+def _strongest(gram: tf.Tensor, count: int, done: Callable[[int], None]) -> tf.Tensor:
     """Return weights, float32 [n, count], that make rows orthonormal components, or zero.
 
     `gram`, float32 [n, n], holds the rows' inner products. Subspace iteration from random vectors
     (Halko et al. 2011, doi:10.1137/090771806, algorithm 4.4): a full decomposition takes several
-    times as long, and of the weakest components only their span matters.
+    times as long, and of the weakest components only their span matters. `done` is told of each of
+    the `_PASSES`.
     """
     rows, width = gram.shape[0], count + _SPARE
     if width < 0.7 * rows:
@@ -186,9 +195,11 @@ def _strongest(gram: tf.Tensor, count: int) -> tf.Tensor:
         span = tf.constant(start)
         for _ in range(_PASSES):
             span = tf.linalg.qr(tf.matmul(gram, span))[0]
+            done(1)
         small = tf.matmul(span, tf.matmul(gram, span), transpose_a=True)
     else:
         span, small = None, gram
+        done(_PASSES)
     values, vectors = tf.linalg.eigh(0.5 * (small + tf.transpose(small)))
     values, vectors = values.numpy()[::-1][:count], vectors.numpy()[:, ::-1][:, :count]
     real = values > max(float(values[0]), 0.0) * _REAL
