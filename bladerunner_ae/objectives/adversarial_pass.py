@@ -69,9 +69,6 @@ def _prior(networks: Networks, batch: Batch, mean: tf.Tensor) -> tf.Tensor:
     """
     if networks.memory is None:
         return batch.prior
-    known, start, end = (
-        tf.stop_gradient(mean),
-        networks.memory.global_numbers,
-        -networks.code_numbers,
-    )
+    known = tf.stop_gradient(mean)
+    start, end = networks.memory.global_numbers, -networks.code_numbers
     return tf.concat([known[:, :start], batch.prior[:, start:end], known[:, end:]], axis=1)
