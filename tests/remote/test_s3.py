@@ -242,7 +242,9 @@ def test_a_run_is_evaluated_reported_and_filmed_from_the_bucket(
     assert reported.code == 0, reported.err
     results = s3.objects("results/")
     groups = json.loads(results["evaluation.json"])["groups"]
-    assert [groups[name]["frames"] for name in ("held out", "seen")] == [8, 40]
+    assert {name: group["frames"] for name, group in groups.items()} == {
+        "held out": 8, "seen": 40, "held out, no near copy": 8, "held out, new": 8,
+    }  # fmt: skip
     assert results["sheet.png"].startswith(b"\x89PNG") and b"<html" in results["report.html"][:200]
     exported = s3_commands.run("export", f"--model_dir={RUN}", f"--data={DATA}/film")
     assert exported.out.splitlines()[0] == f"{RUN}/export/autoencoder/2", exported.err
